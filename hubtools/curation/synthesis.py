@@ -1,0 +1,250 @@
+"""Fill PII templates with people whom Faker invents.
+
+Everything is seeded. The values of a split are its own: a name, an address or a number drawn for training is
+never drawn for validation or test, so that a model cannot score by remembering values.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from typing import Any
+
+from hubtools.curation.split import fraction_of
+from hubtools.errors import SourceError
+from hubtools.spec import Example, Span
+
+_SLOT = re.compile(r"\{\{\s*([a-z_]+)\s*\}\}")
+
+# Share of the value space that belongs to each split.
+_POOLS = {"test": (0.0, 0.15), "validation": (0.15, 0.3), "train": (0.3, 1.0)}
+
+_LOCALES = {"en_US": 10, "en_GB": 3, "en_CA": 2, "en_IN": 1, "es_ES": 1, "de_DE": 1, "fr_FR": 1, "it_IT": 1}
+
+# Entity type of each slot, in the names of presidio-research; a slot that is not here is no personal data of ours.
+SLOT_TYPES = {
+    "name": "PERSON", "first_name": "PERSON", "last_name": "PERSON",
+    "email": "EMAIL_ADDRESS", "phone": "PHONE_NUMBER", "ssn": "US_SSN",
+    "street_address": "STREET_ADDRESS", "full_address": "STREET_ADDRESS", "address_block": "STREET_ADDRESS",
+    "city": "GPE", "state": "GPE", "country": "GPE", "zip": "ZIP_CODE",
+    "company": "ORGANIZATION", "credit_card": "CREDIT_CARD", "ip": "IP_ADDRESS", "url": "DOMAIN_NAME",
+}  # fmt: skip
+
+# Parts of one address, or of one name: in this order and with only commas and white space between them they
+# are one span.
+_PARTS = (("street_address", "city", "state", "zip", "country"), ("first_name", "last_name"))
+
+
+@cache
+def _faker(locale: str) -> Any:
+    from faker import Faker
+
+    return Faker(locale)
+
+
+class _Filler:
+    """Values for the slots of one document."""
+
+    def __init__(self, rng: random.Random, split: str, seed: int) -> None:
+        self.rng, self.split, self.seed = rng, split, seed
+        locale = rng.choices(list(_LOCALES), weights=list(_LOCALES.values()))[0]
+        self.fake, self.us = _faker(locale), _faker("en_US")
+        for fake in (self.fake, self.us):
+            fake.seed_instance(rng.getrandbits(64))
+
+    def own(self, make: Callable[[], str]) -> str:
+        """A value of this split's pool."""
+        low, high = _POOLS[self.split]
+        value = make()
+        for _ in range(200):
+            if low <= fraction_of(value.casefold(), self.seed) < high:
+                break
+            value = make()
+        return value
+
+    def digits(self, pattern: str) -> str:
+        """``#`` becomes a digit, ``%`` one that is not zero."""
+        digit = {"#": "0123456789", "%": "123456789"}
+        return "".join(self.rng.choice(digit[c]) if c in digit else c for c in pattern)
+
+    def first_name(self) -> str:
+        return self.own(self.fake.first_name)
+
+    def last_name(self) -> str:
+        return self.own(self.fake.last_name)
+
+    def name(self) -> str:
+        first, last = self.first_name(), self.last_name()
+        form = self.rng.random()
+        if form < 0.08:
+            name = f"{first} {self.rng.choice('ABCDEFGHJKLMNPRSTW')}. {last}"
+        elif form < 0.12:
+            name = f"{last}, {first}"
+        elif form < 0.15:
+            name = f"{first} {last}-{self.last_name()}"
+        else:
+            name = f"{first} {last}"
+        if self.rng.random() < 0.04:
+            return name.upper()
+        return name.lower() if self.rng.random() < 0.06 else name
+
+    def email(self) -> str:
+        first, last = (re.sub(r"\W", "", part).lower() for part in (self.first_name(), self.last_name()))
+        user = self.rng.choice(
+            [f"{first}.{last}", f"{first}{last}", f"{first[:1]}{last}", f"{first}_{last}", f"{last}.{first}",
+             f"{first}{self.digits('##')}", f"{first}.{last}{self.digits('%#')}", f"{last}{self.digits('###')}"]
+        )  # fmt: skip
+        host = self.rng.choice([self.us.free_email_domain, self.us.domain_name, self.us.safe_domain_name])()
+        address = f"{user}@{host}"
+        return address.title() if self.rng.random() < 0.03 else address
+
+    def phone(self) -> str:
+        pattern = self.rng.choice(
+            ["(%##) %##-####", "%##-%##-####", "%##.%##.####", "%## %## ####", "+1 %## %## ####", "+1-%##-%##-####",
+             "1-%##-%##-####", "%#########", "+1%#########", "(%##)%##-####", "+44 20 7### ####", "+44 7### ######",
+             "07### ######", "+49 30 #######", "+33 6 ## ## ## ##", "+34 6## ### ###", "+39 06 #### ####",
+             "%##-%##-#### x###", "%##-%##-#### ext. ##", "+91 9#### #####"]
+        )  # fmt: skip
+        return self.own(lambda: self.digits(pattern))
+
+    def ssn(self) -> str:
+        number = self.own(self.us.ssn)
+        form = self.rng.random()
+        if form < 0.7:
+            return number
+        return number.replace("-", " ") if form < 0.85 else number.replace("-", "")
+
+    def street_address(self) -> str:
+        street = self.own(self.fake.street_address).replace("\n", ", ")
+        return street.lower() if self.rng.random() < 0.05 else street
+
+    def city(self) -> str:
+        return self.own(self.fake.city)
+
+    def state(self) -> str:
+        return self.us.state_abbr() if self.rng.random() < 0.4 else self.us.state()
+
+    def country(self) -> str:
+        return self.us.country() if self.rng.random() < 0.6 else self.rng.choice(
+            ["United States", "USA", "United Kingdom", "Canada", "Germany", "France", "Spain", "India", "Japan"]
+        )  # fmt: skip
+
+    def zip(self) -> str:
+        code = self.us.zipcode()
+        return f"{code}-{self.digits('####')}" if self.rng.random() < 0.1 else code
+
+    def full_address(self) -> str:
+        return f"{self.street_address()}, {self.city()}, {self.us.state_abbr()} {self.zip()}"
+
+    def address_block(self) -> str:
+        lines = [self.street_address(), f"{self.city()}, {self.us.state_abbr()} {self.zip()}"]
+        return "\n".join([*lines, self.country()] if self.rng.random() < 0.3 else lines)
+
+    # What follows is not personal data, and much of it looks as if it were.
+    def company(self) -> str:
+        return self.us.company()
+
+    def product(self) -> str:
+        return self.rng.choice(
+            ["Ridge 4 router", "NordLine desk", "Aqua Pro kettle", "Model 7 headset", "Comet backpack", "Pixelboard",
+             "Trail Runner 2", "SoundBar Mini", "Everwarm jacket", "QuickCharge cable", "Office Suite", "Cloud Basic plan",
+             "Delta drill", "Premium membership", "Family plan", "GardenMate hose", "Studio monitor", "Vista tent"]
+        )  # fmt: skip
+
+    def order_number(self) -> str:
+        return self.digits(self.rng.choice(["####-####", "ORD-######", "#%#####", "A%######", "###-#######-#######", "#%########"]))
+
+    def invoice_number(self) -> str:
+        return self.digits(self.rng.choice(["INV-####", "INV-20##-####", "%#####", "R-####/##", "%####-##"]))
+
+    def date(self) -> str:
+        return self.us.date(self.rng.choice(["%Y-%m-%d", "%m/%d/%Y", "%d.%m.%Y", "%B %d, %Y", "%d %b %Y", "%m-%d-%y"]))
+
+    def time(self) -> str:
+        return self.us.time(self.rng.choice(["%H:%M", "%I:%M %p", "%H:%M:%S"]))
+
+    def amount(self) -> str:
+        return self.rng.choice(["$", "USD ", "€", "£"]) + f"{self.rng.uniform(3, 9000):,.2f}"
+
+    def version(self) -> str:
+        return self.digits(self.rng.choice(["%.#.#", "v%.##", "%.#.#-rc%", "20##.%"]))
+
+    def url(self) -> str:
+        return f"https://{self.us.domain_name()}/{self.us.uri_path()}" if self.rng.random() < 0.6 else self.us.domain_name()
+
+    def ip(self) -> str:
+        return str(self.us.ipv4())
+
+    def number(self) -> str:
+        return self.digits(self.rng.choice(["%", "%#", "%##", "%,###", "%#####", "%########"]))
+
+    def percent(self) -> str:
+        return self.digits(self.rng.choice(["%%", "#.%%", "%#%"]))[:-1] + "%"
+
+    def job_title(self) -> str:
+        return self.us.job()
+
+    def weekday(self) -> str:
+        return self.us.day_of_week()
+
+    def month(self) -> str:
+        return self.us.month_name()
+
+    def tracking_number(self) -> str:
+        return self.digits(self.rng.choice(["1Z999AA1########", "%###########", "RB#########US", "%### #### ####"]))
+
+    def isbn(self) -> str:
+        return self.us.isbn13()
+
+    def credit_card(self) -> str:
+        number = self.us.credit_card_number("visa16")
+        return number if self.rng.random() < 0.5 else " ".join(number[i : i + 4] for i in range(0, 16, 4))
+
+
+def fill(template: str, rng: random.Random, split: str, seed: int) -> tuple[str, tuple[Span, ...]]:
+    """One document: the template's text with values in its slots, and where they stand.
+
+    Raises:
+        SourceError: a slot that is not known.
+    """
+    filler = _Filler(rng, split, seed)
+    text, last, pieces = "", 0, []
+    for match in _SLOT.finditer(template):
+        slot = match.group(1)
+        make = getattr(filler, slot, None)
+        if make is None or slot in ("own", "digits") or slot.startswith("_"):
+            raise SourceError(f"Template slot {{{{{slot}}}}} is unknown", found=template[:80])
+        text += template[last : match.start()]
+        value = make()
+        pieces.append((slot, len(text), len(text) + len(value)))
+        text += value
+        last = match.end()
+    text += template[last:]
+
+    spans: list[Span] = []
+    previous = ""
+    for slot, start, end in pieces:
+        if _continues(previous, slot) and re.fullmatch(r"[,\s]{1,3}", text[spans[-1].end : start]):
+            spans[-1] = Span(spans[-1].start, end, spans[-1].type)
+        elif slot in SLOT_TYPES:
+            spans.append(Span(start, end, SLOT_TYPES[slot]))
+        previous = slot
+    return text, tuple(spans)
+
+
+def _continues(previous: str, slot: str) -> bool:
+    return any(
+        previous in parts and slot in parts and parts.index(previous) < parts.index(slot) for parts in _PARTS
+    )
+
+
+def documents(templates: Iterable[Example], split: str, copies: int, seed: int) -> Iterator[Example]:
+    """``copies`` documents of each template; a template without slots gives one."""
+    for template in templates:
+        times = copies if _SLOT.search(template.text) else 1
+        for number in range(times):
+            rng = random.Random(f"{seed}:{template.group}:{number}")
+            text, spans = fill(template.text, rng, split, seed)
+            yield Example(text, spans=spans, group=template.group, split=split, source=template.source)

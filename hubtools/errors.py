@@ -1,0 +1,75 @@
+"""What can go wrong, as one tree.
+
+HubtoolsError              everything below; caught once, in ``cli.main``
+├── UsageError             the command line or configuration asks for something that does not exist
+├── HubUnavailable         no token, no connection, or the Hub refused
+├── SourceError            a dataset source cannot be read or lacks what the task needs
+├── MissingStage           an earlier stage has not run
+├── TrainingFailed         the training process ended without a model
+├── CardRejected           a card that the Hub would refuse
+├── VerificationFailed     a published repo does not answer as it did here
+└── StorageError           a disk that is full or read-only
+
+A message names the subject, what was expected, what was found, and the next command.
+"""
+
+from __future__ import annotations
+
+
+class HubtoolsError(Exception):
+    """Base of every error that hubtools raises on purpose.
+
+    Args:
+        subject: what the message is about, such as ``"Dataset 'pii'"``.
+        expected: what would have been right.
+        found: what was there instead.
+        next: the command or action that helps.
+    """
+
+    exit_code = 1
+
+    def __init__(self, subject: str, *, expected: str = "", found: str = "", next: str = "") -> None:
+        self.subject, self.expected, self.found, self.next = subject, expected, found, next
+        super().__init__(subject)
+
+    def __str__(self) -> str:
+        lines = [self.subject.rstrip(".") + "."]
+        if self.expected:
+            lines.append(f"  expected: {self.expected}")
+        if self.found:
+            lines.append(f"  found:    {self.found}")
+        if self.next:
+            lines.append(f"  next:     {self.next}")
+        return "\n".join(lines)
+
+
+class UsageError(HubtoolsError):
+    exit_code = 2
+
+
+class HubUnavailable(HubtoolsError):
+    pass
+
+
+class SourceError(HubtoolsError):
+    pass
+
+
+class MissingStage(HubtoolsError):
+    pass
+
+
+class TrainingFailed(HubtoolsError):
+    pass
+
+
+class CardRejected(HubtoolsError):
+    pass
+
+
+class VerificationFailed(HubtoolsError):
+    pass
+
+
+class StorageError(HubtoolsError):
+    pass

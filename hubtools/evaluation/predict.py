@@ -1,0 +1,107 @@
+"""Run a model over texts, as a user of the published repo would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hubtools.spec import LabelSet, TaskSpec
+
+BATCH = 32
+
+
+def load_classifier(task: TaskSpec, model: str, revision: str | None = None) -> Any:
+    """transformers' pipeline for ``model``, a folder or a repo; its task comes from us, not from the Hub."""
+    import torch
+    from transformers import pipeline
+
+    kind = "token-classification" if task.kind == "token" else "text-classification"
+    device = 0 if torch.cuda.is_available() else -1
+    return pipeline(kind, model=model, revision=revision, device=device, dtype=torch.float32)
+
+
+def probabilities(
+    classifier: Any, texts: Sequence[str], labels: Sequence[str], tick: Callable[[int], None] = lambda _: None
+) -> list[list[float]]:
+    """Probability of each of ``labels``, for each text; a text longer than the model reads is cut."""
+    order = _by_length(texts)
+    out: list[list[float]] = [[] for _ in texts]
+    for start in range(0, len(order), BATCH):
+        chosen = order[start : start + BATCH]
+        answers = classifier([texts[i] for i in chosen], top_k=None, truncation=True, batch_size=BATCH)
+        for i, answer in zip(chosen, answers, strict=True):
+            score = {entry["label"]: float(entry["score"]) for entry in answer}
+            out[i] = [score[label] for label in labels]
+        tick(len(chosen))
+    return out
+
+
+def spans(
+    classifier: Any, texts: Sequence[str], types: Sequence[str], tick: Callable[[int], None] = lambda _: None
+) -> list[list[dict[str, Any]]]:
+    """Spans found in each text: ``start``, ``end`` (code points), ``label`` (index in ``types``), ``score``.
+
+    Pieces overlap where a text is longer than the model reads, so that none of it goes unread. A span may come
+    with the space before its first word, which a byte-level tokenizer counts to the word: it is cut off.
+    """
+    index = {name: i for i, name in enumerate(types)}
+    order = _by_length(texts)
+    out: list[list[dict[str, Any]]] = [[] for _ in texts]
+    stride = min(128, classifier.tokenizer.model_max_length // 4)
+    for start in range(0, len(order), BATCH):
+        chosen = order[start : start + BATCH]
+        answers = classifier(
+            [texts[i] for i in chosen], aggregation_strategy="simple", stride=stride, batch_size=BATCH
+        )
+        for i, answer in zip(chosen, answers, strict=True):
+            for entity in answer:
+                begin, end = trimmed(texts[i], int(entity["start"]), int(entity["end"]))
+                if begin < end:
+                    out[i].append({"start": begin, "end": end, "label": index[entity["entity_group"]],
+                                   "score": float(entity["score"])})  # fmt: skip
+        tick(len(chosen))
+    return out
+
+
+def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """``start`` and ``end`` without the white space at either side."""
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    return start, end
+
+
+def predictions_table(task: TaskSpec, label_set: LabelSet, classifier: Any, rows: Any, tick: Callable[[int], None]) -> Any:
+    """What ``predictions.parquet`` holds: a row a test row, in the test split's order; for pii no text.
+
+    Columns: ``id``; then ``label`` and ``probabilities`` (in the order of the labels), or ``spans`` and ``found``,
+    with ``characters``, the length of the text.
+    """
+    import pyarrow as pa
+
+    texts = list(rows["text"])
+    columns: dict[str, Any] = {"id": list(rows["id"]), "characters": [len(text) for text in texts]}
+    if task.kind == "sequence":
+        columns["label"] = list(rows["label"])
+        columns["probabilities"] = probabilities(classifier, texts, label_set.labels, tick)
+        return pa.table(columns)
+    columns["spans"] = list(rows["spans"])
+    columns["found"] = spans(classifier, texts, label_set.labels, tick)
+    span = [("start", pa.int32()), ("end", pa.int32()), ("label", pa.int64())]
+    return pa.table(
+        columns,
+        schema=pa.schema(
+            [
+                ("id", pa.string()),
+                ("characters", pa.int64()),
+                ("spans", pa.list_(pa.struct(span))),
+                ("found", pa.list_(pa.struct([*span, ("score", pa.float64())]))),
+            ]
+        ),
+    )
+
+
+def _by_length(texts: Sequence[str]) -> list[int]:
+    """Texts of like length together: a batch is padded to its longest."""
+    return sorted(range(len(texts)), key=lambda i: len(texts[i]))

@@ -1,0 +1,343 @@
+"""Fine-tune one classifier: what accelerate launches.
+
+    accelerate launch hubtools/finetune.py --task pii
+    accelerate launch --num_processes 2 hubtools/finetune.py --task jailbreak --learning_rate 3e-5
+
+Reads the curated dataset of the work folder (or ``--dataset``, a folder or a repo on the Hub), trains with
+transformers' Trainer, and leaves the best checkpoint by the task's primary metric in ``<work-dir>/<task>/model``.
+Every flag of ``TrainingArguments`` is taken; what is not given follows the size of the training split, the task
+and the base model, and the log says which applied. A training that was killed goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # started by path: the repository root, not hubtools/, must be what imports see first
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from hubtools import __version__
+from hubtools.errors import HubtoolsError, TrainingFailed, UsageError
+from hubtools.spec import LabelSet, TaskSpec
+from hubtools.tasks import TASKS, base_named, task_named
+from hubtools.training.presets import preset_for, training_arguments
+from hubtools.workdir import DEFAULT, TaskFolder, task_folder, write_json
+
+
+@dataclasses.dataclass
+class FinetuneArguments:
+    """What is ours; everything else is TrainingArguments."""
+
+    task: str = dataclasses.field(metadata={"help": "one of: " + ", ".join(TASKS)})
+    base: str | None = dataclasses.field(
+        default=None, metadata={"help": "encoder to start from, a repo or folder (ModernBERT-base where the Hub has it)"}
+    )
+    dataset: str | None = dataclasses.field(
+        default=None, metadata={"help": "dataset folder or repo (the curated one of the work folder, else the pushed one)"}
+    )
+    label_set: str | None = dataclasses.field(default=None, metadata={"help": "a variant of the task's labels"})
+    work_dir: str = dataclasses.field(default=str(DEFAULT), metadata={"help": "folder of the run's files"})
+    hub: str | None = dataclasses.field(default=None, metadata={"help": '"local" for the embedded Hub'})
+    max_length: int = dataclasses.field(default=512, metadata={"help": "tokens of a text that are read, at most 8192"})
+    patience: int | None = dataclasses.field(
+        default=None, metadata={"help": "evaluations without a better primary metric before training stops"}
+    )
+    fingerprint: str = dataclasses.field(default="", metadata={"help": "what identifies this training; written down"})
+
+
+def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:
+    """Our arguments, the Trainer's, the lines that say where defaults come from, and the patience.
+
+    The defaults depend on the task, the base and the size of the dataset, so these are looked at first.
+    """
+    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for field in dataclasses.fields(FinetuneArguments):
+        peek.add_argument(f"--{field.name}", f"--{field.name.replace('_', '-')}", dest=field.name)
+    early, _ = peek.parse_known_args(argv)
+    from hubtools.connection import connect
+
+    connect(early.hub)
+
+    import torch
+    from transformers import HfArgumentParser, TrainingArguments
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # a new head is what fine-tuning is for: no report that it is missing
+    parser = HfArgumentParser([FinetuneArguments, TrainingArguments], prog="finetune.py", description=__doc__)  # type: ignore[arg-type]
+    if {"-h", "--help"} & set(argv) or early.task is None:
+        parser.parse_args(argv)  # prints help, or that --task is missing, and exits
+    task = task_named(early.task)
+    folder = task_folder(Path(early.work_dir or DEFAULT), task.name)
+    rows = len(load_splits(early.dataset, folder, task)["train"])
+    preset, said = preset_for(rows, task, base_named(resolve_base(early.base)))
+    parser.set_defaults(
+        output_dir=str(folder.runs),
+        load_best_model_at_end=True,
+        metric_for_best_model=task.primary.key,
+        greater_is_better=True,
+        save_total_limit=2,
+        logging_steps=0.1,
+        report_to="none",
+        per_device_eval_batch_size=32,
+        train_sampling_strategy="group_by_length",
+        disable_tqdm=not sys.stderr.isatty(),
+        dataloader_pin_memory=torch.cuda.is_available(),
+        **training_arguments(preset, rows, int(os.environ.get("WORLD_SIZE", "1"))),
+    )
+    ours, trainer = parser.parse_args_into_dataclasses(argv)
+    return ours, trainer, said, preset.patience if ours.patience is None else ours.patience
+
+
+def resolve_base(asked: str | None) -> str:
+    """The base that is asked for, or ModernBERT-base, or the nano model on a Hub that has only that.
+
+    Raises:
+        UsageError: there is no such model on this Hub.
+    """
+    from hubtools.connection import first_repo
+    from hubtools.tasks import MODERNBERT, NANO
+
+    if asked and Path(asked).is_dir():
+        return asked
+    found = first_repo([asked] if asked else [MODERNBERT.id, NANO.id], "model")
+    if found is None:
+        raise UsageError(
+            f"Base model {asked or MODERNBERT.id!r}",
+            expected="a model on this Hub, or a folder",
+            found=f"no such repo at {os.environ.get('HF_ENDPOINT', 'huggingface.co')}",
+            next="name another with --base, or serve a copy with --mirror DIR (DIR/<owner>/<name>/)",
+        )
+    return found
+
+
+def load_splits(dataset: str | None, folder: TaskFolder, task: TaskSpec) -> Any:
+    """The ``DatasetDict`` to train on: a folder or a repo; by default the curated one, else the pushed one."""
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetNotFoundError
+
+    if dataset is None and not folder.dataset.exists() and folder.published.exists():
+        dataset = json.loads(folder.published.read_text()).get("dataset", {}).get("repo")
+    if dataset is None:
+        folder.need(folder.split_file("train"), "curate")
+        dataset = str(folder.dataset)
+    try:
+        return load_dataset(dataset)
+    except (DatasetNotFoundError, FileNotFoundError, ValueError) as error:
+        raise UsageError(
+            f"Dataset {dataset!r}",
+            expected="a dataset repo or folder with train and validation",
+            found=str(error).splitlines()[0],
+            next=f"hubtools curate {task.name}",
+        ) from error
+
+
+def labels_of(dataset: Any, task: TaskSpec, asked: str | None) -> LabelSet:
+    """The label set whose names the dataset carries.
+
+    Raises:
+        UsageError: they are those of no label set of the task, or not of the one asked for.
+    """
+    feature = dataset["train"].features
+    names = tuple(feature["label"].names if task.kind == "sequence" else feature["spans"].feature["label"].names)
+    for label_set in task.label_sets:
+        if label_set.labels == names and asked in (None, label_set.name):
+            return label_set
+    raise UsageError(
+        f"Labels of the {task.name} dataset",
+        expected=" or ".join(f"{s.name}: {', '.join(s.labels)}" for s in task.label_sets if asked in (None, s.name)),
+        found=", ".join(names),
+        next=f"hubtools curate {task.name} --label-set {asked or task.label_sets[0].name}",
+    )
+
+
+def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) -> None:
+    """Train, and leave the release in the work folder."""
+    import torch
+    import transformers
+    from transformers import (
+        AutoModelForSequenceClassification,
+        AutoModelForTokenClassification,
+        AutoTokenizer,
+        DataCollatorForTokenClassification,
+        DataCollatorWithPadding,
+        EarlyStoppingCallback,
+        Trainer,
+        set_seed,
+    )
+    from transformers.trainer_utils import get_last_checkpoint
+
+    from hubtools.training.encoding import encode_sequence, encode_tokens
+    from hubtools.training.loss import class_weights, loss_function
+    from hubtools.training.progress import Progress
+    from hubtools.training.release import finish_release
+    from hubtools.training.selection import selection_metrics
+
+    task = task_named(ours.task)
+    folder = task_folder(Path(ours.work_dir), task.name)
+    data = load_splits(ours.dataset, folder, task)
+    label_set = labels_of(data, task, ours.label_set)
+    names = task.model_labels(label_set)
+    base_id = resolve_base(ours.base)
+    base = base_named(base_id)
+    local = Path(base_id).is_dir()
+    # bf16 where the device has it; fp16 gives NaN with ModernBERT, so never that.
+    if torch.cuda.is_available() and torch.cuda.is_bf16_supported() and not args.fp16:
+        args.bf16 = True
+
+    set_seed(args.seed)
+    revision = None if local else base.revision
+    tokenizer = AutoTokenizer.from_pretrained(base_id, revision=revision)
+    head = AutoModelForTokenClassification if task.kind == "token" else AutoModelForSequenceClassification
+    extra = {"classifier_pooling": "mean"} if "modernbert" in _model_type(base_id, revision) else {}
+    model = head.from_pretrained(
+        base_id, revision=revision, num_labels=len(names), id2label=dict(enumerate(names)),
+        label2id={name: i for i, name in enumerate(names)}, dtype=torch.float32, **extra,
+    )  # fmt: skip
+    # Otherwise the Trainer takes ModernBERT's **kwargs for support of num_items_in_batch and scales gradients up.
+    model.accepts_loss_kwargs = False
+
+    limit = min(ours.max_length, getattr(model.config, "max_position_embeddings", ours.max_length))
+    encode, options = (
+        (encode_tokens, {"types": len(label_set.labels)}) if task.kind == "token" else (encode_sequence, {})
+    )
+    with args.main_process_first(desc="encoding"):
+        encoded = data.map(
+            encode, batched=True, remove_columns=data["train"].column_names, keep_in_memory=True,
+            fn_kwargs={"tokenizer": tokenizer, "max_length": limit, **options},
+        )  # fmt: skip
+    weights = class_weights(encoded["train"]["labels"], len(names)) if task.weighted_loss else None
+    collator = (DataCollatorForTokenClassification if task.kind == "token" else DataCollatorWithPadding)(tokenizer)
+    trainer = Trainer(
+        model=model,
+        args=args,
+        train_dataset=encoded["train"],
+        eval_dataset=encoded["validation"],
+        data_collator=collator,
+        processing_class=tokenizer,
+        compute_loss_func=loss_function(weights),
+        compute_metrics=selection_metrics(task, label_set),
+        preprocess_logits_for_metrics=(lambda logits, _: logits.argmax(-1)) if task.kind == "token" else None,
+        callbacks=[EarlyStoppingCallback(patience), Progress(task.primary)],
+    )
+    trainer.remove_callback(transformers.PrinterCallback)
+    if trainer.is_world_process_zero():
+        for line in said:
+            print(f"[{task.name}] {line}", flush=True)
+        print(
+            f"[{task.name}] {len(encoded['train'])} training rows, base {base_id}, device {args.device.type}, "
+            f"{args.world_size} process{'es' * (args.world_size > 1)}, seed {args.seed}",
+            flush=True,
+        )
+
+    checkpoint = resumable_checkpoint(folder.runs, ours.fingerprint, get_last_checkpoint)
+    if checkpoint and trainer.is_world_process_zero():
+        print(f"[{task.name}] going on from {Path(checkpoint).name}", flush=True)
+    if trainer.is_world_process_zero():
+        write_json(folder.runs / "fingerprint.json", ours.fingerprint)
+    started = time.time()
+    trainer.train(resume_from_checkpoint=checkpoint)
+    seconds = time.time() - started
+    if not trainer.is_world_process_zero():
+        return
+
+    fresh = folder.root / "model.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    tokenizer.model_max_length = limit
+    trainer.save_model(str(fresh))
+    (fresh / "training_args.bin").unlink(missing_ok=True)  # a pickle: releases are safetensors and JSON only
+    finish_release(fresh, task, label_set)
+    write_json(
+        fresh.parent / "training.json",
+        {
+            "task": task.name,
+            "fingerprint": ours.fingerprint,
+            "base": base_id,
+            "base_revision": revision or _commit_of(model),
+            "base_note": base.note,
+            "label_set": label_set.name,
+            "presets": said,
+            "arguments": {
+                "epochs": args.num_train_epochs,
+                "batch_size": args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size,
+                "learning_rate": args.learning_rate,
+                "weight_decay": args.weight_decay,
+                "warmup": args.warmup_steps,
+                "patience": patience,
+                "max_length": limit,
+                "seed": args.seed,
+                "precision": "bf16" if args.bf16 else "fp32",
+                "class_weights": weights,
+            },
+            "steps": trainer.state.global_step,
+            "epochs_run": trainer.state.epoch,
+            "best_validation": {task.primary.key: trainer.state.best_metric},
+            "history": [entry for entry in trainer.state.log_history if "loss" in entry or "eval_loss" in entry],
+            "seconds": round(seconds, 1),
+            "resumed": bool(checkpoint),
+            "processes": args.world_size,
+            "device": torch.cuda.get_device_name() if args.device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads",
+            "versions": _versions(),
+        },
+    )
+    shutil.rmtree(folder.model, ignore_errors=True)
+    fresh.rename(folder.model)
+    shutil.rmtree(folder.runs, ignore_errors=True)
+
+
+def resumable_checkpoint(runs: Path, fingerprint: str, last: Any) -> str | None:
+    """The last whole checkpoint of the same training, if there is one; others are removed.
+
+    A checkpoint without ``trainer_state.json`` was cut off: the Trainer writes that file last.
+    """
+    known = runs / "fingerprint.json"
+    if not runs.exists():
+        return None
+    if not known.exists() or json.loads(known.read_text()) != fingerprint or not fingerprint:
+        shutil.rmtree(runs, ignore_errors=True)
+        return None
+    while found := last(str(runs)):
+        if (Path(found) / "trainer_state.json").exists():
+            return str(found)
+        shutil.rmtree(found)
+    return None
+
+
+def _model_type(base_id: str, revision: str | None) -> str:
+    from transformers import AutoConfig
+
+    return str(AutoConfig.from_pretrained(base_id, revision=revision).model_type)
+
+
+def _commit_of(model: Any) -> str | None:
+    return getattr(model.config, "_commit_hash", None)
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    names = ("torch", "transformers", "datasets", "accelerate", "huggingface_hub", "tokenizers")
+    return {"hubtools": __version__, "python": sys.version.split()[0], **{name: version(name) for name in names}}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse, train; an error that is the user's to mend ends with its message, not with a stack trace."""
+    try:
+        train(*parse(sys.argv[1:] if argv is None else argv))
+    except HubtoolsError as error:
+        print(f"Error: {error}", file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        print(f"Error: {TrainingFailed('Training could not read or write', found=str(error))}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

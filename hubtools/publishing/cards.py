@@ -1,0 +1,224 @@
+"""Cards: pure functions from what a run found to Markdown. They render again without a GPU or a network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hubtools.assets import asset
+from hubtools.errors import CardRejected
+from hubtools.evaluation.evaluate import headlines
+from hubtools.spec import TaskSpec
+
+START, END = "<!-- hubtools: written by a command; edit above or below -->", "<!-- hubtools: end -->"
+
+_FRONT = re.compile(r"\A---\n(.*?)\n---\n?", re.DOTALL)
+
+
+def render(folder: str, task: TaskSpec, metadata: Mapping[str, Any], **values: Any) -> str:
+    """Front matter and body of a card, from ``<folder>/<task>.md.jinja``; an undefined variable is an error."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(asset(folder)), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        autoescape=False,
+    )  # fmt: skip
+    environment.filters |= {"number": number, "cell": cell, "score": score, "percent": lambda v: f"{100 * v:.1f}%"}
+    body = environment.get_template(f"{task.name}.md.jinja").render(task=task, **values)
+    body = re.sub(r"\n{3,}", "\n\n", body).strip()
+    return join(metadata, f"{START}\n{body}\n{END}\n")
+
+
+def join(metadata: Mapping[str, Any], body: str) -> str:
+    import yaml
+
+    front = yaml.safe_dump(dict(metadata), sort_keys=False, allow_unicode=True, width=10_000)
+    return f"---\n{front}---\n\n{body}"
+
+
+def take_apart(card: str) -> tuple[dict[str, Any], str]:
+    """Front matter and body of a card; no front matter gives an empty one.
+
+    Raises:
+        CardRejected: the front matter is not YAML.
+    """
+    import yaml
+
+    match = _FRONT.match(card)
+    if not match:
+        return {}, card
+    try:
+        return yaml.safe_load(match.group(1)) or {}, card[match.end() :].lstrip("\n")
+    except yaml.YAMLError as error:
+        raise CardRejected("The card on the Hub has broken YAML", found=str(error).splitlines()[0]) from error
+
+
+def merged(ours: str, theirs: str | None) -> str:
+    """Our card with what a person added on the Hub: YAML keys that we do not set, and text outside our marks."""
+    if not theirs:
+        return ours
+    metadata, body = take_apart(ours)
+    their_metadata, their_body = take_apart(theirs)
+    extra = {key: value for key, value in their_metadata.items() if key not in metadata}
+    if START not in their_body or END not in their_body:
+        return join(metadata | extra, body)
+    before, rest = their_body.split(START, 1)
+    after = rest.split(END, 1)[1]
+    return join(metadata | extra, before + body.rstrip("\n") + after)
+
+
+def number(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def score(value: Any) -> str:
+    """A score with its interval where it has one: ``0.912 [0.884, 0.939]``."""
+    if value is None:
+        return "–"
+    if isinstance(value, Mapping):
+        return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+    return number(value)
+
+
+def cell(text: str, limit: int = 160) -> str:
+    """``text`` in one cell of a Markdown table."""
+    flat = " ".join(text.split())
+    flat = flat if len(flat) <= limit else flat[: limit - 1] + "…"
+    return flat.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+
+
+def model_card(
+    task: TaskSpec,
+    repo: str,
+    *,
+    training: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    dataset: Mapping[str, Any],
+) -> str:
+    """The card of a model.
+
+    Args:
+        dataset: ``repo``, ``revision`` and ``tag`` of the dataset it was trained and scored on.
+    """
+    scores = metrics["scores"]
+    rows = [
+        {"title": title, "key": key, "ours": scores[key], "baselines": [b[key] for b in metrics["baselines"].values()]}
+        for key, title in headlines(task)
+    ]
+    starter = any(source["starter"] for source in facts["sources"][:1])
+    licence = "cc-by-sa-3.0" if any(s["license"] == "cc-by-sa-3.0" for s in facts["sources"]) else "apache-2.0"
+    tags = ["hubtools", "semantic-router", task.name] + (["nano"] if training["base_note"] else [])
+    metadata = {
+        "library_name": "transformers",
+        "pipeline_tag": "token-classification" if task.kind == "token" else "text-classification",
+        "license": licence,
+        "language": ["en"],
+        "base_model": training["base"],
+        "base_model_relation": "finetune",
+        "datasets": [dataset["repo"]],
+        "metrics": ["f1", "precision", "recall"] + (["roc_auc"] if task.positive else []),
+        "tags": tags + (["starter-corpus"] if starter else []),
+        "model_max_length": training["arguments"]["max_length"],
+        "widget": [{"text": e["text"], "output": e["output"]} for e in metrics["examples"] if e["output"]],
+        "model-index": [
+            {
+                "name": repo.split("/")[-1],
+                "results": [
+                    {
+                        "task": {"type": "token-classification" if task.kind == "token" else "text-classification",
+                                 "name": task.title},
+                        "dataset": {"type": dataset["repo"], "name": dataset["repo"].split("/")[-1], "config": "default",
+                                    "split": "test", "revision": dataset["revision"]},
+                        "metrics": [
+                            {"type": _metric_type(row["key"]), "name": row["title"], "value": _plain(row["ours"])}
+                            for row in rows if row["ours"] is not None
+                        ],
+                    }
+                ],
+            }
+        ],
+    }  # fmt: skip
+    return render(
+        "model_cards", task, metadata, repo=repo, training=training, metrics=metrics, scores=scores, facts=facts,
+        dataset=dataset, rows=rows, starter=starter, label_set=task.label_set(facts["label_set"]),
+    )  # fmt: skip
+
+
+def dataset_card(
+    task: TaskSpec, repo: str, facts: Mapping[str, Any], info: Mapping[str, Any], examples: Sequence[Mapping[str, Any]]
+) -> str:
+    """The card of a dataset.
+
+    Args:
+        info: the ``configs`` and ``dataset_info`` that ``datasets`` writes.
+        examples: rows of the training split, ``text`` and what it is labelled as.
+    """
+    kept = facts["counts"]["kept"]
+    bounds = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+    starter = any(source["starter"] for source in facts["sources"][:1])
+    licences = {source["license"] for source in facts["sources"]}
+    # Share-alike beats the permissive ones; a licence of a user's own file is theirs to name.
+    licence = next((name for name in ("other", "cc-by-sa-3.0") if name in licences), sorted(licences)[0])
+    metadata = {
+        "pretty_name": f"Router {task.title.lower()}" + (" (starter corpus)" if starter else ""),
+        "language": ["en"],
+        "license": licence,
+        "task_categories": ["token-classification" if task.kind == "token" else "text-classification"],
+        "size_categories": [next((name for bound, name in bounds if kept < bound), "1M<n<10M")],
+        "annotations_creators": ["machine-generated" if task.name in ("pii", "intent") and not starter else "expert-generated"],
+        "source_datasets": ["original" if starter else "extended"],
+        "tags": ["hubtools", "semantic-router", task.name] + (["synthetic"] if task.name == "pii" else []),
+        **info,
+    }  # fmt: skip
+    return render(
+        "dataset_cards", task, metadata, repo=repo, facts=facts, starter=starter, examples=examples,
+        label_set=task.label_set(facts["label_set"]),
+    )  # fmt: skip
+
+
+def _metric_type(key: str) -> str:
+    if key in ("accuracy", "roc_auc"):
+        return key
+    if key.endswith("_f1") and "fpr" not in key:
+        return "f1"
+    return {"entity_precision": "precision", "entity_recall": "recall"}.get(key, key)
+
+
+def _plain(value: Any) -> float:
+    return float(value["value"] if isinstance(value, Mapping) else value)
+
+
+_LEFT_OVER = re.compile(r"\[More Information Needed\]|\{\{|\}\}|\bTODO\b|!!python|\bnan\b|Undefined", re.IGNORECASE)
+
+
+def lint(card: str, kind: str) -> None:
+    """Refuse a card that the Hub would refuse, or that still holds a placeholder.
+
+    Args:
+        kind: "model", "dataset" or "space".
+
+    Raises:
+        CardRejected: with everything that is wrong.
+    """
+    metadata, body = take_apart(card)
+    faults = [f"left over: {match!r}" for match in _LEFT_OVER.findall(card)]
+    if not isinstance(metadata.get("license"), str):
+        faults.append("license is missing")
+    if kind == "space" and len(str(metadata.get("short_description", ""))) > 60:
+        faults.append("short_description is longer than 60 characters")
+    if not isinstance(metadata.get("widget", []), list):
+        faults.append("widget is not a list")
+    names = metadata.get("datasets", [])
+    if not isinstance(names, list) or any(not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(n or "")) for n in names):
+        faults.append(f"datasets is not a list of repos: {names}")
+    for model in metadata.get("model-index", []):
+        for result in model["results"]:
+            for metric in result["metrics"]:
+                if type(metric.get("value")) not in (int, float):
+                    faults.append(f"{metric.get('name')} is no plain number: {metric.get('value')!r}")
+    if not body.strip():
+        faults.append("the body is empty")
+    if faults:
+        raise CardRejected(f"The {kind} card would be rejected", found="; ".join(faults[:6]))

@@ -1,0 +1,131 @@
+"""Release a model: weights, card, scores and plots in one commit, then load it back as a user would."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from hubtools.errors import MissingStage, VerificationFailed
+from hubtools.publishing.cards import lint, merged, model_card
+from hubtools.publishing.commits import Change, Release, difference, read_card, release
+from hubtools.spec import TaskSpec
+from hubtools.workdir import TaskFolder
+
+VERIFIED_ROWS = 16
+TOLERANCE = 1e-4  # batches of other shapes differ in the last bits of float32
+
+
+def write_model_card(task: TaskSpec, folder: TaskFolder, repo: str) -> Path:
+    """Render the card from the files of the run, check it, and write it beside the weights."""
+    published = folder.read(folder.published, "push-dataset")
+    metrics = folder.read(folder.metrics, "evaluate")
+    if "dataset" not in published:
+        raise MissingStage(f"The {task.name} dataset is not pushed", next=f"hubtools push-dataset {task.name}")
+    card = model_card(
+        task,
+        repo,
+        training=folder.read(folder.training, "finetune"),
+        metrics=metrics,
+        facts=folder.read(folder.facts, "curate"),
+        dataset=published["dataset"],
+    )
+    lint(card, "model")
+    path = folder.need(folder.model, "finetune") / "README.md"
+    path.write_text(card)
+    return path
+
+
+def push_model(
+    api: Any, task: TaskSpec, folder: TaskFolder, repo: str, *, private: bool = False, create_pr: bool = False,
+    dry_run: bool = False,
+) -> Release | Change:  # fmt: skip
+    """Push what is in the model folder; with ``dry_run`` only tell what would change.
+
+    Raises:
+        MissingStage: the scores are not those of these weights.
+    """
+    card = write_model_card(task, folder, repo).read_text()
+    check_scores_belong(task, folder)
+    files: dict[str, Any] = {p.name: p for p in sorted(folder.model.iterdir()) if p.is_file()}
+    files |= {"metrics.json": folder.metrics, "training.json": folder.training, "predictions.parquet": folder.predictions}
+    files["README.md"] = merged(card, read_card(api, repo, "model")).encode()
+    if dry_run:
+        return difference(api, repo, "model", files, _owned)
+    metrics = folder.read(folder.metrics, "evaluate")["primary"]
+    done = release(
+        api, repo, "model", files, message=f"{task.title} classifier, {metrics['title']} {metrics['value']:.3f}",
+        owned=_owned, private=private, create_pr=create_pr,
+    )  # fmt: skip
+    folder.record_published("model", dataclasses.asdict(done))
+    return done
+
+
+def _owned(path: str) -> bool:
+    """Weights of another form would stand beside ours and might be loaded instead."""
+    return path.endswith((".safetensors", ".bin", ".safetensors.index.json")) or path == "lora_config.json"
+
+
+def check_scores_belong(task: TaskSpec, folder: TaskFolder) -> None:
+    import hashlib
+
+    weights = hashlib.sha256((folder.model / "model.safetensors").read_bytes()).hexdigest()
+    if folder.read(folder.metrics, "evaluate")["weights_sha256"] != weights:
+        raise MissingStage(
+            f"The scores of {task.name!r} are those of other weights", next=f"hubtools evaluate {task.name}"
+        )
+
+
+def verify_model(task: TaskSpec, repo: str, revision: str) -> dict[str, Any]:
+    """Load ``repo`` at ``revision`` by ``pipeline()`` and compare its answers with its own ``predictions.parquet``.
+
+    Returns:
+        rows compared and the largest difference of a probability.
+
+    Raises:
+        VerificationFailed: an answer differs, or the repo lacks what it needs.
+    """
+    import pyarrow.parquet as pq
+    from datasets import load_dataset
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.repocard import ModelCard
+
+    from hubtools.evaluation.predict import load_classifier, probabilities, spans
+
+    try:
+        recorded = pq.read_table(hf_hub_download(repo, "predictions.parquet", revision=revision)).to_pydict()
+        card = ModelCard.load(hf_hub_download(repo, "README.md", revision=revision))
+    except EntryNotFoundError as error:
+        raise VerificationFailed(f"Model {repo!r}", expected="a release of hubtools", found=str(error)) from error
+    result = card.data.to_dict()["model-index"][0]["results"][0]["dataset"]
+    rows = load_dataset(result["type"], split="test", revision=result["revision"])
+    text_of = dict(zip(rows["id"], rows["text"], strict=True))
+    count = min(VERIFIED_ROWS, len(recorded["id"]))
+    texts = [text_of[i] for i in recorded["id"][:count]]
+    classifier = load_classifier(task, repo, revision)
+    labels = [classifier.model.config.id2label[i] for i in range(classifier.model.config.num_labels)]
+    worst = 0.0
+    if task.kind == "sequence":
+        for row, found in enumerate(probabilities(classifier, texts, labels)):
+            worst = max(worst, *(abs(a - b) for a, b in zip(found, recorded["probabilities"][row], strict=True)))
+    else:
+        types = [label[2:] for label in labels if label.startswith("B-")]
+        for row, found_spans in enumerate(spans(classifier, texts, types)):
+            before = recorded["found"][row]
+            if [(s["start"], s["end"], s["label"]) for s in before] != [
+                (s["start"], s["end"], s["label"]) for s in found_spans
+            ]:
+                raise VerificationFailed(
+                    f"Model {repo!r} at {revision[:8]} finds other spans than it was scored with",
+                    expected=str(before), found=str(found_spans), next=f"hubtools push-model {task.name}",
+                )  # fmt: skip
+            worst = max([worst, *(abs(a["score"] - b["score"]) for a, b in zip(before, found_spans, strict=True))])
+    if worst > TOLERANCE:
+        raise VerificationFailed(
+            f"Model {repo!r} at {revision[:8]} answers otherwise than it was scored",
+            expected=f"probabilities within {TOLERANCE:g}",
+            found=f"{worst:.2g}",
+            next=f"hubtools push-model {task.name}",
+        )
+    return {"repo": repo, "revision": revision, "rows": count, "largest_difference": worst}

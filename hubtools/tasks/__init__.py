@@ -1,0 +1,40 @@
+"""The four tasks, as values."""
+
+from __future__ import annotations
+
+from hubtools.errors import UsageError
+from hubtools.spec import BaseModel, TaskSpec
+from hubtools.tasks.category import CATEGORY
+from hubtools.tasks.intent import INTENT
+from hubtools.tasks.jailbreak import JAILBREAK
+from hubtools.tasks.pii import PII
+
+TASKS: dict[str, TaskSpec] = {task.name: task for task in (CATEGORY, PII, JAILBREAK, INTENT)}
+
+MODERNBERT = BaseModel("answerdotai/ModernBERT-base", revision="8949b909ec900327062f0ebf497f51aef5e6f0c8")
+NANO = BaseModel(
+    "hubtools/modernbert-nano",
+    # A model of a few million parameters needs larger steps and more of them than ModernBERT-base.
+    overrides={"learning_rate": 1e-3, "epochs": 8, "batch_size": 16, "weight_decay": 0.01},
+    note="nano model: a small stand-in that shows the work, not what ModernBERT-base reaches",
+)
+BASES: dict[str, BaseModel] = {base.id: base for base in (MODERNBERT, NANO)}
+
+
+def task_named(name: str) -> TaskSpec:
+    """The task called ``name``; raises :class:`UsageError` for any other name."""
+    if name not in TASKS:
+        raise UsageError(
+            f"Unknown task {name!r}", expected="one of " + ", ".join((*TASKS, "all")), next="hubtools --help"
+        )
+    return TASKS[name]
+
+
+def tasks_named(name: str) -> list[TaskSpec]:
+    """The task called ``name``, or all four for "all"."""
+    return list(TASKS.values()) if name == "all" else [task_named(name)]
+
+
+def base_named(repo_id: str) -> BaseModel:
+    """A base we have defaults for, or any other encoder without."""
+    return BASES.get(repo_id, BaseModel(repo_id))

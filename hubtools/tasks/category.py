@@ -1,0 +1,76 @@
+"""category: the domain of a prompt, in the 14 classes of MMLU-Pro.
+
+Labels and their order are the router's (``pkg/classification/mapping.go``): it accepts exactly these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hubtools.spec import Dropped, Example, LabelSet, Metric, Source, TaskSpec
+from hubtools.tasks.rows import labelled_row, text_of
+
+LABELS = (
+    "biology", "business", "chemistry", "computer science", "economics", "engineering", "health",
+    "history", "law", "math", "other", "philosophy", "physics", "psychology",
+)  # fmt: skip
+
+SEED10 = {
+    "math": "mathematics", "physics": "physics", "chemistry": "chemistry", "biology": "biology",
+    "computer science": "computer_science", "engineering": "engineering", "economics": "economics_business",
+    "business": "economics_business", "health": "health_psychology", "psychology": "health_psychology",
+    "law": "law", "history": "history_philosophy", "philosophy": "history_philosophy",
+}  # fmt: skip
+
+
+def mmlu_pro_row(row: Mapping[str, Any]) -> Example:
+    """The question alone is the prompt: options and reasoning are not what a router sees."""
+    label = row.get("category")
+    if label not in LABELS:
+        raise Dropped(f"unknown label {label!r}")
+    return Example(text=text_of(row, "question"), label=label)
+
+
+CATEGORY = TaskSpec(
+    name="category",
+    title="Domain",
+    kind="sequence",
+    question="Which of MMLU-Pro's 14 domains is the prompt about?",
+    label_sets=(
+        LabelSet("mmlu14", LABELS, {label: label for label in LABELS}),
+        LabelSet("seed10", tuple(dict.fromkeys(SEED10.values())), SEED10),
+    ),
+    source=Source(
+        id="TIGER-Lab/MMLU-Pro",
+        files={"": ("data/test-*.parquet", "data/validation-*.parquet")},
+        columns=("question", "category"),
+        row=mmlu_pro_row,
+        license="mit",
+        attribution=(
+            "MMLU-Pro (Wang et al., 2024), MIT on its Hub card and Apache-2.0 in its repository. "
+            "Its test questions are used here: models trained on this set must not be scored on MMLU-Pro."
+        ),
+    ),
+    starter=Source(
+        id="hubtools/starter-category",
+        files={"": ("data.jsonl",)},
+        columns=("text", "label"),
+        row=labelled_row,
+        license="apache-2.0",
+        attribution="Prompts of hubtools' own writing.",
+        starter=True,
+    ),
+    group_name="near-duplicate cluster",
+    primary=Metric("macro_f1", "macro F1"),
+    model_name="category_classifier_{base}_model",
+    mapping_file="category_mapping.json",
+    threshold=0.5,
+    version="1",
+    overrides={"epochs": 3, "batch_size": 8, "learning_rate": 2e-5, "weight_decay": 0.1},
+    examples=(
+        "What is the derivative of x squared times the sine of x?",
+        "Does a landlord have to return my deposit if the lease was never signed?",
+        "Why do enzymes stop working above a certain temperature?",
+    ),
+)

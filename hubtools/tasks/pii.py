@@ -1,0 +1,121 @@
+"""pii: personal data in a prompt, as spans.
+
+A model's tags are ``O`` first, then B- and I- of each type: the router drops index 0, and matches types by
+prefix, so that no type's name may begin another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hubtools.spec import Dropped, Example, LabelSet, Metric, Source, Span, TaskSpec
+from hubtools.tasks.rows import text_of
+
+PRESIDIO_TYPES = (
+    "PERSON", "EMAIL_ADDRESS", "PHONE_NUMBER", "US_SSN", "STREET_ADDRESS", "GPE", "ZIP_CODE", "ORGANIZATION",
+    "CREDIT_CARD", "DATE_TIME", "TITLE", "AGE", "NRP", "DOMAIN_NAME", "IBAN_CODE", "IP_ADDRESS",
+    "US_DRIVER_LICENSE",
+)  # fmt: skip
+
+ROUTER_TYPES = {
+    "PERSON": "PERSON",
+    "EMAIL_ADDRESS": "EMAIL_ADDRESS",
+    "PHONE_NUMBER": "PHONE_NUMBER",
+    "US_SSN": "US_SSN",
+    "STREET_ADDRESS": "LOCATION",
+    "GPE": "LOCATION",
+    "ZIP_CODE": "LOCATION",
+}
+
+
+def checked_spans(text: str, spans: list[Span]) -> tuple[Span, ...]:
+    """The spans in order; raises :class:`Dropped` where one is empty, outside the text, or overlaps another."""
+    ordered = sorted(spans, key=lambda span: (span.start, span.end))
+    last = 0
+    for span in ordered:
+        if not 0 <= span.start < span.end <= len(text):
+            raise Dropped("span outside the text")
+        if span.start < last:
+            raise Dropped("overlapping spans")
+        last = span.end
+    return tuple(ordered)
+
+
+def presidio_row(row: Mapping[str, Any]) -> Example:
+    """A row of presidio-research's synthetic set; offsets are verified against ``entity_value``."""
+    text = text_of(row, "full_text")
+    spans = []
+    if not isinstance(row.get("spans"), list):
+        raise Dropped("spans are not a list")
+    for raw in row["spans"]:
+        try:
+            start, end = raw["start_position"], raw["end_position"]
+            kind, value = raw["entity_type"], raw["entity_value"]
+        except (TypeError, KeyError):
+            raise Dropped("a span lacks a key") from None
+        if type(start) is not int or type(end) is not int or not isinstance(kind, str):
+            raise Dropped("a span has the wrong types")
+        if kind not in PRESIDIO_TYPES:
+            raise Dropped(f"unknown entity type {kind!r}")
+        if start < 0 or text[start:end] != value:
+            raise Dropped("span offsets do not give its value")
+        spans.append(Span(start, end, kind))
+    return Example(
+        text=text, spans=checked_spans(text, spans), group=f"template {row['template_id']}" if "template_id" in row else ""
+    )
+
+
+def template_row(row: Mapping[str, Any]) -> Example:
+    """A template of our own; ``text`` still holds its slots, which curation fills."""
+    return Example(text=text_of(row, "template"), group=str(row.get("id") or ""))
+
+
+TEMPLATES = Source(
+    id="hubtools/starter-pii",
+    files={"": ("templates.jsonl",)},
+    columns=("template", "id"),
+    row=template_row,
+    license="apache-2.0",
+    attribution="Templates of hubtools' own writing, filled by Faker: every person in them is invented.",
+    starter=True,
+)
+
+PII = TaskSpec(
+    name="pii",
+    title="Personal data",
+    kind="token",
+    question="Does the prompt hold personal data, and where?",
+    label_sets=(
+        LabelSet("router5", tuple(dict.fromkeys(ROUTER_TYPES.values())), ROUTER_TYPES),
+        LabelSet("presidio17", PRESIDIO_TYPES, {t: t for t in PRESIDIO_TYPES}),
+    ),
+    source=Source(
+        id="microsoft/presidio-research",
+        files={"": ("synth_dataset_v2.json",)},
+        columns=("full_text", "spans", "template_id"),
+        row=presidio_row,
+        license="cc-by-sa-3.0",
+        attribution=(
+            "microsoft/presidio-research (MIT), synth_dataset_v2.json at 7622dec. Its identities come from "
+            "Fake Name Generator, CC BY-SA 3.0 US: a dataset derived from it keeps that licence."
+        ),
+        url=(
+            "https://raw.githubusercontent.com/microsoft/presidio-research/"
+            "7622dec1e5f7d25dc60b57c28c39f4c4af197018/data/{file}"
+        ),
+    ),
+    starter=TEMPLATES,
+    supplements=(TEMPLATES,),
+    group_name="template",
+    primary=Metric("entity_f1", "entity F1 (strict spans)"),
+    model_name="pii_classifier_{base}_presidio_token_model",
+    mapping_file="pii_type_mapping.json",
+    threshold=0.9,
+    version="1",
+    examples=(
+        "Hi, this is Maria Jensen, you can reach me at maria.jensen@example.org or (212) 555-0187.",
+        "My social security number is 536-22-8145 and I live at 81 Linden Avenue, Portland.",
+        "Order 4481-2290 was shipped on March 3 with version 2.4.1 of the firmware.",
+    ),
+)

@@ -1,0 +1,82 @@
+"""Training defaults: by the size of the training split, then by task, then by base model; flags beat all.
+
+The tiers are those of the design; the sizes count rows of the training split.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from hubtools.spec import BaseModel, TaskSpec
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Training arguments in the terms of the design.
+
+    Attributes:
+        warmup: share of all steps.
+        eval_steps: steps between evaluations; 0 evaluates each epoch.
+        patience: evaluations without a better primary metric before training stops.
+    """
+
+    epochs: float
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    warmup: float
+    eval_steps: int
+    patience: int
+
+
+TIERS: tuple[tuple[str, float, Preset], ...] = (
+    ("small (fewer than 1,000 rows)", 1_000, Preset(2, 4, 1e-5, 0.15, 0.1, 0, 1)),
+    ("medium (fewer than 5,000 rows)", 5_000, Preset(3, 8, 2e-5, 0.1, 0.06, 100, 2)),
+    ("large (5,000 rows or more)", float("inf"), Preset(4, 16, 3e-5, 0.05, 0.03, 200, 3)),
+)
+
+
+def preset_for(rows: int, task: TaskSpec, base: BaseModel) -> tuple[Preset, list[str]]:
+    """The defaults for ``rows`` training rows, and a line a layer that says where they come from."""
+    tier, _, preset = next(t for t in TIERS if rows < t[1])
+    said = [f"size: {tier}: {_listed(_values(preset))}"]
+    for layer, overrides in ((f"task {task.name}", task.overrides), (f"base {base.short_name}", base.overrides)):
+        if overrides:
+            preset = replace(preset, **overrides)  # type: ignore[arg-type]
+            said.append(f"{layer}: {_listed(overrides)}")
+    return preset, said
+
+
+def training_arguments(preset: Preset, rows: int, world_size: int = 1) -> dict[str, Any]:
+    """The preset as defaults of transformers' ``TrainingArguments``.
+
+    A run of fewer steps than ``eval_steps`` would never be evaluated and would leave no checkpoint: such a run
+    is evaluated each epoch.
+    """
+    steps_per_epoch = max(1, rows // (preset.batch_size * world_size))
+    by_epoch = preset.eval_steps == 0 or preset.eval_steps > steps_per_epoch
+    when: dict[str, Any] = (
+        {"eval_strategy": "epoch", "save_strategy": "epoch"}
+        if by_epoch
+        else {
+            "eval_strategy": "steps", "eval_steps": preset.eval_steps,
+            "save_strategy": "steps", "save_steps": preset.eval_steps,
+        }
+    )  # fmt: skip
+    return {
+        "num_train_epochs": preset.epochs,
+        "per_device_train_batch_size": preset.batch_size,
+        "learning_rate": preset.learning_rate,
+        "weight_decay": preset.weight_decay,
+        "warmup_steps": preset.warmup,  # a float below 1 is a share of all steps since transformers 5
+        **when,
+    }
+
+
+def _values(preset: Preset) -> dict[str, Any]:
+    return {field.name: getattr(preset, field.name) for field in fields(preset)}
+
+
+def _listed(values: Any) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in dict(values).items())

@@ -1,0 +1,55 @@
+"""Scores on the validation split, which pick the checkpoint and stop the training.
+
+They are computed from the Trainer's logits. What stands on a card is computed elsewhere, from predictions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hubtools.spec import LabelSet, TaskSpec
+from hubtools.training.encoding import IGNORED
+
+
+def selection_metrics(task: TaskSpec, label_set: LabelSet) -> Callable[[Any], dict[str, float]]:
+    """``compute_metrics`` for the Trainer; its keys hold the task's primary metric."""
+    if task.kind == "token":
+        return _entity_scores(task.model_labels(label_set))
+    positive = label_set.labels.index(task.positive) if task.positive else None
+
+    def scores(prediction: Any) -> dict[str, float]:
+        from scipy.special import softmax
+        from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
+
+        logits, labels = prediction.predictions, prediction.label_ids
+        chosen = logits.argmax(-1)
+        found = {
+            "accuracy": float(accuracy_score(labels, chosen)),
+            "macro_f1": float(f1_score(labels, chosen, average="macro", labels=sorted(set(labels.tolist())))),
+        }
+        if positive is not None:
+            found["roc_auc"] = float(roc_auc_score(labels == positive, softmax(logits, axis=-1)[:, positive]))
+        return found
+
+    return scores
+
+
+def _entity_scores(names: tuple[str, ...]) -> Callable[[Any], dict[str, float]]:
+    def scores(prediction: Any) -> dict[str, float]:
+        from seqeval.metrics import f1_score, precision_score, recall_score
+        from seqeval.scheme import IOB2
+
+        tagged, found = [], []
+        for labels, chosen in zip(prediction.label_ids, prediction.predictions, strict=True):
+            kept = labels != IGNORED
+            tagged.append([names[i] for i in labels[kept]])
+            found.append([names[i] for i in chosen[kept]])
+        strict: dict[str, Any] = {"mode": "strict", "scheme": IOB2, "zero_division": 0}
+        return {
+            "entity_f1": float(f1_score(tagged, found, **strict)),
+            "entity_precision": float(precision_score(tagged, found, **strict)),
+            "entity_recall": float(recall_score(tagged, found, **strict)),
+        }
+
+    return scores
