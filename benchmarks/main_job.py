@@ -1,0 +1,105 @@
+"""The whole job on the embedded Hub: seconds a stage, peak memory, scores.
+
+    python benchmarks/main_job.py                             # starter corpora: what `make demo SERVE=0` does
+    python benchmarks/main_job.py --mirror DIR --name real    # public data from DIR/<owner>/<name>/
+
+Runs ``hubtools run --hub local`` in fresh folders, adds up the resident memory of its whole process tree and of
+the embedded Hub four times a second, prints a table, and writes ``benchmarks/results/<name>.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def resident(root: psutil.Process, hub_dir: Path) -> int:
+    """Bytes resident in ``root``, all below it, and the Hub on ``hub_dir``, which outlives its starter."""
+    total = 0
+    hubs = [p for p in psutil.process_iter(["cmdline"]) if str(hub_dir) in (p.info["cmdline"] or [])]
+    for process in {root, *root.children(recursive=True), *hubs}:
+        try:
+            total += process.memory_info().rss
+        except psutil.Error:
+            continue
+    return total
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mirror", help="folder with the public data, laid out as DIR/<owner>/<name>/")
+    parser.add_argument("--name", default="demo")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        hub_dir, work = Path(folder, "hub"), Path(folder, "work")
+        hubtools = [sys.executable, "-m", "hubtools.cli"]
+        command = [*hubtools, "run", "--hub", "local", "--hub-dir", str(hub_dir), "--work-dir", str(work)]
+        command += ["--mirror", args.mirror] if args.mirror else []
+        started = time.time()
+        process = subprocess.Popen(command)
+        peak, ended = 0, threading.Event()
+
+        def watch() -> None:
+            nonlocal peak
+            while not ended.wait(0.25):
+                try:
+                    peak = max(peak, resident(psutil.Process(process.pid), hub_dir))
+                except psutil.NoSuchProcess:
+                    return
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        code = process.wait()
+        seconds = time.time() - started
+        ended.set()
+        watcher.join()
+        subprocess.run([*hubtools, "hub", "stop", "--hub-dir", str(hub_dir)], check=False)
+        if code:
+            sys.exit(code)
+        report = json.loads((work / "run.json").read_text())
+
+    report |= {
+        "command": "hubtools run --hub local" + (" --mirror DIR" if args.mirror else ""),
+        "total_seconds": round(seconds, 1),
+        "peak_memory_gib": round(peak / 2**30, 2),
+        "machine": {"cores": os.cpu_count(), "cpu": platform.processor() or platform.machine(), "python": platform.python_version()},
+    }  # fmt: skip
+    for result in report["results"].values():  # addresses of a Hub that is gone
+        for key in ("dataset", "model", "url"):
+            result.pop(key, None)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{args.name}.json").write_text(json.dumps(report, indent=2) + "\n")
+    print(table(report))
+
+
+def table(report: dict) -> str:
+    stages = ["curate", "push-dataset", "finetune", "evaluate", "push-model"]
+    lines = ["| seconds | " + " | ".join(stages) + " | test score | baselines |", "|---" * (len(stages) + 3) + "|"]
+    for task, seconds in report["seconds"].items():
+        result = report["results"].get(task, {})
+        if "metric" not in result:
+            continue
+        baselines = ", ".join(f"{name} {value:.3f}" for name, value in result["baselines"].items())
+        score = f"{result['metric']} {result['value']:.3f} [{result['low']:.3f}, {result['high']:.3f}]"
+        lines.append(f"| {task} | " + " | ".join(f"{seconds[s]:.1f}" for s in stages) + f" | {score} | {baselines} |")
+    lines.append(
+        f"\nSpace {report['seconds']['space']['push-space']:.1f} s. In all {report['total_seconds']:.0f} s, "
+        f"peak memory {report['peak_memory_gib']:.2f} GiB, {report['machine']['cores']} cores."
+    )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Put the tables of ``benchmarks/results/`` into the README: ``python benchmarks/readme.py [--check]``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+from main_job import RESULTS, table
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def filled(text: str) -> str:
+    """``text`` with the table of each results file between its marks."""
+
+    def block(match: re.Match[str]) -> str:
+        file = RESULTS / f"{match.group(1)}.json"
+        body = f"\n{table(json.loads(file.read_text()))}\n" if file.exists() else ""
+        return f"<!-- results: {match.group(1)} -->\n{body}<!-- end -->"
+
+    return re.sub(r"<!-- results: (\w+) -->\n.*?<!-- end -->", block, text, flags=re.DOTALL)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where the README is out of date")
+    args = parser.parse_args()
+    text = README.read_text()
+    if args.check:
+        sys.exit(filled(text) != text)
+    README.write_text(filled(text))
+
+
+if __name__ == "__main__":
+    main()
