@@ -1,0 +1,333 @@
+"""Routes over repos: create, delete, move, settings, info, listing, refs."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from starlette.responses import Response
+
+from hubtools.localhub import lfs, spaces
+from hubtools.localhub.backend import USER
+from hubtools.localhub.describe import facts
+from hubtools.localhub.refusal import Refusal, revision_not_found
+from hubtools.localhub.store import KINDS, Commit, Repo, check_ref, check_repo_id
+from hubtools.localhub.web import Call, answer, paged
+
+_SORT_KEYS = {"lastModified": "lastModified", "createdAt": "createdAt"}
+_LISTED = (
+    "_id", "id", "modelId", "author", "private", "gated", "disabled", "likes", "downloads", "trendingScore",
+    "tags", "pipeline_tag", "library_name", "sdk", "createdAt", "lastModified", "sha",
+)  # fmt: skip
+
+
+def whoami(call: Call) -> Response:
+    if not call.owner:
+        raise Refusal(401, "Invalid username or password.")
+    role = {"displayName": "hubtools", "role": "write", "createdAt": "2026-01-01T00:00:00.000Z"}
+    return answer(
+        {
+            "type": "user",
+            "id": _id(USER),
+            "name": USER,
+            "fullname": "The user of this embedded Hub",
+            "email": None,
+            "emailVerified": True,
+            "isPro": False,
+            "canPay": False,
+            "periodEnd": None,
+            "avatarUrl": "",
+            "orgs": [],
+            "auth": {"type": "access_token", "accessToken": role},
+        }
+    )
+
+
+def create(call: Call) -> Response:
+    call.need_owner()
+    kind, repo_id = _named(call)
+    check_repo_id(repo_id)
+    body = call.json()
+    repo = Repo(kind, repo_id, private=_private(body, False))
+    url = f"{call.base}/{repo.prefix}"
+    existing = call.backend.find(kind, repo_id)
+    if existing:
+        # JSON with "url" also here: create_repo(exist_ok=True) reads it from the 409.
+        note = ", a mirrored folder and read-only" if existing.read_only else ""
+        raise Refusal(
+            409, f"You already created this {kind.removesuffix('s')} repo: {repo_id}{note}", url=url
+        )
+    files = {".gitattributes": lfs.GITATTRIBUTES.encode()}
+    if kind == "spaces":
+        repo.sdk = call.text("sdk")
+        repo.space = spaces.settings(body)
+        files["README.md"] = spaces.first_card(repo).encode()
+    try:
+        call.backend.store.create(repo, files, USER)
+    except Refusal as error:  # created by another thread just now
+        error.extra["url"] = url
+        raise
+    return answer({"url": url, "name": repo_id, "id": _id(f"{kind}/{repo_id}")})
+
+
+def delete(call: Call) -> Response:
+    call.need_owner()
+    kind, repo_id = _named(call)
+    call.lookup(kind, repo_id, write=True)
+    call.backend.store.delete(kind, repo_id)
+    return answer({})
+
+
+def move(call: Call) -> Response:
+    call.need_owner()
+    kind = _kind(call.json().get("type"))
+    old, new = call.text("fromRepo"), call.text("toRepo")
+    call.lookup(kind, old, write=True)
+    check_repo_id(new)
+    if call.backend.mirrors.get(kind, new):
+        raise Refusal(409, f"A mirrored folder has this name: {new}")
+    call.backend.store.move(kind, old, new)
+    return answer({"url": f"{call.base}/{Repo(kind, new).prefix}"})
+
+
+def settings(call: Call) -> Response:
+    repo, body = call.repo(write=True), call.json()
+    gated = body.get("gated", repo.gated)
+    if gated not in (False, "auto", "manual"):
+        raise Refusal(400, '"gated" must be one of [auto, manual, false]')
+
+    def change(repo: Repo) -> None:
+        repo.private = _private(body, repo.private)
+        repo.gated = gated
+
+    call.backend.store.update(repo.kind, repo.id, change)
+    return answer({"private": _private(body, repo.private), "gated": gated})
+
+
+def auth_check(call: Call) -> Response:
+    repo = call.repo(write="write" in call.params)
+    check_gate(call, repo)
+    return answer({})
+
+
+def info(call: Call) -> Response:
+    repo = call.repo()
+    commit = call.commit(repo)
+    found = describe(call, repo, commit)
+    found["siblings"] = [_sibling(path, entry, call.flag("blobs")) for path, entry in commit.tree.items()]
+    found["usedStorage"] = sum(entry.size for entry in commit.tree.values())
+    return answer(_expanded(call, found))
+
+
+def listing(call: Call) -> Response:
+    """Repos the caller may see, by search, author, filter; the most recently changed first."""
+    kind = call.params["kind"]
+    if kind not in KINDS:
+        raise Refusal(404, f"Unknown kind of repo: {kind}")
+    query = call.request.query_params
+    words = [word.lower() for word in call.values("search")]
+    wanted = [tag for value in call.values("filter") for tag in value.split(",") if tag]
+    wanted += [tag for name in ("pipeline_tag", "library") for tag in call.values(name)]
+    found = []
+    for repo in call.backend.all(kind):
+        if repo.private and not call.owner:
+            continue
+        if query.get("author") and repo.owner != query["author"]:
+            continue
+        if any(word not in repo.id.lower() for word in words):
+            continue
+        if query.get("gated") and bool(repo.gated) != call.flag("gated"):
+            continue
+        commit = call.backend.commit(repo, "main")
+        item = describe(call, repo, commit)
+        if not set(wanted) <= {*item["tags"], item.get("pipeline_tag"), item.get("library_name")}:
+            continue
+        if call.flag("full") or call.values("expand"):
+            item["siblings"] = [_sibling(path, entry, False) for path, entry in commit.tree.items()]
+        else:
+            kept = {
+                *_LISTED,
+                *(["cardData"] if call.flag("cardData") else []),
+                *(["config"] if call.flag("config") else []),
+            }
+            item = {name: value for name, value in item.items() if name in kept}
+        found.append(item)
+    # Python's sort is stable, so that equal keys keep the order by id.
+    found.sort(key=lambda item: item["id"])
+    found.sort(key=lambda item: item[_SORT_KEYS.get(query.get("sort", ""), "lastModified")], reverse=True)
+    if query.get("direction") == "1":
+        found.reverse()
+    return paged(call, [_expanded(call, item) for item in found])
+
+
+def mine(call: Call) -> Response:
+    """The user's own repos with the space they take, largest first; what ``hf repos ls`` shows."""
+    call.need_owner()
+    owner = call.params.get("namespace", USER)
+    found: list[dict[str, Any]] = []
+    for kind in KINDS:
+        for repo in call.backend.store.all(kind):
+            if repo.owner == owner:
+                commit = call.backend.commit(repo, "main")
+                found.append(
+                    {
+                        "id": repo.id,
+                        "type": kind.removesuffix("s"),
+                        "updatedAt": commit.date,
+                        "visibility": "private" if repo.private else "public",
+                        "storage": sum(entry.size for entry in commit.tree.values()),
+                    }
+                )
+    total = sum(item["storage"] for item in found) or 1
+    found.sort(key=lambda item: item["storage"], reverse=True)
+    return paged(call, [{**item, "storagePercent": 100 * item["storage"] / total} for item in found])
+
+
+def describe(call: Call, repo: Repo, commit: Commit) -> dict[str, Any]:
+    """The info of a repo, without its file list."""
+    found: dict[str, Any] = {
+        "_id": _id(f"{repo.kind}/{repo.id}"),
+        "id": repo.id,
+        "author": repo.owner,
+        "sha": commit.id,
+        "createdAt": repo.created,
+        "lastModified": commit.date,
+        "private": repo.private,
+        "gated": repo.gated,
+        "disabled": False,
+        "downloads": 0,
+        "likes": 0,
+        "trendingScore": 0,
+        **facts(call.backend, repo, commit),
+    }
+    if repo.kind == "models":
+        found["modelId"] = repo.id
+    if repo.kind == "spaces":
+        found["runtime"] = spaces.runtime_of(repo)
+        found["subdomain"] = repo.id.replace("/", "-").lower()
+    return found
+
+
+def refs(call: Call) -> Response:
+    repo = call.repo()
+
+    def listed(names: dict[str, str], folder: str) -> list[dict[str, str]]:
+        return [
+            {"name": name, "ref": f"refs/{folder}/{name}", "targetCommit": commit}
+            for name, commit in names.items()
+        ]
+
+    found = {"branches": listed(repo.branches, "heads"), "tags": listed(repo.tags, "tags"), "converts": []}
+    if call.flag("include_prs"):
+        found["pullRequests"] = [{**pull, "name": pull["ref"]} for pull in listed(repo.pulls, "pr")]
+    return answer(found)
+
+
+def create_branch(call: Call) -> Response:
+    repo, name = call.repo(write=True), call.params["rev"]
+    check_ref(name)
+    start = call.json().get("startingPoint") or "main"
+
+    def change(repo: Repo) -> None:
+        if name in repo.branches and not call.json().get("overwrite"):
+            raise Refusal(409, f"Reference already exists: refs/heads/{name}")
+        repo.branches[name] = call.backend.store.resolve(repo, str(start))
+
+    call.backend.store.update(repo.kind, repo.id, change)
+    return answer({})
+
+
+def delete_branch(call: Call) -> Response:
+    repo, name = call.repo(write=True), call.params["rev"]
+    if name == "main":
+        raise Refusal(403, "The main branch cannot be deleted")
+    call.backend.store.update(repo.kind, repo.id, lambda repo: _drop(repo.branches, name))
+    return answer({})
+
+
+def create_tag(call: Call) -> Response:
+    repo, name = call.repo(write=True), call.text("tag")
+    check_ref(name)
+
+    def change(repo: Repo) -> None:
+        if name in repo.tags:
+            raise Refusal(409, f"Reference already exists: refs/tags/{name}")
+        repo.tags[name] = call.backend.store.resolve(repo, call.params["rev"])
+
+    call.backend.store.update(repo.kind, repo.id, change)
+    return answer({})
+
+
+def delete_tag(call: Call) -> Response:
+    repo, name = call.repo(write=True), call.params["rev"]
+    call.backend.store.update(repo.kind, repo.id, lambda repo: _drop(repo.tags, name))
+    return answer({})
+
+
+def no_xet(call: Call) -> Response:
+    """Where a client with hf-xet goes first for an upload."""
+    call.repo()
+    raise Refusal(
+        404, "This embedded Hub does not serve Xet: set HF_HUB_DISABLE_XET=1 for the client process"
+    )
+
+
+def squash(call: Call) -> Response:
+    repo = call.repo(write=True)
+    title = call.text("message", "Super-squash branch")
+    call.backend.store.squash(repo.kind, repo.id, call.params["rev"], title, USER)
+    return answer({})
+
+
+def check_gate(call: Call, repo: Repo) -> None:
+    """The one user owns everything and passes every gate; without a token nobody does."""
+    if repo.gated and not call.owner:
+        raise Refusal(401, f"Access to {repo.id} is restricted. You must have access to it.", "GatedRepo")
+
+
+def _drop(names: dict[str, str], name: str) -> None:
+    if names.pop(name, None) is None:
+        raise revision_not_found(name)
+
+
+def _named(call: Call) -> tuple[str, str]:
+    body = call.json()
+    name, owner = call.text("name"), body.get("organization") or USER
+    # Some clients send the whole id as the name.
+    return _kind(body.get("type")), name if "/" in name else f"{owner}/{name}"
+
+
+def _kind(singular: Any) -> str:
+    kind = f"{singular or 'model'}s"
+    if kind not in KINDS:
+        raise Refusal(400, f'"type" must be one of [model, dataset, space], found "{singular}"')
+    return kind
+
+
+def _private(body: dict[str, Any], default: bool) -> bool:
+    if body.get("visibility") is not None:
+        if body["visibility"] not in ("public", "private", "protected"):
+            raise Refusal(400, '"visibility" must be one of [public, private]')
+        return bool(body["visibility"] != "public")
+    return default if body.get("private") is None else bool(body["private"])
+
+
+def _sibling(path: str, entry: Any, blobs: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"rfilename": path}
+    if blobs:
+        found.update(size=entry.size, blobId=entry.oid)
+        if entry.sha256:
+            pointer = len(lfs.pointer(entry.sha256, entry.size))
+            found["lfs"] = {"sha256": entry.sha256, "size": entry.size, "pointerSize": pointer}
+    return found
+
+
+def _expanded(call: Call, found: dict[str, Any]) -> dict[str, Any]:
+    """Only what ``expand`` asks for, where it asks."""
+    fields = call.values("expand")
+    return {name: found[name] for name in ("_id", "id", *fields) if name in found} if fields else found
+
+
+def _id(name: str) -> str:
+    """24 hex digits, as the Hub's own ids have."""
+    return hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:24]
