@@ -10,6 +10,7 @@ import dataclasses
 import errno
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -498,49 +499,85 @@ def hub_env(hub_dir: HubDir = None) -> None:
 
 
 def explained(error: BaseException) -> HubtoolsError | None:
-    """What a library's error means to a person; None for one that we do not know."""
+    """What a library's error means to a person; None for one that we do not know.
+
+    Some libraries hide what happened below an error of their own: the first one that we know counts.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        known = _explained(seen)
+        if known:
+            return known
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    return None
+
+
+def _explained(error: BaseException) -> HubtoolsError | None:
     if isinstance(error, HubtoolsError):
         return error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
         return StorageError(
-            "The disk is full", found=str(error.filename or error), next="free some space, then run the same command again"
-        )
-    if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return StorageError(
-            "A file cannot be written or read", found=f"{error.strerror}: {error.filename}",
-            next="give a folder of your own with --work-dir (or --hub-dir)",
+            "The disk is full", expected="room for what this command writes", found=str(error.filename or error),
+            next="free some space, then run the same command again",
         )  # fmt: skip
+    if isinstance(error, OSError) and error.errno in _NOT_OURS:
+        return StorageError(
+            "A file or folder cannot be used", expected="a folder that can be written to",
+            found=f"{error.strerror}: {error.filename}", next="give another one with --work-dir (or --hub-dir)",
+        )  # fmt: skip
+    from huggingface_hub.errors import HFValidationError
+
     from hubtools.publishing.commits import is_connection_error, unreachable
 
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    response = getattr(error, "response", None)
-    status = getattr(response, "status_code", None)
+    if isinstance(error, HFValidationError):
+        return UsageError(
+            "The name of a repo is not one", expected="name or owner/name, of letters, digits, '-', '_' and '.'",
+            found=str(error).splitlines()[0], next="mend the name and run the command again",
+        )  # fmt: skip
+    if is_connection_error(error):
+        return unreachable(error, endpoint)
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status is None:
+        return None
+    said = str(getattr(error, "server_message", None) or str(error)).splitlines()[0]
     if status in (401, 403):
         return HubUnavailable(
             f"The Hub at {endpoint} refused ({status})", expected="a token with write access to this namespace",
-            found=str(error).splitlines()[0], next="hf auth login, or name another --namespace",
+            found=said, next="hf auth login, or name another --namespace",
         )  # fmt: skip
-    if status is not None:
+    if status == 404:
         return HubUnavailable(
-            f"The Hub at {endpoint} answered {status}", found=getattr(error, "server_message", None) or str(error).splitlines()[0],
-            next="run the same command again: what is done is kept",
+            f"The Hub at {endpoint} has no such repo, file or revision", expected="a name that exists there",
+            found=said, next="look at the name; a private repo needs a token that may read it (hf auth login)",
         )  # fmt: skip
-    # Some clients hide the connection error below their own.
-    below: BaseException | None = error
-    while below is not None:
-        if is_connection_error(below):
-            return unreachable(below, endpoint)
-        below = below.__cause__ or below.__context__
-    return None
+    return HubUnavailable(
+        f"The Hub at {endpoint} answered {status}", expected="a Hub that takes what is sent", found=said,
+        next="run the same command again: what is done is kept",
+    )  # fmt: skip
+
+
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+_NOT_OURS = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
+_INTERRUPTED = 130
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def main() -> None:
     """Run the command; every error ends in one message and a non-zero exit code."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # else nohup, which we respect
+            signal.signal(number, _interrupt)  # so that a training under way is ended as well
     try:
         app()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != _INTERRUPTED:
+            raise
         print("\nInterrupted. Run the same command again: it goes on where it stopped.", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(_INTERRUPTED)
     except Exception as error:
         if os.environ.get("HUBTOOLS_DEBUG"):
             raise

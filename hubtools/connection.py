@@ -34,11 +34,14 @@ def connect(hub: str | None, mirrors: Sequence[Path] = (), hub_dir: Path | None 
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     if hub is None:
         if mirrors:
-            raise UsageError("--mirror is for the embedded Hub", next="add --hub local")
+            raise UsageError(
+                "--mirror is for the embedded Hub", expected="--hub local", found="no --hub", next="add --hub local"
+            )
         return
     if hub != LOCAL:
         raise UsageError(
-            f"Unknown Hub {hub!r}", expected='"local", or no --hub at all', next="set HF_ENDPOINT for another server"
+            f"Unknown Hub {hub!r}", expected='"local", or no --hub at all', found=hub,
+            next="for another server leave --hub out and set HF_ENDPOINT",
         )
     if "huggingface_hub" in sys.modules:
         raise RuntimeError("connect() must run before huggingface_hub is imported")
@@ -59,12 +62,19 @@ def namespace(asked: str | None = None) -> str:
     api = HfApi()
     ways = "log in with `hf auth login` (or set HF_TOKEN), or work without an account: --hub local"
     if not get_token():
-        raise HubUnavailable("There is no Hugging Face token", expected="a token with write access", next=ways)
+        raise HubUnavailable(
+            "There is no Hugging Face token", expected="a token with write access",
+            found="no HF_TOKEN, and no login on this machine", next=ways,
+        )  # fmt: skip
     try:
         name = str(api.whoami()["name"])
     except HfHubHTTPError as error:
         if error.response is not None and error.response.status_code in (401, 403):
-            raise HubUnavailable("The Hub refused the token", found=str(api.endpoint), next=ways) from error
+            raise HubUnavailable(
+                f"The Hub at {api.endpoint} refused the token", expected="a token with write access",
+                found=f"{error.response.status_code} for the one in {'HF_TOKEN' if 'HF_TOKEN' in os.environ else 'your login'}",
+                next=ways,
+            ) from error  # fmt: skip
         raise
     return asked or name
 

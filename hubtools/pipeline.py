@@ -7,12 +7,14 @@ checkpoint.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +26,7 @@ from hubtools.connection import api, namespace
 from hubtools.errors import SourceError, TrainingFailed, UsageError
 from hubtools.publishing.commits import Change, Release
 from hubtools.spec import LabelSet, TaskSpec
+from hubtools.tasks import TASKS
 from hubtools.workdir import DEFAULT, TaskFolder, task_folder, write_json
 
 
@@ -68,30 +71,35 @@ class Settings:
 def curate_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
     from hubtools.curation.build import curate
 
-    return curate(
-        task, _source(task, settings), settings.folder(task), label_set=_label_set(task, settings), seed=settings.seed,
-        skip_bad_rows=settings.skip_bad_rows, note=settings.note,
-    )  # fmt: skip
+    folder, label_set = settings.folder(task), _label_set(task, settings)
+    source = _source(task, settings)
+    with folder.alone(settings.note):
+        return curate(
+            task, source, folder, label_set=label_set, seed=settings.seed, skip_bad_rows=settings.skip_bad_rows,
+            note=settings.note,
+        )  # fmt: skip
+
+
+def _asked_label_set(task: TaskSpec, settings: Settings) -> str | None:
+    names = (entry.rpartition("=") for entry in settings.label_sets)
+    return next((name for owner, _, name in reversed([*names]) if owner in ("", task.name)), None)
 
 
 def _label_set(task: TaskSpec, settings: Settings) -> LabelSet:
-    name = None
-    for entry in settings.label_sets:
-        owner, _, value = entry.rpartition("=")
-        if owner in ("", task.name):
-            name = value
+    name = _asked_label_set(task, settings)
     try:
         return task.label_set(name)
     except KeyError:
         raise UsageError(
             f"Task {task.name!r} has no label set {name!r}",
             expected="one of " + ", ".join(s.name for s in task.label_sets),
+            found=str(name),
             next=f"with several tasks, say whose it is: --label-set {task.name}={task.label_sets[0].name}",
         ) from None
 
 
 def _source(task: TaskSpec, settings: Settings) -> Any:
-    from hubtools.curation.sources import SourceFiles, local_source, locate
+    from hubtools.curation.sources import SUFFIXES, SourceFiles, local_source, locate
 
     asked = settings.source
     if asked is None:
@@ -99,9 +107,12 @@ def _source(task: TaskSpec, settings: Settings) -> Any:
     if asked == "starter":
         return locate(task.starter)
     path = Path(asked)
-    if path.suffix or path.exists():
+    if path.suffix in SUFFIXES or path.exists():
         if not path.is_file():
-            raise SourceError(f"Source {asked!r}", expected="a file, or the name of a dataset repo", found="nothing there")
+            raise SourceError(
+                f"Source {asked!r}", expected=f"a file ({', '.join(SUFFIXES)}), or the name of a dataset repo",
+                found="a folder" if path.is_dir() else "nothing there", next="look at the path after --source",
+            )  # fmt: skip
         if (settings.text_column, settings.label_column) == ("text", "label") and path.name in _file_names(task):
             return SourceFiles(replace(task.source, id=path.name, url=""), (("", path),), "local")
         if task.kind == "token":
@@ -142,19 +153,30 @@ def push_dataset_task(task: TaskSpec, settings: Settings) -> Release | Change:
     from hubtools.publishing.dataset import push_dataset
 
     repo = dataset_repo(task, settings)  # before curation: a missing token must not cost time
-    if settings.source or not settings.folder(task).facts.exists():
-        curate_task(task, settings)
-    done = push_dataset(
-        api(), task, settings.folder(task), repo, private=settings.private, create_pr=settings.create_pr,
-        dry_run=settings.dry_run,
-    )  # fmt: skip
+    with contextlib.ExitStack() as stack:
+        if _must_curate(task, settings):
+            if settings.dry_run:  # what would be pushed is made all the same, but not here
+                settings = replace(settings, work_dir=Path(stack.enter_context(tempfile.TemporaryDirectory())))
+            curate_task(task, settings)
+        done = push_dataset(
+            api(), task, settings.folder(task), repo, private=settings.private, create_pr=settings.create_pr,
+            dry_run=settings.dry_run,
+        )  # fmt: skip
     _say(settings, task.name, "dataset", done)
     return done
 
 
+def _must_curate(task: TaskSpec, settings: Settings) -> bool:
+    """Whether the dataset is not there yet, or a flag asks for another one than is there."""
+    folder, name = settings.folder(task), _asked_label_set(task, settings)
+    if settings.source or not folder.facts.exists():
+        return True
+    return name not in (None, folder.read(folder.facts, "curate")["label_set"])
+
+
 def _say(settings: Settings, what: str, kind: str, done: Release | Change) -> None:
     if isinstance(done, Release):
-        state = f"pushed as {done.tag or done.revision[:8]}" if done.changed else f"unchanged at {done.tag}"
+        state = ("pushed as " if done.changed else "unchanged at ") + (done.tag or done.revision[:8])
         settings.note(f"{what}: {kind} {done.repo} {state}")
     else:
         for path in done.write:
@@ -178,19 +200,40 @@ def training_fingerprint(task: TaskSpec, settings: Settings) -> tuple[str, str]:
     return base, hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
 
+def check_training_flags(flags: Sequence[str]) -> None:
+    """Flags that finetune.py does not know stop here, before anything is done.
+
+    Raises:
+        UsageError: an unknown flag, or a value of the wrong type.
+    """
+    if not flags:
+        return
+    from transformers import HfArgumentParser, TrainingArguments
+
+    from hubtools.finetune import FinetuneArguments
+
+    def refuse(message: str) -> Any:
+        raise UsageError(
+            "These flags are neither ours nor the training's", expected="flags of hubtools and of TrainingArguments",
+            found=message, next="python hubtools/finetune.py --help lists those of the training",
+        )  # fmt: skip
+
+    parser = HfArgumentParser([FinetuneArguments, TrainingArguments], allow_abbrev=False)  # type: ignore[arg-type]
+    parser.error = refuse  # type: ignore[method-assign]
+    _, unknown = parser.parse_known_args(["--task", "", *flags])
+    if unknown:
+        refuse(" ".join(unknown))
+
+
 def finetune_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
     """Run ``accelerate launch hubtools/finetune.py``, unless the same training is already done.
 
     Raises:
         TrainingFailed: the process ended without a model; its own message stands above.
     """
+    check_training_flags(settings.training)
     folder = settings.folder(task)
     base, mark = training_fingerprint(task, settings)
-    if folder.training.exists() and (folder.model / "model.safetensors").exists():
-        known: dict[str, Any] = json.loads(folder.training.read_text())
-        if known.get("fingerprint") == mark:
-            settings.note(f"{task.name}: model is up to date")
-            return known
     command = [
         sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--num_machines", "1", "--mixed_precision", "no",
         "--dynamo_backend", "no", "--num_processes", str(settings.processes),
@@ -199,25 +242,47 @@ def finetune_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
         str(Path(__file__).with_name("finetune.py")), "--task", task.name, "--work_dir", str(settings.work_dir),
         "--base", base, "--seed", str(settings.seed), "--fingerprint", mark, *settings.training,
     ]  # fmt: skip
-    if settings.dry_run:
-        settings.note("would run: " + " ".join(command))
-        return {}
-    # Line by line on our stderr: stdout is for data.
-    process = subprocess.Popen(command, stdout=sys.stderr, env=os.environ | {"PYTHONUNBUFFERED": "1"})
-    try:
-        code = process.wait()
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
+    with contextlib.nullcontext(-1) if settings.dry_run else folder.alone(settings.note) as held:
+        if folder.training.exists() and (folder.model / "model.safetensors").exists():
+            known = folder.read(folder.training, "finetune")
+            if known.get("fingerprint") == mark:
+                settings.note(f"{task.name}: model is up to date")
+                return known
+        if settings.dry_run:
+            settings.note("would run: " + " ".join(command))
+            return {"command": command}
+        code = _run_to_the_end(command, held)
     if code:
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         raise TrainingFailed(
             f"Training {task.name!r} ended without a model",
-            found=how + ("" if code < 0 else ": its message stands above"),
+            expected="exit code 0",
+            found=f"killed by {signal.Signals(-code).name}" if code < 0 else
+                  f"exit code {code}; its own message stands above, or it was killed (often for want of memory)",
             next=f"run the same command again: it goes on from the last checkpoint (or: hubtools finetune {task.name})",
-        )
+        )  # fmt: skip
     return folder.read(folder.training, "finetune")
+
+
+def _run_to_the_end(command: list[str], held: int) -> int:
+    """Exit code of ``command``, which ends when we are interrupted. ``held`` is a descriptor that it inherits."""
+    process = subprocess.Popen(
+        command,
+        stdout=sys.stderr,  # line by line: our stdout is for data
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        pass_fds=(held,),
+        start_new_session=True,  # Ctrl-C reaches us alone: no stack trace of each process
+    )
+    try:
+        return process.wait()
+    except BaseException:
+        # accelerate does not pass a signal on to the training: the whole group ends.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
 
 
 def evaluate_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
@@ -228,7 +293,10 @@ def evaluate_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
     folder = settings.folder(task)
     facts = folder.read(folder.facts, "curate")
     rows = facts["splits"]["test"]["rows"]
-    with tqdm(total=rows, desc=f"{task.name}: scoring", unit="row", leave=False, disable=None) as bar:
+    with (
+        folder.alone(settings.note),
+        tqdm(total=rows, desc=f"{task.name}: scoring", unit="row", leave=False, disable=None) as bar,
+    ):
         return evaluate(task, folder, note=settings.note, tick=bar.update)
 
 
@@ -284,28 +352,45 @@ STAGES: tuple[tuple[str, Callable[[TaskSpec, Settings], Any]], ...] = (
 
 
 def run(tasks: Sequence[TaskSpec], settings: Settings) -> dict[str, Any]:
-    """Every stage for every task, then the Space. Returns, and writes to ``run.json``, seconds a stage and results."""
-    namespace(settings.namespace)  # a missing token stops here, before anything costs time
+    """Every stage for every task, then the Space. Returns, and writes to ``run.json``, seconds a stage and results.
+
+    The Space asks all four models: it waits until each is released. A dry run tells what the datasets would be and
+    no more, because what follows needs what it does not make.
+    """
+    # What is wrong with the command stops it here, before anything costs time.
+    namespace(settings.namespace)
+    check_training_flags(settings.training)
     seconds: dict[str, dict[str, float]] = {}
+    results: dict[str, Any] = {}
     started = time.time()
     for task in tasks:
         seconds[task.name] = {}
         for name, stage in STAGES:
+            if settings.dry_run and name != "push-dataset":
+                continue
             begun = time.time()
             stage(task, settings)
             seconds[task.name][name] = round(time.time() - begun, 2)
-            if settings.dry_run and name == "push-dataset":
-                break  # what follows needs what a dry run does not make
-    results: dict[str, Any] = {}
-    if not settings.dry_run:
+        if settings.dry_run:
+            settings.note(f"{task.name}: would then fine-tune, evaluate and release the model")
+        else:
+            results[task.name] = _result(task, settings)
+    waiting = [name for name, task in TASKS.items() if not _released(settings.folder(task))]
+    if settings.dry_run or waiting:
+        settings.note("space: would be pushed" if settings.dry_run else f"space: waits for {', '.join(waiting)}")
+    else:
         begun = time.time()
-        space = push_space_task(tasks, settings)
+        space = push_space_task([*TASKS.values()], settings)
         seconds["space"] = {"push-space": round(time.time() - begun, 2)}
-        results = {task.name: _result(task, settings) for task in tasks}
         results["space"] = {"url": space.url, "repo": space.repo} if isinstance(space, Release) else {}
     report = {"seconds": seconds, "total_seconds": round(time.time() - started, 1), "results": results}
-    write_json(settings.work_dir / "run.json", report)
+    if not settings.dry_run:
+        write_json(settings.work_dir / "run.json", report)
     return report
+
+
+def _released(folder: TaskFolder) -> bool:
+    return folder.published.exists() and "model" in folder.read(folder.published, "push-model")
 
 
 def _result(task: TaskSpec, settings: Settings) -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +85,22 @@ class TaskFolder:
                 f"{path.name} of {self.task!r} is damaged", found=str(error), next=f"hubtools {command} {self.task}"
             ) from error
         return content
+
+    @contextlib.contextmanager
+    def alone(self, note: Callable[[str], None]) -> Iterator[int]:
+        """Wait until nobody else works in this folder, and hold it for the block.
+
+        Yields a file descriptor. A child that inherits it holds the folder as well, as long as it lives: where a
+        command is killed and its training is not, the next command waits for the training instead of joining in.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with open(self.root / ".lock", "a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                note(f"{self.task}: another command works in {self.root}; waiting for it to end")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield file.fileno()
 
     def record_published(self, kind: str, release: dict[str, Any]) -> None:
         """Note what was pushed; ``kind`` is "dataset" or "model"."""

@@ -6,6 +6,7 @@ and only then add synthetic rows, to the training split alone.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -32,7 +33,7 @@ STARTER_COPIES = {"train": 12, "validation": 4, "test": 4}
 SUPPLEMENT_COPIES = 4
 
 _WORDS = re.compile(r"\w+|[^\w\s]")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffd]")  # and surrogates, which UTF-8 lacks
 
 
 def fingerprint(task: TaskSpec, source: SourceFiles, label_set: LabelSet, seed: int, skip_bad_rows: bool) -> str:
@@ -67,11 +68,12 @@ def curate(
         SourceError: the source lacks what the task needs.
     """
     mark = fingerprint(task, source, label_set, seed, skip_bad_rows)
-    if folder.facts.exists():
-        facts: dict[str, Any] = json.loads(folder.facts.read_text())
-        if facts.get("fingerprint") == mark and all(folder.split_file(s).exists() for s in SPLITS):
-            note(f"{task.name}: dataset is up to date")
-            return facts
+    if folder.facts.exists() and all(folder.split_file(s).exists() for s in SPLITS):
+        with contextlib.suppress(ValueError):  # a damaged file is written again
+            facts: dict[str, Any] = json.loads(folder.facts.read_text())
+            if facts.get("fingerprint") == mark:
+                note(f"{task.name}: dataset is up to date")
+                return facts
 
     dropped: Counter[str] = Counter()
     rows, read = _examples(task, source, label_set, dropped, skip_bad_rows)
@@ -170,13 +172,15 @@ def _examples(
                 if task.kind == "sequence" and example.label not in label_set.mapping:
                     known = any(example.label in s.mapping for s in task.label_sets)
                     raise Dropped("label outside the label set" if known else f"unknown label {example.label!r}")
+                official = split or example.split or str(raw.row.get("split") or "")
+                if official not in _PRECEDENCE:
+                    raise Dropped(f"unknown split {official!r}: neither " + ", ".join(SPLITS))
             except Dropped as reason:
                 dropped[str(reason)] += 1
                 if str(reason).startswith(("unknown", "span", "a span", "overlapping", "label is missing")):
                     bad.append(f"{raw.place}: {reason}")
                 continue
-            rows.append(replace(example, split=split or example.split or str(raw.row.get("split") or ""),
-                                source=source.source.id))  # fmt: skip
+            rows.append(replace(example, split=official, source=source.source.id))
     if bad and not skip_bad_rows:
         labels = ", ".join(label_set.mapping) if task.kind == "sequence" else "exact spans"
         raise SourceError(
@@ -193,7 +197,7 @@ def _clean(rows: Iterable[Example], dropped: Counter[str]) -> list[Example]:
     for row in rows:
         if len(row.text) > MAX_CHARACTERS:
             dropped[f"longer than {MAX_CHARACTERS} characters"] += 1
-        elif _CONTROL.search(row.text):
+        elif _CONTROL.search(row.text + row.group):
             dropped["encoding damage"] += 1
         else:
             kept.append(row)
@@ -246,7 +250,7 @@ def _split(rows: list[Example], task: TaskSpec, seed: int) -> list[Example]:
     for row in rows:
         labels[row.group].append(row.label)
         if row.split:
-            official[row.group] = row.split
+            official[row.group] = min(official.get(row.group, row.split), row.split, key=_PRECEDENCE.__getitem__)
     split = split_groups(labels, seed, official)
     return [replace(row, split=split[row.group]) for row in rows]
 
@@ -272,10 +276,10 @@ def _without_leaks(rows: list[Example]) -> tuple[list[Example], Counter[str]]:
 def _mapped(rows: list[Example], task: TaskSpec, label_set: LabelSet) -> list[Example]:
     if task.kind == "sequence":
         return [replace(row, label=label_set.mapping[row.label]) for row in rows]
+    known = label_set.mapping
     return [
-        replace(row, spans=tuple(replace(s, type=label_set.mapping[s.type]) for s in row.spans if s.type in label_set.mapping))
-        for row in rows
-    ]  # fmt: skip
+        replace(row, spans=tuple(replace(s, type=known[s.type]) for s in row.spans if s.type in known)) for row in rows
+    ]
 
 
 def _classes(row: Example, task: TaskSpec) -> list[str]:
@@ -295,9 +299,10 @@ def _check_classes(rows: list[Example], task: TaskSpec, label_set: LabelSet, sou
             )
         present = {c for row in part for c in _classes(row, task)}
         missing = [label for label in label_set.labels if label not in present]
-        if split == "train" and missing:
+        # Nor can a detector be chosen or scored without both of its classes.
+        if missing and (split == "train" or task.positive):
             raise SourceError(
-                f"The training split of {task.name} lacks " + ", ".join(missing),
+                f"The {split} split of {task.name} lacks " + ", ".join(missing),
                 expected="rows of every class: " + ", ".join(label_set.labels),
                 found=", ".join(sorted(present)),
                 next=f"add rows of these classes to {source.source.id!r}, or choose another --label-set",
@@ -310,7 +315,11 @@ def _split_facts(rows: list[Example], task: TaskSpec) -> dict[str, Any]:
         "rows": len(rows),
         "groups": len({row.group for row in rows}),
         "labels": dict(sorted(Counter(c for row in rows for c in _classes(row, task)).items())),
-        "characters": {"median": lengths[len(lengths) // 2], "p90": lengths[len(lengths) * 9 // 10], "max": lengths[-1]},
+        "characters": {
+            "median": lengths[len(lengths) // 2],
+            "p90": lengths[len(lengths) * 9 // 10],
+            "max": lengths[-1],
+        },
     }
     if task.kind == "token":
         facts["rows_without_spans"] = sum(not row.spans for row in rows)
@@ -336,14 +345,12 @@ def word_tags(text: str, spans: Iterable[Any], types: tuple[str, ...]) -> tuple[
     """Words and punctuation marks of ``text``, and their BIO tag ids in the order of ``model_labels``."""
     tokens, tags = [], []
     ordered = list(spans)
+    previous = None
     for match in _WORDS.finditer(text):
         tokens.append(match.group())
         span = next((s for s in ordered if s.start < match.end() and match.start() < s.end), None)
-        if span is None:
-            tags.append(0)
-        else:
-            inside = match.start() > span.start
-            tags.append(1 + 2 * types.index(span.type) + inside)
+        tags.append(0 if span is None else 1 + 2 * types.index(span.type) + (span is previous))
+        previous = span
     return tokens, tags
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import fnmatch
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -157,27 +158,23 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Raw]:
         )
     if path.stat().st_size == 0:
         raise SourceError(f"Source file {path.name!r} is empty", expected="rows with " + ", ".join(columns))
-    reader = {".csv": _csv, ".json": _json, ".jsonl": _jsonl, ".parquet": _parquet}[path.suffix]
-    seen: set[str] = set()
-    count = 0
-    for raw in reader(path):
-        count += 1
-        if raw.row is not None:
-            seen.update(raw.row)
-            missing = [c for c in columns if c not in raw.row]
-            # A column that no row so far has is missing from the file, not from one row.
-            if missing and not seen.issuperset(columns):
-                raise SourceError(
-                    f"Source file {path.name!r} lacks a column",
-                    expected=", ".join(columns),
-                    found=", ".join(sorted(map(str, raw.row))) or "no columns",
-                    next="name your columns with --text-column and --label-column",
-                )
-            if missing:
-                raw = Raw(raw.place, None, f"lacks {', '.join(missing)}")
-        yield raw
-    if not count:
+    rows = {".csv": _csv, ".json": _json, ".jsonl": _jsonl, ".parquet": _parquet}[path.suffix](path)
+    first = list(itertools.islice(rows, 100))
+    if not first:
         raise SourceError(f"Source file {path.name!r} holds no rows", expected="rows with " + ", ".join(columns))
+    # A column that none of the first rows has is missing from the file, not from a row.
+    readable = [raw.row for raw in first if raw.row is not None]
+    seen = {name for row in readable for name in row}
+    if readable and not seen.issuperset(columns):
+        raise SourceError(
+            f"Source file {path.name!r} lacks a column",
+            expected=", ".join(columns),
+            found=", ".join(sorted(seen)) or "no columns",
+            next="name your columns with --text-column and --label-column",
+        )
+    for raw in itertools.chain(first, rows):
+        missing = [] if raw.row is None else [c for c in columns if c not in raw.row]
+        yield Raw(raw.place, None, f"lacks {', '.join(missing)}") if missing else raw
 
 
 def _csv(path: Path) -> Iterator[Raw]:
@@ -185,7 +182,10 @@ def _csv(path: Path) -> Iterator[Raw]:
     # utf-8-sig: spreadsheets write a byte-order mark that would become part of the first column's name.
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
         reader = csv.DictReader(lines, restkey="__more__", strict=False)
-        header = reader.fieldnames or []
+        try:
+            header = reader.fieldnames or []
+        except csv.Error as error:
+            raise SourceError(f"Source file {path.name!r} has a broken header", found=str(error)) from error
         if len(set(header)) != len(header):
             raise SourceError(f"Source file {path.name!r} has a column twice", found=", ".join(header))
         while True:
@@ -222,7 +222,8 @@ def _json(path: Path) -> Iterator[Raw]:
         rows = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         # Many "json" files hold an object a line.
-        first = path.open("rb").readline().strip()
+        with path.open("rb") as lines:
+            first = lines.readline().strip()
         if first.startswith(b"{") and first.endswith(b"}"):
             yield from _jsonl(path)
             return
@@ -247,7 +248,5 @@ def _parquet(path: Path) -> Iterator[Raw]:
             for row in batch.to_pylist():
                 yield Raw(f"{path.name}[{number}]", row)
                 number += 1
-    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
-        raise SourceError(
-            f"Source file {path.name!r} is broken parquet", found=str(error).splitlines()[0]
-        ) from error
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise SourceError(f"Source file {path.name!r} is broken parquet", found=str(error).split("\n")[0]) from error

@@ -53,7 +53,7 @@ def split_groups(
                 groups_of[label].append(group)
     for label in sorted(groups_of):
         for wanted in ("train", "test", "validation"):
-            if wanted == "test" and has_test or wanted == "validation" and has_validation:
+            if (wanted == "test" and has_test) or (wanted == "validation" and has_validation):
                 continue
             present = {split[g] for g in labels if label in labels[g]}
             if wanted in present:

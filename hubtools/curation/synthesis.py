@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -16,12 +17,14 @@ from hubtools.curation.split import fraction_of
 from hubtools.errors import SourceError
 from hubtools.spec import Example, Span
 
-_SLOT = re.compile(r"\{\{\s*([a-z_]+)\s*\}\}")
+_SLOT = re.compile(r"\{\{\s*(.*?)\s*\}\}")
 
 # Share of the value space that belongs to each split.
 _POOLS = {"test": (0.0, 0.15), "validation": (0.15, 0.3), "train": (0.3, 1.0)}
 
 _LOCALES = {"en_US": 10, "en_GB": 3, "en_CA": 2, "en_IN": 1, "es_ES": 1, "de_DE": 1, "fr_FR": 1, "it_IT": 1}
+
+_UNTIL = datetime(2026, 1, 1)
 
 # Entity type of each slot, in the names of presidio-research; a slot that is not here is no personal data of ours.
 SLOT_TYPES = {
@@ -68,6 +71,10 @@ class _Filler:
         """``#`` becomes a digit, ``%`` one that is not zero."""
         digit = {"#": "0123456789", "%": "123456789"}
         return "".join(self.rng.choice(digit[c]) if c in digit else c for c in pattern)
+
+    def moment(self, *patterns: str) -> str:
+        """A date or a time; up to a fixed day, since Faker's "now" would give other text each second."""
+        return str(self.us.date(self.rng.choice(patterns), end_datetime=_UNTIL))
 
     def first_name(self) -> str:
         return self.own(self.fake.first_name)
@@ -124,7 +131,7 @@ class _Filler:
         return self.own(self.fake.city)
 
     def state(self) -> str:
-        return self.us.state_abbr() if self.rng.random() < 0.4 else self.us.state()
+        return str(self.us.state_abbr() if self.rng.random() < 0.4 else self.us.state())
 
     def country(self) -> str:
         return self.us.country() if self.rng.random() < 0.6 else self.rng.choice(
@@ -132,7 +139,7 @@ class _Filler:
         )  # fmt: skip
 
     def zip(self) -> str:
-        code = self.us.zipcode()
+        code = self.own(self.us.zipcode)
         return f"{code}-{self.digits('####')}" if self.rng.random() < 0.1 else code
 
     def full_address(self) -> str:
@@ -144,26 +151,29 @@ class _Filler:
 
     # What follows is not personal data, and much of it looks as if it were.
     def company(self) -> str:
-        return self.us.company()
+        return str(self.us.company())
 
     def product(self) -> str:
         return self.rng.choice(
             ["Ridge 4 router", "NordLine desk", "Aqua Pro kettle", "Model 7 headset", "Comet backpack", "Pixelboard",
-             "Trail Runner 2", "SoundBar Mini", "Everwarm jacket", "QuickCharge cable", "Office Suite", "Cloud Basic plan",
-             "Delta drill", "Premium membership", "Family plan", "GardenMate hose", "Studio monitor", "Vista tent"]
+             "Trail Runner 2", "SoundBar Mini", "Everwarm jacket", "QuickCharge cable", "Office Suite",
+             "Cloud Basic plan", "Delta drill",
+             "Premium membership", "Family plan", "GardenMate hose", "Studio monitor", "Vista tent"]
         )  # fmt: skip
 
     def order_number(self) -> str:
-        return self.digits(self.rng.choice(["####-####", "ORD-######", "#%#####", "A%######", "###-#######-#######", "#%########"]))
+        return self.digits(
+            self.rng.choice(["####-####", "ORD-######", "#%#####", "A%######", "###-#######-#######", "#%########"])
+        )
 
     def invoice_number(self) -> str:
         return self.digits(self.rng.choice(["INV-####", "INV-20##-####", "%#####", "R-####/##", "%####-##"]))
 
     def date(self) -> str:
-        return self.us.date(self.rng.choice(["%Y-%m-%d", "%m/%d/%Y", "%d.%m.%Y", "%B %d, %Y", "%d %b %Y", "%m-%d-%y"]))
+        return self.moment("%Y-%m-%d", "%m/%d/%Y", "%d.%m.%Y", "%B %d, %Y", "%d %b %Y", "%m-%d-%y")
 
     def time(self) -> str:
-        return self.us.time(self.rng.choice(["%H:%M", "%I:%M %p", "%H:%M:%S"]))
+        return self.moment("%H:%M", "%I:%M %p", "%H:%M:%S")
 
     def amount(self) -> str:
         return self.rng.choice(["$", "USD ", "€", "£"]) + f"{self.rng.uniform(3, 9000):,.2f}"
@@ -172,7 +182,11 @@ class _Filler:
         return self.digits(self.rng.choice(["%.#.#", "v%.##", "%.#.#-rc%", "20##.%"]))
 
     def url(self) -> str:
-        return f"https://{self.us.domain_name()}/{self.us.uri_path()}" if self.rng.random() < 0.6 else self.us.domain_name()
+        return (
+            f"https://{self.us.domain_name()}/{self.us.uri_path()}"
+            if self.rng.random() < 0.6
+            else self.us.domain_name()
+        )
 
     def ip(self) -> str:
         return str(self.us.ipv4())
@@ -184,19 +198,19 @@ class _Filler:
         return self.digits(self.rng.choice(["%%", "#.%%", "%#%"]))[:-1] + "%"
 
     def job_title(self) -> str:
-        return self.us.job()
+        return str(self.us.job())
 
     def weekday(self) -> str:
-        return self.us.day_of_week()
+        return self.moment("%A")
 
     def month(self) -> str:
-        return self.us.month_name()
+        return self.moment("%B")
 
     def tracking_number(self) -> str:
         return self.digits(self.rng.choice(["1Z999AA1########", "%###########", "RB#########US", "%### #### ####"]))
 
     def isbn(self) -> str:
-        return self.us.isbn13()
+        return str(self.us.isbn13())
 
     def credit_card(self) -> str:
         number = self.us.credit_card_number("visa16")
@@ -213,11 +227,11 @@ def fill(template: str, rng: random.Random, split: str, seed: int) -> tuple[str,
     text, last, pieces = "", 0, []
     for match in _SLOT.finditer(template):
         slot = match.group(1)
-        make = getattr(filler, slot, None)
-        if make is None or slot in ("own", "digits") or slot.startswith("_"):
+        make = vars(_Filler).get(slot)
+        if make is None or slot in ("own", "digits", "moment") or slot.startswith("_"):
             raise SourceError(f"Template slot {{{{{slot}}}}} is unknown", found=template[:80])
         text += template[last : match.start()]
-        value = make()
+        value = make(filler)
         pieces.append((slot, len(text), len(text) + len(value)))
         text += value
         last = match.end()
@@ -235,9 +249,7 @@ def fill(template: str, rng: random.Random, split: str, seed: int) -> tuple[str,
 
 
 def _continues(previous: str, slot: str) -> bool:
-    return any(
-        previous in parts and slot in parts and parts.index(previous) < parts.index(slot) for parts in _PARTS
-    )
+    return any(previous in parts and slot in parts and parts.index(previous) < parts.index(slot) for parts in _PARTS)
 
 
 def documents(templates: Iterable[Example], split: str, copies: int, seed: int) -> Iterator[Example]:

@@ -19,7 +19,9 @@ PATTERNS = {
 }
 
 
-def baselines(task: TaskSpec, label_set: LabelSet, train: Any, test: Any, threshold: float) -> dict[str, dict[str, Any]]:
+def baselines(
+    task: TaskSpec, label_set: LabelSet, train: Any, test: Any, threshold: float
+) -> dict[str, dict[str, Any]]:
     """Scores of each baseline on the test split, by its name as the card has it."""
     if task.kind == "token":
         found = [matches(text, label_set.labels) for text in test["text"]]

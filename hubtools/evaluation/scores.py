@@ -129,11 +129,12 @@ def span_scores(
         for column, group in enumerate((wanted & given, given, wanted)):
             for _, _, label in group:
                 counts[row, label, column] += 1
-    per_type = []
+    per_type: list[dict[str, Any]] = []
     for kind, name in enumerate(types):
         p, r, f = _prf(counts[:, kind].sum(0))
         per_type.append({"label": name, "precision": p, "recall": r, "f1": f, "support": int(counts[:, kind, 2].sum())})
     precision, recall, _ = _prf(counts.sum((0, 1)))
+    present = [entry["f1"] for entry in per_type if entry["support"]]
     clean = [row for row, true in enumerate(spans) if not true]
     return {
         "rows": len(spans),
@@ -142,7 +143,7 @@ def span_scores(
         "entity_recall": recall,
         "per_class": per_type,
         "absent": [entry["label"] for entry in per_type if not entry["support"]],
-        "macro_f1": float(np.mean([entry["f1"] for entry in per_type if entry["support"]])),
+        "macro_f1": float(np.mean(present)) if present else 0.0,
         "clean_documents": len(clean),
         "false_alarms": float(np.mean([bool(found[row]) for row in clean])) if clean else None,
     }

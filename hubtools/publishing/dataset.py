@@ -13,11 +13,10 @@ from hubtools.workdir import TaskFolder
 
 
 def dataset_files(task: TaskSpec, folder: TaskFolder, repo: str) -> dict[str, Any]:
-    """Every file of the dataset repo by its path; the card is also written into the dataset folder."""
+    """Every file of the dataset repo by its path."""
     facts = folder.read(folder.facts, "curate")
     card = dataset_card(task, repo, facts, _dataset_info(folder), _examples(task, folder))
     lint(card, "dataset")
-    (folder.dataset / "README.md").write_text(card)
     files: dict[str, Any] = {f"data/{path.name}": path for path in sorted((folder.dataset / "data").glob("*.parquet"))}
     return files | {"README.md": card.encode(), "facts.json": folder.facts}
 
@@ -28,6 +27,8 @@ def push_dataset(
 ) -> Release | Change:  # fmt: skip
     """Push; with ``dry_run`` only tell what would change."""
     files = dataset_files(task, folder, repo)
+    if not dry_run:
+        (folder.dataset / "README.md").write_bytes(files["README.md"])
     files["README.md"] = merged(files["README.md"].decode(), read_card(api, repo, "dataset")).encode()
     if dry_run:
         return difference(api, repo, "dataset", files, _owned)

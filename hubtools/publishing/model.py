@@ -16,12 +16,15 @@ VERIFIED_ROWS = 16
 TOLERANCE = 1e-4  # batches of other shapes differ in the last bits of float32
 
 
-def write_model_card(task: TaskSpec, folder: TaskFolder, repo: str) -> Path:
-    """Render the card from the files of the run, check it, and write it beside the weights."""
+def rendered_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
+    """The card from the files of the run, checked."""
     published = folder.read(folder.published, "push-dataset")
     metrics = folder.read(folder.metrics, "evaluate")
     if "dataset" not in published:
-        raise MissingStage(f"The {task.name} dataset is not pushed", next=f"hubtools push-dataset {task.name}")
+        raise MissingStage(
+            f"The {task.name} dataset is not pushed", expected=f"the repo it was pushed to, in {folder.published}",
+            found=f"{', '.join(published) or 'nothing'} alone", next=f"hubtools push-dataset {task.name}",
+        )  # fmt: skip
     card = model_card(
         task,
         repo,
@@ -31,8 +34,13 @@ def write_model_card(task: TaskSpec, folder: TaskFolder, repo: str) -> Path:
         dataset=published["dataset"],
     )
     lint(card, "model")
+    return card
+
+
+def write_model_card(task: TaskSpec, folder: TaskFolder, repo: str) -> Path:
+    """Render the card and write it beside the weights."""
     path = folder.need(folder.model, "finetune") / "README.md"
-    path.write_text(card)
+    path.write_text(rendered_card(task, folder, repo))
     return path
 
 
@@ -45,8 +53,10 @@ def push_model(
     Raises:
         MissingStage: the scores are not those of these weights.
     """
-    card = write_model_card(task, folder, repo).read_text()
+    card = rendered_card(task, folder, repo)
     check_scores_belong(task, folder)
+    if not dry_run:
+        (folder.model / "README.md").write_text(card)
     files: dict[str, Any] = {p.name: p for p in sorted(folder.model.iterdir()) if p.is_file()}
     files |= {"metrics.json": folder.metrics, "training.json": folder.training, "predictions.parquet": folder.predictions}
     files["README.md"] = merged(card, read_card(api, repo, "model")).encode()
@@ -70,10 +80,12 @@ def check_scores_belong(task: TaskSpec, folder: TaskFolder) -> None:
     import hashlib
 
     weights = hashlib.sha256((folder.model / "model.safetensors").read_bytes()).hexdigest()
-    if folder.read(folder.metrics, "evaluate")["weights_sha256"] != weights:
+    scored = folder.read(folder.metrics, "evaluate")["weights_sha256"]
+    if scored != weights:
         raise MissingStage(
-            f"The scores of {task.name!r} are those of other weights", next=f"hubtools evaluate {task.name}"
-        )
+            f"The scores of {task.name!r} are those of other weights", expected=f"scores of {weights[:8]}",
+            found=f"scores of {str(scored)[:8]}", next=f"hubtools evaluate {task.name}",
+        )  # fmt: skip
 
 
 def verify_model(task: TaskSpec, repo: str, revision: str) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder], re
     readme = environment.get_template("README.md.jinja").render(
         sdk_version=GRADIO, python_version=PYTHON, license="apache-2.0",
         models=[{"task": name, **model} for name, model in models.items()],
-        datasets=sorted(datasets.values()), notes=sorted({m["note"] for m in models.values() if m["note"]}),
+        datasets=sorted(datasets.values()), notes="; ".join(sorted({m["note"] for m in models.values() if m["note"]})),
     )  # fmt: skip
     lint(readme, "space")
     return {

@@ -50,7 +50,7 @@ EXACT: dict[str, str] = {
 RULES: tuple[tuple[str, str], ...] = (
     (r"(^|_)(calendar|event|reminder|alarm|appointment|meeting|schedule|todo|to_do|task|timer|booking|reservation)",
      "scheduling"),
-    (r"^(schedule|remind|reserve|book|reschedule)_", "scheduling"),
+    (r"^(remind|reserve|book|reschedule)_", "scheduling"),
     (r"^(send|post|reply|notify|call|forward|tweet|message|broadcast|email|share|publish)(_|$)", "communication"),
     (r"^(analy[sz]e|detect|classify|summari[sz]e|evaluate|assess|check_(grammar|spelling|plagiarism)|extract|"
      r"recogni[sz]e|identify|proofread|review)(_|$)", "analysis"),
@@ -59,7 +59,7 @@ RULES: tuple[tuple[str, str], ...] = (
     (r"^(convert|translate|transform|encode|decode|encrypt|decrypt|format|reverse|resize|parse|compress_(text|image)|"
      r"generate_(qr|barcode|password|random|username|uuid|hash|anagram))", "data_transformation"),
     (r"(^|_)(file|files|folder|directory|document|note|notes|pdf|backup)(_|$)", "file_operations"),
-    (r"^(upload|download|save|delete_file|rename|zip|unzip)(_|$)", "file_operations"),
+    (r"^(upload|download|save|rename|zip|unzip)(_|$)", "file_operations"),
     (r"^(search|find|get|fetch|lookup|look_up|retrieve|track|query|list|check|browse|recommend|suggest|locate)(_|$)",
      "information_retrieval"),
 )  # fmt: skip
@@ -68,7 +68,7 @@ _COMPILED = tuple((re.compile(pattern), label) for pattern, label in RULES)
 
 _CALL = re.compile(r"""<functioncall>\s*\{\s*["']name["']\s*:\s*["']([^"']+)["']""")
 _MARK = "<functioncall>"
-_TURN = re.compile(r"(?:^|\n)\s*(USER|ASSISTANT|FUNCTION RESPONSE):\s*")
+_TURN = re.compile(r"(?:^|\n)\s*(USER|ASSISTANT|FUNCTION RESPONSE):")
 _END = "<|endoftext|>"
 
 # An assistant that refuses, or asks back, has not answered without a tool.

@@ -1,0 +1,81 @@
+"""A headless Chromium for tests that look at the Space as a visitor does, whoever started it.
+
+from browser import ask, browser, browser_page
+
+def test_the_space_answers(browser_page):
+    answers = ask(browser_page, url, "What is the derivative of x^2?")
+    assert set(answers) == {"category", "pii", "jailbreak", "intent"}
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+QUIET = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+]
+PATIENCE = 20_000  # milliseconds
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, for as long as one test module: Playwright holds the thread's event loop while it is open."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+        if path is None and not os.path.exists(playwright.chromium.executable_path):
+            pytest.skip("no Chromium here: `apt-get install chromium`, or `playwright install chromium`")
+        chromium = playwright.chromium.launch(executable_path=path, args=QUIET)
+        yield chromium
+        chromium.close()
+
+
+@contextmanager
+def new_page(browser: Browser, width: int = 1280, scheme: str = "light") -> Iterator[Page]:
+    """A page with cookies and storage of its own. `scheme`: "light" or "dark"."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+    context.set_default_timeout(PATIENCE)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def browser_page(browser: Browser) -> Iterator[Page]:
+    """A fresh page on a desktop."""
+    with new_page(browser) as page:
+        yield page
+
+
+def visit(page: Page, url: str) -> None:
+    """Open the Space and wait until it can be typed into."""
+    page.goto(url)
+    page.get_by_label("Prompt").first.wait_for()
+
+
+def ask(page: Page, url: str, prompt: str) -> dict[str, str]:
+    """Open the Space, type a prompt, click the button: the text of each of the four answers, by task."""
+    visit(page, url)
+    page.get_by_label("Prompt").first.fill(prompt)
+    page.get_by_role("button", name="Route this prompt").click()
+    return answers(page)
+
+
+def answers(page: Page) -> dict[str, str]:
+    """Wait for the answers on the first tab: the text of each, by task."""
+    page.locator("#tiles .tile-ms").nth(3).wait_for()
+    return {tile.get_attribute("data-task") or "": tile.inner_text() for tile in page.locator("#tiles .tile").all()}
+
+
+def open_tab(page: Page, title: str) -> None:
+    page.get_by_role("tab", name=title, exact=True).click()

@@ -1,0 +1,286 @@
+"""app.py's functions, on four tiny models that know a handful of sentences by heart."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from space_copy import NOTE, SPACE, THRESHOLDS, import_app
+from tiny_models import ATTACK, CALCULUS, CATEGORIES, ERRAND, FILLER, INTENTS, PII_TYPES, WINDOW
+
+WAVE = "\N{WAVING HAND SIGN}"
+SENTENCE = "My name is Maria Keller and my mail is maria@example.com."
+
+
+def found(app: ModuleType, text: str, threshold: float | None = None) -> list[tuple[str, str]]:
+    return [(entity["entity_group"], entity["word"]) for entity in app.find_pii(text, threshold)["entities"]]
+
+
+@pytest.mark.parametrize(
+    ("task", "labels"), [("category", CATEGORIES), ("jailbreak", ["benign", "jailbreak"]), ("intent", INTENTS)]
+)
+def test_classify_gives_every_label_a_probability_best_first(app: ModuleType, task: str, labels: list[str]) -> None:
+    scores = app.classify(task, CALCULUS)
+    assert sorted(scores) == sorted(labels)
+    assert list(scores.values()) == sorted(scores.values(), reverse=True)
+    assert sum(scores.values()) == pytest.approx(1, abs=1e-5)
+    assert {type(score) for score in scores.values()} == {float}
+
+
+def test_route_gives_all_four_answers_and_their_latency(app: ModuleType) -> None:
+    answers = app.route(ERRAND)
+    assert next(iter(answers["category"])) == "business"
+    assert next(iter(answers["intent"])) == "communication"
+    assert next(iter(answers["jailbreak"])) == "benign"
+    assert [entity["word"] for entity in answers["pii"]["entities"]] == ["Anna"]
+    assert set(answers["latency_ms"]) == set(THRESHOLDS)
+    assert all(ms > 0 for ms in answers["latency_ms"].values())
+    assert next(iter(app.classify("jailbreak", ATTACK))) == "jailbreak"
+    json.dumps(answers)
+
+
+def test_spans_are_exact_and_carry_no_white_space(app: ModuleType) -> None:
+    text = f"She moved to Portland {WAVE}\nMaria Keller"
+    entities = app.find_pii(text)["entities"]
+    assert [(entity["entity_group"], entity["word"]) for entity in entities] == [
+        ("LOCATION", "Portland"),
+        ("PERSON", "Maria Keller"),
+    ]
+    for entity in entities:
+        assert text[entity["start"] : entity["end"]] == entity["word"] == entity["word"].strip()
+        assert 0 < entity["score"] <= 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"{WAVE}{WAVE} Anna{WAVE}", "\n\n Anna \t\n", "e\u0301 Anna", "\x00 Anna", "\ud800 Anna", " \u00a0Anna\u00a0 "],
+)
+def test_odd_characters_do_not_shift_the_spans(app: ModuleType, text: str) -> None:
+    answer = app.find_pii(text, 0.0)
+    assert len(answer["text"]) == len(text)
+    end = 0
+    for entity in answer["entities"]:
+        assert end <= entity["start"] < entity["end"] <= len(text)
+        assert answer["text"][entity["start"] : entity["end"]] == entity["word"] == entity["word"].strip()
+        end = entity["end"]
+    app.route(text)
+
+
+def test_personal_data_beyond_the_first_window_is_found(app: ModuleType) -> None:
+    text = FILLER * 40 + SENTENCE
+    assert app.count_tokens("pii", text) > 5 * WINDOW
+    assert found(app, text, 0.9)[-2:] == [("PERSON", "Maria Keller"), ("EMAIL_ADDRESS", "maria@example.com")]
+    one_window = app.load("pii")(text, aggregation_strategy="simple")
+    assert max((piece["end"] for piece in one_window), default=0) < len(text) - len(SENTENCE)
+
+
+def test_a_window_seam_neither_splits_nor_repeats_a_span(app: ModuleType) -> None:
+    for words in range(4, 40, 3):
+        text = " ".join([*(FILLER * 6).split()[-words:], SENTENCE])
+        spans = [word for _, word in found(app, text, 0.9)]
+        assert spans.count("Maria Keller") == 1, words
+        assert spans.count("maria@example.com") == 1, words
+
+
+def piece(kind: str, start: int, end: int, score: float = 1.0) -> dict[str, Any]:
+    return {"entity_group": kind, "start": start, "end": end, "score": score}
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces", "expected"),
+    [
+        pytest.param("John Watson", [piece("PERSON", 0, 2), piece("PERSON", 2, 4)], ["John"], id="touching: one"),
+        pytest.param("Ann Bob", [piece("PERSON", 0, 3), piece("PERSON", 3, 7)], ["Ann", "Bob"], id="a space: two"),
+        pytest.param("AnnLondon", [piece("PERSON", 0, 3), piece("LOCATION", 3, 9)], ["Ann", "London"], id="two types"),
+        pytest.param("a \n b", [piece("PERSON", 1, 4)], [], id="white space alone: none"),
+        pytest.param(f"x{WAVE}", [piece("PERSON", 0, 2), piece("LOCATION", 1, 2)], [f"x{WAVE}"], id="shared character"),
+        pytest.param("a b", [piece("PERSON", 1, 3), piece("PERSON", 0, 1)], ["a", "b"], id="out of order"),
+    ],
+)
+def test_pieces_are_joined_where_they_touch(
+    app: ModuleType, text: str, pieces: list[dict[str, Any]], expected: list[str]
+) -> None:
+    assert [span["word"] for span in app.join_pieces(text, pieces)] == expected
+
+
+def test_a_joined_span_scores_the_mean_of_its_pieces_by_length(app: ModuleType) -> None:
+    (span,) = app.join_pieces("John", [piece("PERSON", 0, 1, 0.6), piece("PERSON", 1, 4, 1.0)])
+    assert span["score"] == pytest.approx(0.9)
+
+
+def test_the_threshold_drops_weaker_spans_only(app: ModuleType) -> None:
+    everything = app.find_pii(SENTENCE, 0.0)["entities"]
+    scores = sorted(entity["score"] for entity in everything)
+    assert app.find_pii(SENTENCE, scores[-1])["entities"] == [e for e in everything if e["score"] == scores[-1]]
+    assert found(app, SENTENCE) == found(app, SENTENCE, THRESHOLDS["pii"])
+
+
+def test_the_redacted_copy_holds_none_of_what_was_found(app: ModuleType) -> None:
+    answer = app.find_pii(SENTENCE, 0.9)
+    assert app.redact(answer) == "My name is [PERSON] and my mail is [EMAIL_ADDRESS]."
+    assert {entity["entity_group"] for entity in answer["entities"]} <= set(PII_TYPES)
+
+
+@pytest.mark.parametrize("text", ["", "  \n\t", None])
+def test_an_empty_prompt_is_answered_with_nothing_and_a_hint(app: ModuleType, text: Any) -> None:
+    assert app.classify("category", text) == {}
+    assert app.find_pii(text)["entities"] == []
+    assert app.route(text)["jailbreak"] == {}
+    for shown in (
+        app.show_route(text)[1],
+        app.show_scores("intent", text)[0],
+        app.show_jailbreak(text, 0.5)[0],
+        app.show_pii(text, 0.5)[0],
+    ):
+        assert app.HINT in shown
+
+
+def test_a_very_long_prompt_is_answered_and_told_what_was_read(app: ModuleType) -> None:
+    text = (FILLER * 4000)[: app.MAX_CHARS + 1]
+    answers = app.route(text)
+    assert len(answers["pii"]["text"]) == app.MAX_CHARS
+    assert answers["category"] == app.classify("category", text[:2000])
+    said = app.status("category", text, 1.0, everything=True)
+    assert f"Domain, jailbreak and intent read the first {WINDOW} tokens." in said
+    assert "only the first 100,000 were read" in said
+
+
+def test_threads_do_not_disturb_each_other(app: ModuleType) -> None:
+    prompts = [CALCULUS, FILLER * 20, ATTACK, ERRAND] * 4
+    alone = [app.classify("category", prompt) for prompt in prompts]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda prompt: app.classify("category", prompt), prompts))
+        spans = list(pool.map(app.find_pii, [SENTENCE, FILLER * 20 + SENTENCE] * 8))
+    assert together == alone
+    assert spans[:2] * 8 == spans
+
+
+@pytest.mark.parametrize(
+    ("score", "threshold", "words"),
+    [
+        (0.97, 0.7, "Jailbreak: 0.97, at or above the shipped threshold 0.70"),
+        (0.12, 0.7, "No jailbreak: 0.12, below the shipped threshold 0.70"),
+        (0.7, 0.7, "Jailbreak: 0.70, at or above the shipped threshold 0.70"),
+        (0.699, 0.7, "No jailbreak: 0.699, below the shipped threshold 0.700"),
+        (0.87341, 0.8734, "Jailbreak: 0.87341, at or above the shipped threshold 0.87340"),
+    ],
+)
+def test_the_verdict_never_rounds_across_the_threshold(
+    app: ModuleType, score: float, threshold: float, words: str
+) -> None:
+    assert app.verdict(score, threshold) == words
+
+
+def test_a_slider_at_the_shipped_value_means_the_shipped_value(app: ModuleType) -> None:
+    assert app.settle("jailbreak", 0.7004) == (0.7, "the shipped threshold")
+    assert app.settle("jailbreak", 0.71) == (0.71, "your threshold")
+
+
+def test_what_a_prompt_or_a_note_says_is_never_markup(app: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    entity = {"entity_group": "<u>", "word": "<img src=x>", "score": 0.5}
+    model = app.Model("<u>/x", "<u>" * 9, 0.5, "<script>", "<u>/y")
+    monkeypatch.setattr(app, "models", lambda: dict.fromkeys(app.TASKS, model))
+    for markup in (app.spans_list([entity]), app.line("<script>"), app.facts("pii"), app.notes()):
+        assert "&lt;" in markup
+        assert not re.search(r"<(u|img|script)\b", markup)
+
+
+# --- models.json
+
+
+def test_notes_and_facts_say_where_the_models_come_from(app: ModuleType, tmp_path: Path) -> None:
+    assert NOTE in app.notes()
+    assert "local folder category_classifier_tiny_model" in app.facts("category")
+    assert "/datasets/local/router-pii" in app.facts("pii")
+    assert "<b>Shipped threshold</b> 0.7" in app.facts("jailbreak")
+
+
+def write(tmp_path: Path, **changes: Any) -> Path:
+    entry = {"repo": "owner/name", "revision": "a" * 40, "threshold": 0.5}
+    models = {name: dict(entry) for name in THRESHOLDS} | changes
+    path = tmp_path / "models.json"
+    path.write_text(json.dumps({"models": {name: value for name, value in models.items() if value is not None}}))
+    return path
+
+
+def test_a_repo_is_loaded_at_its_pinned_revision(
+    tmp_path: Path, space_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import transformers
+
+    write(tmp_path, category={"repo": str(space_folder / "models" / "category_classifier_tiny_model")})
+    app = import_app(Path(shutil_copy(tmp_path)))
+    asked = {}
+
+    def pipeline(task: str, model: str, revision: str | None, **options: Any) -> Any:
+        asked[model] = task, revision
+        raise OSError("no such revision")
+
+    monkeypatch.setattr(transformers, "pipeline", pipeline)
+    for name in THRESHOLDS:
+        with pytest.raises(OSError, match="no such revision"):
+            app.load(name)
+    assert asked["owner/name"] == ("text-classification", "a" * 40)
+    assert [revision for model, (_, revision) in asked.items() if model != "owner/name"] == [None]
+    with pytest.raises(SystemExit, match=r"The category model .* cannot be loaded.*no such revision"):
+        app.main()
+
+
+def shutil_copy(folder: Path) -> Path:
+    (folder / "app.py").write_text((SPACE / "app.py").read_text())
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"intent": None},
+            r"needs \['category', 'intent', 'jailbreak', 'pii'\], found \['category', 'jailbreak', 'pii'\]",
+        ),
+        ({"pii": {"revision": "a" * 40}}, "models.pii needs a 'repo'"),
+        ({"pii": {"repo": "a/b", "threshold": 0.5}}, "models.pii is neither a local folder nor pinned"),
+        ({"pii": {"repo": "a/b", "revision": "a"}}, "models.pii needs a 'threshold'"),
+        ({"pii": {"repo": "a/b", "revision": "a", "threshold": 70}}, "between 0 and 1, found 70"),
+    ],
+)
+def test_a_wrong_models_json_is_told_what_is_missing(
+    app: ModuleType, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        app.read_models(write(tmp_path, **changes))
+
+
+def test_a_missing_models_json_is_told_who_writes_it(app: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"models\.json is missing\. `hubtools push-space` writes it"):
+        app.read_models(tmp_path / "models.json")
+    (tmp_path / "models.json").write_text("{")
+    with pytest.raises(ValueError, match="is not JSON"):
+        app.read_models(tmp_path / "models.json")
+
+
+# --- the folder
+
+
+def test_the_space_stands_alone() -> None:
+    names = set()
+    for node in ast.walk(ast.parse((SPACE / "app.py").read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").split(".")[0])
+    assert names - set(sys.stdlib_module_names) == {"gradio", "huggingface_hub", "transformers", "spaces"}
+    assert not (SPACE.parent / "__init__.py").exists()
+
+
+def test_the_requirements_leave_gradio_to_the_host() -> None:
+    lines = (SPACE / "requirements.txt").read_text().splitlines()
+    required = {re.split(r"\W", line)[0] for line in lines if line and not line.startswith("#")}
+    assert required == {"transformers", "torch"}

@@ -1,0 +1,69 @@
+"""The Space's README: front matter that the Hub accepts, and a body without holes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jinja2
+import pytest
+import yaml
+from space_copy import SPACE
+
+MODELS = [{"task": task, "repo": f"ann/{task}_model", "revision": task[0] * 40} for task in ("category", "pii")]
+VALUES: dict[str, Any] = {
+    "sdk_version": "6.31.0",
+    "python_version": "3.12",
+    "models": MODELS,
+    "datasets": ["ann/router-category", "ann/router-pii"],
+    "license": "apache-2.0",
+    "notes": "Nano models: they show the form, not the quality.",
+}
+COLORS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+
+
+def render(**changes: Any) -> tuple[dict[str, Any], str]:
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    text = environment.from_string((SPACE / "README.md.jinja").read_text()).render({**VALUES, **changes})
+    _, front, body = text.split("---\n", 2)
+    return yaml.safe_load(front), body
+
+
+def test_the_front_matter_is_what_the_hub_expects() -> None:
+    front, _ = render()
+    assert front["sdk"] == "gradio"
+    assert front["sdk_version"] == "6.31.0"
+    assert front["python_version"] == "3.12"
+    assert (SPACE / front["app_file"]).is_file()
+    assert len(front["short_description"]) <= 60
+    assert {front["colorFrom"], front["colorTo"]} <= COLORS
+    assert front["models"] == [model["repo"] for model in MODELS]
+    assert front["datasets"] == VALUES["datasets"]
+    assert "mcp-server" in front["tags"]
+
+
+def test_what_is_preloaded_is_what_the_app_pins() -> None:
+    front, _ = render()
+    for line, model in zip(front["preload_from_hub"], MODELS, strict=True):
+        repo, files, revision = line.split(" ")
+        assert (repo, revision) == (model["repo"], model["revision"])
+        assert "model.safetensors" in files.split(",")
+
+
+def test_the_body_names_each_model_at_its_commit() -> None:
+    _, body = render()
+    for model in MODELS:
+        assert (
+            f"| {model['task']} | [{model['repo']}](https://huggingface.co/{model['repo']}/tree/{model['revision']})"
+            in body
+        )
+    assert VALUES["notes"] in body
+    assert "\n\n\n" not in body
+    assert "\n\n\n" not in render(notes="")[1]
+
+
+@pytest.mark.parametrize("name", sorted(VALUES))
+def test_a_forgotten_value_is_an_error(name: str) -> None:
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    values = {key: value for key, value in VALUES.items() if key != name}
+    with pytest.raises(jinja2.UndefinedError, match=name):
+        environment.from_string((SPACE / "README.md.jinja").read_text()).render(values)
