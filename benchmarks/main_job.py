@@ -74,8 +74,8 @@ def main() -> None:
         "command": "hubtools run --hub local" + (" --mirror DIR" if args.mirror else ""),
         "total_seconds": round(seconds, 1),
         "peak_memory_gib": round(peak / 2**30, 2),
-        "machine": {"cores": os.cpu_count(), "cpu": platform.processor() or platform.machine(), "python": platform.python_version()},
-    }  # fmt: skip
+        "machine": {"cores": os.cpu_count(), "cpu": platform.machine(), "python": platform.python_version()},
+    }
     for result in report["results"].values():  # addresses of a Hub that is gone
         for key in ("dataset", "model", "url"):
             result.pop(key, None)

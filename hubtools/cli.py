@@ -72,21 +72,28 @@ CreatePr = Annotated[bool, typer.Option("--create-pr", help="Open a pull request
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DatasetName = Annotated[str | None, typer.Option(help="Name of the dataset repo. [default: router-TASK]")]
-ModelName = Annotated[str | None, typer.Option(help="Name of the model repo. [default: what the Semantic Router looks for]")]
+ModelName = Annotated[
+    str | None, typer.Option(help="Name of the model repo. [default: what the Semantic Router looks for]")
+]
 SpaceName = Annotated[str | None, typer.Option(help="Name of the Space. [default: router-classifiers]")]
 
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"hubtools {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
 def configuration(
     context: typer.Context,
     config: Annotated[Path | None, typer.Option(help="YAML file that holds what the flags hold; flags win.")] = None,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
-    if version:
-        print(f"hubtools {__version__}")
-        raise typer.Exit
     if config is not None:
         context.default_map = _defaults(config, context)
 
@@ -97,32 +104,39 @@ def _defaults(path: Path, context: typer.Context) -> dict[str, Any]:
 
     try:
         content = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise UsageError(f"Configuration {path}", expected="a YAML file", found=str(error).splitlines()[0]) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(
+            f"Configuration {path}", expected="a YAML file", found=str(error).splitlines()[0], next="mend the file"
+        ) from error
     if not isinstance(content, dict):
-        raise UsageError(f"Configuration {path}", expected="flags and values, such as `hub: local`", found=repr(content))
+        raise UsageError(
+            f"Configuration {path}", expected="flags and values, such as `hub: local`", found=repr(content)[:80],
+            next="mend the file",
+        )  # fmt: skip
     flags = {str(key).replace("-", "_"): value for key, value in content.items()}
-    commands: dict[str, Any] = context.command.commands  # type: ignore[attr-defined]
-    # A flag is known by its long name, a parameter by its Python name: `label-set` fills `label_sets`.
-    names: dict[str, dict[str, str]] = {
-        name: {
-            option.lstrip("-").replace("-", "_"): parameter.name
-            for parameter in command.params
-            for option in parameter.opts
+    known: set[str] = set()
+
+    def defaults(command: Any) -> dict[str, Any]:
+        if hasattr(command, "commands"):
+            return {name: defaults(below) for name, below in command.commands.items()}
+        # A flag is known by its long name, a parameter by its Python name: `label-set` fills `label_sets`.
+        names = {o.lstrip("-").replace("-", "_"): parameter for parameter in command.params for o in parameter.opts}
+        known.update(names)
+        found = {parameter: flags[flag] for flag, parameter in names.items() if flag in flags}
+        return {
+            parameter.name: [value] if parameter.multiple and not isinstance(value, list) else value
+            for parameter, value in found.items()
         }
-        for name, command in commands.items()
-    }
-    known = {flag for flags_of in names.values() for flag in flags_of}
+
+    found = defaults(context.command)
     unknown = sorted(set(flags) - known)
     if unknown:
         raise UsageError(
             f"Configuration {path} has unknown keys: {', '.join(unknown)}",
-            expected="flags of the commands: " + ", ".join(sorted(known - {"TASK", "help"})),
+            expected="flags of the commands: " + ", ".join(sorted(known - {"TASK", "REPO", "help"})),
+            next="mend the file; flags of the training follow the command instead",
         )
-    return {
-        name: {parameter: flags[flag] for flag, parameter in flags_of.items() if flag in flags}
-        for name, flags_of in names.items()
-    }
+    return found
 
 
 def _settings(**given: Any) -> Any:
@@ -419,6 +433,8 @@ def run(
 
     Further flags go to the training, as with hubtools finetune.
     """
+    if task.startswith("-"):  # no task, and a flag of the training first
+        task, context.args = "all", [task, *context.args]
     tasks = tasks_named(task)
     connect(hub, mirror or (), hub_dir)
     from hubtools import pipeline

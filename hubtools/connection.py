@@ -40,7 +40,9 @@ def connect(hub: str | None, mirrors: Sequence[Path] = (), hub_dir: Path | None 
         return
     if hub != LOCAL:
         raise UsageError(
-            f"Unknown Hub {hub!r}", expected='"local", or no --hub at all', found=hub,
+            f"Unknown Hub {hub!r}",
+            expected='"local", or no --hub at all',
+            found=hub,
             next="for another server leave --hub out and set HF_ENDPOINT",
         )
     if "huggingface_hub" in sys.modules:
@@ -54,7 +56,7 @@ def namespace(asked: str | None = None) -> str:
     """``asked``, or the name of the token's user.
 
     Raises:
-        HubUnavailable: no token, a token that the Hub refuses, or a Hub that does not answer.
+        HubUnavailable: no token, a token that the Hub refuses or that does not belong to ``asked``.
     """
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError
@@ -67,16 +69,22 @@ def namespace(asked: str | None = None) -> str:
             found="no HF_TOKEN, and no login on this machine", next=ways,
         )  # fmt: skip
     try:
-        name = str(api.whoami()["name"])
+        me = api.whoami()
     except HfHubHTTPError as error:
         if error.response is not None and error.response.status_code in (401, 403):
+            whose = "HF_TOKEN" if "HF_TOKEN" in os.environ else "your login"
             raise HubUnavailable(
                 f"The Hub at {api.endpoint} refused the token", expected="a token with write access",
-                found=f"{error.response.status_code} for the one in {'HF_TOKEN' if 'HF_TOKEN' in os.environ else 'your login'}",
-                next=ways,
+                found=f"{error.response.status_code} for the one of {whose}", next=ways,
             ) from error  # fmt: skip
         raise
-    return asked or name
+    mine = [str(me["name"]), *(str(organisation["name"]) for organisation in me.get("orgs", []))]
+    if asked and asked not in mine:
+        raise HubUnavailable(
+            f"Your token has no namespace {asked!r}", expected=" or ".join(mine), found=asked,
+            next="give one of them with --namespace, or log in as somebody who belongs there",
+        )  # fmt: skip
+    return asked or mine[0]
 
 
 def first_repo(candidates: Iterable[str], kind: str) -> str | None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import logging
 import os
 import shutil
 import sys
@@ -38,10 +39,10 @@ class FinetuneArguments:
 
     task: str = dataclasses.field(metadata={"help": "one of: " + ", ".join(TASKS)})
     base: str | None = dataclasses.field(
-        default=None, metadata={"help": "encoder to start from, a repo or folder (ModernBERT-base where the Hub has it)"}
+        default=None, metadata={"help": "encoder to start from, a repo or folder [ModernBERT-base]"}
     )
     dataset: str | None = dataclasses.field(
-        default=None, metadata={"help": "dataset folder or repo (the curated one of the work folder, else the pushed one)"}
+        default=None, metadata={"help": "dataset folder or repo [the curated one, else the pushed one]"}
     )
     label_set: str | None = dataclasses.field(default=None, metadata={"help": "a variant of the task's labels"})
     work_dir: str = dataclasses.field(default=str(DEFAULT), metadata={"help": "folder of the run's files"})
@@ -61,6 +62,9 @@ def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:
     peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for field in dataclasses.fields(FinetuneArguments):
         peek.add_argument(f"--{field.name}", f"--{field.name.replace('_', '-')}", dest=field.name)
+    # How many steps an epoch has decides how often it is evaluated.
+    peek.add_argument("--per_device_train_batch_size", type=int)
+    peek.add_argument("--gradient_accumulation_steps", type=int, default=1)
     early, _ = peek.parse_known_args(argv)
     from hubtools.connection import connect
 
@@ -68,16 +72,20 @@ def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:
 
     import torch
     from transformers import HfArgumentParser, TrainingArguments
-    from transformers.utils import logging
+    from transformers.utils.logging import set_verbosity
 
-    logging.set_verbosity_error()  # a new head is what fine-tuning is for: no report that it is missing
-    parser = HfArgumentParser([FinetuneArguments, TrainingArguments], prog="finetune.py", description=__doc__)  # type: ignore[arg-type]
+    set_verbosity(logging.ERROR)  # a new head is what fine-tuning is for: no report that it is missing
+    kinds: Any = [FinetuneArguments, TrainingArguments]
+    parser = HfArgumentParser(kinds, prog="finetune.py", description=__doc__)
     if {"-h", "--help"} & set(argv) or early.task is None:
         parser.parse_args(argv)  # prints help, or that --task is missing, and exits
     task = task_named(early.task)
     folder = task_folder(Path(early.work_dir or DEFAULT), task.name)
     rows = len(load_splits(early.dataset, folder, task)["train"])
     preset, said = preset_for(rows, task, base_named(resolve_base(early.base)))
+    if early.per_device_train_batch_size:
+        preset = dataclasses.replace(preset, batch_size=early.per_device_train_batch_size)
+    together = int(os.environ.get("WORLD_SIZE", "1")) * early.gradient_accumulation_steps
     parser.set_defaults(
         output_dir=str(folder.runs),
         load_best_model_at_end=True,
@@ -90,7 +98,7 @@ def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:
         train_sampling_strategy="group_by_length",
         disable_tqdm=not sys.stderr.isatty(),
         dataloader_pin_memory=torch.cuda.is_available(),
-        **training_arguments(preset, rows, int(os.environ.get("WORLD_SIZE", "1"))),
+        **training_arguments(preset, rows, together),
     )
     ours, trainer = parser.parse_args_into_dataclasses(argv)
     return ours, trainer, said, preset.patience if ours.patience is None else ours.patience
@@ -291,7 +299,7 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
             "seconds": round(seconds, 1),
             "resumed": bool(checkpoint),
             "processes": args.world_size,
-            "device": torch.cuda.get_device_name() if args.device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads",
+            "device": _device(torch, args),
             "versions": _versions(),
         },
     )
@@ -303,7 +311,7 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
 def resumable_checkpoint(runs: Path, fingerprint: str, last: Any) -> str | None:
     """The last whole checkpoint of the same training, if there is one; others are removed.
 
-    A checkpoint without ``trainer_state.json`` was cut off: the Trainer writes that file last.
+    A checkpoint without a whole ``trainer_state.json`` was cut off: the Trainer writes that file last.
     """
     known = runs / "fingerprint.json"
     if not runs.exists():
@@ -312,9 +320,11 @@ def resumable_checkpoint(runs: Path, fingerprint: str, last: Any) -> str | None:
         shutil.rmtree(runs, ignore_errors=True)
         return None
     while found := last(str(runs)):
-        if (Path(found) / "trainer_state.json").exists():
+        try:
+            json.loads((Path(found) / "trainer_state.json").read_text())
             return str(found)
-        shutil.rmtree(found)
+        except (OSError, ValueError):
+            shutil.rmtree(found)
     return None
 
 
@@ -322,6 +332,13 @@ def _model_type(base_id: str, revision: str | None) -> str:
     from transformers import AutoConfig
 
     return str(AutoConfig.from_pretrained(base_id, revision=revision).model_type)
+
+
+def _device(torch: Any, args: Any) -> str:
+    if args.device.type == "cuda":
+        return str(torch.cuda.get_device_name())
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' * (threads > 1)}"
 
 
 def _versions() -> dict[str, str]:

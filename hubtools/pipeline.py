@@ -195,8 +195,8 @@ def training_fingerprint(task: TaskSpec, settings: Settings) -> tuple[str, str]:
     folder = settings.folder(task)
     facts = folder.read(folder.facts, "curate")
     base = resolve_base(settings.base)
-    known = [__version__, facts["fingerprint"], base, commit_of(base), settings.seed, settings.processes, settings.training,
-             dict(task.overrides), dict(base_named(base).overrides)]  # fmt: skip
+    known = [__version__, facts["fingerprint"], base, commit_of(base), settings.seed, settings.processes,
+             settings.training, dict(task.overrides), dict(base_named(base).overrides)]  # fmt: skip
     return base, hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
 
@@ -218,7 +218,8 @@ def check_training_flags(flags: Sequence[str]) -> None:
             found=message, next="python hubtools/finetune.py --help lists those of the training",
         )  # fmt: skip
 
-    parser = HfArgumentParser([FinetuneArguments, TrainingArguments], allow_abbrev=False)  # type: ignore[arg-type]
+    kinds: list[Any] = [FinetuneArguments, TrainingArguments]
+    parser = HfArgumentParser(kinds, allow_abbrev=False)
     parser.error = refuse  # type: ignore[method-assign]
     _, unknown = parser.parse_known_args(["--task", "", *flags])
     if unknown:
@@ -286,7 +287,7 @@ def _run_to_the_end(command: list[str], held: int) -> int:
 
 
 def evaluate_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
-    from tqdm import tqdm
+    from tqdm import tqdm  # type: ignore[import-untyped]
 
     from hubtools.evaluation.evaluate import evaluate
 
@@ -338,7 +339,7 @@ def push_space_task(tasks: Sequence[TaskSpec], settings: Settings) -> Release | 
     if isinstance(done, Release) and not settings.create_pr:
         stage = space_stage(api(), repo, wait=600)
         running = stage == "RUNNING"
-        settings.note(f"space: {'running at ' + done.url if running else f'{stage} on this Hub; run it here: hubtools demo'}")
+        settings.note(f"space: {f'running at {done.url}' if running else f'{stage} on this Hub; here: hubtools demo'}")
     return done
 
 

@@ -72,6 +72,7 @@ class TaskFolder:
             raise MissingStage(
                 f"{path.name} of {self.task!r} is not there",
                 expected=str(path),
+                found="nothing there",
                 next=f"hubtools {command} {self.task}",
             )
         return path

@@ -18,7 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from hubtools import __version__
-from hubtools.curation.duplicates import Clusters, comparison_key, content_hash, near_duplicate_pairs
+from hubtools.curation.duplicates import (
+    Clusters,
+    comparison_key,
+    content_hash,
+    near_duplicate_clusters,
+    near_duplicates_of_earlier,
+)
 from hubtools.curation.sources import SourceFiles, read_rows
 from hubtools.curation.split import SPLITS, split_groups
 from hubtools.curation.synthesis import documents
@@ -81,7 +87,7 @@ def curate(
     # Templates are told apart by their words, slots included; what they are filled with is checked further down.
     rows, exact = _without_duplicates(rows, dropped)
     rows = _grouped(rows, task)
-    rows = _split(rows, task, seed)
+    rows = _split(rows, task, label_set, seed)
     if source.source.starter and task.kind == "token":
         rows = [
             document
@@ -100,7 +106,9 @@ def curate(
     if not rows:
         raise SourceError(
             f"Nothing is left of source {source.source.id!r} for {task.name}",
+            expected="rows that can be learned from",
             found=", ".join(f"{n} rows: {why}" for why, n in dropped.most_common(5)) or "no rows",
+            next="mend the source, or give another with --source",
         )
     rows = _mapped(rows, task, label_set)
     _check_classes(rows, task, label_set, source)
@@ -232,9 +240,11 @@ def _grouped(rows: list[Example], task: TaskSpec) -> list[Example]:
         if row.group:
             clusters.join(first.setdefault(row.group, i), i)
     # A near-duplicate of an official test row is dropped later, it need not drag its whole group along.
-    for i, j in near_duplicate_pairs([comparison_key(row.text) for row in rows]):
-        if rows[i].split == rows[j].split:
-            clusters.join(i, j)
+    for official in _PRECEDENCE:
+        part = [i for i, row in enumerate(rows) if row.split == official]
+        first_alike = near_duplicate_clusters([comparison_key(rows[i].text) for i in part])
+        for i, earlier in zip(part, first_alike, strict=True):
+            clusters.join(part[earlier], i)
     names: dict[int, str] = {}
     for i, row in enumerate(rows):
         name = row.group or f"text {content_hash(row.text)[:16]}"
@@ -244,11 +254,11 @@ def _grouped(rows: list[Example], task: TaskSpec) -> list[Example]:
     return [replace(row, group=names[clusters.find(i)]) for i, row in enumerate(rows)]
 
 
-def _split(rows: list[Example], task: TaskSpec, seed: int) -> list[Example]:
+def _split(rows: list[Example], task: TaskSpec, label_set: LabelSet, seed: int) -> list[Example]:
     labels: dict[str, list[str]] = defaultdict(list)
     official: dict[str, str] = {}
-    for row in rows:
-        labels[row.group].append(row.label)
+    for row in _mapped(rows, task, label_set):
+        labels[row.group] += _classes(row, task)
         if row.split:
             official[row.group] = min(official.get(row.group, row.split), row.split, key=_PRECEDENCE.__getitem__)
     split = split_groups(labels, seed, official)
@@ -267,9 +277,10 @@ def _without_leaks(rows: list[Example]) -> tuple[list[Example], Counter[str]]:
             gone[i] = "exact duplicate"
         else:
             seen[key] = i
-    for i, j in near_duplicate_pairs(keys):
-        if rows[i].split != rows[j].split and i not in gone:
-            gone.setdefault(j, "near-duplicate of a row in an earlier split")
+    left = [i for i in range(len(rows)) if i not in gone]
+    ranks = [_PRECEDENCE[rows[i].split] for i in left]
+    for at in near_duplicates_of_earlier([keys[i] for i in left], ranks):
+        gone[left[at]] = "near-duplicate of a row in an earlier split"
     return [row for i, row in enumerate(rows) if i not in gone], Counter(gone.values())
 
 
@@ -327,16 +338,16 @@ def _split_facts(rows: list[Example], task: TaskSpec) -> dict[str, Any]:
 
 
 def leakage(rows: list[Example]) -> dict[str, int]:
-    """How much two splits share; every number must be 0."""
+    """Texts in several splits, rows near those of an earlier split, groups in several; every number must be 0."""
     splits: dict[str, set[str]] = defaultdict(set)
     groups: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         splits[content_hash(row.text)].add(row.split)
         groups[row.group].add(row.split)
-    pairs = near_duplicate_pairs([comparison_key(row.text) for row in rows])
+    ranks = [_PRECEDENCE[row.split] for row in rows]
     return {
         "exact_across_splits": sum(len(s) > 1 for s in splits.values()),
-        "near_across_splits": sum(rows[i].split != rows[j].split for i, j in pairs),
+        "near_across_splits": len(near_duplicates_of_earlier([comparison_key(r.text) for r in rows], ranks)),
         "groups_across_splits": sum(len(s) > 1 for s in groups.values()),
     }
 

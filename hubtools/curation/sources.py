@@ -107,8 +107,10 @@ def _matching(source: Source, names: list[str], pattern: str) -> list[str]:
     found = sorted(fnmatch.filter(names, pattern))
     if not found:
         raise SourceError(
-            f"Source {source.id!r}", expected=f"a file {pattern}", found=", ".join(sorted(names)[:8]) or "an empty repo"
-        )
+            f"Source {source.id!r}", expected=f"a file {pattern}",
+            found=", ".join(sorted(names)[:8]) or "an empty repo",
+            next="give a repo with the same files as the task's own source, or your own file, with --source",
+        )  # fmt: skip
     return found
 
 
@@ -151,17 +153,16 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Raw]:
         SourceError: the file is missing, empty, of another format, damaged as a whole, or lacks a column.
     """
     if not path.exists():
-        raise SourceError(f"Source file {path.name!r}", expected="a file", found=f"nothing at {path}")
+        raise _unfit(path, "", "a file", f"nothing at {path}")
     if path.suffix not in SUFFIXES:
-        raise SourceError(
-            f"Source file {path.name!r}", expected="one of " + ", ".join(SUFFIXES), found=path.suffix or "no suffix"
-        )
+        raise _unfit(path, "", "one of " + ", ".join(SUFFIXES), path.suffix or "no suffix")
+    wanted = "rows with " + ", ".join(columns)
     if path.stat().st_size == 0:
-        raise SourceError(f"Source file {path.name!r} is empty", expected="rows with " + ", ".join(columns))
+        raise _unfit(path, " is empty", wanted, "0 bytes")
     rows = {".csv": _csv, ".json": _json, ".jsonl": _jsonl, ".parquet": _parquet}[path.suffix](path)
     first = list(itertools.islice(rows, 100))
     if not first:
-        raise SourceError(f"Source file {path.name!r} holds no rows", expected="rows with " + ", ".join(columns))
+        raise _unfit(path, " holds no rows", wanted, f"{path.stat().st_size} bytes without a row")
     # A column that none of the first rows has is missing from the file, not from a row.
     readable = [raw.row for raw in first if raw.row is not None]
     seen = {name for row in readable for name in row}
@@ -177,6 +178,13 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Raw]:
         yield Raw(raw.place, None, f"lacks {', '.join(missing)}") if missing else raw
 
 
+def _unfit(path: Path, what: str, expected: str, found: str) -> SourceError:
+    return SourceError(
+        f"Source file {path.name!r}{what}", expected=expected, found=found,
+        next="mend the file, or give another with --source, and run the same command again",
+    )  # fmt: skip
+
+
 def _csv(path: Path) -> Iterator[Raw]:
     csv.field_size_limit(100_000_000)
     # utf-8-sig: spreadsheets write a byte-order mark that would become part of the first column's name.
@@ -185,9 +193,9 @@ def _csv(path: Path) -> Iterator[Raw]:
         try:
             header = reader.fieldnames or []
         except csv.Error as error:
-            raise SourceError(f"Source file {path.name!r} has a broken header", found=str(error)) from error
+            raise _unfit(path, " has a broken header", "names of columns, with commas", str(error)) from error
         if len(set(header)) != len(header):
-            raise SourceError(f"Source file {path.name!r} has a column twice", found=", ".join(header))
+            raise _unfit(path, " has a column twice", "each name once", ", ".join(header))
         while True:
             try:
                 row = next(reader)
@@ -227,11 +235,9 @@ def _json(path: Path) -> Iterator[Raw]:
         if first.startswith(b"{") and first.endswith(b"}"):
             yield from _jsonl(path)
             return
-        raise SourceError(
-            f"Source file {path.name!r} is broken JSON", expected="a list of objects", found=str(error)
-        ) from error
+        raise _unfit(path, " is broken JSON", "a list of objects", str(error)) from error
     if not isinstance(rows, list):
-        raise SourceError(f"Source file {path.name!r}", expected="a list of objects", found=type(rows).__name__)
+        raise _unfit(path, "", "a list of objects", type(rows).__name__)
     for number, row in enumerate(rows):
         place = f"{path.name}[{number}]"
         yield Raw(place, row) if isinstance(row, dict) else Raw(place, None, "not a JSON object")
@@ -249,4 +255,4 @@ def _parquet(path: Path) -> Iterator[Raw]:
                 yield Raw(f"{path.name}[{number}]", row)
                 number += 1
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise SourceError(f"Source file {path.name!r} is broken parquet", found=str(error).split("\n")[0]) from error
+        raise _unfit(path, " is broken parquet", "a parquet file", str(error).split("\n")[0]) from error

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 SPLITS = ("train", "validation", "test")
+_RANK = ("train", "test", "validation")  # what a class must not be missing from, most of all first
 _TEST, _VALIDATION = 0.1, 0.1
 
 
@@ -27,8 +28,8 @@ def split_groups(
         official: groups whose split the source has fixed. Where any is fixed as test, the rest is divided into
             train and validation only.
 
-    A label that a split would lack is given the group with the smallest hash among those that can be spared;
-    with fewer than three groups a label cannot be in all splits, and is in train first, then in test.
+    A label that a split would lack is given the smallest group that can be spared. With fewer than three groups a
+    label cannot be in all splits: it is in train first, then in test.
     """
     official = official or {}
     has_test = "test" in official.values()
@@ -46,22 +47,25 @@ def split_groups(
         else:
             split[group] = "train"
 
-    groups_of: dict[str, list[str]] = defaultdict(list)
-    for group in sorted(labels, key=lambda g: (fraction_of(g, seed), g)):
-        if group not in official:
-            for label in set(labels[group]):
-                groups_of[label].append(group)
-    for label in sorted(groups_of):
-        for wanted in ("train", "test", "validation"):
-            if (wanted == "test" and has_test) or (wanted == "validation" and has_validation):
+    movable = [g for g in labels if g not in official]
+    holding = Counter((split[g], label) for g in labels for label in set(labels[g]))
+    for rank, wanted in enumerate(_RANK):
+        if (wanted == "test" and has_test) or (wanted == "validation" and has_validation):
+            continue
+        for label in sorted({label for g in movable for label in labels[g]}):
+            if holding[wanted, label]:
                 continue
-            present = {split[g] for g in labels if label in labels[g]}
-            if wanted in present:
-                continue
-            holders = {s: [g for g in groups_of[label] if split[g] == s] for s in SPLITS}
             for donor in SPLITS:
-                spare = holders[donor][1:] if donor == "train" or wanted != "train" else holders[donor]
+                # The last group of a class is given away only to a split that needs it more.
+                spare = [
+                    g for g in movable
+                    if split[g] == donor and label in labels[g]
+                    and (rank < _RANK.index(donor) or all(holding[donor, other] > 1 for other in labels[g]))
+                ]  # fmt: skip
                 if spare:
-                    split[min(spare, key=lambda g: (len(labels[g]), fraction_of(g, seed)))] = wanted
+                    moved = min(spare, key=lambda g: (len(labels[g]), fraction_of(g, seed), g))
+                    holding.subtract((donor, other) for other in set(labels[moved]))
+                    holding.update((wanted, other) for other in set(labels[moved]))
+                    split[moved] = wanted
                     break
     return split

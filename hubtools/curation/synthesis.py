@@ -60,11 +60,11 @@ class _Filler:
     def own(self, make: Callable[[], str]) -> str:
         """A value of this split's pool."""
         low, high = _POOLS[self.split]
-        value = make()
+        value = make().strip()
         for _ in range(200):
             if low <= fraction_of(value.casefold(), self.seed) < high:
                 break
-            value = make()
+            value = make().strip()
         return value
 
     def digits(self, pattern: str) -> str:

@@ -17,7 +17,11 @@ from hubtools.workdir import TaskFolder, write_json
 
 
 def evaluate(
-    task: TaskSpec, folder: TaskFolder, *, note: Callable[[str], None] = lambda _: None, tick: Callable[[int], None] = lambda _: None
+    task: TaskSpec,
+    folder: TaskFolder,
+    *,
+    note: Callable[[str], None] = lambda _: None,
+    tick: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Write ``predictions.parquet``, ``metrics.json`` and the plots; return the metrics.
 
@@ -64,7 +68,8 @@ def evaluate(
     metrics["plots"] = draw_plots(metrics, training, folder.model)
     write_json(folder.metrics, metrics)
     first = metrics["primary"]
-    note(f"{task.name}: {first['title']} {first['value']:.3f} [{first['low']:.3f}, {first['high']:.3f}] on {scores['rows']} test rows")
+    interval = f"[{first['low']:.3f}, {first['high']:.3f}]"
+    note(f"{task.name}: {first['title']} {first['value']:.3f} {interval} on {scores['rows']} test rows")
     return metrics
 
 
@@ -103,7 +108,8 @@ HEADLINES = {
     "sequence": (("accuracy", "accuracy"), ("macro_f1", "macro F1"), ("weighted_f1", "weighted F1")),
     "detection": (
         ("recall_at_1_fpr", "recall at 1% FPR"), ("recall_at_5_fpr", "recall at 5% FPR"), ("roc_auc", "ROC-AUC"),
-        ("pr_auc", "PR-AUC"), ("fpr_at_threshold", "FPR at the threshold"), ("fnr_at_threshold", "FNR at the threshold"),
+        ("pr_auc", "PR-AUC"), ("fpr_at_threshold", "FPR at the threshold"),
+        ("fnr_at_threshold", "FNR at the threshold"),
         ("accuracy", "accuracy"), ("macro_f1", "macro F1"),
     ),
     "token": (

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 # Read on white and on black pages alike: a white ground with dark ink, and colours that survive greyscale.
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "figure.facecolor": "white", "axes.facecolor": "white", "savefig.facecolor": "white", "text.color": "#1f2937",
     "axes.labelcolor": "#1f2937", "axes.edgecolor": "#9ca3af", "xtick.color": "#374151", "ytick.color": "#374151",
     "font.size": 10, "axes.titlesize": 11, "axes.spines.top": False, "axes.spines.right": False,
@@ -84,7 +84,8 @@ def _roc(metrics: Mapping[str, Any], plt: Any) -> Any:
     scores = metrics["scores"]
     figure, axes = plt.subplots(figsize=(4.6, 4.2))
     curve = np.array(scores["roc"])
-    axes.plot(curve[:, 0], curve[:, 1], color=_INK, drawstyle="steps-post", label=f"AUC {scores['roc_auc']['value']:.3f}")
+    auc = f"AUC {scores['roc_auc']['value']:.3f}"
+    axes.plot(curve[:, 0], curve[:, 1], color=_INK, drawstyle="steps-post", label=auc)
     axes.plot([0, 1], [0, 1], color="#9ca3af", linewidth=0.8, linestyle="--", label="chance")
     axes.plot(scores["fpr_at_threshold"], 1 - scores["fnr_at_threshold"], "o", color=_SECOND,
               label=f"threshold {scores['threshold']:g}")  # fmt: skip

@@ -13,8 +13,9 @@ BATCH = 32
 def load_classifier(task: TaskSpec, model: str, revision: str | None = None) -> Any:
     """transformers' pipeline for ``model``, a folder or a repo; its task comes from us, not from the Hub."""
     import torch
-    from transformers import pipeline
+    import transformers
 
+    pipeline: Any = transformers.pipeline  # its overloads know literal task names only
     kind = "token-classification" if task.kind == "token" else "text-classification"
     device = 0 if torch.cuda.is_available() else -1
     return pipeline(kind, model=model, revision=revision, device=device, dtype=torch.float32)
@@ -72,7 +73,9 @@ def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def predictions_table(task: TaskSpec, label_set: LabelSet, classifier: Any, rows: Any, tick: Callable[[int], None]) -> Any:
+def predictions_table(
+    task: TaskSpec, label_set: LabelSet, classifier: Any, rows: Any, tick: Callable[[int], None]
+) -> Any:
     """What ``predictions.parquet`` holds: a row a test row, in the test split's order; for pii no text.
 
     Columns: ``id``; then ``label`` and ``probabilities`` (in the order of the labels), or ``spans`` and ``found``,

@@ -79,29 +79,39 @@ def classification_scores(labels: Sequence[int], probabilities: Any, names: Sequ
 
 
 def recall_at_fpr(positive: np.ndarray, score: np.ndarray, limit: float) -> float:
-    """The largest recall of any threshold whose false positive rate is at most ``limit``."""
-    from sklearn.metrics import roc_curve
+    """The largest recall of any threshold whose false positive rate is at most ``limit``; nan without both classes.
 
+    As scikit-learn's ``roc_curve`` has it, at a twentieth of the time: the bootstrap asks a thousand times.
+    """
     if positive.all() or not positive.any():
         return float("nan")
-    fpr, tpr, _ = roc_curve(positive, score, drop_intermediate=False)
-    return float(tpr[fpr <= limit].max())
+    order = np.argsort(-score)
+    hits, alarms = np.cumsum(positive[order]), np.cumsum(~positive[order])
+    whole = np.append(np.diff(score[order]) != 0, True)  # equal scores are flagged together
+    return float(hits[whole & (alarms / alarms[-1] <= limit)].max(initial=0) / hits[-1])
+
+
+def roc_auc(positive: np.ndarray, score: np.ndarray) -> float:
+    """How often a positive row scores above a negative one, a tie being half; nan without both classes."""
+    from scipy.stats import rankdata
+
+    count = int(positive.sum())
+    if count in (0, len(positive)):
+        return float("nan")
+    below = rankdata(score)[positive].sum() - count * (count + 1) / 2
+    return float(below / (count * (len(positive) - count)))
 
 
 def detection_scores(labels: Sequence[int], probabilities: Any, positive: int, threshold: float) -> dict[str, Any]:
     """Scores of a two-class task as a detector of the class ``positive``."""
-    from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+    from sklearn.metrics import average_precision_score, roc_curve
 
     y = np.asarray(labels) == positive
     score = np.asarray(probabilities, dtype=float)[:, positive]
-
-    def auc(rows: np.ndarray) -> float:
-        return float(roc_auc_score(y[rows], score[rows])) if 0 < y[rows].sum() < len(rows) else float("nan")
-
     flagged = score >= threshold
     fpr, tpr, _ = roc_curve(y, score)
     return {
-        "roc_auc": interval(auc, len(y)),
+        "roc_auc": interval(lambda r: roc_auc(y[r], score[r]), len(y)),
         "pr_auc": float(average_precision_score(y, score)),
         "recall_at_1_fpr": interval(lambda r: recall_at_fpr(y[r], score[r], 0.01), len(y)),
         "recall_at_5_fpr": interval(lambda r: recall_at_fpr(y[r], score[r], 0.05), len(y)),

@@ -7,7 +7,7 @@ from typing import Any
 
 from hubtools.curation.split import SPLITS
 from hubtools.publishing.cards import dataset_card, lint, merged
-from hubtools.publishing.commits import Change, Release, difference, read_card, release
+from hubtools.publishing.commits import Change, Release, difference, release
 from hubtools.spec import TaskSpec
 from hubtools.workdir import TaskFolder
 
@@ -27,11 +27,11 @@ def push_dataset(
 ) -> Release | Change:  # fmt: skip
     """Push; with ``dry_run`` only tell what would change."""
     files = dataset_files(task, folder, repo)
-    if not dry_run:
-        (folder.dataset / "README.md").write_bytes(files["README.md"])
-    files["README.md"] = merged(files["README.md"].decode(), read_card(api, repo, "dataset")).encode()
+    card = files["README.md"].decode()
+    files["README.md"] = lambda theirs: merged(card, theirs).encode()
     if dry_run:
         return difference(api, repo, "dataset", files, _owned)
+    (folder.dataset / "README.md").write_text(card)
     done = release(
         api, repo, "dataset", files, message=f"Curated {task.name} dataset, {_rows(folder)} rows", owned=_owned,
         private=private, create_pr=create_pr,

@@ -8,7 +8,7 @@ from typing import Any
 
 from hubtools.errors import MissingStage, VerificationFailed
 from hubtools.publishing.cards import lint, merged, model_card
-from hubtools.publishing.commits import Change, Release, difference, read_card, release
+from hubtools.publishing.commits import Change, Release, difference, release
 from hubtools.spec import TaskSpec
 from hubtools.workdir import TaskFolder
 
@@ -55,13 +55,12 @@ def push_model(
     """
     card = rendered_card(task, folder, repo)
     check_scores_belong(task, folder)
-    if not dry_run:
-        (folder.model / "README.md").write_text(card)
     files: dict[str, Any] = {p.name: p for p in sorted(folder.model.iterdir()) if p.is_file()}
-    files |= {"metrics.json": folder.metrics, "training.json": folder.training, "predictions.parquet": folder.predictions}
-    files["README.md"] = merged(card, read_card(api, repo, "model")).encode()
+    files |= {path.name: path for path in (folder.metrics, folder.training, folder.predictions)}
+    files["README.md"] = lambda theirs: merged(card, theirs).encode()
     if dry_run:
         return difference(api, repo, "model", files, _owned)
+    (folder.model / "README.md").write_text(card)
     metrics = folder.read(folder.metrics, "evaluate")["primary"]
     done = release(
         api, repo, "model", files, message=f"{task.title} classifier, {metrics['title']} {metrics['value']:.3f}",
@@ -97,10 +96,11 @@ def verify_model(task: TaskSpec, repo: str, revision: str) -> dict[str, Any]:
     Raises:
         VerificationFailed: an answer differs, or the repo lacks what it needs.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
     from datasets import load_dataset
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
     from huggingface_hub.repocard import ModelCard
 
     from hubtools.evaluation.predict import load_classifier, probabilities, spans
@@ -108,13 +108,19 @@ def verify_model(task: TaskSpec, repo: str, revision: str) -> dict[str, Any]:
     try:
         recorded = pq.read_table(hf_hub_download(repo, "predictions.parquet", revision=revision)).to_pydict()
         card = ModelCard.load(hf_hub_download(repo, "README.md", revision=revision))
-    except EntryNotFoundError as error:
-        raise VerificationFailed(f"Model {repo!r}", expected="a release of hubtools", found=str(error)) from error
-    result = card.data.to_dict()["model-index"][0]["results"][0]["dataset"]
-    rows = load_dataset(result["type"], split="test", revision=result["revision"])
-    text_of = dict(zip(rows["id"], rows["text"], strict=True))
-    count = min(VERIFIED_ROWS, len(recorded["id"]))
-    texts = [text_of[i] for i in recorded["id"][:count]]
+        result = card.data.to_dict()["model-index"][0]["results"][0]["dataset"]
+        rows = load_dataset(result["type"], split="test", revision=result["revision"])
+        text_of = dict(zip(rows["id"], rows["text"], strict=True))
+        count = min(VERIFIED_ROWS, len(recorded["id"]))
+        texts = [text_of[i] for i in recorded["id"][:count]]
+    except LocalEntryNotFoundError:
+        raise  # the Hub did not answer
+    except (EntryNotFoundError, KeyError, IndexError, pa.ArrowException) as error:
+        raise VerificationFailed(
+            f"Model {repo!r} at {revision[:8]} cannot be checked",
+            expected="a release of hubtools: predictions.parquet, and a card that names the rows it was scored on",
+            found=f"{type(error).__name__}: {error}".splitlines()[0], next=f"hubtools push-model {task.name}",
+        ) from error  # fmt: skip
     classifier = load_classifier(task, repo, revision)
     labels = [classifier.model.config.id2label[i] for i in range(classifier.model.config.num_labels)]
     worst = 0.0

@@ -10,13 +10,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from hubtools.assets import asset
 from hubtools.errors import HubtoolsError, MissingStage
-from hubtools.publishing.cards import lint, merged, take_apart
-from hubtools.publishing.commits import Change, Release, difference, read_card, release, retrying
+from hubtools.publishing.cards import END, START, join, lint, merged, take_apart
+from hubtools.publishing.commits import Change, Release, difference, release, retrying
 from hubtools.spec import TaskSpec
 from hubtools.tasks import base_named
 from hubtools.workdir import TaskFolder
@@ -26,7 +25,7 @@ PYTHON = "3.11"
 NAME = "router-classifiers"
 
 
-def space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder], repo: str) -> dict[str, bytes | Path]:
+def space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder], repo: str) -> dict[str, Any]:
     """Every file of the Space, by its path.
 
     Raises:
@@ -40,7 +39,10 @@ def space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder], re
         folder = folders[task.name]
         published = folder.read(folder.published, "push-model")
         if "model" not in published:
-            raise MissingStage(f"Model {task.name!r} is not pushed", next=f"hubtools push-model {task.name}")
+            raise MissingStage(
+                f"Model {task.name!r} is not pushed", expected=f"the repo it was pushed to, in {folder.published}",
+                found=f"{', '.join(published) or 'nothing'} alone", next=f"hubtools push-model {task.name}",
+            )  # fmt: skip
         training = folder.read(folder.training, "finetune")
         models[task.name] = {
             "repo": published["model"]["repo"],
@@ -56,6 +58,8 @@ def space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder], re
         models=[{"task": name, **model} for name, model in models.items()],
         datasets=sorted(datasets.values()), notes="; ".join(sorted({m["note"] for m in models.values() if m["note"]})),
     )  # fmt: skip
+    metadata, body = take_apart(readme)
+    readme = join(metadata, f"{START}\n{body.strip()}\n{END}\n")
     lint(readme, "space")
     return {
         "app.py": source / "app.py",
@@ -71,10 +75,13 @@ def push_space(
 ) -> Release | Change:  # fmt: skip
     """Push; with ``dry_run`` only tell what would change."""
     files = space_files(tasks, folders, repo)
-    theirs = read_card(api, repo, "space")
-    # A Space that was only just created carries the Hub's own README, without anything of ours or of a person's.
-    if theirs and "models" in take_apart(theirs)[0]:
-        files["README.md"] = merged(bytes(files["README.md"]).decode(), theirs).encode()  # type: ignore[arg-type]
+    card = files["README.md"].decode()
+
+    def with_edits(theirs: str | None) -> bytes:
+        # A Space that was only just created carries the Hub's own README, without anything of ours or of a person's.
+        return (merged(card, theirs) if theirs and "models" in take_apart(theirs)[0] else card).encode()
+
+    files["README.md"] = with_edits
     if dry_run:
         return difference(api, repo, "space", files, lambda path: False)
     return release(

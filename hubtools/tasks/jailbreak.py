@@ -12,6 +12,7 @@ LABELS = ("benign", "jailbreak")  # the router looks for the literal "jailbreak"
 
 
 def jackhhao_row(row: Mapping[str, Any]) -> Example:
+    """The prompt as it stands, labelled by ``type``."""
     label = row.get("type")
     if label not in LABELS:
         raise Dropped(f"unknown label {label!r}")

@@ -9,7 +9,10 @@ IGNORED = -100  # label of special tokens: no loss, no score
 
 
 def bio_labels(
-    offsets: Sequence[tuple[int, int]], text: str, spans: Iterable[Mapping[str, int]], ids: Mapping[tuple[int, str], int]
+    offsets: Sequence[tuple[int, int]],
+    text: str,
+    spans: Iterable[Mapping[str, int]],
+    ids: Mapping[tuple[int, str], int],
 ) -> list[int]:
     """BIO ids of subwords, from character offsets.
 
@@ -30,11 +33,11 @@ def bio_labels(
         if start == end:
             labels.append(IGNORED)
             continue
-        while start < end and text[start].isspace():
-            start += 1
+        # A token of white space alone, such as a line break inside an address, keeps its place.
+        start = next((i for i in range(start, end) if not text[i].isspace()), start)
         while k < len(ordered) and ordered[k]["end"] <= start:
             k += 1
-        if k == len(ordered) or start >= end or not (ordered[k]["start"] < end and start < ordered[k]["end"]):
+        if k == len(ordered) or not (ordered[k]["start"] < end and start < ordered[k]["end"]):
             labels.append(0)
             continue
         labels.append(ids[ordered[k]["label"], "I" if begun == k else "B"])

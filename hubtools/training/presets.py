@@ -48,13 +48,16 @@ def preset_for(rows: int, task: TaskSpec, base: BaseModel) -> tuple[Preset, list
     return preset, said
 
 
-def training_arguments(preset: Preset, rows: int, world_size: int = 1) -> dict[str, Any]:
+def training_arguments(preset: Preset, rows: int, batches_a_step: int = 1) -> dict[str, Any]:
     """The preset as defaults of transformers' ``TrainingArguments``.
+
+    Args:
+        batches_a_step: processes times accumulation steps.
 
     A run of fewer steps than ``eval_steps`` would never be evaluated and would leave no checkpoint: such a run
     is evaluated each epoch.
     """
-    steps_per_epoch = max(1, rows // (preset.batch_size * world_size))
+    steps_per_epoch = max(1, rows // (preset.batch_size * batches_a_step))
     by_epoch = preset.eval_steps == 0 or preset.eval_steps > steps_per_epoch
     when: dict[str, Any] = (
         {"eval_strategy": "epoch", "save_strategy": "epoch"}

@@ -71,8 +71,6 @@ def test_the_clients_keep_to_the_hubs_own_cache(found: dict[str, Any], hub: Hub)
 
 def test_the_hf_command_works(hub: Hub, tmp_path: Path, found: dict[str, Any]) -> None:
     assert "local" in child(hub, HF, "auth", "whoami", home=tmp_path)
-    assert "local/tiny" in child(
-        hub, HF, "models", "ls", "--search", "tiny", "--format", "json", home=tmp_path
-    )
+    assert "local/tiny" in child(hub, HF, "models", "ls", "--search", "tiny", "--format", "json", home=tmp_path)
     child(hub, HF, "download", "local/tiny", "config.json", "--local-dir", tmp_path / "got", home=tmp_path)
     assert json.loads((tmp_path / "got" / "config.json").read_text())["model_type"] == "modernbert"

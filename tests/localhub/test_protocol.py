@@ -54,9 +54,7 @@ def test_whoami_names_the_one_user_and_refuses_a_wrong_token(api: HfApi, hub: Hu
     assert caught.value.response.status_code == 401
 
 
-def test_writing_needs_the_token_and_public_reading_does_not(
-    api: HfApi, anonymous: HfApi, new_repo: NewRepo
-) -> None:
+def test_writing_needs_the_token_and_public_reading_does_not(api: HfApi, anonymous: HfApi, new_repo: NewRepo) -> None:
     repo_id = new_repo()
     assert anonymous.model_info(repo_id).id == repo_id
     for write in (
@@ -70,9 +68,7 @@ def test_writing_needs_the_token_and_public_reading_does_not(
         assert caught.value.response.status_code == 401
 
 
-def test_a_private_repo_is_hidden_from_who_has_no_token(
-    api: HfApi, anonymous: HfApi, new_repo: NewRepo
-) -> None:
+def test_a_private_repo_is_hidden_from_who_has_no_token(api: HfApi, anonymous: HfApi, new_repo: NewRepo) -> None:
     repo_id = new_repo(private=True)
     assert api.model_info(repo_id).private
     with pytest.raises(RepositoryNotFoundError):
@@ -189,9 +185,7 @@ def test_the_users_own_repos_are_listed_with_their_size(api: HfApi, new_repo: Ne
 # Files
 
 
-def test_a_small_file_is_regular_and_a_large_one_lfs(
-    api: HfApi, new_repo: NewRepo, hub: Hub, tmp_path: Path
-) -> None:
+def test_a_small_file_is_regular_and_a_large_one_lfs(api: HfApi, new_repo: NewRepo, hub: Hub, tmp_path: Path) -> None:
     repo_id = new_repo()
     add(api, repo_id, "notes.txt", "hello")
     add(api, repo_id, "weights/model.safetensors", LFS_CONTENT)
@@ -252,9 +246,7 @@ def test_tree_lists_one_level_or_all_with_the_last_change(api: HfApi, new_repo: 
     assert info.last_commit.oid == first
 
 
-def test_snapshot_download_gets_everything_once(
-    api: HfApi, new_repo: NewRepo, hub: Hub, tmp_path: Path
-) -> None:
+def test_snapshot_download_gets_everything_once(api: HfApi, new_repo: NewRepo, hub: Hub, tmp_path: Path) -> None:
     repo_id = new_repo()
     add(api, repo_id, "dir/ä b.txt", "umlaut and blank")
     add(api, repo_id, "model.bin", LFS_CONTENT)
@@ -266,9 +258,7 @@ def test_snapshot_download_gets_everything_once(
     assert snapshot_download(repo_id, **options) == str(folder)
 
 
-@pytest.mark.parametrize(
-    "path", ["../x", "a/../../x", "/etc/passwd", ".git/config", "a/.GIT/x", "a//b", "a\x00b", "."]
-)
+@pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/passwd", ".git/config", "a/.GIT/x", "a//b", "a\x00b", "."])
 def test_a_path_out_of_the_repo_is_refused(api: HfApi, hub: Hub, path: str) -> None:
     api.create_repo("local/traversal", exist_ok=True)
     url = f"{hub.url}/api/models/local/traversal"
@@ -284,9 +274,7 @@ def test_a_path_out_of_the_repo_is_refused(api: HfApi, hub: Hub, path: str) -> N
     assert api.list_repo_files("local/traversal") == [".gitattributes"]
 
 
-@pytest.mark.parametrize(
-    "path", ["..%2F..%2F..%2Ftoken", "%2e%2e/%2e%2e/token", "..%2f..%2frepo.json", "%00"]
-)
+@pytest.mark.parametrize("path", ["..%2F..%2F..%2Ftoken", "%2e%2e/%2e%2e/token", "..%2f..%2frepo.json", "%00"])
 def test_reading_out_of_the_repo_finds_nothing(api: HfApi, hub: Hub, path: str) -> None:
     api.create_repo("local/traversal", exist_ok=True)
     for url in (f"local/traversal/resolve/main/{path}", f"api/models/local/traversal/tree/main/{path}"):
@@ -325,9 +313,7 @@ def test_the_server_makes_no_commit_of_nothing(api: HfApi, new_repo: NewRepo, hu
     repo_id = new_repo()
     head = add(api, repo_id, "a.txt", "x")
     body = '{"key":"header","value":{"summary":"again"}}\n' + _line("a.txt")
-    response = get_session().post(
-        f"{hub.url}/api/models/{repo_id}/commit/main", headers=auth(hub), content=body
-    )
+    response = get_session().post(f"{hub.url}/api/models/{repo_id}/commit/main", headers=auth(hub), content=body)
     assert response.json()["commitOid"] == head
 
 
@@ -376,9 +362,7 @@ def test_a_commit_cannot_name_an_lfs_object_that_was_not_uploaded(new_repo: NewR
     repo_id = new_repo()
     line = '{"key":"lfsFile","value":{"path":"x.bin","algo":"sha256","oid":"%s","size":3}}' % ("a" * 64)
     body = '{"key":"header","value":{"summary":"x"}}\n' + line
-    response = get_session().post(
-        f"{hub.url}/api/models/{repo_id}/commit/main", headers=auth(hub), content=body
-    )
+    response = get_session().post(f"{hub.url}/api/models/{repo_id}/commit/main", headers=auth(hub), content=body)
     assert response.status_code == 400
     assert "was not uploaded" in response.json()["error"]
 
@@ -392,9 +376,7 @@ def test_an_lfs_upload_is_checked_against_its_hash_and_its_signature(new_repo: N
     assert get_session().put(href, content=b"abc").status_code == 400
     assert get_session().put(href.replace("size=3", "size=4"), content=b"abcd").status_code == 403
     assert get_session().put(href[:-1] + "!", content=b"abc").status_code == 403
-    verify = get_session().post(
-        item["actions"]["verify"]["href"], headers=auth(hub), json=wanted["objects"][0]
-    )
+    verify = get_session().post(item["actions"]["verify"]["href"], headers=auth(hub), json=wanted["objects"][0])
     assert verify.status_code == 404
     assert href not in (hub.data_dir / "server.log").read_text()
     assert "signature" not in (hub.data_dir / "server.log").read_text()
@@ -424,9 +406,7 @@ def test_branches_and_tags_with_slashes(api: HfApi, new_repo: NewRepo, hub: Hub,
     texts = {rev: Path(hf_hub_download(repo_id, "a.txt", revision=rev, **options)).read_text() for rev in
              ("main", "feature/x", "v1/rc", "v0", first)}  # fmt: skip
     assert texts == {"main": "main", "feature/x": "branch", "v1/rc": "branch", "v0": "main", first: "main"}
-    assert [commit.title for commit in api.list_repo_commits(repo_id, revision="feature/x")][
-        -1
-    ] == "initial commit"
+    assert [commit.title for commit in api.list_repo_commits(repo_id, revision="feature/x")][-1] == "initial commit"
     with pytest.raises(HfHubHTTPError) as caught:
         api.create_tag(repo_id, tag="v0")
     assert caught.value.response.status_code == 409
@@ -452,9 +432,7 @@ def test_squashed_history_is_one_commit_with_the_same_files(api: HfApi, new_repo
 def test_a_pull_request_leaves_main_alone_until_it_is_merged(api: HfApi, new_repo: NewRepo) -> None:
     repo_id = new_repo()
     add(api, repo_id, "a.txt", "a")
-    done = api.create_commit(
-        repo_id, [CommitOperationAdd("b.txt", b"b")], commit_message="add b", create_pr=True
-    )
+    done = api.create_commit(repo_id, [CommitOperationAdd("b.txt", b"b")], commit_message="add b", create_pr=True)
     assert (done.pr_num, done.pr_revision) == (1, "refs/pr/1")
     assert "b.txt" not in api.list_repo_files(repo_id)
     assert "b.txt" in api.list_repo_files(repo_id, revision="refs/pr/1")
@@ -467,9 +445,7 @@ def test_a_pull_request_leaves_main_alone_until_it_is_merged(api: HfApi, new_rep
         [],
         "main",
     )
-    assert [ref.ref for ref in api.list_repo_refs(repo_id, include_pull_requests=True).pull_requests] == [
-        "refs/pr/1"
-    ]
+    assert [ref.ref for ref in api.list_repo_refs(repo_id, include_pull_requests=True).pull_requests] == ["refs/pr/1"]
     api.merge_pull_request(repo_id, 1)
     assert {"a.txt", "b.txt", "c.txt"} <= set(api.list_repo_files(repo_id))
     assert api.get_discussion_details(repo_id, 1).status == "merged"
@@ -501,10 +477,7 @@ def test_a_space_keeps_its_settings_and_says_that_it_does_not_run(api: HfApi, hu
     runtime = api.get_space_runtime("local/demo")
     assert (runtime.stage, runtime.hardware, runtime.requested_hardware) == ("PAUSED", None, "zero-a10g")
     assert "does not run" in runtime.raw["errorMessage"]
-    assert (
-        api.request_space_hardware("local/demo", "cpu-upgrade", sleep_time=60).requested_hardware
-        == "cpu-upgrade"
-    )
+    assert api.request_space_hardware("local/demo", "cpu-upgrade", sleep_time=60).requested_hardware == "cpu-upgrade"
     assert api.set_space_sleep_time("local/demo", 120).sleep_time == 120
     assert api.restart_space("local/demo").stage == api.pause_space("local/demo").stage == "PAUSED"
     api.add_space_variable("local/demo", "MODEL", "local/m")
@@ -542,9 +515,7 @@ def test_a_collection_gathers_repos(api: HfApi, anonymous: HfApi, new_repo: NewR
 # The server as such
 
 
-def test_printed_urls_open_in_a_browser_and_hold_no_markup_of_others(
-    api: HfApi, new_repo: NewRepo, hub: Hub
-) -> None:
+def test_printed_urls_open_in_a_browser_and_hold_no_markup_of_others(api: HfApi, new_repo: NewRepo, hub: Hub) -> None:
     repo_id = new_repo()
     oid = add(api, repo_id, "README.md", "---\nlicense: mit\n---\n<script>alert(1)</script>")
     add(api, repo_id, "page.html", "<script>alert(2)</script>")

@@ -145,9 +145,7 @@ def test_a_kill_during_an_upload_leaves_the_repo_whole_and_the_upload_repeatable
     address = urlsplit(href)
     with socket.create_connection((str(address.hostname), address.port or 80)) as connection:
         start_line = f"PUT {address.path}?{address.query} HTTP/1.1\r\nHost: {address.netloc}\r\n"
-        connection.sendall(
-            f"{start_line}Content-Length: {len(content)}\r\n\r\n".encode() + content[: 1 << 19]
-        )
+        connection.sendall(f"{start_line}Content-Length: {len(content)}\r\n\r\n".encode() + content[: 1 << 19])
         while not any(path.stat().st_size for path in (folder / "tmp").iterdir()):
             time.sleep(0.001)
         kill(hub)

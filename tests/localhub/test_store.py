@@ -40,9 +40,7 @@ def commit(store: Store) -> Callable[..., Commit]:
     return make
 
 
-def test_a_commit_id_is_40_hex_digits_and_its_files_can_be_read(
-    store: Store, commit: Callable[..., Commit]
-) -> None:
+def test_a_commit_id_is_40_hex_digits_and_its_files_can_be_read(store: Store, commit: Callable[..., Commit]) -> None:
     made = commit(Add("a/b.txt", store.add_blob(b"text")))
     assert len(made.id) == 40
     int(made.id, 16)
@@ -94,9 +92,7 @@ def test_parallel_commits_lose_none(store: Store, commit: Callable[..., Commit])
     assert len(list(store.history(repo, head.id))) == 9
 
 
-def test_a_sweep_removes_only_old_blobs_that_no_commit_names(
-    store: Store, commit: Callable[..., Commit]
-) -> None:
+def test_a_sweep_removes_only_old_blobs_that_no_commit_names(store: Store, commit: Callable[..., Commit]) -> None:
     used, unused, fresh = (store.add_blob(content) for content in (b"used", b"unused", b"fresh"))
     commit(Add("a.txt", used))
     for entry in (used, unused):
@@ -107,15 +103,9 @@ def test_a_sweep_removes_only_old_blobs_that_no_commit_names(
 
 @pytest.mark.parametrize(
     ("check", "bad"),
-    [
-        (check_path, path)
-        for path in ("", "/a", "a/", "a/../b", "./a", ".git/x", "a\nb", "a\x7f", "\ud800", "a" * 2000)
-    ]
+    [(check_path, path) for path in ("", "/a", "a/", "a/../b", "./a", ".git/x", "a\nb", "a\x7f", "\ud800", "a" * 2000)]
     + [(check_ref, ref) for ref in ("", "a..b", "-a", "a b", "a/", "refs/pr/1", "a.lock", "a~1", "f" * 40)]
-    + [
-        (check_repo_id, name)
-        for name in ("a", "a/b/c", "a/..", "../a", "a/b.git", "a/-b", "api/x", "a/b--c", "a/")
-    ],
+    + [(check_repo_id, name) for name in ("a", "a/b/c", "a/..", "../a", "a/b.git", "a/-b", "api/x", "a/b--c", "a/")],
 )
 def test_names_that_git_or_the_hub_refuse_are_refused(check: Callable[[str], None], bad: str) -> None:
     with pytest.raises(Refusal) as caught:

@@ -1,0 +1,79 @@
+"""An embedded Hub, the console command, a small release and a finished run of all four tasks."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from as_user import Command, Demo
+from huggingface_hub import HfApi
+
+from hubtools.localhub import Hub, start, stop
+from hubtools.localhub.faults import VARIABLE
+
+
+@pytest.fixture(scope="session")
+def hubtools(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    return Command(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="session")
+def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The list of faults that ``hub`` reads; see hubtools/localhub/faults.py."""
+    return tmp_path_factory.mktemp("faults") / "faults.json"
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory, faults: Path) -> Iterator[Hub]:
+    """An embedded Hub that all tests share."""
+    folder = tmp_path_factory.mktemp("hub")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(faults))
+        hub = start(folder)
+    yield hub
+    stop(folder)
+
+
+@pytest.fixture(scope="session")
+def api(hub: Hub) -> HfApi:
+    return HfApi(endpoint=hub.url, token=hub.token)
+
+
+@pytest.fixture
+def flags(hub: Hub, tmp_path: Path) -> tuple[object, ...]:
+    """A work folder of its own, on the shared Hub."""
+    return ("--hub", "local", "--hub-dir", hub.data_dir, "--work-dir", tmp_path / "work")
+
+
+@pytest.fixture(scope="session")
+def released(hubtools: Command, hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A work folder in which intent has gone all the way, on three steps of training."""
+    work = tmp_path_factory.mktemp("released")
+    flags = ("--hub", "local", "--hub-dir", hub.data_dir, "--work-dir", work)
+    hubtools("push-dataset", "intent", "--dataset-name", "small-dataset", *flags)
+    hubtools("finetune", "intent", *flags, "--max_steps", 3)
+    hubtools("evaluate", "intent", *flags)
+    hubtools("push-model", "intent", "--model-name", "small-model", *flags)
+    return work
+
+
+@pytest.fixture(scope="session")
+def demo(hubtools: Command, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """The main job, once for all tests that look at it: all four tasks on the starter corpora."""
+    folder = Path(os.environ["DEV_DEMO"]) if "DEV_DEMO" in os.environ else tmp_path_factory.mktemp("demo")  # DEV
+    hub_dir, work = folder / "hub", folder / "work"
+    flags = ("--hub", "local", "--hub-dir", hub_dir, "--work-dir", work)
+    flags += tuple(os.environ.get("DEV_FLAGS", "").split())  # DEV
+    began = time.monotonic()
+    try:
+        done = hubtools("run", *flags, timeout=3600)
+        seconds = time.monotonic() - began
+        shown = hubtools.run("bash", "-c", 'eval "$(hubtools hub env --hub-dir "$0")"; env -0', hub_dir).stdout
+        exported = dict(item.split("=", 1) for item in shown.split("\0") if item)
+        environ = {name: value for name, value in exported.items() if hubtools.environ.get(name) != value}
+        yield Demo(hub_dir, work, flags, environ, seconds, done.stdout)
+    finally:
+        stop(hub_dir)

@@ -1,0 +1,413 @@
+"""What goes wrong ends in one clear message and a non-zero exit, and the mended command completes."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from as_user import Command, commits, own_rows
+from huggingface_hub import CommitOperationAdd, HfApi
+
+from hubtools.localhub import Hub, find, stop
+
+MESSAGE = re.compile(r"Error: .+\.\n  expected: .+\n(  found:    .+\n)?  next:     .+\n")
+
+
+def complaint(done: subprocess.CompletedProcess[str], *named: str, notes: str = "") -> str:
+    """The message of a command that failed as it should: one, whole, and naming what it is about.
+
+    ``notes``: a pattern of what may stand before it on stderr.
+    """
+    said = done.stdout + done.stderr
+    assert done.returncode in (1, 2), said
+    assert "Traceback" not in said
+    assert done.stdout == ""
+    before, error, message = done.stderr.partition("Error: ")
+    assert re.fullmatch(notes, before), said
+    assert MESSAGE.fullmatch(error + message), said
+    for name in named:
+        assert name in message
+    return message
+
+
+def on(hub_dir: Path, work: Path) -> tuple[object, ...]:
+    return ("--hub", "local", "--hub-dir", hub_dir, "--work-dir", work)
+
+
+@pytest.fixture
+def own_hub(tmp_path: Path) -> Iterator[Path]:
+    """The data folder of a Hub that a test may do anything to."""
+    yield tmp_path / "hub"
+    stop(tmp_path / "hub")
+
+
+# --- who asks, and for what
+
+
+@pytest.mark.parametrize("command", [("push-dataset", "intent"), ("run",), ("push-space",)])
+def test_without_a_token_both_ways_out_are_named(hubtools: Command, tmp_path: Path, command: tuple[str, ...]) -> None:
+    done = hubtools(*command, "--work-dir", tmp_path / "work", check=False)
+    complaint(done, "no Hugging Face token", "hf auth login", "--hub local")
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_wrong_token_is_refused_and_the_right_one_completes(hubtools: Command, hub: Hub, tmp_path: Path) -> None:
+    command = ("push-dataset", "intent", "--dataset-name", "by-token", "--work-dir", tmp_path / "work")
+    complaint(hubtools(*command, env=hub.environ | {"HF_TOKEN": "hf_wrong"}, check=False), "token", "401", "HF_TOKEN")
+    assert not (tmp_path / "work").exists()
+    assert hubtools(*command, env=hub.environ).stdout == f"{hub.url}/datasets/local/by-token\n"
+
+
+def test_an_unknown_task_is_answered_with_the_four(hubtools: Command, flags: tuple[object, ...]) -> None:
+    complaint(
+        hubtools("curate", "jailbrake", *flags, check=False), "'jailbrake'", "category, pii, jailbreak, intent, all"
+    )
+
+
+def test_an_unknown_label_set_is_answered_with_those_of_the_task(hubtools: Command, flags: tuple[object, ...]) -> None:
+    complaint(hubtools("curate", "category", "--label-set", "seed11", *flags, check=False), "seed11", "mmlu14, seed10")
+
+
+def test_an_unknown_hub_is_refused(hubtools: Command) -> None:
+    complaint(hubtools("curate", "intent", "--hub", "mine", check=False), "'mine'", "local", "HF_ENDPOINT")
+
+
+def test_a_mirror_that_is_not_there_is_named(hubtools: Command, flags: tuple[object, ...], tmp_path: Path) -> None:
+    done = hubtools("curate", "intent", *flags, "--mirror", tmp_path / "nowhere", check=False)
+    assert re.fullmatch(
+        r"Error: Mirror '.*nowhere'\.\n  expected: .*<owner>/<name>/\n  found: .*\n(  next: .*\n)?", done.stderr
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_a_base_model_that_is_not_there_is_named(hubtools: Command, flags: tuple[object, ...]) -> None:
+    hubtools("curate", "intent", *flags)
+    complaint(hubtools("finetune", "intent", "--base", "no/such", *flags, check=False), "'no/such'", "--base")
+    complaint(hubtools("finetune", "intent", "--base", "no such", *flags, check=False), "no such", "name")
+
+
+def test_a_model_that_is_not_there_cannot_be_verified(hubtools: Command, hub: Hub) -> None:
+    done = hubtools("verify", "local/pii_nowhere", "--hub", "local", "--hub-dir", hub.data_dir, check=False)
+    complaint(done, "local/pii_nowhere")
+
+
+# --- sources
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        (
+            "mine.csv",
+            "prompt,verdict\nhello,benign\n",
+            ["lacks a column", "text, label", "prompt, verdict", "--text-column"],
+        ),
+        (
+            "mine.csv",
+            "text,label\nhello,benign\nhi,evil\n",
+            ["1 bad row of 2", "mine.csv:3", "'evil'", "benign, jailbreak"],
+        ),
+        ("mine.csv", "", ["'mine.csv' is empty", "text, label"]),
+        ("mine.csv", "text,label\n", ["'mine.csv' holds no rows"]),
+        (
+            "mine.jsonl",
+            '{"text": "a", "label": "benign"}\n{"text": \n',
+            ["mine.jsonl:2", "broken JSON", "--skip-bad-rows"],
+        ),
+        ("mine.json", '[{"text": "a", ', ["'mine.json' is broken JSON"]),
+        ("mine.parquet", "PAR1 and no more", ["'mine.parquet' is broken parquet"]),
+        ("mine.csv", None, ["mine.csv", "nothing there"]),
+        ("mine.csv", "text,label\n" + "".join(f"word{i} is new,benign\n" for i in range(40)), ["lacks jailbreak"]),
+    ],
+    ids=["column", "label", "empty", "no rows", "JSON lines", "JSON", "parquet", "missing", "one class"],
+)
+def test_a_bad_source_is_told_apart_and_a_mended_one_completes(
+    hubtools: Command, flags: tuple[object, ...], tmp_path: Path, name: str, content: str | None, named: list[str]
+) -> None:
+    source = tmp_path / name
+    if content is not None:
+        source.write_text(content)
+    complaint(hubtools("curate", "jailbreak", "--source", source, *flags, check=False), *named)
+    assert not (tmp_path / "work" / "jailbreak" / "facts.json").exists()
+    mended = own_rows(source.with_suffix(".csv"))
+    hubtools("curate", "jailbreak", "--source", mended, *flags)
+    assert (tmp_path / "work" / "jailbreak" / "facts.json").exists()
+
+
+def test_bad_rows_can_be_skipped_and_are_counted(hubtools: Command, flags: tuple[object, ...], tmp_path: Path) -> None:
+    source = own_rows(tmp_path / "mine.csv")
+    source.write_text(source.read_text() + "something,evil\n")
+    done = hubtools("curate", "jailbreak", "--source", source, "--skip-bad-rows", "--json", *flags)
+    assert json.loads(done.stdout)["jailbreak"]["counts"]["dropped"]["unknown label 'evil'"] == 1
+
+
+# --- what comes before
+
+
+def test_each_stage_names_the_one_that_is_missing(
+    hubtools: Command, hub: Hub, flags: tuple[object, ...], released: Path, tmp_path: Path
+) -> None:
+    complaint(hubtools("finetune", "intent", *flags, check=False), "hubtools curate intent")
+    hubtools("curate", "intent", *flags)
+    complaint(hubtools("evaluate", "intent", *flags, check=False), "training.json", "hubtools finetune intent")
+    complaint(hubtools("push-model", "intent", *flags, check=False), "hubtools finetune intent")
+    complaint(hubtools("push-space", *flags, check=False), "hubtools push-model category")
+    copy = shutil.copytree(released, tmp_path / "copy")
+    (copy / "intent" / "metrics.json").unlink()
+    done = hubtools("push-model", "intent", *on(hub.data_dir, copy), check=False)
+    complaint(done, "metrics.json", "hubtools evaluate intent")
+
+
+def test_scores_of_other_weights_are_not_released(hubtools: Command, hub: Hub, released: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(released, tmp_path / "copy")
+    weights = copy / "intent" / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    done = hubtools("push-model", "intent", *on(hub.data_dir, copy), check=False)
+    complaint(done, "other weights", "hubtools evaluate intent")
+
+
+# --- disks
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """A file system of its own: give mount's options, and again to change them."""
+    folder = tmp_path / "disk"
+
+    def mount(options: str) -> Path:
+        folder.mkdir(exist_ok=True)
+        remount = "remount," * os.path.ismount(folder)
+        command = ["mount", "-t", "tmpfs", "-o", remount + options, "tmpfs", str(folder)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("needs the right to mount a small file system (root)")
+        return folder
+
+    yield mount
+    stop(folder / "hub")
+    if os.path.ismount(folder):
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_file_in_place_of_the_work_folder_is_named(hubtools: Command, hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "work").write_text("a file")
+    done = hubtools("curate", "intent", *on(hub.data_dir, tmp_path / "work"), check=False)
+    complaint(done, "Not a directory", str(tmp_path / "work"), "--work-dir")
+
+
+def test_a_read_only_work_folder_is_named(hubtools: Command, hub: Hub, disk: Callable[[str], Path]) -> None:
+    command = ("curate", "intent", *on(hub.data_dir, disk("ro")))
+    complaint(hubtools(*command, check=False), "Read-only file system", str(disk("ro")), "--work-dir")
+    disk("rw")
+    hubtools(*command)
+
+
+def test_a_full_disk_is_told_and_the_same_command_completes_with_room(
+    hubtools: Command, hub: Hub, disk: Callable[[str], Path]
+) -> None:
+    command = ("curate", "intent", *on(hub.data_dir, disk("size=64k")))
+    complaint(hubtools(*command, check=False), "disk is full", "free some space")
+    disk("size=64m")
+    hubtools(*command)
+
+
+def test_a_full_hub_is_told_and_the_same_push_completes_with_room(
+    hubtools: Command, disk: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = disk("size=64m")
+    command = ("push-dataset", "intent", *on(folder / "hub", tmp_path / "work"))
+    hubtools("curate", *command[1:])
+    room = os.statvfs(folder)
+    (folder / "filler").write_bytes(bytes(room.f_bavail * room.f_frsize - (32 << 10)))
+    complaint(hubtools(*command, check=False), "507", "No space left", str(folder / "hub"))
+    (folder / "filler").unlink()
+    assert hubtools(*command).stdout.endswith("/datasets/local/router-intent\n")
+
+
+# --- a Hub that fails
+
+
+@pytest.fixture(scope="module")
+def curated(hubtools: Command, hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work = tmp_path_factory.mktemp("curated")
+    hubtools("curate", "intent", *on(hub.data_dir, work))
+    return work
+
+
+@pytest.fixture
+def inject(faults: Path) -> Iterator[Callable[..., None]]:
+    yield lambda *items: faults.write_text(json.dumps(items)) and None
+    faults.unlink(missing_ok=True)
+
+
+COMMIT = {"method": "POST", "path_regex": "/commit/main$"}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 409},
+        {"status": 412},
+        {"status": 429, "headers": {"Retry-After": "2"}},
+        {"status": 500, "times": 2},
+        {"status": 503},
+        {"status": 0},
+        {"status": 0, "after": True},
+    ],
+    ids=["409", "412", "429", "500 twice", "503", "dropped", "answer lost"],
+)
+def test_a_commit_that_fails_is_made_again_and_only_once(
+    hubtools: Command,
+    hub: Hub,
+    api: HfApi,
+    curated: Path,
+    inject: Callable[..., None],
+    request: pytest.FixtureRequest,
+    fault: dict[str, object],
+) -> None:
+    name = "fault-" + request.node.callspec.id.replace(" ", "-")
+    inject(COMMIT | fault)
+    began = time.monotonic()
+    hubtools("push-dataset", "intent", "--dataset-name", name, *on(hub.data_dir, curated))
+    assert fault["status"] != 429 or time.monotonic() - began > 2
+    assert len(commits(api, f"local/{name}", "dataset")) == 2  # the Hub's own first one, and ours
+    [tag] = api.list_repo_refs(f"local/{name}", repo_type="dataset").tags
+    assert (tag.name, tag.target_commit) == ("v1", commits(api, f"local/{name}", "dataset")[0])
+
+
+def test_a_push_survives_a_failure_of_each_of_its_calls(
+    hubtools: Command, hub: Hub, api: HfApi, curated: Path, inject: Callable[..., None]
+) -> None:
+    calls = [
+        "POST /repos/create$",
+        "POST /preupload/",
+        "POST /objects/batch$",
+        "PUT /_lfs/",
+        "GET /tree/",
+        "GET /refs$",
+    ]
+    pairs = [call.split(" ") for call in [*calls, "POST /commit/", "POST /tag/"]]
+    inject(*({"method": m, "path_regex": path, "status": 503 if i % 2 else 0} for i, (m, path) in enumerate(pairs)))
+    hubtools("push-dataset", "intent", "--dataset-name", "fault-each", *on(hub.data_dir, curated))
+    assert len(commits(api, "local/fault-each", "dataset")) == 2
+    assert len(api.list_repo_refs("local/fault-each", repo_type="dataset").tags) == 1
+
+
+def test_a_card_that_could_not_be_read_is_not_taken_for_no_card(
+    hubtools: Command, hub: Hub, api: HfApi, curated: Path, inject: Callable[..., None]
+) -> None:
+    push = ("push-dataset", "intent", "--dataset-name", "fault-card", *on(hub.data_dir, curated))
+    hubtools(*push)
+    card = Path(api.hf_hub_download("local/fault-card", "README.md", repo_type="dataset")).read_text()
+    note = CommitOperationAdd("README.md", (card + "\nA note by a person.\n").encode())
+    api.create_commit("local/fault-card", [note], repo_type="dataset", commit_message="a note")
+    for status in (0, 503):
+        inject({"path_regex": "/resolve/.*README", "status": status, "times": 2})
+        hubtools(*push)
+        card = Path(api.hf_hub_download("local/fault-card", "README.md", repo_type="dataset")).read_text()
+        assert "A note by a person." in card
+
+
+def test_a_hub_that_stopped_is_started_again_and_the_work_goes_on(
+    hubtools: Command, own_hub: Path, tmp_path: Path
+) -> None:
+    flags = on(own_hub, tmp_path / "work")
+    hubtools("curate", "intent", *flags)
+    hub = find(own_hub)
+    assert hub
+    os.kill(hub.pid, signal.SIGKILL)
+    away = hubtools("push-dataset", "intent", "--work-dir", tmp_path / "work", env=hub.environ, check=False)
+    complaint(away, f"The Hub at {hub.url} does not answer", "run the same command again")
+    assert hubtools("push-dataset", "intent", *flags).stdout == f"{hub.url}/datasets/local/router-intent\n"
+    again = find(own_hub)
+    assert again
+    assert again.pid != hub.pid
+
+
+# --- ends that nobody planned
+
+
+EVERY_FEW_STEPS = ("--eval_strategy", "steps", "--eval_steps", 4, "--save_strategy", "steps", "--save_steps", 4)
+LONG = ("--max_steps", 16, "--per_device_train_batch_size", 4, *EVERY_FEW_STEPS)
+
+
+def trainings(work: Path) -> list[int]:
+    """Process ids of the trainings of this work folder, without accelerate's launcher."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            parts = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if str(work) in parts and any(part.endswith("finetune.py") for part in parts) and "-m" not in parts:
+            found.append(int(process.name))
+    return found
+
+
+def wait_for(what: Callable[[], object], process: subprocess.Popen[str], seconds: float = 240) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+def test_a_training_that_was_killed_goes_on_from_its_last_checkpoint(
+    hubtools: Command, flags: tuple[object, ...], tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    hubtools("curate", "intent", *flags)
+    command = ("finetune", "intent", *flags, *LONG)
+    with hubtools.begin(*command) as process:
+        wait_for(lambda: [*(work / "intent" / "runs").glob("checkpoint-*/trainer_state.json")], process)
+        [training] = trainings(work)
+        os.kill(training, signal.SIGKILL)
+        said = process.communicate()[0]
+    done = subprocess.CompletedProcess(command, process.returncode, "", said)
+    complaint(done, "Training 'intent' ended without a model", "checkpoint", "hubtools finetune", notes=r"(?s).*")
+    assert not (work / "intent" / "model").exists()
+    again = hubtools(*command)
+    assert re.search(r"^\[intent\] going on from checkpoint-\d+$", again.stderr, re.MULTILINE)
+    training_json = json.loads((work / "intent" / "training.json").read_text())
+    assert (training_json["resumed"], training_json["steps"]) == (True, 16)
+    assert not (work / "intent" / "runs").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_ends_with_a_sentence_and_leaves_no_process(
+    hubtools: Command, flags: tuple[object, ...], tmp_path: Path, number: signal.Signals
+) -> None:
+    hubtools("curate", "intent", *flags)
+    with hubtools.begin("finetune", "intent", *flags, "--max_steps", 1000) as process:
+        wait_for(lambda: trainings(tmp_path / "work"), process)
+        process.send_signal(number)
+        said = process.communicate()[0]
+    assert process.returncode == 130
+    assert said.endswith("\nInterrupted. Run the same command again: it goes on where it stopped.\n")
+    assert "Traceback" not in said
+    assert not trainings(tmp_path / "work")
+
+
+def test_a_second_command_waits_for_the_first_in_the_same_folder(
+    hubtools: Command, flags: tuple[object, ...], tmp_path: Path
+) -> None:
+    folder = tmp_path / "work" / "intent"
+    folder.mkdir(parents=True)
+    with open(folder / ".lock", "a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with hubtools.begin("curate", "intent", *flags) as process:
+            assert process.stdout
+            assert "waiting for it to end" in process.stdout.readline()
+            assert not (folder / "facts.json").exists()
+            fcntl.flock(held, fcntl.LOCK_UN)
+            process.communicate()
+    assert process.returncode == 0
+    assert (folder / "facts.json").exists()

@@ -1,0 +1,273 @@
+"""The command line: help, flags, dry runs, JSON, configuration, and what pushes do to a repo."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from as_user import REPOSITORY, Command, commits, own_rows
+from huggingface_hub import CommitOperationAdd, HfApi
+
+from hubtools.localhub import Hub
+
+COMMANDS = [
+    *("", "check", "curate", "push-dataset", "finetune", "evaluate", "model-card", "push-model", "verify"),
+    *("push-space", "demo", "run", "hub", "hub serve", "hub start", "hub stop", "hub status", "hub env"),
+]
+HEAVY = {"torch", "datasets", "transformers", "huggingface_hub", "gradio", "numpy", "pyarrow", "sklearn", "starlette"}
+
+
+def files_under(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_explains_every_option_and_loads_nothing_heavy(hubtools: Command, command: str) -> None:
+    shown = hubtools.run(sys.executable, "-X", "importtime", hubtools.path, *command.split(), "--help")
+    loaded = {line.rsplit("|", 1)[1].strip().split(".")[0] for line in shown.stderr.splitlines() if "|" in line}
+    assert "typer" in loaded
+    assert not loaded & HEAVY
+    assert shown.stdout.lstrip().startswith(f"Usage: {' '.join(['hubtools', *command.split()])} ")
+    blocks = re.split(r"\n(?=  \S)", shown.stdout.split("Options:\n", 1)[1].split("\n\n")[0])
+    for block in blocks:
+        option = block.strip()
+        assert option.startswith("-")
+        help_text = re.split(r"\s{2,}", option, maxsplit=1)[1:]
+        assert help_text, f"{option!r} is not explained"
+        assert len(help_text[0]) > 10
+
+
+def test_the_list_of_commands_is_whole(hubtools: Command) -> None:
+    def listed(*group: str) -> list[str]:
+        shown = hubtools(*group, "--help").stdout.split("Commands:\n")[1]
+        return [" ".join([*group, name]) for name in re.findall(r"^  (\S+)  ", shown, re.MULTILINE)]
+
+    assert sorted(COMMANDS) == sorted(["", *listed(), *listed("hub")])
+
+
+def test_version_is_that_of_the_package(hubtools: Command) -> None:
+    assert hubtools("--version").stdout == f"hubtools {version('hubtools')}\n"
+
+
+def test_a_dry_run_of_push_dataset_writes_nothing(
+    hubtools: Command, api: HfApi, flags: tuple[object, ...], tmp_path: Path
+) -> None:
+    said = hubtools("push-dataset", "intent", "--dataset-name", "dry", "--dry-run", *flags).stderr
+    assert "intent: would write data/train-00000-of-00001.parquet" in said
+    assert not (tmp_path / "work").exists()
+    assert not api.repo_exists("local/dry", repo_type="dataset")
+
+
+def test_a_dry_run_of_the_whole_run_writes_nothing(
+    hubtools: Command, api: HfApi, flags: tuple[object, ...], tmp_path: Path
+) -> None:
+    before = [repo.sha for repo in api.list_datasets(author="local")]
+    done = hubtools("run", "jailbreak", "--dry-run", "--json", *flags)
+    assert json.loads(done.stdout)["results"] == {}
+    assert "would then fine-tune" in done.stderr
+    assert not (tmp_path / "work").exists()
+    assert [repo.sha for repo in api.list_datasets(author="local")] == before
+
+
+def test_a_dry_run_after_a_release_says_that_nothing_would_change_and_writes_nothing(
+    hubtools: Command, hub: Hub, api: HfApi, released: Path
+) -> None:
+    before, head = files_under(released), commits(api, "local/small-model", "model")
+    flags = ("--hub", "local", "--hub-dir", hub.data_dir, "--work-dir", released, "--dry-run")
+    said = hubtools("push-dataset", "intent", "--dataset-name", "small-dataset", *flags).stderr
+    assert said == "intent: nothing would change\n"
+    assert hubtools("push-model", "intent", "--model-name", "small-model", *flags).stderr == said
+    command = hubtools("finetune", "intent", "--seed", 1, *flags).stderr
+    assert re.match(r"would run: \S+ -m accelerate\.commands\.launch .* --task intent", command)
+    assert files_under(released) == before
+    assert commits(api, "local/small-model", "model") == head
+
+
+def test_json_is_all_of_stdout(hubtools: Command, hub: Hub, released: Path, flags: tuple[object, ...]) -> None:
+    at = ("--hub", "local", "--hub-dir", hub.data_dir)
+    work = ("--work-dir", released)
+
+    def printed(*arguments: object) -> Any:
+        return json.loads(hubtools(*arguments, "--json").stdout)
+
+    assert {finding["what"] for finding in printed("check", "intent", *flags)} >= {"token", "base model", "disk"}
+    assert printed("curate", "category", *flags)["category"]["splits"]["train"]["rows"] > 500
+    pushed = printed("push-dataset", "intent", "--dataset-name", "small-dataset", *at, *work)
+    assert (pushed["intent"]["tag"], pushed["intent"]["changed"]) == ("v1", False)
+    assert printed("finetune", "intent", *at, *work, "--max_steps", 3)["intent"]["steps"] == 3
+    assert 0 <= printed("evaluate", "intent", *at, *work)["intent"]["primary"]["value"] <= 1
+    card = printed("model-card", "intent", *at, *work)["intent"]
+    assert Path(card).is_file()
+    assert printed("hub", "status", "--hub-dir", hub.data_dir) == {
+        "running": True, "url": hub.url, "data_dir": str(hub.data_dir),
+    }  # fmt: skip
+
+
+def test_a_configuration_holds_what_the_flags_hold_and_flags_win(hubtools: Command, hub: Hub, tmp_path: Path) -> None:
+    config = tmp_path / "router.yaml"
+    config.write_text(
+        f"hub: local\nhub-dir: {hub.data_dir}\nwork_dir: {tmp_path / 'of-config'}\nseed: 7\n"
+        "label-set: category=seed10\n"
+    )
+    facts = json.loads(hubtools("--config", config, "curate", "category", "--json").stdout)["category"]
+    assert (facts["seed"], facts["label_set"]) == (7, "seed10")
+    assert (tmp_path / "of-config" / "category" / "dataset").is_dir()
+    flags = ("--seed", 8, "--work-dir", tmp_path / "of-flag")
+    facts = json.loads(hubtools("--config", config, "curate", "category", "--json", *flags).stdout)["category"]
+    assert (facts["seed"], facts["label_set"]) == (8, "seed10")
+    assert hubtools("--config", config, "hub", "status").stdout == f"{hub.url}\n"
+
+
+def test_an_unknown_key_of_a_configuration_is_an_error(hubtools: Command, tmp_path: Path) -> None:
+    config = tmp_path / "router.yaml"
+    config.write_text("hub: local\nsead: 7\n")
+    done = hubtools("--config", config, "curate", "category", check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert re.match(
+        r"Error: Configuration .*router\.yaml has unknown keys: sead\.\n  expected: .*\bseed\b", done.stderr
+    )
+
+
+def test_label_set_seed10_gives_ten_classes_in_their_order(hubtools: Command, flags: tuple[object, ...]) -> None:
+    facts = json.loads(hubtools("curate", "category", "--label-set", "seed10", "--json", *flags).stdout)["category"]
+    assert facts["labels"] == [
+        *("mathematics", "physics", "chemistry", "biology", "computer_science", "engineering", "economics_business"),
+        *("health_psychology", "law", "history_philosophy"),
+    ]
+
+
+def test_a_label_set_that_is_asked_for_is_what_is_pushed(
+    hubtools: Command, api: HfApi, flags: tuple[object, ...]
+) -> None:
+    hubtools("curate", "category", *flags)
+    hubtools("push-dataset", "category", "--label-set", "seed10", "--dataset-name", "seed10", *flags)
+    [card] = [path for path in api.list_repo_files("local/seed10", repo_type="dataset") if path == "README.md"]
+    front = yaml.safe_load(
+        Path(api.hf_hub_download("local/seed10", card, repo_type="dataset")).read_text().split("---\n")[1]
+    )
+    [names] = [f["dtype"]["class_label"]["names"] for f in front["dataset_info"]["features"] if f["name"] == "label"]
+    assert len(names) == 10
+    assert "economics_business" in names.values()
+
+
+def test_a_file_of_one_s_own_takes_the_place_of_the_source(
+    hubtools: Command, flags: tuple[object, ...], tmp_path: Path
+) -> None:
+    path = own_rows(tmp_path / "mine.csv", "prompt", "verdict")
+    columns = ("--text-column", "prompt", "--label-column", "verdict")
+    facts = json.loads(hubtools("curate", "jailbreak", "--source", path, *columns, "--json", *flags).stdout)[
+        "jailbreak"
+    ]
+    assert facts["counts"]["read"] == 60
+    assert [source["id"] for source in facts["sources"]] == ["mine.csv"]
+    again = hubtools("push-dataset", "jailbreak", "--dataset-name", "mine", *flags)
+    assert again.stdout.endswith("/datasets/local/mine\n")
+    assert json.loads((tmp_path / "work" / "jailbreak" / "facts.json").read_text()) == facts
+
+
+def test_pushing_a_dataset_twice_makes_one_commit(hubtools: Command, api: HfApi, flags: tuple[object, ...]) -> None:
+    hubtools("push-dataset", "pii", "--dataset-name", "twice", *flags)
+    before = commits(api, "local/twice", "dataset")
+    assert "unchanged at v1" in hubtools("push-dataset", "pii", "--dataset-name", "twice", *flags).stderr
+    assert commits(api, "local/twice", "dataset") == before
+    assert len(before) == 2  # the Hub's own first commit, and ours
+
+
+def edited(api: HfApi, repo: str, kind: str) -> str:
+    """A person adds a note and a key to a card, on the Hub."""
+    card = Path(api.hf_hub_download(repo, "README.md", repo_type=kind)).read_text()
+    _, front, body = card.split("---\n", 2)
+    text = f"---\n{front}extra_gated_prompt: Be kind.\n---\n{body}\nA note by a person.\n"
+    done = api.create_commit(
+        repo, [CommitOperationAdd("README.md", text.encode())], repo_type=kind, commit_message="a note"
+    )
+    return done.oid
+
+
+@pytest.mark.parametrize(
+    ("kind", "repo", "command", "name", "changed"),
+    [
+        ("dataset", "small-dataset", "push-dataset", "--dataset-name", "facts.json"),
+        ("model", "small-model", "push-model", "--model-name", "training.json"),
+    ],
+)
+def test_what_a_person_wrote_on_a_card_survives_the_next_push(
+    hubtools: Command, hub: Hub, api: HfApi, released: Path, kind: str, repo: str, command: str, name: str, changed: str
+) -> None:
+    push = (command, "intent", name, repo, "--hub", "local", "--hub-dir", hub.data_dir, "--work-dir", released)
+    hubtools(*push)
+    noted = edited(api, f"local/{repo}", kind)
+    path = released / "intent" / changed
+    before = path.read_text()
+    path.write_text(json.dumps(json.loads(before) | {"seed": 4711}))
+    try:
+        hubtools(*push)
+    finally:
+        path.write_text(before)
+    assert commits(api, f"local/{repo}", kind)[1] == noted  # ours stands on the person's
+    files = [Path(api.hf_hub_download(f"local/{repo}", file, repo_type=kind)) for file in ("README.md", changed)]
+    card, pushed = (file.read_text() for file in files)
+    assert json.loads(pushed)["seed"] == 4711
+    assert "A note by a person." in card
+    assert yaml.safe_load(card.split("---\n")[1])["extra_gated_prompt"] == "Be kind."
+
+
+def test_create_pr_opens_a_pull_request_and_leaves_main_alone(
+    hubtools: Command, api: HfApi, flags: tuple[object, ...]
+) -> None:
+    api.create_repo("local/by-pr", repo_type="dataset")
+    before = commits(api, "local/by-pr", "dataset")
+    done = hubtools("push-dataset", "intent", "--dataset-name", "by-pr", "--create-pr", *flags)
+    assert done.stdout.endswith("/datasets/local/by-pr/discussions/1\n")
+    assert commits(api, "local/by-pr", "dataset") == before
+    [request] = api.get_repo_discussions("local/by-pr", repo_type="dataset")
+    assert (request.is_pull_request, request.status) == (True, "open")
+    assert "facts.json" in api.list_repo_files("local/by-pr", repo_type="dataset", revision="refs/pr/1")
+
+
+def test_private_makes_a_private_repo(hubtools: Command, api: HfApi, flags: tuple[object, ...]) -> None:
+    hubtools("push-dataset", "intent", "--dataset-name", "hidden", "--private", *flags)
+    assert api.dataset_info("local/hidden").private is True
+
+
+def test_a_namespace_of_somebody_else_is_refused_and_named(
+    hubtools: Command, flags: tuple[object, ...], tmp_path: Path
+) -> None:
+    done = hubtools("push-dataset", "intent", "--namespace", "someone", *flags, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"Error: .*'someone'.*\n  expected: local\n  found: .*\n  next: .*--namespace.*\n", done.stderr)
+    assert not (tmp_path / "work").exists()
+
+
+def test_flags_of_nobody_stop_a_run_before_it_does_anything(
+    hubtools: Command, flags: tuple[object, ...], tmp_path: Path
+) -> None:
+    done = hubtools("run", "intent", *flags, "--dryrun", check=False)
+    assert done.returncode == 2
+    assert re.match(r"Error: .*\n  expected: .*\n  found:    --dryrun\n  next: ", done.stderr)
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.fixture
+def launched(hubtools: Command, hub: Hub, flags: tuple[object, ...], tmp_path: Path) -> str:
+    """What ``accelerate launch`` prints for the line of the documentation."""
+    hubtools("curate", "intent", *flags)
+    command = ["launch", "hubtools/finetune.py", "--task", "intent", "--work-dir", tmp_path / "work", "--max_steps", 3]
+    accelerate = Path(sys.executable).with_name("accelerate")
+    done = hubtools.run(accelerate, *command, env=hub.environ, cwd=REPOSITORY)
+    return done.stdout + done.stderr
+
+
+def test_accelerate_launches_the_bare_file_from_the_repository(launched: str, tmp_path: Path) -> None:
+    folder = tmp_path / "work" / "intent"
+    assert json.loads((folder / "training.json").read_text())["steps"] == 3
+    assert (folder / "model" / "model.safetensors").is_file()
+    assert "[intent] size: " in launched
+    assert "Traceback" not in launched

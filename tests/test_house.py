@@ -1,0 +1,241 @@
+"""The rules of the house that a program can check: who imports whom, what is documented, and what stays out."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from hubtools.tasks import TASKS
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "hubtools"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# What each part may import of ours, besides itself and hubtools.__version__. Downwards only; peers do not know
+# one another, with the exceptions that are named.
+VALUES = {"tasks", "spec", "errors", "workdir"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "spec": set(),
+    "tasks": {"spec", "errors"},
+    "assets": {"errors"},
+    "workdir": {"errors"},
+    "localhub": {"errors"},
+    # Starts the embedded Hub, sets the environment, and is gone: nothing else knows which Hub it speaks to.
+    "connection": {"localhub", "errors"},
+    "curation": VALUES,
+    "evaluation": VALUES,
+    # Cards show the scores that evaluation puts at the head, and a release is verified as it was scored;
+    # a dataset is pushed in the splits that curation makes.
+    "publishing": VALUES | {"assets", "evaluation", "curation"},
+    "training": VALUES,
+    "finetune": VALUES | {"training", "connection"},
+    "preflight": VALUES | {"connection", "curation", "finetune"},
+    "pipeline": VALUES | {"connection", "curation", "evaluation", "publishing", "finetune"},
+    "cli": VALUES | {"connection", "pipeline", "preflight", "publishing", "localhub"},
+}
+
+# finetune is a process of its own. What the pipeline shares with it loads nothing heavy.
+SHARED_BY_FINETUNE = {"FinetuneArguments", "commit_of", "resolve_base"}
+
+# Functions whose documentation is owed. Take names out; put none in.
+UNDOCUMENTED = {
+    "cli.configuration", "connection.api", "pipeline.curate_task", "pipeline.dataset_repo", "pipeline.space_repo",
+    "pipeline.push_dataset_task", "pipeline.evaluate_task", "pipeline.model_card_task", "pipeline.push_space_task",
+    "publishing.cards.join", "publishing.cards.number", "publishing.commits.unreachable",
+    "publishing.model.check_scores_belong", "training.encoding.encode_sequence", "workdir.task_folder",
+}  # fmt: skip
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imports_of(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """(module, name) of every import, also of those inside functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "accelerate starts finetune.py by path: relative imports would fail"
+            yield from ((str(node.module), alias.name) for alias in node.names)
+
+
+def ours(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """(part, name) of the imports of hubtools, such as ("curation", "curate")."""
+    for module, name in imports_of(tree):
+        if module == "hubtools":
+            if name != "__version__":
+                yield name, ""
+        elif module.startswith("hubtools."):
+            yield module.split(".")[1], name
+
+
+def tracked() -> list[Path]:
+    """Files that git holds, or would hold."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    return [ROOT / name for name in listed.stdout.decode().split("\0") if name and (ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_run_one_way(path: Path) -> None:
+    part = part_of(path)
+    if part == "__init__":
+        return
+    assert {other for other, _ in ours(tree_of(path))} - {part} <= MAY_IMPORT[part]
+
+
+def test_the_order_of_parts_has_no_circle() -> None:
+    settled: set[str] = set()
+    while ready := {part for part, others in MAY_IMPORT.items() if part not in settled and others <= settled}:
+        settled |= ready
+    assert settled == set(MAY_IMPORT)
+    assert {part_of(path) for path in MODULES} - {"__init__"} == set(MAY_IMPORT)
+
+
+def test_the_pipeline_takes_from_finetune_only_what_is_light() -> None:
+    taken = {
+        name
+        for path in MODULES
+        if part_of(path) != "finetune"
+        for part, name in ours(tree_of(path))
+        if part == "finetune"
+    }
+    assert taken <= SHARED_BY_FINETUNE
+
+
+def test_stages_import_nothing_heavy_before_they_run() -> None:
+    heavy = ("torch", "transformers", "datasets", "gradio", "sklearn", "huggingface_hub", "matplotlib")
+    code = f"""
+import sys
+import hubtools.cli, hubtools.pipeline, hubtools.preflight, hubtools.finetune, hubtools.curation.build
+import hubtools.publishing.model, hubtools.publishing.dataset, hubtools.publishing.space, hubtools.evaluation.evaluate
+print(*[name for name in {heavy} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_values_and_errors_need_the_standard_library_alone() -> None:
+    for path in (PACKAGE / "spec.py", PACKAGE / "errors.py", *(PACKAGE / "tasks").glob("*.py")):
+        theirs = {module.split(".")[0] for module, _ in imports_of(tree_of(path))} - {"hubtools"}
+        assert theirs <= sys.stdlib_module_names, path
+
+
+def test_the_space_stands_alone() -> None:
+    """On the Hub it runs without hubtools; and an __init__.py would hide the package ``spaces`` that gradio imports."""
+    files = sorted((ROOT / "spaces").rglob("*.py"))
+    assert files
+    assert [path for path in files if path.name == "__init__.py"] == []
+    assert [path for path in files if list(ours(tree_of(path)))] == []
+
+
+def test_no_module_beside_finetune_hides_a_library() -> None:
+    """``accelerate launch hubtools/finetune.py`` puts hubtools/ first on sys.path."""
+    names = {path.stem for path in PACKAGE.glob("*.py")} | {path.name for path in PACKAGE.iterdir() if path.is_dir()}
+    hidden = (names & sys.stdlib_module_names) | (names & set(packages_distributions()) - {"hubtools"})
+    assert {"finetune", "tasks"} <= names
+    assert hidden - {"__init__", "__pycache__"} == set()
+    assert not names & {"datasets", "evaluate", "spaces", "types", "logging"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_says_what_it_is_and_stays_readable(path: Path) -> None:
+    assert ast.get_docstring(tree_of(path))
+    if path.name != "cli.py":  # a function a command, and their flags
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 500
+
+
+def test_every_public_function_has_a_docstring() -> None:
+    """Outside the embedded Hub, whose functions are named after the Hub's routes."""
+    missing = {
+        f"{name_of(path)}.{node.name}"
+        for path in MODULES
+        if part_of(path) != "localhub"
+        for node in tree_of(path).body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and not ast.get_docstring(node)
+    }
+    assert missing <= UNDOCUMENTED
+
+
+def test_every_error_has_its_place_in_the_tree_that_is_drawn() -> None:
+    tree = tree_of(PACKAGE / "errors.py")
+    drawn = ast.get_docstring(tree) or ""
+    classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+    assert len(classes) > 5
+    assert [name for name in classes if name not in drawn] == []
+
+
+def test_nothing_of_ours_raises_what_main_does_not_catch() -> None:
+    """Errors are for people: outside the embedded Hub, what is raised by name is of our tree, or says "cannot be"."""
+    known = {node.name for node in tree_of(PACKAGE / "errors.py").body if isinstance(node, ast.ClassDef)}
+    # Dropped is caught where rows are read; a ConnectionError is tried again, and main() has words for it;
+    # typer.Exit ends a command; the last two are for programmers.
+    known |= {"Dropped", "ConnectionError", "typer.Exit", "AssertionError", "RuntimeError"}
+    strange = []
+    for path in MODULES:
+        if part_of(path) == "localhub":
+            continue
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+                raised = ast.unparse(node.exc.func)
+                if raised not in known and not raised.startswith("_"):
+                    strange.append(f"{name_of(path)}: {raised}")
+    assert strange == []
+
+
+# Written in two pieces, so that this file does not find itself.
+REGISTRIES = [
+    "pypi" + ".org", "python" + "hosted.org", "download." + "pytorch.org", "npm" + "js.org", "anaconda" + ".org",
+    "crates" + ".io",
+]  # fmt: skip
+
+
+def test_no_file_names_a_package_registry_or_a_path_of_this_machine() -> None:
+    here = [str(ROOT), "/work/" + "main", "/work/" + "shared", "/root" + "/"]
+    found = []
+    for path in tracked():
+        content = path.read_bytes()
+        found += [(str(path.relative_to(ROOT)), word) for word in REGISTRIES + here if word.encode() in content]
+    assert len(tracked()) > 50
+    assert found == []
+
+
+def test_what_the_wheel_carries_is_there() -> None:
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert set(build["force-include"]) == {"dataset_cards", "model_cards", "spaces"}
+    for folder, target in build["force-include"].items():
+        assert any((ROOT / folder).iterdir())
+        assert target == f"hubtools/_assets/{folder}", "where hubtools.assets looks first"
+
+
+@pytest.mark.parametrize("folder", ["model_cards", "dataset_cards"])
+def test_there_is_a_card_template_for_each_task_and_one_base(folder: str) -> None:
+    assert {path.name for path in (ROOT / folder).iterdir()} == {f"{name}.md.jinja" for name in (*TASKS, "base")}
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_the_starter_corpus_of_each_task_is_packaged(task: object) -> None:
+    for source in (task.starter, *task.supplements):  # type: ignore[attr-defined]
+        for pattern in (pattern for patterns in source.files.values() for pattern in patterns):
+            assert (PACKAGE / "starter" / source.id / pattern).is_file()

@@ -1,0 +1,504 @@
+"""Cards from constructed results: whole cards against golden files, lint, and the merge with what a person wrote.
+
+The golden files in tests/golden/ are rewritten by ``UPDATE_GOLDEN=1 pytest tests/test_published_cards.py``.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jinja2.exceptions import UndefinedError
+
+from hubtools.errors import CardRejected
+from hubtools.evaluation.evaluate import headlines
+from hubtools.localhub.cards import validate
+from hubtools.publishing.cards import END, START, cell, dataset_card, join, lint, merged, model_card, score, take_apart
+from hubtools.spec import TaskSpec
+from hubtools.tasks import MODERNBERT, NANO, TASKS
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+GOLDEN = Path(__file__).parent / "golden"
+
+# Each branch of the templates is in some golden card: two on public data and ModernBERT-base, two on our own.
+VARIANT = {"category": "public", "pii": "starter", "jailbreak": "public", "intent": "starter"}
+
+
+# --- what a run would have found ------------------------------------------------------------------------------------
+
+
+def scored(value: float, spread: float = 0.02) -> dict[str, float]:
+    return {"value": value, "low": round(value - spread, 4), "high": round(value + spread, 4)}
+
+
+def value_of(found: Any) -> Any:
+    return found["value"] if isinstance(found, dict) else found
+
+
+def found_scores(task: TaskSpec, best: float) -> dict[str, Any]:
+    """Scores in the form of hubtools.evaluation.scores, falling from ``best`` in the order of the labels."""
+    names = task.label_set().labels
+    per_class = [
+        {
+            "label": name,
+            "precision": best - 0.01 * i,
+            "recall": best - 0.02 * i,
+            "f1": best - 0.015 * i,
+            "support": 40 - i,
+        }
+        for i, name in enumerate(names)
+    ]
+    if task.kind == "token":
+        per_class[-2] |= {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
+        return {
+            "rows": 150, "entity_f1": scored(best), "entity_precision": best + 0.01, "entity_recall": best - 0.01,
+            "per_class": per_class, "absent": [names[-2]], "macro_f1": best - 0.03, "clean_documents": 30,
+            "false_alarms": 0.1,
+        }  # fmt: skip
+    scores: dict[str, Any] = {
+        "rows": 300, "accuracy": scored(best), "macro_f1": scored(best - 0.01), "macro_precision": best,
+        "macro_recall": best, "weighted_f1": best + 0.002, "weighted_precision": best, "weighted_recall": best,
+        "per_class": per_class, "absent": [], "confusion": [],
+        "most_confused": [{"label": names[0], "as": names[1], "rows": 7}],
+    }  # fmt: skip
+    if task.positive:
+        scores |= {
+            "roc_auc": scored(best + 0.03, 0.01), "pr_auc": best + 0.01, "recall_at_1_fpr": scored(best - 0.2, 0.1),
+            "recall_at_5_fpr": scored(best - 0.1, 0.05), "threshold": task.threshold, "fpr_at_threshold": 0.0125,
+            "fnr_at_threshold": 0.25, "positives": 100, "negatives": 200, "roc": [],
+        }  # fmt: skip
+    return scores
+
+
+def run_of(task: TaskSpec, variant: str) -> dict[str, Any]:
+    """What model_card() is given, for a finished run on public data or on the starter corpus."""
+    starter = variant == "starter"
+    base = NANO if starter else MODERNBERT
+    scores = found_scores(task, 0.9)
+    names = task.label_set().labels
+    answer: list[dict[str, Any]] = [{"label": names[0], "score": 0.75}, {"label": names[1], "score": 0.25}]
+    if task.kind == "token":
+        answer = [{"entity_group": "PERSON", "score": 0.99, "start": 13, "end": 25, "word": "Maria Jensen"}]
+    baselines = ["regular expressions"] if task.kind == "token" else ["majority class", "TF-IDF, logistic regression"]
+    worse = found_scores(task, 0.6)
+    return {
+        "training": {
+            "task": task.name, "base": base.id, "base_revision": base.revision, "base_note": base.note,
+            "presets": ["size: small (fewer than 1,000 rows): epochs 2", f"base {base.short_name}: epochs 8"],
+            "arguments": {
+                "epochs": 3, "batch_size": 8, "learning_rate": 2e-5, "weight_decay": 0.1, "warmup": 0.06, "patience": 2,
+                "max_length": 512, "seed": 0, "precision": "fp32",
+                "class_weights": [0.75, 1.5] if task.weighted_loss else None,
+            },
+            "steps": 375, "epochs_run": 3.0, "best_validation": {task.primary.key: 0.91}, "history": [],
+            "seconds": 754.3, "resumed": False, "processes": 1, "device": "CPU, 2 threads",
+            "versions": {"hubtools": "1.0.0", "python": "3.11.2", "torch": "2.13.0"},
+        },
+        "metrics": {
+            "scores": scores,
+            "primary": {"key": task.primary.key, "title": task.primary.title, **scores[task.primary.key]},
+            "baselines": {name: {key: value_of(worse[key]) for key, _ in headlines(task)} for name in baselines},
+            "examples": [{"text": task.examples[0], "output": answer}, {"text": task.examples[1], "output": []}],
+            "plots": [["confusion.png", "Confusion matrix."]],
+        },
+        "facts": facts_of(task, variant),
+        "dataset": {"repo": f"ann/router-{task.name}", "revision": REVISION, "tag": "v2"},
+    }  # fmt: skip
+
+
+def facts_of(task: TaskSpec, variant: str) -> dict[str, Any]:
+    """facts.json as curate() writes it."""
+    starter = variant == "starter"
+    names = task.label_set().labels
+    sources = [task.starter] if starter else [task.source, *task.supplements]
+    splits = {}
+    for split, each in (("train", 80), ("validation", 10), ("test", 9)):
+        splits[split] = {
+            "rows": each * len(names), "groups": each * len(names) // 2,
+            "labels": {name: each for name in names if (split, name) != ("test", names[-1])},
+            "characters": {"median": 120, "p90": 400, "max": 1999},
+        } | ({"rows_without_spans": each} if task.kind == "token" else {})  # fmt: skip
+    return {
+        "task": task.name, "label_set": task.label_set().name, "labels": list(names), "rule_version": task.version,
+        "seed": 0, "hubtools": "1.0.0",
+        "sources": [
+            {"id": s.id, "revision": "hubtools 1.0.0" if s.starter else "abc1234", "license": s.license,
+             "attribution": s.attribution, "starter": s.starter}
+            for s in sources
+        ],
+        "counts": {
+            "read": 1200, "dropped": {"exact duplicate": 12, "same text, several labels": 3}, "exact_duplicates": 12,
+            "synthetic_train": 40 if task.supplements and not starter else 0, "kept": 99 * len(names),
+        },
+        "splits": splits,
+        "leakage": {"exact_across_splits": 0, "near_across_splits": 0, "groups_across_splits": 0},
+    }  # fmt: skip
+
+
+INFO = {
+    "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*"}]}],
+    "dataset_info": {
+        "features": [{"name": "text", "dtype": "string"}],
+        "splits": [{"name": "train", "num_examples": 80}],
+    },
+}
+
+
+def model_card_of(task: TaskSpec, variant: str | None = None, **changed: Any) -> str:
+    run = run_of(task, variant or VARIANT[task.name]) | changed
+    base = NANO if (variant or VARIANT[task.name]) == "starter" else MODERNBERT
+    return model_card(task, f"ann/{task.model_name.format(base=base.short_name)}", **run)
+
+
+def dataset_card_of(task: TaskSpec, variant: str | None = None, text: str = "One | two\nthree") -> str:
+    examples = [{"text": text, "label": name} for name in task.label_set().labels[:3]]
+    return dataset_card(task, f"ann/router-{task.name}", facts_of(task, variant or VARIANT[task.name]), INFO, examples)
+
+
+TASK = pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+CARDS = {"model": model_card_of, "dataset": dataset_card_of}
+
+
+# --- whole cards ----------------------------------------------------------------------------------------------------
+
+
+@TASK
+@pytest.mark.parametrize("kind", CARDS)
+def test_a_card_is_the_golden_one_to_the_letter(kind: str, task: TaskSpec) -> None:
+    card = CARDS[kind](task)
+    path = GOLDEN / f"{kind}-{task.name}.md"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(card, encoding="utf-8")
+    assert card == path.read_text(encoding="utf-8"), "where this is meant: UPDATE_GOLDEN=1 pytest " + __file__
+
+
+def test_there_is_no_golden_card_that_nothing_makes() -> None:
+    assert {path.name for path in GOLDEN.iterdir()} == {f"{kind}-{name}.md" for kind in CARDS for name in TASKS}
+
+
+@TASK
+@pytest.mark.parametrize("kind", CARDS)
+@pytest.mark.parametrize("variant", ["public", "starter"])
+def test_every_card_passes_our_lint_and_the_hubs_rules(kind: str, variant: str, task: TaskSpec) -> None:
+    card = CARDS[kind](task, variant)
+    lint(card, kind)
+    assert "\n\n\n" not in card
+    assert ("tarter corpus" in card) == (variant == "starter")
+    assert validate(card, kind) == ([], [])
+
+
+@TASK
+def test_every_number_of_the_head_of_a_card_is_one_of_the_run(task: TaskSpec) -> None:
+    card = model_card_of(task)
+    scores = found_scores(task, 0.9)
+    for key, title in headlines(task):
+        line = next(line for line in card.splitlines() if line.startswith(f"| {title} |"))
+        assert f"**{score(scores[key])}**" in line
+    assert any(key == task.primary.key for key, _ in headlines(task))
+    for entry in scores["per_class"]:
+        numbers = " | ".join(f"{entry[key]:.3f}" for key in ("precision", "recall", "f1"))
+        assert f"| {entry['label']} | {numbers} | {entry['support']} |" in card
+
+
+@TASK
+@pytest.mark.parametrize("variant", ["public", "starter"])
+def test_a_model_of_the_nano_base_or_the_starter_corpus_says_so_at_its_head(task: TaskSpec, variant: str) -> None:
+    card = model_card_of(task, variant)
+    metadata, body = take_apart(card)
+    head = body[: body.index("## Scores")].lower()
+    assert (NANO.note.lower() in head) == ("nano" in metadata["tags"]) == (variant == "starter")
+    assert ("starter corpus" in head) == ("starter-corpus" in metadata["tags"]) == (variant == "starter")
+
+
+@TASK
+def test_the_router_finds_a_clean_sentence_after_the_title(task: TaskSpec) -> None:
+    """It takes the first prose paragraph after the H1 as the model's description."""
+    _, body = take_apart(model_card_of(task))
+    title, sentence = [part for part in body.replace(START, "").split("\n\n") if part.strip()][:2]
+    base = NANO if VARIANT[task.name] == "starter" else MODERNBERT
+    assert title.strip() == f"# {task.model_name.format(base=base.short_name)}"
+    assert re.fullmatch(r"[A-Z][^\n<>|{}]*\.", sentence.strip())
+
+
+@TASK
+@pytest.mark.parametrize("missing", ["steps", "device", "arguments", "presets"])
+def test_an_undefined_variable_is_an_error_and_not_a_gap(task: TaskSpec, missing: str) -> None:
+    run = run_of(task, "public")
+    del run["training"][missing]
+    with pytest.raises((UndefinedError, KeyError), match=missing):
+        model_card(task, "ann/model", **run)
+
+
+@TASK
+def test_a_dataset_card_without_a_fact_is_an_error(task: TaskSpec) -> None:
+    facts = facts_of(task, "public")
+    del facts["leakage"]["near_across_splits"]
+    with pytest.raises(UndefinedError, match="near_across_splits"):
+        dataset_card(task, "ann/router", facts, INFO, [])
+
+
+@TASK
+def test_a_share_alike_source_makes_a_share_alike_model_and_dataset(task: TaskSpec) -> None:
+    licences = {variant: take_apart(model_card_of(task, variant))[0]["license"] for variant in ("public", "starter")}
+    assert licences == {"public": "cc-by-sa-3.0" if task.name == "pii" else "apache-2.0", "starter": "apache-2.0"}
+    data = {variant: take_apart(dataset_card_of(task, variant))[0]["license"] for variant in ("public", "starter")}
+    assert data["public"] == task.source.license
+    assert data["starter"] == "apache-2.0"
+
+
+@TASK
+def test_every_source_is_named_with_its_licence_and_whom_to_thank(task: TaskSpec) -> None:
+    for card in (model_card_of(task, "public"), dataset_card_of(task, "public")):
+        for source in (task.source, *task.supplements):
+            assert f"`{source.id}`" in card
+            assert source.attribution in card
+
+
+# --- metadata -------------------------------------------------------------------------------------------------------
+
+
+@TASK
+def test_huggingface_hub_reads_the_card_and_its_model_index(task: TaskSpec) -> None:
+    from huggingface_hub import ModelCard
+
+    text = model_card_of(task)
+    metadata, _ = take_apart(text)
+    card = ModelCard(text)
+    read = card.data.to_dict()
+    assert read["model-index"] == metadata["model-index"]
+    assert {key: read[key] for key in metadata} == metadata
+    results = card.data.eval_results
+    assert results is not None
+    assert all(
+        r.dataset_type == f"ann/router-{task.name}" and r.dataset_revision.startswith("01234567") for r in results
+    )
+    values = {r.metric_name: r.metric_value for r in results}
+    assert values[dict(headlines(task))[task.primary.key]] == found_scores(task, 0.9)[task.primary.key]["value"]
+    assert ModelCard(str(card)).data.to_dict() == read
+
+
+@TASK
+def test_huggingface_hub_reads_a_dataset_card_with_what_datasets_needs(task: TaskSpec) -> None:
+    from huggingface_hub import DatasetCard
+
+    data = DatasetCard(dataset_card_of(task)).data.to_dict()
+    assert data["configs"] == INFO["configs"]
+    assert data["dataset_info"] == INFO["dataset_info"]
+    assert data["size_categories"] == ["n<1K" if 99 * len(task.label_set().labels) < 1000 else "1K<n<10K"]
+
+
+def plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(type(key) is str and plain(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(plain(item) for item in value)
+    return type(value) in (str, int, float, bool, type(None))
+
+
+@TASK
+def test_scores_of_numpy_come_out_as_plain_numbers(task: TaskSpec) -> None:
+    run = run_of(task, VARIANT[task.name])
+    scores = copy.deepcopy(run["metrics"]["scores"])
+    for key, _ in headlines(task):
+        value = scores[key]
+        scores[key] = {k: np.float64(v) for k, v in value.items()} if isinstance(value, dict) else np.float64(value)
+    run["metrics"]["scores"] = scores
+    card = model_card(task, take_apart(model_card_of(task))[0]["model-index"][0]["name"].join(["ann/", ""]), **run)
+    assert card == model_card_of(task)
+    assert plain(take_apart(card)[0])
+
+
+@TASK
+def test_the_first_key_of_a_score_stands_for_what_it_measures(task: TaskSpec) -> None:
+    [entry] = take_apart(model_card_of(task))[0]["model-index"]
+    [result] = entry["results"]
+    kinds = {metric["name"]: metric["type"] for metric in result["metrics"]}
+    known = {"accuracy", "f1", "precision", "recall", "roc_auc"}
+    assert {name for name, kind in kinds.items() if kind in known} >= {
+        title for key, title in headlines(task) if key in known
+    }
+    assert all("F1" in name for name, kind in kinds.items() if kind == "f1")
+    assert "accuracy" not in {kind for name, kind in kinds.items() if "accuracy" not in name}
+
+
+def test_a_score_that_does_not_exist_is_a_dash_and_no_metric() -> None:
+    run = run_of(TASKS["pii"], "public")
+    run["metrics"]["scores"] |= {"false_alarms": None, "clean_documents": 0}
+    card = model_card(TASKS["pii"], "ann/m", **run)
+    assert re.search(r"\| false alarms[^|]*\| \*\*–\*\* \|", card)
+    lint(card, "model")
+    assert "false alarms" not in yaml.safe_dump(take_apart(card)[0]["model-index"])
+
+
+# --- lint -----------------------------------------------------------------------------------------------------------
+
+MODEL, DATASET = model_card_of(TASKS["category"]), dataset_card_of(TASKS["category"])
+SPACE = join({"title": "Demo", "sdk": "gradio", "license": "apache-2.0", "short_description": "x" * 60}, "# Demo\n")
+
+
+def changed(card: str, **metadata: Any) -> str:
+    known, body = take_apart(card)
+    return join({key: value for key, value in (known | metadata).items() if value is not ...}, body)
+
+
+def test_a_space_card_with_sixty_characters_of_description_passes() -> None:
+    lint(SPACE, "space")
+
+
+@pytest.mark.parametrize(
+    ("kind", "card", "fault"),
+    [
+        ("model", changed(MODEL, license=...), "license is missing"),
+        ("model", changed(MODEL, license=["mit"]), "license is no identifier"),
+        ("model", changed(MODEL, widget={"text": "x"}), "widget is not a list"),
+        ("model", changed(MODEL, datasets=[None]), "datasets is not a list of repos"),
+        ("model", changed(MODEL, datasets="ann/router"), "datasets is not a list of repos"),
+        ("model", changed(MODEL, datasets=["/home/ann/data"]), "datasets is not a list of repos"),
+        ("model", changed(MODEL, datasets=["a/b/c"]), "datasets is not a list of repos"),
+        ("space", changed(SPACE, short_description="x" * 61), "longer than 60"),
+        ("model", MODEL + "[More Information Needed]", "left over"),
+        ("model", MODEL + "{{ scores.rows }}", "left over"),
+        ("dataset", DATASET + "TODO: sources", "left over"),
+        ("model", MODEL.replace("0.900", "nan", 1), "left over"),
+        ("model", MODEL.replace("value: 0.9\n", "value: !!python/object:numpy 0.9\n", 1), "left over|YAML"),
+        ("model", MODEL.replace("value: 0.9\n", "value: '0.9'\n", 1), "no plain number"),
+        ("model", MODEL.replace("value: 0.9\n", "value: .nan\n", 1), "left over|no plain number"),
+        ("model", join(take_apart(MODEL)[0], " \n"), "the body is empty"),
+        ("model", "---\nlicense: [\n---\n# x\n", "YAML"),
+        ("model", "# A card without metadata\n", "license is missing"),
+    ],
+)
+def test_lint_refuses_what_the_hub_would_refuse(kind: str, card: str, fault: str) -> None:
+    with pytest.raises(CardRejected, match=fault):
+        lint(card, kind)
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        pytest.param(changed(MODEL, license="Apache 2.0"), id="licence that is no identifier"),
+        pytest.param(changed(MODEL, datasets=["./router-category"]), id="local path"),
+        pytest.param(changed(MODEL, datasets=["../data"]), id="path above"),
+        pytest.param(changed(MODEL, **{"model-index": [{"name": "m"}]}), id="entry without results"),
+        pytest.param(changed(MODEL, **{"model-index": [{"name": "m", "results": [{"metrics": []}]}]}), id="no dataset"),
+        pytest.param(
+            changed(
+                MODEL,
+                **{"model-index": [{"name": "m", "results": [{"task": {"type": "t"}, "dataset": {"type": "d"}}]}]},
+            ),
+            id="result without metrics",
+        ),
+        pytest.param(changed(MODEL, **{"model-index": {"name": "m"}}), id="no list"),
+        pytest.param(changed(MODEL, licence="mit"), id="misspelled key"),
+        pytest.param("---\n- a\n- list\n---\n# x\n", id="front matter is no mapping"),
+    ],
+)
+def test_lint_refuses_these_as_well(card: str) -> None:
+    with pytest.raises(CardRejected):
+        lint(card, "model")
+
+
+@pytest.mark.parametrize(
+    "text", ["Put milk on my todo list", "Is 1/0 undefined or infinite?", "My nan is 90.", "Fill in {{name}} here: }}"]
+)
+def test_lint_takes_the_words_of_an_example_for_what_they_are(text: str) -> None:
+    """The examples on a card are rows of the data, and widgets are prompts: nobody forgot to fill these in."""
+    lint(dataset_card_of(TASKS["intent"], text=text), "dataset")
+
+
+# --- what a person wrote --------------------------------------------------------------------------------------------
+
+
+def edited(card: str) -> str:
+    """``card`` after somebody added a key, a paragraph before and one after what is ours, and changed some of ours."""
+    text = changed(card, extra_gated_prompt="Be kind.", thumbnail="a.png")
+    text = text.replace(START, f"A note of mine, above.\n\n{START}").replace("## Scores", "## Skores")
+    return text + "\n## Thanks\n\nTo all.\n"
+
+
+@pytest.mark.parametrize("card", [MODEL, DATASET], ids=["model", "dataset"])
+def test_a_persons_keys_and_prose_outside_the_marks_survive(card: str) -> None:
+    new = card.replace("0.900", "0.950")
+    both = merged(new, edited(card))
+    metadata, body = take_apart(both)
+    ours, our_body = take_apart(new)
+    assert metadata == ours | {"extra_gated_prompt": "Be kind.", "thumbnail": "a.png"}
+    assert body.startswith("A note of mine, above.\n")
+    assert body.rstrip().endswith("## Thanks\n\nTo all.")
+    assert our_body.strip() in body
+    assert "Skores" not in both
+    assert body.count(START) == body.count(END) == 1
+
+
+@pytest.mark.parametrize("card", [MODEL, DATASET], ids=["model", "dataset"])
+@pytest.mark.parametrize(
+    "theirs", ["none", "the same", "edited", "without marks", "no front matter", "empty", "bare marks"]
+)
+def test_merging_again_changes_nothing(card: str, theirs: str) -> None:
+    text = {
+        "none": None,
+        "the same": card,
+        "edited": edited(card),
+        "without marks": "---\nlicense: mit\nmine: 1\n---\n# Somebody's own card\n",
+        "no front matter": f"# Bare\n\n{START}\nold\n{END}\nafter",
+        "empty": "",
+        "bare marks": f"{START}{END}",
+    }[theirs]
+    once = merged(card, text)
+    assert merged(card, once) == once
+    if theirs in ("none", "the same", "empty"):
+        assert once == card
+
+
+def test_a_card_without_our_marks_is_replaced_and_its_keys_are_kept() -> None:
+    both = merged(MODEL, "---\nlicense: mit\nmine: 1\n---\n# Somebody's own card\n")
+    metadata, body = take_apart(both)
+    assert metadata == take_apart(MODEL)[0] | {"mine": 1}
+    assert body == take_apart(MODEL)[1]
+
+
+def test_a_card_on_the_hub_with_broken_yaml_is_an_error_that_says_so() -> None:
+    with pytest.raises(CardRejected, match="broken YAML"):
+        merged(MODEL, "---\nlicense: [\n---\n# x\n")
+
+
+# --- pieces ---------------------------------------------------------------------------------------------------------
+
+
+@settings(derandomize=True)
+@given(st.text(alphabet=st.sampled_from("ab |\\\n\r\t<>`*😀")), st.integers(2, 40))
+def test_a_cell_is_one_cell_whatever_the_text(text: str, limit: int) -> None:
+    found = cell(text, limit)
+    assert not re.search(r"[\n\r\t<]", found)
+    unescaped = re.sub(r"\\\\|\\\|", "", found)
+    assert "|" not in unescaped
+    assert "\\" not in unescaped
+    assert len(unescaped) <= limit + 3 * text.count("<")
+
+
+def test_a_cell_keeps_the_text_but_for_what_breaks_a_table() -> None:
+    assert cell("a | b\n  c") == r"a \| b c"
+    assert cell("back\\slash <b>") == "back\\\\slash &lt;b>"
+    assert cell("x" * 200) == "x" * 159 + "…"
+    assert cell("x" * 160) == "x" * 160
+
+
+def test_a_score_shows_its_interval_where_it_has_one() -> None:
+    assert score({"value": 0.9123, "low": 0.8837, "high": 0.9394}) == "0.912 [0.884, 0.939]"
+    assert score(0.5) == "0.500"
+    assert score(None) == "–"
+
+
+def test_front_matter_is_taken_apart_as_it_was_joined() -> None:
+    metadata = {"a": ["x: y", "ünï", 1.5, None], "b": {"c": "line\nbreak"}}
+    assert take_apart(join(metadata, "# Body\n\n---\nnot yaml\n---\n")) == (metadata, "# Body\n\n---\nnot yaml\n---\n")
+    assert take_apart("# No metadata\n") == ({}, "# No metadata\n")

@@ -1,0 +1,413 @@
+"""Scores and baselines against scikit-learn, seqeval, and counting by hand."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy.stats import binom
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    confusion_matrix,
+    f1_score,
+    precision_recall_fscore_support,
+    roc_auc_score,
+    roc_curve,
+)
+
+from hubtools.evaluation.baselines import PATTERNS, baselines, majority, matches, tfidf
+from hubtools.evaluation.scores import (
+    classification_scores,
+    detection_scores,
+    interval,
+    macro_f1,
+    recall_at_fpr,
+    roc_auc,
+    span_scores,
+)
+from hubtools.tasks.jailbreak import JAILBREAK
+from hubtools.tasks.pii import PII
+
+TYPES = PII.label_set().labels
+
+
+def one_hot(chosen: list[int], classes: int) -> np.ndarray:
+    return np.eye(classes)[chosen]
+
+
+def assert_plain(value: Any) -> None:
+    """What JSON and YAML take as it is: a numpy float would be written to a card as a Python object."""
+    if isinstance(value, dict):
+        assert all(type(key) is str for key in value)
+        for item in value.values():
+            assert_plain(item)
+    elif isinstance(value, list):
+        for item in value:
+            assert_plain(item)
+    else:
+        assert type(value) in (int, float, str, bool, type(None)), (type(value), value)
+
+
+# --- intervals ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rows", "correct"), [(400, 360), (200, 100), (1000, 990)])
+def test_the_interval_of_an_accuracy_is_the_binomials(rows: int, correct: int) -> None:
+    """Resampling rows draws the number of right answers from Binomial(rows, accuracy)."""
+    right = np.arange(rows) < correct
+    found = interval(lambda r: float(right[r].mean()), rows)
+    low, high = binom.ppf([0.025, 0.975], rows, correct / rows) / rows
+    spread = np.sqrt(correct * (rows - correct) / rows**3)
+    assert found["value"] == correct / rows
+    assert found["low"] == pytest.approx(low, abs=0.25 * spread + 1 / rows)
+    assert found["high"] == pytest.approx(high, abs=0.25 * spread + 1 / rows)
+
+
+def test_an_interval_is_the_same_each_time_and_leaves_out_what_is_undefined() -> None:
+    def score(rows: np.ndarray) -> float:
+        return float("nan") if 0 in rows[1:] else 0.5
+
+    assert interval(score, 5) == interval(score, 5) == {"value": 0.5, "low": 0.5, "high": 0.5}
+    assert interval(lambda r: float(r.mean()), 50) != interval(lambda r: float(r.mean()), 50, seed=1)
+
+
+# --- one label a text -----------------------------------------------------------------------------------------------
+
+NAMES = ("a", "b", "c", "d")
+
+
+def test_classification_scores_by_hand() -> None:
+    """Six rows: a a a b b c, answered a a b b c c. No row is of class d."""
+    scores = classification_scores([0, 0, 0, 1, 1, 2], one_hot([0, 0, 1, 1, 2, 2], 4), NAMES)
+    assert scores["rows"] == 6
+    assert scores["accuracy"]["value"] == pytest.approx(4 / 6)
+    assert [c["precision"] for c in scores["per_class"]] == pytest.approx([1, 1 / 2, 1 / 2, 0])
+    assert [c["recall"] for c in scores["per_class"]] == pytest.approx([2 / 3, 1 / 2, 1, 0])
+    assert [c["f1"] for c in scores["per_class"]] == pytest.approx([4 / 5, 1 / 2, 2 / 3, 0])
+    assert [c["support"] for c in scores["per_class"]] == [3, 2, 1, 0]
+    assert scores["macro_f1"]["value"] == pytest.approx((4 / 5 + 1 / 2 + 2 / 3) / 3)
+    assert scores["weighted_f1"] == pytest.approx((3 * 4 / 5 + 2 * 1 / 2 + 2 / 3) / 6)
+    assert scores["confusion"] == [[2, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    assert scores["most_confused"] == [{"label": "a", "as": "b", "rows": 1}, {"label": "b", "as": "c", "rows": 1}]
+    assert scores["absent"] == ["d"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_classification_scores_agree_with_scikit_learn(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 4, 120)
+    probabilities = rng.dirichlet(np.ones(4), 120)
+    probabilities[np.arange(120), labels] += 0.3
+    chosen = probabilities.argmax(1)
+    scores = classification_scores(labels.tolist(), probabilities.tolist(), NAMES)
+    for average in ("macro", "weighted"):
+        precision, recall, f1, _ = precision_recall_fscore_support(labels, chosen, average=average)
+        assert scores[f"{average}_precision"] == pytest.approx(precision)
+        assert scores[f"{average}_recall"] == pytest.approx(recall)
+        found = scores[f"{average}_f1"]
+        assert (found["value"] if average == "macro" else found) == pytest.approx(f1)
+    assert scores["accuracy"]["value"] == pytest.approx(accuracy_score(labels, chosen))
+    assert scores["confusion"] == confusion_matrix(labels, chosen).tolist()
+    for key in ("accuracy", "macro_f1"):
+        assert scores[key]["low"] < scores[key]["value"] < scores[key]["high"]
+    assert scores["absent"] == []
+
+
+def test_absent_classes_stay_out_of_the_macro_average_even_where_they_are_guessed() -> None:
+    """A class that no test row has would count as F1 0 and pull the mean down by what nobody can know."""
+    scores = classification_scores([0, 0, 1, 1], one_hot([0, 0, 1, 3], 4), NAMES)
+    assert scores["absent"] == ["c", "d"]
+    assert scores["macro_f1"]["value"] == pytest.approx((1 + 2 / 3) / 2)
+    assert scores["macro_recall"] == pytest.approx((1 + 1 / 2) / 2)
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=40))
+def test_the_fast_macro_f1_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
+    labels, chosen = (np.array(column) for column in zip(*pairs, strict=True))
+    expected = f1_score(labels, chosen, average="macro", labels=np.unique(labels), zero_division=0)
+    assert macro_f1(labels, chosen, 5) == pytest.approx(expected)
+
+
+def test_the_most_confused_pairs_come_first_and_are_five_at_most() -> None:
+    labels = [0] * 6 + [1] * 5 + [2] * 4 + [3] * 9
+    chosen = [1] * 3 + [2] * 2 + [3] + [0] * 4 + [2] + [0] * 4 + [0] * 5 + [1] * 4
+    pairs = classification_scores(labels, one_hot(chosen, 4), NAMES)["most_confused"]
+    assert [(p["label"], p["as"], p["rows"]) for p in pairs] == [
+        ("d", "a", 5), ("b", "a", 4), ("c", "a", 4), ("d", "b", 4), ("a", "b", 3),
+    ]  # fmt: skip
+
+
+# --- a detector -----------------------------------------------------------------------------------------------------
+
+
+def test_recall_at_a_false_positive_rate_on_counted_cases() -> None:
+    """100 negatives at .00, .01 … .99; four positives, of which two lie above all, one above 99, one above 94."""
+    negative = np.arange(100) / 100
+    positive = np.array([1.5, 1.2, 0.985, 0.945])
+    truth = np.r_[np.zeros(100, bool), np.ones(4, bool)]
+    score = np.r_[negative, positive]
+    assert recall_at_fpr(truth, score, 0.0) == 2 / 4
+    assert recall_at_fpr(truth, score, 0.01) == 3 / 4
+    assert recall_at_fpr(truth, score, 0.049) == 3 / 4
+    assert recall_at_fpr(truth, score, 0.05) == 4 / 4
+
+
+def test_equal_scores_are_flagged_together_or_not_at_all() -> None:
+    truth = np.array([True] * 5 + [False] * 10)
+    assert recall_at_fpr(truth, np.full(15, 0.5), 0.05) == 0.0
+    assert recall_at_fpr(truth, np.r_[[1.0] * 3, np.full(12, 0.5)], 0.05) == 3 / 5
+
+
+@pytest.mark.parametrize("truth", [[True, True], [False, False]])
+def test_without_both_classes_recall_and_area_are_undefined(truth: list[bool]) -> None:
+    assert np.isnan(recall_at_fpr(np.array(truth), np.array([0.1, 0.9]), 0.01))
+    assert np.isnan(roc_auc(np.array(truth), np.array([0.1, 0.9])))
+
+
+@settings(derandomize=True, deadline=None)
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=2, max_size=40),
+    st.sampled_from([0, 0.05, 0.1, 0.5, 1]),
+)
+def test_recall_and_area_are_those_of_scikit_learns_curve(rows: list[tuple[bool, int]], limit: float) -> None:
+    truth, score = np.array([one for one, _ in rows]), np.array([n / 6 for _, n in rows])
+    assume(0 < truth.sum() < len(truth))
+    fpr, tpr, _ = roc_curve(truth, score, drop_intermediate=False)
+    assert recall_at_fpr(truth, score, limit) == pytest.approx(tpr[fpr <= limit].max())
+    assert roc_auc(truth, score) == pytest.approx(roc_auc_score(truth, score))
+
+
+def test_detection_scores_by_hand() -> None:
+    """The threshold itself flags: two of four negatives, three of four positives."""
+    positive = [0.9, 0.8, 0.7, 0.2]
+    negative = [0.75, 0.7, 0.3, 0.1]
+    p = [[1 - x, x] for x in positive + negative]
+    scores = detection_scores([1] * 4 + [0] * 4, p, 1, 0.7)
+    assert scores["fpr_at_threshold"] == pytest.approx(2 / 4)
+    assert scores["fnr_at_threshold"] == pytest.approx(1 / 4)
+    # of 16 pairs: .9 and .8 beat all four, .7 beats two and ties one, .2 beats one
+    assert scores["roc_auc"]["value"] == pytest.approx((4 + 4 + 2.5 + 1) / 16)
+    assert scores["recall_at_1_fpr"]["value"] == scores["recall_at_5_fpr"]["value"] == pytest.approx(2 / 4)
+    assert (scores["positives"], scores["negatives"], scores["threshold"]) == (4, 4, 0.7)
+    assert scores["roc"][0] == [0.0, 0.0]
+    assert scores["roc"][-1] == [1.0, 1.0]
+
+
+def test_detection_scores_agree_with_scikit_learn_whichever_class_is_positive() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 80)
+    p = np.clip(rng.normal(0.35 + 0.3 * labels, 0.2), 0, 1)
+    scores = detection_scores(labels.tolist(), np.c_[1 - p, p], 1, 0.7)
+    assert scores["roc_auc"]["value"] == pytest.approx(roc_auc_score(labels, p))
+    assert scores["pr_auc"] == pytest.approx(average_precision_score(labels, p))
+    assert scores["roc_auc"]["low"] < scores["roc_auc"]["value"] < scores["roc_auc"]["high"]
+    turned = detection_scores((1 - labels).tolist(), np.c_[p, 1 - p], 0, 0.7)
+    assert turned == scores
+
+
+# --- spans ----------------------------------------------------------------------------------------------------------
+
+
+def span(start: int, end: int, label: int) -> dict[str, int]:
+    return {"start": start, "end": end, "label": label}
+
+
+def random_spans(rng: random.Random, tokens: int) -> list[dict[str, int]]:
+    """Spans over token numbers, some of them side by side."""
+    spans, at = [], 0
+    while at < tokens:
+        if rng.random() < 0.4:
+            end = min(tokens, at + rng.randint(1, 3))
+            spans.append(span(at, end, rng.randrange(len(TYPES))))
+            at = end
+        else:
+            at += 1
+    return spans
+
+
+def tags_of(spans: list[dict[str, int]], tokens: int) -> list[str]:
+    tags = ["O"] * tokens
+    for s in spans:
+        for at in range(s["start"], s["end"]):
+            tags[at] = ("B-" if at == s["start"] else "I-") + TYPES[s["label"]]
+    return tags
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_span_scores_agree_with_strict_seqeval(seed: int) -> None:
+    from seqeval.metrics import classification_report
+    from seqeval.scheme import IOB2
+
+    rng = random.Random(seed)
+    true, found = [], []
+    for _ in range(60):
+        spans = random_spans(rng, 12)
+        true.append(spans)
+        kept = [s for s in spans if rng.random() < 0.7]
+        moved = [s | {"label": rng.randrange(len(TYPES))} if rng.random() < 0.2 else s for s in kept]
+        cut = [s | {"end": s["end"] - 1} if s["end"] - s["start"] > 1 and rng.random() < 0.2 else s for s in moved]
+        free = [s for s in random_spans(rng, 12) if all(s["end"] <= o["start"] or o["end"] <= s["start"] for o in cut)]
+        found.append(cut + free[:1])
+    report = classification_report(
+        [tags_of(spans, 12) for spans in true], [tags_of(spans, 12) for spans in found], mode="strict", scheme=IOB2,
+        output_dict=True, zero_division=0,
+    )  # fmt: skip
+    scores = span_scores(true, found, TYPES)
+    assert 0.3 < scores["entity_f1"]["value"] < 0.9
+    assert scores["entity_f1"]["value"] == pytest.approx(report["micro avg"]["f1-score"])
+    assert scores["entity_precision"] == pytest.approx(report["micro avg"]["precision"])
+    assert scores["entity_recall"] == pytest.approx(report["micro avg"]["recall"])
+    assert scores["macro_f1"] == pytest.approx(report["macro avg"]["f1-score"])
+    for entry in scores["per_class"]:
+        theirs = report[entry["label"]]
+        assert (entry["precision"], entry["recall"], entry["f1"], entry["support"]) == pytest.approx(
+            (theirs["precision"], theirs["recall"], theirs["f1-score"], theirs["support"])
+        )
+    assert scores["entity_f1"]["low"] < scores["entity_f1"]["value"] < scores["entity_f1"]["high"]
+
+
+@pytest.mark.parametrize(
+    "near_miss", [span(0, 4, 0), span(1, 5, 0), span(0, 5, 1), span(0, 6, 0)], ids=["end", "start", "type", "longer"]
+)
+def test_a_span_counts_only_where_start_end_and_type_agree(near_miss: dict[str, int]) -> None:
+    assert span_scores([[span(0, 5, 0)]], [[near_miss]], TYPES)["entity_f1"]["value"] == 0.0
+    assert span_scores([[span(0, 5, 0)]], [[span(0, 5, 0)]], TYPES)["entity_f1"]["value"] == 1.0
+
+
+def test_a_span_of_one_document_is_no_answer_to_another() -> None:
+    scores = span_scores([[span(0, 5, 0)], []], [[], [span(0, 5, 0)]], TYPES)
+    assert (scores["entity_precision"], scores["entity_recall"]) == (0.0, 0.0)
+
+
+def test_false_alarms_are_the_share_of_clean_documents_with_a_find() -> None:
+    true = [[span(0, 2, 0)], [], [], [], []]
+    found = [[], [span(0, 1, 0), span(3, 4, 1)], [], [span(5, 6, 4)], []]
+    scores = span_scores(true, found, TYPES)
+    assert scores["clean_documents"] == 4
+    assert scores["false_alarms"] == 2 / 4
+
+
+def test_without_clean_documents_there_is_no_rate_of_false_alarms() -> None:
+    scores = span_scores([[span(0, 2, 0)]], [[]], TYPES)
+    assert (scores["clean_documents"], scores["false_alarms"]) == (0, None)
+
+
+def test_types_without_a_test_span_are_absent_and_out_of_the_macro_average() -> None:
+    scores = span_scores([[span(0, 2, 0), span(3, 4, 1)]], [[span(0, 2, 0), span(5, 6, 2)]], TYPES)
+    assert scores["absent"] == list(TYPES[2:])
+    assert scores["macro_f1"] == pytest.approx((1 + 0) / 2)
+
+
+def test_documents_without_any_span_score_zero_and_not_nothing() -> None:
+    scores = span_scores([[], []], [[], []], TYPES)
+    assert scores["macro_f1"] == scores["entity_f1"]["value"] == 0.0
+    assert scores["false_alarms"] == 0.0
+    json.dumps(scores, allow_nan=False)
+
+
+def test_all_scores_are_plain_json() -> None:
+    rng = np.random.default_rng(0)
+    labels, p = rng.integers(0, 2, 30), rng.dirichlet([1, 1], 30)
+    for scores in (
+        classification_scores(labels, p, ("benign", "jailbreak")),
+        detection_scores(labels, p, 1, 0.7),
+        span_scores([[span(0, 2, 0)], []], [[span(0, 2, 0) | {"score": np.float32(0.5)}], []], TYPES),
+    ):
+        assert_plain(scores)
+        assert json.loads(json.dumps(scores, allow_nan=False)) == scores
+
+
+# --- baselines ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("SSN 536-22-8145.", [("536-22-8145", "US_SSN")]),
+        (
+            "a@b.co and x.y+z@mail.example.org,",
+            [("a@b.co", "EMAIL_ADDRESS"), ("x.y+z@mail.example.org", "EMAIL_ADDRESS")],
+        ),
+        ("(212) 555-0187", [("(212) 555-0187", "PHONE_NUMBER")]),
+        ("+1 212-555-0187 or 212.555.0187", [("+1 212-555-0187", "PHONE_NUMBER"), ("212.555.0187", "PHONE_NUMBER")]),
+        ("mail 536-22-8145@example.com", [("536-22-8145", "US_SSN")]),
+        ("order 1234-5678, version 2.4.1, 1536-22-81457, a@b, 3 March", []),
+        ("", []),
+    ],
+)
+def test_patterns_find_numbers_and_addresses_of_mail(text: str, found: list[tuple[str, str]]) -> None:
+    spans = matches(text, TYPES)
+    assert [(text[s["start"] : s["end"]], TYPES[s["label"]]) for s in spans] == found
+
+
+@settings(derandomize=True, deadline=None)
+@given(
+    st.lists(st.sampled_from(["536-22-8145", "a@b.co", "(212) 555-0187", "@", "-", " ", "+1", "9", "x"])).map("".join)
+)
+def test_found_spans_never_overlap(text: str) -> None:
+    spans = sorted(matches(text, TYPES), key=lambda s: s["start"])
+    assert all(a["end"] <= b["start"] for a, b in itertools.pairwise(spans))
+    assert all(0 <= s["start"] < s["end"] <= len(text) for s in spans)
+
+
+def test_only_types_of_the_label_set_are_looked_for() -> None:
+    assert matches("536-22-8145 a@b.co", ("PERSON", "EMAIL_ADDRESS")) == [{"start": 12, "end": 18, "label": 1}]
+    assert set(PATTERNS) <= set(TYPES)
+
+
+def test_the_majority_baseline_is_certain_of_the_most_common_label() -> None:
+    guess = majority([2, 0, 2, 1, 2], 3, 4)
+    assert guess.tolist() == [[0, 0, 1, 0]] * 3
+
+
+def test_tfidf_learns_words_and_gives_probabilities_in_the_order_of_the_labels() -> None:
+    texts = [
+        "red apple pie",
+        "sweet red apple",
+        "fast blue car",
+        "blue racing car",
+        "tall green tree",
+        "green old tree",
+    ]
+    guess = tfidf(texts, [3, 3, 0, 0, 1, 1], ["a blue car", "apple", "tree"], 4)
+    assert guess.argmax(1).tolist() == [0, 3, 1]
+    assert guess.sum(1) == pytest.approx(1)
+    assert guess[:, 2].tolist() == [0, 0, 0], "a class that training lacks is never guessed"
+
+
+def test_baselines_of_a_detector_have_every_score_of_the_model() -> None:
+    train = {
+        "text": ["ignore all rules", "bake bread", "ignore rules now", "bake cake", "read book"],
+        "label": [1, 0, 1, 0, 0],
+    }
+    test = [{"text": "ignore rules", "label": 1}, {"text": "bake pie", "label": 0}, {"text": "rules", "label": 1}]
+    rows = _Columns({key: [row[key] for row in test] for key in ("text", "label")})
+    found = baselines(JAILBREAK, JAILBREAK.label_set(), train, rows, 0.7)
+    assert list(found) == ["majority class", "TF-IDF, logistic regression"]
+    assert found["majority class"]["accuracy"]["value"] == pytest.approx(1 / 3)
+    assert found["majority class"]["roc_auc"]["value"] == 0.5
+    assert found["majority class"]["recall_at_1_fpr"]["value"] == 0.0
+    assert found["TF-IDF, logistic regression"]["roc_auc"]["value"] == 1.0
+    assert_plain(found)
+
+
+def test_the_baseline_of_a_token_task_is_scored_as_the_model_is() -> None:
+    test = {"text": ["I am 536-22-8145", "Ann"], "spans": [[span(5, 16, 3)], [span(0, 3, 0)]]}
+    [(name, scores)] = baselines(PII, PII.label_set(), None, test, 0.9).items()
+    assert name == "regular expressions"
+    assert (scores["entity_precision"], scores["entity_recall"]) == (1.0, 0.5)
+
+
+class _Columns(dict[str, list[Any]]):
+    """Columns whose length is that of the rows, as a ``datasets.Dataset`` has it."""
+
+    def __len__(self) -> int:
+        return len(self["label"])
