@@ -28,6 +28,8 @@ def connect(hub: str | None, mirrors: Sequence[Path] = (), hub_dir: Path | None 
     Raises:
         UsageError: another value of ``hub``, or mirrors without the embedded Hub.
     """
+    # Threads that wait without spinning: see finetune.py.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Bars for what takes a blink, and bars in a log file, only hide what is said.
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     if not sys.stderr.isatty():

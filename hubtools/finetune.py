@@ -25,6 +25,10 @@ from typing import Any
 if not __package__:  # started by path: the repository root, not hubtools/, must be what imports see first
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+# Threads that wait for one another without spinning: with another process on the same cores, spinning makes small
+# models many times slower. Read when torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from hubtools import __version__
 from hubtools.errors import HubtoolsError, TrainingFailed, UsageError
 from hubtools.spec import LabelSet, TaskSpec

@@ -195,8 +195,10 @@ def training_fingerprint(task: TaskSpec, settings: Settings) -> tuple[str, str]:
     folder = settings.folder(task)
     facts = folder.read(folder.facts, "curate")
     base = resolve_base(settings.base)
+    ours = base_named(base)
+    defaults = [dict(task.overrides), dict(ours.overrides), dict(ours.by_task.get(task.name, {}))]
     known = [__version__, facts["fingerprint"], base, commit_of(base), settings.seed, settings.processes,
-             settings.training, dict(task.overrides), dict(base_named(base).overrides)]  # fmt: skip
+             settings.training, defaults]  # fmt: skip
     return base, hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
 

@@ -21,8 +21,9 @@ def preflight(tasks: Sequence[TaskSpec], settings: Any) -> list[dict[str, Any]]:
     def look(what: str, call: Callable[[], str]) -> None:
         try:
             findings.append({"what": what, "ok": True, "found": call()})
-        except HubtoolsError as error:
-            findings.append({"what": what, "ok": False, "found": " ".join(str(error).split())})
+        except Exception as error:  # whatever it is, the other findings are wanted as well
+            said = " ".join(str(error).split())
+            findings.append({"what": what, "ok": False, "found": said or type(error).__name__})
 
     look("token", lambda: f"repos go to {namespace(settings.namespace)}")
     for task in tasks:

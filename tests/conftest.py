@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,10 +62,9 @@ def released(hubtools: Command, hub: Hub, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="session")
 def demo(hubtools: Command, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """The main job, once for all tests that look at it: all four tasks on the starter corpora."""
-    folder = Path(os.environ["DEV_DEMO"]) if "DEV_DEMO" in os.environ else tmp_path_factory.mktemp("demo")  # DEV
+    folder = tmp_path_factory.mktemp("demo")
     hub_dir, work = folder / "hub", folder / "work"
     flags = ("--hub", "local", "--hub-dir", hub_dir, "--work-dir", work)
-    flags += tuple(os.environ.get("DEV_FLAGS", "").split())  # DEV
     began = time.monotonic()
     try:
         done = hubtools("run", *flags, timeout=3600)

@@ -339,17 +339,24 @@ EVERY_FEW_STEPS = ("--eval_strategy", "steps", "--eval_steps", 4, "--save_strate
 LONG = ("--max_steps", 16, "--per_device_train_batch_size", 4, *EVERY_FEW_STEPS)
 
 
-def trainings(work: Path) -> list[int]:
-    """Process ids of the trainings of this work folder, without accelerate's launcher."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            parts = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if str(work) in parts and any(part.endswith("finetune.py") for part in parts) and "-m" not in parts:
-            found.append(int(process.name))
-    return found
+@pytest.fixture
+def trainings(tmp_path: Path) -> Iterator[Callable[[], list[int]]]:
+    """Process ids of the trainings in this test's work folder, without accelerate's launcher; none outlives it."""
+
+    def found() -> list[int]:
+        ids = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                parts = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            except OSError:
+                continue
+            if str(tmp_path / "work") in parts and any(part.endswith("finetune.py") for part in parts[:3]):
+                ids.append(int(process.name))
+        return ids
+
+    yield found
+    for process in found():
+        os.kill(process, signal.SIGKILL)
 
 
 def wait_for(what: Callable[[], object], process: subprocess.Popen[str], seconds: float = 240) -> None:
@@ -361,14 +368,14 @@ def wait_for(what: Callable[[], object], process: subprocess.Popen[str], seconds
 
 
 def test_a_training_that_was_killed_goes_on_from_its_last_checkpoint(
-    hubtools: Command, flags: tuple[object, ...], tmp_path: Path
+    hubtools: Command, flags: tuple[object, ...], trainings: Callable[[], list[int]], tmp_path: Path
 ) -> None:
     work = tmp_path / "work"
     hubtools("curate", "intent", *flags)
     command = ("finetune", "intent", *flags, *LONG)
     with hubtools.begin(*command) as process:
         wait_for(lambda: [*(work / "intent" / "runs").glob("checkpoint-*/trainer_state.json")], process)
-        [training] = trainings(work)
+        [training] = trainings()
         os.kill(training, signal.SIGKILL)
         said = process.communicate()[0]
     done = subprocess.CompletedProcess(command, process.returncode, "", said)
@@ -383,17 +390,17 @@ def test_a_training_that_was_killed_goes_on_from_its_last_checkpoint(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_training_ends_with_a_sentence_and_leaves_no_process(
-    hubtools: Command, flags: tuple[object, ...], tmp_path: Path, number: signal.Signals
+    hubtools: Command, flags: tuple[object, ...], trainings: Callable[[], list[int]], number: signal.Signals
 ) -> None:
     hubtools("curate", "intent", *flags)
     with hubtools.begin("finetune", "intent", *flags, "--max_steps", 1000) as process:
-        wait_for(lambda: trainings(tmp_path / "work"), process)
+        wait_for(trainings, process)
         process.send_signal(number)
-        said = process.communicate()[0]
+        said = process.communicate(timeout=60)[0]
     assert process.returncode == 130
     assert said.endswith("\nInterrupted. Run the same command again: it goes on where it stopped.\n")
     assert "Traceback" not in said
-    assert not trainings(tmp_path / "work")
+    assert not trainings()
 
 
 def test_a_second_command_waits_for_the_first_in_the_same_folder(

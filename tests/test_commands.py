@@ -9,12 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from as_user import REPOSITORY, Command, commits, own_rows
 from huggingface_hub import CommitOperationAdd, HfApi
 
-from hubtools.localhub import Hub
+from hubtools.localhub import Hub, stop
 
 COMMANDS = [
     *("", "check", "curate", "push-dataset", "finetune", "evaluate", "model-card", "push-model", "verify"),
@@ -109,6 +110,16 @@ def test_json_is_all_of_stdout(hubtools: Command, hub: Hub, released: Path, flag
     }  # fmt: skip
 
 
+def test_check_tells_everything_that_is_missing_and_fails(hubtools: Command) -> None:
+    nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9"}  # nobody listens on the port of discarded data
+    done = hubtools("check", "jailbreak", "--json", env=nowhere, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    findings = {finding["what"]: finding["ok"] for finding in json.loads(done.stdout)}
+    assert findings | {"disk": None} == {
+        "token": False, "source of jailbreak": False, "base model": False, "disk": None, "device": True,
+    }  # fmt: skip
+
+
 def test_a_configuration_holds_what_the_flags_hold_and_flags_win(hubtools: Command, hub: Hub, tmp_path: Path) -> None:
     config = tmp_path / "router.yaml"
     config.write_text(
@@ -141,6 +152,37 @@ def test_label_set_seed10_gives_ten_classes_in_their_order(hubtools: Command, fl
         *("mathematics", "physics", "chemistry", "biology", "computer_science", "engineering", "economics_business"),
         *("health_psychology", "law", "history_philosophy"),
     ]
+
+
+def test_label_set_presidio17_needs_rows_of_all_17_types(
+    hubtools: Command, flags: tuple[object, ...], tmp_path: Path
+) -> None:
+    done = hubtools("curate", "pii", "--label-set", "presidio17", *flags, check=False)
+    assert done.returncode == 1
+    assert re.match(
+        r"Error: The train split of pii lacks .*IBAN_CODE.*\n  expected: rows of every class: ", done.stderr
+    )
+    assert not (tmp_path / "work" / "pii" / "facts.json").exists()
+
+
+@pytest.mark.real
+def test_label_set_presidio17_gives_35_tags_from_the_public_rows(
+    hubtools: Command, flags: tuple[object, ...], tmp_path: Path
+) -> None:
+    mirror = REPOSITORY.parent / "shared" / "raw"
+    if not mirror.is_dir():
+        pytest.skip(f"needs the public data at {mirror}")
+    # A Hub of its own: mirrors stay with a Hub, and the other tests work on the starter corpora.
+    flags = (*flags, "--hub-dir", tmp_path / "hub", "--mirror", mirror)
+    try:
+        facts = json.loads(hubtools("curate", "pii", "--label-set", "presidio17", "--json", *flags).stdout)["pii"]
+    finally:
+        stop(tmp_path / "hub")
+    assert len(facts["labels"]) == 17
+    assert facts["sources"][0]["id"] == "microsoft/presidio-research"
+    schema = pq.read_schema(tmp_path / "work" / "pii" / "dataset" / "data" / "train-00000-of-00001.parquet")
+    features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+    assert len(features["ner_tags"]["feature"]["names"]) == 35
 
 
 def test_a_label_set_that_is_asked_for_is_what_is_pushed(

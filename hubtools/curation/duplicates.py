@@ -169,8 +169,8 @@ def _buckets(keys: Sequence[str]) -> Iterator[list[_Entry]]:
     # The bound in _nearness, solved for the other's size: how large it may be at most. A row that cannot be the
     # smaller of a pair stays only where a smaller one can have it. A bucket of 50,000 often falls to a few so.
     most = np.floor(rest * (1 + 1 / NEAR) + _SLACK).astype(np.int64) - size
-    last = np.searchsorted(bucket + size, bucket + most, side="right") - 1
-    stays = (most >= size) | (np.maximum.accumulate(bucket + most)[last] >= bucket + size)
+    best = np.maximum.accumulate(np.r_[0, bucket + most])
+    stays = (most >= size) | (best[np.searchsorted(bucket + size, bucket + most, side="right")] >= bucket + size)
     bucket, row, size, rest = bucket[stays], row[stays], size[stays], rest[stays]
     cuts = np.flatnonzero(np.diff(bucket, prepend=0, append=0))
     for a, b in pairwise(cuts.tolist()):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -76,11 +76,20 @@ class _Filler:
         """A date or a time; up to a fixed day, since Faker's "now" would give other text each second."""
         return str(self.us.date(self.rng.choice(patterns), end_datetime=_UNTIL))
 
+    def varied(self, make: Callable[[], str]) -> str:
+        """A value of this split's pool; for training half of them are blends of two, such as Marena of Martin and
+        Helena: Faker's lists are short, and a model that has learnt them by heart finds no other name."""
+        value = self.own(make)
+        if self.split != "train" or self.rng.random() < 0.5:
+            return value
+        other = self.own(make)
+        return value[: (len(value) + 1) // 2] + other[len(other) // 2 :].lstrip()
+
     def first_name(self) -> str:
-        return self.own(self.fake.first_name)
+        return self.varied(self.fake.first_name)
 
     def last_name(self) -> str:
-        return self.own(self.fake.last_name)
+        return self.varied(self.fake.last_name)
 
     def name(self) -> str:
         first, last = self.first_name(), self.last_name()
@@ -124,11 +133,11 @@ class _Filler:
         return number.replace("-", " ") if form < 0.85 else number.replace("-", "")
 
     def street_address(self) -> str:
-        street = self.own(self.fake.street_address).replace("\n", ", ")
+        street = self.varied(self.fake.street_address).replace("\n", ", ")
         return street.lower() if self.rng.random() < 0.05 else street
 
     def city(self) -> str:
-        return self.own(self.fake.city)
+        return self.varied(self.fake.city)
 
     def state(self) -> str:
         return str(self.us.state_abbr() if self.rng.random() < 0.4 else self.us.state())
@@ -151,7 +160,10 @@ class _Filler:
 
     # What follows is not personal data, and much of it looks as if it were.
     def company(self) -> str:
-        return str(self.us.company())
+        name = str(self.us.company())
+        # "Stone-Davis" alone may be two people: not even a reader could tell that nobody is named.
+        suffix = name.split()[-1] in ("Inc", "LLC", "Ltd", "PLC", "Group", "Sons")
+        return name if suffix else f"{name} {self.rng.choice(['Inc', 'LLC', 'Ltd', 'Group', '& Co.'])}"
 
     def product(self) -> str:
         return self.rng.choice(
@@ -192,7 +204,7 @@ class _Filler:
         return str(self.us.ipv4())
 
     def number(self) -> str:
-        return self.digits(self.rng.choice(["%", "%#", "%##", "%,###", "%#####", "%########"]))
+        return self.digits(self.rng.choice(["%", "%#", "%##", "%,###", "%#####"]))
 
     def percent(self) -> str:
         return self.digits(self.rng.choice(["%%", "#.%%", "%#%"]))[:-1] + "%"
@@ -252,11 +264,48 @@ def _continues(previous: str, slot: str) -> bool:
     return any(previous in parts and slot in parts and parts.index(previous) < parts.index(slot) for parts in _PARTS)
 
 
+def roughened(template: str, others: Sequence[str], rng: random.Random) -> str:
+    """A template in other words: cut to a part, with words of ``others`` in place of some of its own, some
+    capitals changed, or another template behind it. Slots stay as they are.
+
+    A few hundred templates are few: a model that has seen each of them many times takes their very words for the
+    sign of a name. For the training split only.
+    """
+    pieces = re.split(r"(\s+)", template)
+    words = [i for i in range(0, len(pieces), 2) if pieces[i]]
+    if len(words) > 6 and rng.random() < 0.4:
+        first, last = sorted(rng.sample(words, 2))
+        if last - first >= 6:
+            pieces = pieces[first : last + 1]
+    for i in range(0, len(pieces), 2):
+        if "{" in pieces[i] or not pieces[i]:
+            continue
+        chance = rng.random()
+        if chance < 0.2:
+            pieces[i] = rng.choice(rng.choice(others).split())
+        elif chance < 0.28:
+            pieces[i] = pieces[i].capitalize()
+        elif chance < 0.31:
+            pieces[i] = pieces[i].upper()
+        if "{" in pieces[i]:  # a word with a slot of another template: it would bring personal data of its own
+            pieces[i] = "and"
+    text = "".join(pieces)
+    if rng.random() < 0.15:
+        text += rng.choice(["\n", " ", "\n\n", " - "]) + rng.choice(others)
+    return text
+
+
 def documents(templates: Iterable[Example], split: str, copies: int, seed: int) -> Iterator[Example]:
-    """``copies`` documents of each template; a template without slots gives one."""
+    """``copies`` documents of each template; a template without slots gives one.
+
+    In the training split every copy but the first is of the template roughened.
+    """
+    templates = list(templates)
+    texts = [template.text for template in templates]
     for template in templates:
-        times = copies if _SLOT.search(template.text) else 1
+        times = copies if _SLOT.search(template.text) else max(1, copies // 3) if split == "train" else 1
         for number in range(times):
             rng = random.Random(f"{seed}:{template.group}:{number}")
-            text, spans = fill(template.text, rng, split, seed)
+            source = roughened(template.text, texts, rng) if split == "train" and number else template.text
+            text, spans = fill(source, rng, split, seed)
             yield Example(text, spans=spans, group=template.group, split=split, source=template.source)

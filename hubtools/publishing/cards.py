@@ -213,14 +213,17 @@ def lint(card: str, kind: str) -> None:
     """
     metadata, body = take_apart(card)
     if not isinstance(metadata, dict):
-        raise CardRejected(f"The {kind} card has no front matter", expected="keys and values", found=repr(metadata)[:80])
+        raise CardRejected(
+            f"The {kind} card has no front matter", expected="keys and values", found=repr(metadata)[:80]
+        )
     faults = [f"left over: {match!r}" for match in _LEFT_OVER.findall(card)]
     licence = metadata.get("license")
     if licence is None:
         faults.append("license is missing")
     elif not isinstance(licence, str) or not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", licence) or licence == "license":
         faults.append(f"license is no identifier: {licence!r}")
-    faults += [f"{key} is not a key that the Hub knows" for key in ("licence", "licenses", "tag", "dataset") if key in metadata]
+    misspelled = {"licence", "licenses", "tag", "dataset"} & set(metadata)
+    faults += [f"{key} is not a key that the Hub knows" for key in sorted(misspelled)]
     if kind == "space" and len(str(metadata.get("short_description", ""))) > 60:
         faults.append("short_description is longer than 60 characters")
     if not isinstance(metadata.get("widget", []), list):

@@ -41,7 +41,8 @@ def preset_for(rows: int, task: TaskSpec, base: BaseModel) -> tuple[Preset, list
     """The defaults for ``rows`` training rows, and a line a layer that says where they come from."""
     tier, _, preset = next(t for t in TIERS if rows < t[1])
     said = [f"size: {tier}: {_listed(_values(preset))}"]
-    for layer, overrides in ((f"task {task.name}", task.overrides), (f"base {base.short_name}", base.overrides)):
+    both = {**base.overrides, **base.by_task.get(task.name, {})}
+    for layer, overrides in ((f"task {task.name}", task.overrides), (f"base {base.short_name}", both)):
         if overrides:
             preset = replace(preset, **overrides)  # type: ignore[arg-type]
             said.append(f"{layer}: {_listed(overrides)}")
