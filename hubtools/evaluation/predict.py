@@ -51,9 +51,7 @@ def spans(
     stride = min(128, classifier.tokenizer.model_max_length // 4)
     for start in range(0, len(order), BATCH):
         chosen = order[start : start + BATCH]
-        answers = classifier(
-            [texts[i] for i in chosen], aggregation_strategy="simple", stride=stride, batch_size=BATCH
-        )
+        answers = classifier([texts[i] for i in chosen], aggregation_strategy="simple", stride=stride, batch_size=BATCH)
         for i, answer in zip(chosen, answers, strict=True):
             for entity in answer:
                 begin, end = trimmed(texts[i], int(entity["start"]), int(entity["end"]))

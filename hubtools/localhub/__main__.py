@@ -12,9 +12,7 @@ from hubtools.localhub.service import default_dir, serve
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m hubtools.localhub", description=__doc__)
-    parser.add_argument(
-        "--data-dir", type=Path, default=default_dir(), help="where repos are kept (%(default)s)"
-    )
+    parser.add_argument("--data-dir", type=Path, default=default_dir(), help="where repos are kept (%(default)s)")
     parser.add_argument("--port", type=int, default=0, help="0: the port used last, else any free one")
     parser.add_argument("--mirror", type=Path, action="append", default=[], metavar="DIR",
                         help="serve DIR/<owner>/<name>/ as read-only repos; may be repeated")  # fmt: skip

@@ -209,6 +209,4 @@ def _on_disconnect(request: Request, error: Exception) -> Response:
 
 def _on_bug(request: Request, error: Exception) -> Response:
     """The traceback goes to the log (uvicorn writes it); the client gets a sentence."""
-    return refused(
-        Refusal(500, f"The embedded Hub failed on this request: {type(error).__name__}. See its log")
-    )
+    return refused(Refusal(500, f"The embedded Hub failed on this request: {type(error).__name__}. See its log"))

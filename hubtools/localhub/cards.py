@@ -16,9 +16,7 @@ import yaml
 
 from hubtools.localhub import vocabulary
 
-_FRONT_MATTER = re.compile(
-    r"\A\ufeff?\s*---[ \t]*\r?\n(.*?)(?:\r?\n)?^---[ \t]*\r?$", re.DOTALL | re.MULTILINE
-)
+_FRONT_MATTER = re.compile(r"\A\ufeff?\s*---[ \t]*\r?\n(.*?)(?:\r?\n)?^---[ \t]*\r?$", re.DOTALL | re.MULTILINE)
 _REPO_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 _LANGUAGE_EXTRA = frozenset({"code", "multilingual", "sign", "other", "unknown"})
@@ -36,9 +34,7 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value != "<<":
                 if key.value in seen:
-                    raise yaml.MarkedYAMLError(
-                        problem=f'duplicated key "{key.value}"', problem_mark=key.start_mark
-                    )
+                    raise yaml.MarkedYAMLError(problem=f'duplicated key "{key.value}"', problem_mark=key.start_mark)
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -115,9 +111,7 @@ class _Check:
         if name not in self.card or (value is None and single):
             return []
         if not isinstance(value, list) and not (single and isinstance(value, str)):
-            self.errors.append(
-                f'"{name}" must be an array' if not single else f'"{name}" must be a string or array'
-            )
+            self.errors.append(f'"{name}" must be an array' if not single else f'"{name}" must be a string or array')
             return []
         found = []
         for index, item in enumerate(listed(value)):
@@ -135,9 +129,7 @@ class _Check:
         if value is None:
             self.errors.append(f'"{name}" is required')
         elif value not in allowed:
-            self.errors.append(
-                f'"{name}" must be one of [{", ".join(sorted(allowed))}], found {_shown(value)}'
-            )
+            self.errors.append(f'"{name}" must be one of [{", ".join(sorted(allowed))}], found {_shown(value)}')
 
 
 def _check_common(check: _Check) -> None:
@@ -258,8 +250,7 @@ def _check_space(check: _Check) -> None:
     limit = vocabulary.SPACE_DESCRIPTION_LIMIT
     if text is not None and (not isinstance(text, str) or len(text) > limit):
         check.errors.append(
-            f'"short_description" length must be less than or equal to {limit} characters long, '
-            f"found {len(str(text))}"
+            f'"short_description" length must be less than or equal to {limit} characters long, found {len(str(text))}'
         )
     emoji = card.get("emoji")
     if emoji is not None and (not isinstance(emoji, str) or not emoji or emoji.isascii()):

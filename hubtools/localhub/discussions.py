@@ -17,9 +17,7 @@ from hubtools.localhub.web import Call, answer
 PAGE = 50
 
 
-def record(
-    repo: Repo, title: str, text: str, base: str, base_id: str, new_id: str, status: str = "open"
-) -> str:
+def record(repo: Repo, title: str, text: str, base: str, base_id: str, new_id: str, status: str = "open") -> str:
     """Note a pull request from ``base_id`` to ``new_id`` in the repo. Returns its number."""
     item = _new(repo, title, text, base=base, base_id=base_id, status=status)
     if new_id != base_id:
@@ -49,9 +47,7 @@ def listing(call: Call) -> Response:
     if query.get("type") in ("pull_request", "discussion"):
         found = [item for item in found if item["isPullRequest"] == (query["type"] == "pull_request")]
     if query.get("status") in ("open", "closed"):
-        found = [
-            item for item in found if (item["status"] in ("open", "draft")) == (query["status"] == "open")
-        ]
+        found = [item for item in found if (item["status"] in ("open", "draft")) == (query["status"] == "open")]
     if query.get("author"):
         found = [item for item in found if item["author"]["name"] == query["author"]]
     start = call.number("p", 0) * PAGE

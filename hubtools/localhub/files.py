@@ -80,9 +80,7 @@ def resolve(call: Call) -> Response:
     if entry.sha256:
         headers["X-Linked-Etag"] = headers["ETag"]
         headers["X-Linked-Size"] = str(entry.size)
-    known = [
-        etag.strip().removeprefix("W/") for etag in call.request.headers.get("if-none-match", "").split(",")
-    ]
+    known = [etag.strip().removeprefix("W/") for etag in call.request.headers.get("if-none-match", "").split(",")]
     if headers["ETag"] in known:
         return Response(status_code=304, headers=headers)
     file = call.backend.file(repo, path, entry)
@@ -139,9 +137,7 @@ def _media_type(path: str) -> str:
     if kind.startswith("image/") and "svg" not in kind:
         return kind
     textual = kind.startswith("text/") or kind.endswith(("json", "yaml", "xml", "javascript"))
-    return (
-        "text/plain" if textual or path.endswith((".md", ".yaml", ".jsonl")) else "application/octet-stream"
-    )
+    return "text/plain" if textual or path.endswith((".md", ".yaml", ".jsonl")) else "application/octet-stream"
 
 
 def _file(commit: Commit, path: str) -> dict[str, Any]:

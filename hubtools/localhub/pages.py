@@ -100,11 +100,7 @@ def _files(repo: Repo, commit: Commit) -> str:
 
 def _page(title: str, body: str) -> Response:
     title = escape(title)
-    head = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
-    )
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
     # The pages hold no script and need none; what a repo holds must not bring its own.
     headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
-    return HTMLResponse(
-        f'{head}<p><a href="/">Embedded Hub</a></p><h1>{title}</h1>{body}</html>', headers=headers
-    )
+    return HTMLResponse(f'{head}<p><a href="/">Embedded Hub</a></p><h1>{title}</h1>{body}</html>', headers=headers)

@@ -54,9 +54,7 @@ def create(call: Call) -> Response:
     if existing:
         # JSON with "url" also here: create_repo(exist_ok=True) reads it from the 409.
         note = ", a mirrored folder and read-only" if existing.read_only else ""
-        raise Refusal(
-            409, f"You already created this {kind.removesuffix('s')} repo: {repo_id}{note}", url=url
-        )
+        raise Refusal(409, f"You already created this {kind.removesuffix('s')} repo: {repo_id}{note}", url=url)
     files = {".gitattributes": lfs.GITATTRIBUTES.encode()}
     if kind == "spaces":
         repo.sdk = call.text("sdk")
@@ -213,8 +211,7 @@ def refs(call: Call) -> Response:
 
     def listed(names: dict[str, str], folder: str) -> list[dict[str, str]]:
         return [
-            {"name": name, "ref": f"refs/{folder}/{name}", "targetCommit": commit}
-            for name, commit in names.items()
+            {"name": name, "ref": f"refs/{folder}/{name}", "targetCommit": commit} for name, commit in names.items()
         ]
 
     found = {"branches": listed(repo.branches, "heads"), "tags": listed(repo.tags, "tags"), "converts": []}
@@ -267,9 +264,7 @@ def delete_tag(call: Call) -> Response:
 def no_xet(call: Call) -> Response:
     """Where a client with hf-xet goes first for an upload."""
     call.repo()
-    raise Refusal(
-        404, "This embedded Hub does not serve Xet: set HF_HUB_DISABLE_XET=1 for the client process"
-    )
+    raise Refusal(404, "This embedded Hub does not serve Xet: set HF_HUB_DISABLE_XET=1 for the client process")
 
 
 def squash(call: Call) -> Response:

@@ -203,9 +203,7 @@ def serve(data_dir: Path, mirrors: Sequence[Path] = (), port: int = 0, host: str
     data_dir = _prepared(data_dir)
     _add_mirrors(data_dir, mirrors)
     with _owned(data_dir):
-        logging.basicConfig(
-            level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
-        )
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
         store = Store(data_dir)
         store.clean()
         store.sweep()

@@ -133,9 +133,7 @@ def check_repo_id(repo_id: str) -> None:
         or parts[1].endswith((".git", ".ipynb"))
         or any(not _PART.fullmatch(part) or "--" in part or ".." in part for part in parts)
     ):
-        raise Refusal(
-            400, f"Invalid repo id '{repo_id}': expected owner/name of letters, digits, '-', '_', '.'"
-        )
+        raise Refusal(400, f"Invalid repo id '{repo_id}': expected owner/name of letters, digits, '-', '_', '.'")
 
 
 def check_path(path: str) -> None:
@@ -250,9 +248,7 @@ class Store:
     def resolve(self, repo: Repo, revision: str) -> str:
         """The commit id of a branch, tag, pull request ref, full id, or at least 7 digits of one."""
         # "HEAD" is what the JavaScript client asks for where it is told no revision.
-        name = (
-            "main" if revision == "HEAD" else revision.removeprefix("refs/heads/").removeprefix("refs/tags/")
-        )
+        name = "main" if revision == "HEAD" else revision.removeprefix("refs/heads/").removeprefix("refs/tags/")
         pull = repo.pulls.get(revision.removeprefix("refs/pr/")) if revision.startswith("refs/pr/") else None
         found = pull or repo.branches.get(name) or repo.tags.get(name)
         if found:
