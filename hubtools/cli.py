@@ -543,7 +543,7 @@ def _explained(error: BaseException) -> HubtoolsError | None:
         )  # fmt: skip
     from huggingface_hub.errors import HFValidationError
 
-    from hubtools.publishing.commits import is_connection_error, unreachable
+    from hubtools.publishing.commits import RETRIED, is_connection_error, unreachable
 
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     if isinstance(error, HFValidationError):
@@ -567,9 +567,10 @@ def _explained(error: BaseException) -> HubtoolsError | None:
             f"The Hub at {endpoint} has no such repo, file or revision", expected="a name that exists there",
             found=said, next="look at the name; a private repo needs a token that may read it (hf auth login)",
         )  # fmt: skip
+    passing = status in RETRIED or status > 500
     return HubUnavailable(
         f"The Hub at {endpoint} answered {status}", expected="a Hub that takes what is sent", found=said,
-        next="run the same command again: what is done is kept",
+        next=("" if passing else "mend what it names, then ") + "run the same command again: what is done is kept",
     )  # fmt: skip
 
 

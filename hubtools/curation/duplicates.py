@@ -3,10 +3,9 @@
 Two texts are the same when they agree after NFKC, casefolding and folding of punctuation and white space; they
 are near-duplicates when the Jaccard similarity of their sets of word 3-grams is at least 0.8.
 
-Every near-duplicate is found, by prefix filtering (AllPairs, Bayardo et al. 2007; PPJoin, Xiao et al. 2008): of
-two sets so alike, the rarest fifth of each holds a shingle of the other, so only rows that share a rare shingle are
-compared. Unlike MinHash it misses none, and it hardly proposes others: what the copies of a filled template share
-is frequent, and shared by all of them.
+Every near-duplicate is found, by prefix filtering (AllPairs, Bayardo et al. 2007; PPJoin, Xiao et al. 2008): of two
+sets so alike, the rarest fifth of each holds a shingle of the other's, so only rows that share a rare shingle are
+compared. MinHash would miss some, and would propose all copies of a template, however they are filled.
 """
 
 from __future__ import annotations
@@ -51,7 +50,8 @@ def shingles(key: str) -> frozenset[str]:
 
 def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
     """Share of all shingles that both texts hold, from 0 to 1."""
-    return len(a & b) / len(a | b)
+    shared = len(a & b)
+    return shared / (len(a) + len(b) - shared)
 
 
 def near_duplicate_clusters(keys: Sequence[str]) -> list[int]:
