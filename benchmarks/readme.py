@@ -8,7 +8,9 @@ import re
 import sys
 from pathlib import Path
 
-from main_job import RESULTS, table
+import curation
+import main_job
+from main_job import RESULTS
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -18,6 +20,7 @@ def filled(text: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         file = RESULTS / f"{match.group(1)}.json"
+        table = curation.table if file.stem == "curation" else main_job.table
         body = f"\n{table(json.loads(file.read_text()))}\n" if file.exists() else ""
         return f"<!-- results: {match.group(1)} -->\n{body}<!-- end -->"
 

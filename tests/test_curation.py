@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -921,3 +924,20 @@ def test_no_damage_to_a_source_gives_a_stack_trace(tmp_path_factory: pytest.Temp
     assert len(refused) > 5
     assert len(built) > 5
     assert all("mine.jsonl" in message or "jailbreak" in message for message in refused)
+
+
+def test_one_seed_invents_the_same_people_in_every_process() -> None:
+    program = (
+        "from hubtools.curation.synthesis import documents\n"
+        "from hubtools.spec import Example\n"
+        "templates = [Example('{{name}}, {{city}}, {{company}}', group=str(i)) for i in range(60)]\n"
+        "print([document.text for document in documents(templates, 'train', 3, 0)])"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", program], env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(said) == 1
+    assert len(said.pop()) > 1000
