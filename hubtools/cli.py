@@ -66,7 +66,9 @@ License = Annotated[
 ]  # fmt: skip
 AcceptLicense = Annotated[
     bool,
-    typer.Option("--accept-license", help="With --private: push what its licence forbids to publish, for your own use."),
+    typer.Option(
+        "--accept-license", help="With --private: push what its licence forbids to publish, for your own use."
+    ),
 ]
 SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Drop and count rows that cannot be read.")]
 Seed = Annotated[int, typer.Option(help="Seed of splits, synthesis and training.")]

@@ -126,8 +126,8 @@ def facts_of(task: TaskSpec, variant: str) -> dict[str, Any]:
             "rows": each * len(names), "groups": each * len(names) // 2,
             "labels": {name: each for name in names if (split, name) != ("test", names[-1])},
             "characters": LENGTHS,
-        } | ({"rows_without_spans": each} if task.kind == "token" else
-             {"characters_by_label": {name: LENGTHS | {"median": 100 + i} for i, name in enumerate(names)}})  # fmt: skip
+        } | ({"rows_without_spans": each} if task.kind == "token" else {
+            "characters_by_label": {name: LENGTHS | {"median": 100 + i} for i, name in enumerate(names)}})  # fmt: skip
     return {
         "task": task.name, "label_set": task.label_set().name, "labels": list(names), "rule_version": task.version,
         "seed": 0, "hubtools": "1.0.0",

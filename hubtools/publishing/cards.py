@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from hubtools.assets import asset
@@ -69,9 +69,16 @@ def merged(ours: str, theirs: str | None, offered: Mapping[str, Any] | None = No
     extra = {key: value for key, value in their_metadata.items() if key not in metadata}
     before, start, rest = their_body.partition(START)
     _, end, after = rest.partition(END)
-    if not start or not end:
-        return join(metadata | extra, body)
-    return join(metadata | extra, before + body.rstrip("\n") + after)
+    if start and end:
+        body = before + body.rstrip("\n") + after
+    metadata |= extra
+    if metadata == their_metadata and _lines(body) == _lines(their_body):
+        return theirs  # written by another program, with keys in another order or other blank lines: no change
+    return join(metadata, body)
+
+
+def _lines(text: str) -> list[str]:
+    return [line.rstrip() for line in text.splitlines() if line.strip()]
 
 
 def number(value: float) -> str:
