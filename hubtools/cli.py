@@ -442,6 +442,7 @@ def run(
     namespace: Namespace = None,
     private: Private = False,
     accept_license: AcceptLicense = False,
+    gated: Gated = None,
     dry_run: DryRun = False,
     hub: Hub = None,
     hub_dir: HubDir = None,
@@ -462,7 +463,7 @@ def run(
     settings = _settings(
         work_dir=work_dir, label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows, seed=seed, base=base,
         processes=processes, namespace=namespace, private=private, accept_license=accept_license,
-        dry_run=dry_run, training=tuple(context.args),
+        gated=gated, dry_run=dry_run, training=tuple(context.args),
     )  # fmt: skip
     report = pipeline.run(tasks, settings)
     _print(report, json_output, _summary(report))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,17 @@ def test_a_pull_request_is_opened_once_and_merging_it_is_a_release(push: Push, a
     assert tags(api, "reviewed") == {"v1": before[0]}
 
 
+def test_a_lost_answer_does_not_open_a_second_pull_request(push: Push, api: HfApi, faults: Path) -> None:
+    api.create_repo("local/lost", repo_type="dataset")
+    faults.write_text(json.dumps([{"method": "POST", "path_regex": "/commit/", "status": 0, "after": True}]))
+    try:
+        done = push("intent", "lost", "--create-pr")
+    finally:
+        faults.unlink()
+    [request] = api.get_repo_discussions("local/lost", repo_type="dataset")
+    assert done.stdout == f"{request.url}\n"
+
+
 def test_another_content_opens_another_pull_request(push: Push, api: HfApi, tmp_path: Path) -> None:
     push("jailbreak", "twice-reviewed")
     mine = ("--source", own_rows(tmp_path / "mine.csv"), "--create-pr", "--license")
@@ -294,3 +306,26 @@ def test_a_licence_is_declared_for_a_source_of_ones_own_and_as_the_hub_spells_it
     complaint(push("jailbreak", "x", "--license", "mit", check=False), "--license", "--source")
     own = ("--source", own_rows(tmp_path / "mine.csv"), "--license", "MIT License")
     complaint(push("jailbreak", "x", *own, check=False), "'MIT License'", "apache-2.0")
+
+
+def test_a_run_stops_at_a_licence_before_anything_is_uploaded_or_trained(
+    hubtools: Command, api: HfApi, hub: Hub, tmp_path: Path
+) -> None:
+    code = f"""
+from dataclasses import replace
+from pathlib import Path
+from hubtools.connection import connect
+connect("local", (), Path({str(hub.data_dir)!r}))
+from hubtools.errors import LicenceRefused
+from hubtools.pipeline import Settings, run
+from hubtools.tasks import TASKS
+bad = replace(TASKS["jailbreak"], starter=replace(TASKS["jailbreak"].starter, license="cc-by-nd-4.0"))
+try:
+    run([TASKS["category"], bad], Settings(work_dir=Path({str(tmp_path / "work")!r}), dataset_name="of-a-run"))
+except LicenceRefused as refused:
+    print(refused)
+"""
+    said = hubtools.run(sys.executable, "-c", code).stdout
+    assert "hubtools/starter-jailbreak (cc-by-nd-4.0)" in said
+    assert not api.repo_exists("local/of-a-run", repo_type="dataset")
+    assert not (tmp_path / "work" / "category" / "training.json").exists()

@@ -35,9 +35,7 @@ def push_dataset(
     check_licences(api, task, folder, repo, private=private, accepted=accept_license)
     files = dataset_files(task, folder, repo, gated)
     if dry_run:
-        return difference(
-            api, repo, "dataset", files, _owned, private=private, create_pr=create_pr, gated=gated
-        )  # fmt: skip
+        return difference(api, repo, "dataset", files, _owned, private=private, create_pr=create_pr, gated=gated)
     (folder.dataset / "README.md").write_bytes(files["README.md"](None))
     done = release(
         api, repo, "dataset", files, message=f"Curated {task.name} dataset, {_rows(folder)} rows", owned=_owned,
@@ -47,9 +45,7 @@ def push_dataset(
     return done
 
 
-def check_licences(
-    api: Any, task: TaskSpec, folder: TaskFolder, repo: str, *, private: bool, accepted: bool
-) -> None:  # fmt: skip
+def check_licences(api: Any, task: TaskSpec, folder: TaskFolder, repo: str, *, private: bool, accepted: bool) -> None:
     """Refuse a push that the licences of the sources do not allow.
 
     Raises:
