@@ -321,3 +321,10 @@ def documents(templates: Iterable[Example], split: str, copies: int, seed: int) 
             source = roughened(template.text, texts, rng) if split == "train" and number else template.text
             text, spans = fill(source, rng, split, seed)
             yield Example(text, spans=spans, group=template.group, split=split, source=template.source)
+
+
+def provenance(seed: int, splits: Iterable[str]) -> dict[str, Any]:
+    """What a dataset's facts say of the synthesis, so that somebody else can make the same documents."""
+    from faker import VERSION
+
+    return {"generator": f"Faker {VERSION}", "seed": seed, "locales": list(_LOCALES), "splits": list(splits)}
