@@ -38,7 +38,7 @@ MAX_CHARACTERS = 50_000
 FACTS = 2  # bumped when facts.json says more, or says it otherwise
 
 # Documents made of each template: a stand-in corpus needs more of them than a supplement beside real rows.
-STARTER_COPIES = {"train": 12, "validation": 4, "test": 4}
+STARTER_COPIES = {"train": 6, "validation": 4, "test": 4}
 SUPPLEMENT_COPIES = 4
 
 _WORDS = re.compile(r"\w+|[^\w\s]")
