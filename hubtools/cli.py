@@ -60,6 +60,16 @@ SourceOption = Annotated[
 TextColumn = Annotated[str, typer.Option(help="Column of the text in your own file.")]
 LabelColumn = Annotated[str, typer.Option(help="Column of the label in your own file.")]
 SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Drop and count rows that cannot be read.")]
+Supplements = Annotated[
+    list[str] | None,
+    typer.Option("--supplement", help="Add an optional supplement to the training split, such as intent's metatool. "
+                 "Repeatable."),
+]  # fmt: skip
+Without = Annotated[
+    list[str] | None,
+    typer.Option("--without", help="Leave out a supplement: templates and rare-types of pii, gpteacher of jailbreak, "
+                 "or lengths, jailbreak's harmless prompts as long as attacks. Repeatable."),
+]  # fmt: skip
 Seed = Annotated[int, typer.Option(help="Seed of splits, synthesis and training.")]
 Base = Annotated[
     str | None,
@@ -187,6 +197,8 @@ def curate(
     label_column: LabelColumn = "label",
     label_set: LabelSets = None,
     skip_bad_rows: SkipBadRows = False,
+    supplement: Supplements = None,
+    without: Without = None,
     seed: Seed = 0,
     hub: Hub = None,
     hub_dir: HubDir = None,
@@ -201,7 +213,8 @@ def curate(
 
     settings = _settings(
         work_dir=work_dir, source=source, text_column=text_column, label_column=label_column,
-        label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows, seed=seed,
+        label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows,
+        supplements=tuple(supplement or ()), without=tuple(without or ()), seed=seed,
     )  # fmt: skip
     facts = {t.name: curate_task(t, settings) for t in tasks}
     _print(facts, json_output, [str(settings.folder(t).dataset) for t in tasks])
@@ -215,6 +228,8 @@ def push_dataset(
     label_column: LabelColumn = "label",
     label_set: LabelSets = None,
     skip_bad_rows: SkipBadRows = False,
+    supplement: Supplements = None,
+    without: Without = None,
     seed: Seed = 0,
     dataset_name: DatasetName = None,
     namespace: Namespace = None,
@@ -234,7 +249,8 @@ def push_dataset(
 
     settings = _settings(
         work_dir=work_dir, source=source, text_column=text_column, label_column=label_column,
-        label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows, seed=seed, dataset_name=dataset_name,
+        label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows,
+        supplements=tuple(supplement or ()), without=tuple(without or ()), seed=seed, dataset_name=dataset_name,
         namespace=namespace, private=private, create_pr=create_pr, dry_run=dry_run,
     )  # fmt: skip
     _print_pushed({t.name: push_dataset_task(t, settings) for t in tasks}, json_output)
@@ -417,6 +433,8 @@ def run(
     task: Annotated[str, typer.Argument(metavar="[TASK]", help="One task, or all.")] = "all",
     label_set: LabelSets = None,
     skip_bad_rows: SkipBadRows = False,
+    supplement: Supplements = None,
+    without: Without = None,
     seed: Seed = 0,
     base: Base = None,
     processes: Processes = 1,
@@ -440,7 +458,8 @@ def run(
     from hubtools import pipeline
 
     settings = _settings(
-        work_dir=work_dir, label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows, seed=seed, base=base,
+        work_dir=work_dir, label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows,
+        supplements=tuple(supplement or ()), without=tuple(without or ()), seed=seed, base=base,
         processes=processes, namespace=namespace, private=private, dry_run=dry_run, training=tuple(context.args),
     )  # fmt: skip
     report = pipeline.run(tasks, settings)

@@ -41,6 +41,7 @@ class Settings:
     Attributes:
         label_sets: names of label sets, or ``task=name`` for one of several tasks.
         source: a user's own file, or a dataset repo, in place of the task's.
+        supplements, without: names of supplements that join although they are optional, or stay out.
         names: repo names by what they name ("dataset", "model", "space"), where they differ from ours.
         training: flags for ``finetune.py``, as they were given.
     """
@@ -52,6 +53,8 @@ class Settings:
     text_column: str = "text"
     label_column: str = "label"
     skip_bad_rows: bool = False
+    supplements: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     seed: int = 0
     base: str | None = None
     processes: int = 1
@@ -70,12 +73,17 @@ class Settings:
 
 def curate_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
     from hubtools.curation.build import curate
+    from hubtools.curation.supplements import LENGTHS, check_names, located, wanted
 
     folder, label_set = settings.folder(task), _label_set(task, settings)
+    check_names(TASKS.values(), settings.supplements, settings.without)
     source = _source(task, settings)
+    own = source.source is task.source
+    supplements = [located(s) for s in wanted(task, own, settings.supplements, settings.without)]
     with folder.alone(settings.note):
         return curate(
             task, source, folder, label_set=label_set, seed=settings.seed, skip_bad_rows=settings.skip_bad_rows,
+            supplements=supplements, match_lengths=task.match_lengths and own and LENGTHS not in settings.without,
             note=settings.note,
         )  # fmt: skip
 
@@ -169,7 +177,7 @@ def push_dataset_task(task: TaskSpec, settings: Settings) -> Release | Change:
 def _must_curate(task: TaskSpec, settings: Settings) -> bool:
     """Whether the dataset is not there yet, or a flag asks for another one than is there."""
     folder, name = settings.folder(task), _asked_label_set(task, settings)
-    if settings.source or not folder.facts.exists():
+    if settings.source or settings.supplements or settings.without or not folder.facts.exists():
         return True
     return name not in (None, folder.read(folder.facts, "curate")["label_set"])
 

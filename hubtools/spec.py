@@ -15,6 +15,10 @@ class Dropped(Exception):
     """Raised by a row function for a row that the dataset must not hold; the message is the counted reason."""
 
 
+class Undecided(Dropped):
+    """A row whose label no rule decides."""
+
+
 @dataclass(frozen=True)
 class Span:
     """A stretch of personal data: ``text[start:end]`` in Unicode code points, ``type`` in the source's own names."""
@@ -35,6 +39,8 @@ class Example:
         group: what must not stand on both sides of a split (template, family, function); "" for none.
         split: the source's own split where it is official, else "".
         source: id of the source the row came from.
+        rule: what decided the label, in a few words; "" where it is the source's own.
+        place: file and line, or number, where the row stands.
     """
 
     text: str
@@ -43,6 +49,8 @@ class Example:
     group: str = ""
     split: str = ""
     source: str = ""
+    rule: str = ""
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,11 @@ class Source:
         url: where the file is fetched when the Hub has no such repo; ``{file}`` is the pattern.
         license: identifier as on the Hub.
         attribution: whom to name, and why.
-        kind: "data", "templates" (filled by Faker), or "starter" corpora of our own writing.
+        starter: a corpus of our own writing, which is packaged.
+        name: what ``--supplement`` and ``--without`` call it; for supplements.
+        share: the most of the training split that it may make up as a supplement.
+        optional: a supplement that joins only when it is asked for.
+        templates: rows are templates, which curation fills.
     """
 
     id: str
@@ -71,6 +83,10 @@ class Source:
     revision: str | None = None
     url: str = ""
     starter: bool = False
+    name: str = ""
+    share: float = 1.0
+    optional: bool = False
+    templates: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,6 +122,7 @@ class TaskSpec:
         label_sets: the first is the default.
         source, starter: the public data, and our own corpus that stands in for it.
         supplements: sources whose rows join the training split only.
+        match_lengths: add harmless prompts as long as the positive ones to the training split.
         group_name: what a group is in this task, for cards.
         weighted_loss: weigh classes by n / (k n_c) of the training split.
         overrides: training arguments that beat the size-adaptive defaults.
@@ -133,6 +150,7 @@ class TaskSpec:
     weighted_loss: bool = False
     overrides: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))
     positive: str = ""
+    match_lengths: bool = False
     examples: tuple[str, ...] = ()
 
     @property

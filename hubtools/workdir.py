@@ -36,6 +36,11 @@ class TaskFolder:
         return self.root / "facts.json"
 
     @property
+    def audit(self) -> Path:
+        """Rows of each class for a person to check."""
+        return self.root / "audit.csv"
+
+    @property
     def model(self) -> Path:
         """The release: weights, tokenizer, mapping, and after evaluation the card, scores and plots."""
         return self.root / "model"

@@ -32,6 +32,7 @@ from hubtools.curation.duplicates import (
 )
 from hubtools.curation.sources import SourceFiles, local_source, read_rows
 from hubtools.curation.split import SPLITS, fraction_of, split_groups
+from hubtools.curation.supplements import located
 from hubtools.curation.synthesis import SLOT_TYPES, documents, fill
 from hubtools.errors import HubtoolsError, SourceError
 from hubtools.spec import Example, Span, TaskSpec
@@ -271,7 +272,7 @@ def test_neighbours_that_are_not_parts_of_one_thing_stay_two_spans(template: str
     assert len(spans) == 2
 
 
-@pytest.mark.parametrize("slot", ["product", "order_number", "date", "time", "amount", "version", "job_title", "isbn"])
+@pytest.mark.parametrize("slot", ["product", "order_number", "amount", "version", "tracking_number", "isbn"])
 def test_what_only_looks_like_personal_data_is_not_marked(slot: str) -> None:
     text, spans = fill(f"⟦{{{{{slot}}}}}⟧", random.Random(1), "train", 0)
     assert between(text)
@@ -571,7 +572,9 @@ def build(
     task: TaskSpec, tmp_path: Path, files: SourceFiles, name: str = "work", **options: Any
 ) -> tuple[dict[str, Any], TaskFolder]:
     folder = TaskFolder(tmp_path / name / task.name)
-    options = {"label_set": task.label_set(), **options}
+    own = files.source is task.source
+    packaged = [located(s) for s in task.supplements if own and s.starter]
+    options = {"label_set": task.label_set(), "supplements": packaged, **options}
     return curate(task, files, folder, **options), folder
 
 
@@ -654,11 +657,13 @@ def test_synthetic_rows_join_the_training_split_of_the_real_source_alone(tmp_pat
     assert facts["counts"]["synthetic_train"] > 500
     sources = {split: {row["source"] for row in rows_in(folder, split)} for split in SPLITS}
     assert sources == {
-        "train": {"microsoft/presidio-research", "hubtools/starter-pii"},
+        "train": {"microsoft/presidio-research", "hubtools/starter-pii", "hubtools/supplement-pii"},
         "validation": {"microsoft/presidio-research"},
         "test": {"microsoft/presidio-research"},
     }
-    assert [source["id"] for source in facts["sources"]] == ["microsoft/presidio-research", "hubtools/starter-pii"]
+    assert [source["id"] for source in facts["sources"]] == [
+        "microsoft/presidio-research", "hubtools/starter-pii", "hubtools/supplement-pii",
+    ]  # fmt: skip
     assert set(facts["splits"]["train"]["labels"]) == set(ROUTER_TYPES.values())
     assert facts["leakage"] == {"exact_across_splits": 0, "near_across_splits": 0, "groups_across_splits": 0}
 

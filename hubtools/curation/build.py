@@ -12,12 +12,13 @@ import json
 import re
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hubtools import __version__
+from hubtools.curation.audit import write_audit
 from hubtools.curation.duplicates import (
     Clusters,
     comparison_key,
@@ -25,11 +26,13 @@ from hubtools.curation.duplicates import (
     near_duplicate_clusters,
     near_duplicates_of_earlier,
 )
+from hubtools.curation.lengths import baseline, matching
 from hubtools.curation.sources import SourceFiles, read_rows
 from hubtools.curation.split import SPLITS, split_groups
-from hubtools.curation.synthesis import documents
+from hubtools.curation.supplements import capped
+from hubtools.curation.synthesis import documents, topped_up
 from hubtools.errors import SourceError
-from hubtools.spec import Dropped, Example, LabelSet, Source, TaskSpec
+from hubtools.spec import Dropped, Example, LabelSet, TaskSpec, Undecided
 from hubtools.workdir import TaskFolder, write_json
 
 MAX_CHARACTERS = 50_000
@@ -38,19 +41,27 @@ MAX_CHARACTERS = 50_000
 STARTER_COPIES = {"train": 12, "validation": 4, "test": 4}
 SUPPLEMENT_COPIES = 4
 
+# Spans of each type that the training split has at least, where supplements are templates.
+LEAST_SPANS = 1_000
+
 _WORDS = re.compile(r"\w+|[^\w\s]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffd]")  # and surrogates, which UTF-8 lacks
 
 
-def fingerprint(task: TaskSpec, source: SourceFiles, label_set: LabelSet, seed: int, skip_bad_rows: bool) -> str:
+def fingerprint(
+    task: TaskSpec, source: SourceFiles, label_set: LabelSet, seed: int, skip_bad_rows: bool,
+    supplements: Sequence[SourceFiles] = (), match_lengths: bool = False,
+) -> str:  # fmt: skip
     """What decides the dataset's content; curation is skipped while it stays the same."""
     digest = hashlib.sha256()
     for split, path in source.files:
         digest.update(split.encode() + hashlib.sha256(path.read_bytes()).digest())
-    for supplement in _supplements(task, source):
-        digest.update(_packaged(supplement).read_bytes())
+    for supplement in supplements:
+        digest.update(f"{supplement.source.name} {supplement.source.share}".encode())
+        for _, path in supplement.files:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
     rest = [__version__, task.name, task.version, source.source.id, source.source.columns, label_set.name, seed]
-    digest.update(json.dumps([*rest, skip_bad_rows]).encode())
+    digest.update(json.dumps([*rest, skip_bad_rows, match_lengths]).encode())
     return digest.hexdigest()
 
 
@@ -62,19 +73,23 @@ def curate(
     label_set: LabelSet,
     seed: int = 0,
     skip_bad_rows: bool = False,
+    supplements: Sequence[SourceFiles] = (),
+    match_lengths: bool = False,
     note: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Write ``folder.dataset`` and ``folder.facts``, and return the facts.
+    """Write ``folder.dataset``, ``folder.audit`` and ``folder.facts``, and return the facts.
 
     Args:
+        supplements: what joins the training split, each up to its share.
+        match_lengths: add harmless prompts as long as attacks to the training split.
         skip_bad_rows: drop and count rows that cannot be read or have an unknown label; otherwise they stop the
             curation, with the places of the first of them.
 
     Raises:
         SourceError: the source lacks what the task needs.
     """
-    mark = fingerprint(task, source, label_set, seed, skip_bad_rows)
-    if folder.facts.exists() and all(folder.split_file(s).exists() for s in SPLITS):
+    mark = fingerprint(task, source, label_set, seed, skip_bad_rows, supplements, match_lengths)
+    if folder.facts.exists() and folder.audit.exists() and all(folder.split_file(s).exists() for s in SPLITS):
         with contextlib.suppress(ValueError):  # a damaged file is written again
             facts: dict[str, Any] = json.loads(folder.facts.read_text())
             if facts.get("fingerprint") == mark:
@@ -82,25 +97,19 @@ def curate(
                 return facts
 
     dropped: Counter[str] = Counter()
-    rows, read = _examples(task, source, label_set, dropped, skip_bad_rows)
+    rules: Counter[str] = Counter()
+    rows, read = _examples(task, source, label_set, dropped, rules, skip_bad_rows)
     rows = _clean(rows, dropped)
     # Templates are told apart by their words, slots included; what they are filled with is checked further down.
     rows, exact = _without_duplicates(rows, dropped)
     rows = _grouped(rows, task)
     rows = _split(rows, task, label_set, seed)
-    if source.source.starter and task.kind == "token":
+    if source.source.templates:
         rows = [
             document
             for split in SPLITS
             for document in documents([r for r in rows if r.split == split], split, STARTER_COPIES[split], seed)
         ]
-    synthetic = 0
-    for supplement in _supplements(task, source):
-        templates = [replace(supplement.row(raw.row), source=supplement.id) for raw in
-                     read_rows(_packaged(supplement), supplement.columns) if raw.row is not None]  # fmt: skip
-        added = list(documents(templates, "train", SUPPLEMENT_COPIES, seed))
-        synthetic += len(added)
-        rows += added
     rows, leaks = _without_leaks(rows)
     dropped.update(leaks)
     if not rows:
@@ -110,7 +119,14 @@ def curate(
             found=", ".join(f"{n} rows: {why}" for why, n in dropped.most_common(5)) or "no rows",
             next="mend the source, or give another with --source",
         )
+    alone = _mapped(rows, task, label_set)
+    rows, joined = _supplemented(rows, task, label_set, supplements, seed)
     rows = _mapped(rows, task, label_set)
+    long = list(matching([r for r in rows if r.split == "train"], task.positive, seed)) if match_lengths else []
+    rows += long
+    train = sum(row.split == "train" for row in rows)
+    for supplement in joined:
+        supplement["share"] = round(supplement["rows"] / max(1, train), 4)
     _check_classes(rows, task, label_set, source)
 
     # Built beside the old one and swapped in at the end: a kill leaves either the old dataset or the new.
@@ -120,6 +136,7 @@ def curate(
         part = sorted((r for r in rows if r.split == split), key=lambda r: content_hash(r.text) + r.text)
         _write_split(part, task, label_set, fresh / folder.split_file(split).relative_to(folder.dataset))
     folder.facts.unlink(missing_ok=True)
+    write_audit(folder.audit, rows, task, label_set.labels, seed)
     shutil.rmtree(folder.dataset, ignore_errors=True)
     fresh.rename(folder.dataset)
 
@@ -131,40 +148,100 @@ def curate(
         "rule_version": task.version,
         "seed": seed,
         "hubtools": __version__,
-        "sources": _source_facts(task, source),
+        "sources": _source_facts([source, *supplements]),
         "counts": {"read": read, "dropped": dict(sorted(dropped.items())), "exact_duplicates": exact,
-                   "synthetic_train": synthetic, "kept": len(rows)},
+                   "synthetic_train": sum(s["rows"] for s in joined if s["templates"]),
+                   "supplemented_train": sum(s["rows"] for s in joined), "length_matched_train": len(long),
+                   "kept": len(rows)},
+        "supplements": joined,
         "splits": {split: _split_facts([r for r in rows if r.split == split], task) for split in SPLITS},
         "leakage": leakage(rows),
     }  # fmt: skip
+    if rules.total():
+        facts["decided_by"] = _shares(rules)
+    if task.positive:
+        before, after, test = ([r for r in part if r.split == s] for part, s in
+                               ((alone, "train"), (rows, "train"), (rows, "test")))  # fmt: skip
+        facts["length_baseline"] = baseline(before, after, test, task.positive)
     write_json(folder.facts, facts)
     sizes = ", ".join(f"{split} {facts['splits'][split]['rows']}" for split in SPLITS)
     note(f"{task.name}: {read} rows read, {sum(dropped.values())} dropped; {sizes}")
+    for supplement in joined:
+        note(f"{task.name}: supplement {supplement['name']} is {supplement['share']:.1%} of train")
+    note(f"{task.name}: rows of each class to check by eye: {folder.audit}")
     return facts
 
 
-def _supplements(task: TaskSpec, source: SourceFiles) -> tuple[Source, ...]:
-    """What joins the training split: not beside a starter corpus, and not beside a user's own file."""
-    return task.supplements if source.source is task.source else ()
+def _supplemented(
+    rows: list[Example], task: TaskSpec, label_set: LabelSet, supplements: Sequence[SourceFiles], seed: int
+) -> tuple[list[Example], list[dict[str, Any]]]:
+    """``rows`` and, in the training split, those of the supplements; and what became of each supplement."""
+    found: dict[str, list[Example]] = {}
+    facts: list[dict[str, Any]] = []
+    held = {row.group for row in rows if row.split != "train"}
+    templates: list[Example] = []
+    for files in supplements:
+        gone: Counter[str] = Counter()
+        rules: Counter[str] = Counter()
+        new, read = _examples(task, files, label_set, gone, rules, skip_bad_rows=True)
+        new, _ = _without_duplicates(_clean(new, gone), gone)
+        if files.source.templates:
+            templates += new
+            new = list(documents(new, "train", SUPPLEMENT_COPIES, seed))
+        kept = []
+        for row in new:
+            group = row.group or f"text {content_hash(row.text)[:16]}"
+            if group in held:
+                gone["its group stands in another split"] += 1
+            else:
+                kept.append(replace(row, group=group, split="train"))
+        found[files.source.id] = kept
+        facts.append({"id": files.source.id, "name": files.source.name, "templates": files.source.templates,
+                      "license": files.source.license, "read": read, "dropped": gone, "limit": files.source.share}
+                     | ({"decided_by": _shares(rules)} if rules.total() else {}))  # fmt: skip
+    if not supplements:
+        return rows, facts
+    if templates:
+        train = [row for row in rows if row.split == "train"]
+        train += [row for new in found.values() for row in new]
+        have = Counter(span.type for row in _mapped(train, task, label_set) for span in row.spans)
+        for row in topped_up(templates, have, label_set.mapping, LEAST_SPANS, seed):
+            found[row.source].append(row)
+    together, _ = _without_leaks([*rows, *(row for new in found.values() for row in new)])
+    left: dict[str, list[Example]] = {name: [] for name in found}
+    for row in together:
+        if row.source in left:
+            left[row.source].append(row)
+    others = sum(row.split == "train" for row in rows)
+    used = capped(left, {files.source.id: files.source.share for files in supplements}, others)
+    for fact in facts:
+        name = fact["id"]
+        fact["dropped"]["duplicate or near-duplicate of another row"] += len(found[name]) - len(left[name])
+        fact["dropped"]["beyond its share"] += len(left[name]) - len(used[name])
+        fact["dropped"] = {reason: n for reason, n in sorted(fact["dropped"].items()) if n}
+        fact["rows"] = len(used[name])
+    return rows + [row for new in used.values() for row in new], facts
 
 
-def _packaged(source: Source) -> Path:
-    return Path(__file__).parent.parent / "starter" / source.id / next(iter(source.files.values()))[0]
+def _shares(rules: Counter[str]) -> dict[str, Any]:
+    """How many labels the table decided, how many a keyword, how many none: rows, and shares of all of them."""
+    kinds = ("table", "keyword", "dropped")
+    total = sum(rules[kind] for kind in kinds)
+    return {kind: {"rows": rules[kind], "share": round(rules[kind] / max(1, total), 4)} for kind in kinds}
 
 
-def _source_facts(task: TaskSpec, source: SourceFiles) -> list[dict[str, Any]]:
-    facts = [(source.source, source.revision)]
-    facts += [(supplement, f"hubtools {__version__}") for supplement in _supplements(task, source)]
+def _source_facts(files: Sequence[SourceFiles]) -> list[dict[str, Any]]:
     return [
         {"id": s.id, "revision": revision, "license": s.license, "attribution": s.attribution, "starter": s.starter}
-        for s, revision in facts
+        for s, revision in ((part.source, part.revision) for part in files)
     ]
 
 
 def _examples(
-    task: TaskSpec, source: SourceFiles, label_set: LabelSet, dropped: Counter[str], skip_bad_rows: bool
-) -> tuple[list[Example], int]:
-    """Rows of the source through its row function; and how many there were."""
+    task: TaskSpec, source: SourceFiles, label_set: LabelSet, dropped: Counter[str], rules: Counter[str],
+    skip_bad_rows: bool,
+) -> tuple[list[Example], int]:  # fmt: skip
+    """Rows of the source through its row function; and how many there were. ``rules`` counts what decided labels."""
     rows: list[Example] = []
     bad: list[str] = []
     read = 0
@@ -177,6 +254,8 @@ def _examples(
                 continue
             try:
                 example = source.source.row(raw.row)
+                if (kind := example.rule.partition(" ")[0]) in ("table", "keyword"):
+                    rules[kind] += 1
                 if task.kind == "sequence" and example.label not in label_set.mapping:
                     known = any(example.label in s.mapping for s in task.label_sets)
                     raise Dropped("label outside the label set" if known else f"unknown label {example.label!r}")
@@ -185,10 +264,11 @@ def _examples(
                     raise Dropped(f"unknown split {official!r}: neither " + ", ".join(SPLITS))
             except Dropped as reason:
                 dropped[str(reason)] += 1
+                rules["dropped"] += isinstance(reason, Undecided)
                 if str(reason).startswith(("unknown", "span", "a span", "overlapping", "label is missing")):
                     bad.append(f"{raw.place}: {reason}")
                 continue
-            rows.append(replace(example, split=official, source=source.source.id))
+            rows.append(replace(example, split=official, source=source.source.id, place=raw.place))
     if bad and not skip_bad_rows:
         labels = ", ".join(label_set.mapping) if task.kind == "sequence" else "exact spans"
         raise SourceError(

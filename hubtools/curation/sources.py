@@ -6,6 +6,7 @@ import csv
 import fnmatch
 import itertools
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,7 +144,8 @@ def _from_url(source: Source) -> SourceFiles:
                     out.write(response.content)
                 os.replace(temporary, target)
             paths.append((split, target))
-    return SourceFiles(source, tuple(paths), source.url.split("/")[-3])
+    pin = re.search(r"/([0-9a-f]{40})/", source.url)
+    return SourceFiles(source, tuple(paths), pin.group(1) if pin else "")
 
 
 def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Raw]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,27 @@ def jackhhao_row(row: Mapping[str, Any]) -> Example:
         raise Dropped(f"unknown label {label!r}")
     return Example(text=text_of(row, "prompt"), label=label)
 
+
+def gpteacher_row(row: Mapping[str, Any]) -> Example:
+    """A harmless role play: instruction and input; three in four go on, as when a whole scene is pasted."""
+    parts = [text_of(row, "instruction"), row.get("input")]
+    if zlib.crc32(parts[0].encode("utf-8", "surrogatepass")) % 4:
+        parts.append(row.get("response"))
+    text = "\n".join(part.strip() for part in parts if isinstance(part, str) and part.strip())
+    return Example(text=text, label="benign", rule="all of the source is harmless")
+
+
+GPTEACHER = Source(
+    id="teknium1/GPTeacher",
+    files={"": ("Roleplay/roleplay-simple-deduped-roleplay-instruct.json",)},
+    columns=("instruction", "input", "response"),
+    row=gpteacher_row,
+    license="mit",
+    attribution="GPTeacher (teknium1), MIT: role plays written by GPT-4, harmless in tone and content.",
+    url="https://raw.githubusercontent.com/teknium1/GPTeacher/5b040645528a38bfa81a258e7646f8c92ad7d0dd/{file}",
+    name="gpteacher",
+    share=0.25,
+)
 
 JAILBREAK = TaskSpec(
     name="jailbreak",
@@ -49,12 +71,14 @@ JAILBREAK = TaskSpec(
         attribution="Prompts of hubtools' own writing; the payloads of the attacks are mild.",
         starter=True,
     ),
+    supplements=(GPTEACHER,),
+    match_lengths=True,
     group_name="prompt family and near-duplicate cluster",
     primary=Metric("roc_auc", "ROC-AUC"),
     model_name="jailbreak_classifier_{base}_model",
     mapping_file="jailbreak_type_mapping.json",
     threshold=0.7,
-    version="1",
+    version="2",
     weighted_loss=True,
     positive="jailbreak",
     examples=(

@@ -7,6 +7,7 @@ prefix, so that no type's name may begin another's.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from hubtools.spec import Dropped, Example, LabelSet, Metric, Source, Span, TaskSpec
@@ -70,7 +71,7 @@ def presidio_row(row: Mapping[str, Any]) -> Example:
 
 def template_row(row: Mapping[str, Any]) -> Example:
     """A template of our own; ``text`` still holds its slots, which curation fills."""
-    return Example(text=text_of(row, "template"), group=str(row.get("id") or ""))
+    return Example(text=text_of(row, "template"), group=str(row.get("id") or ""), rule="slots of a template")
 
 
 TEMPLATES = Source(
@@ -81,6 +82,17 @@ TEMPLATES = Source(
     license="apache-2.0",
     attribution="Templates of hubtools' own writing, filled by Faker: every person in them is invented.",
     starter=True,
+    templates=True,
+    name="templates",
+    share=0.7,
+)
+
+RARE_TYPES = replace(
+    TEMPLATES,
+    id="hubtools/supplement-pii",
+    attribution="More templates of hubtools' own writing, for the types that are rare in presidio-research.",
+    name="rare-types",
+    share=0.7,
 )
 
 PII = TaskSpec(
@@ -108,13 +120,13 @@ PII = TaskSpec(
         ),
     ),
     starter=TEMPLATES,
-    supplements=(TEMPLATES,),
+    supplements=(TEMPLATES, RARE_TYPES),
     group_name="template",
     primary=Metric("entity_f1", "entity F1 (strict spans)"),
     model_name="pii_classifier_{base}_presidio_token_model",
     mapping_file="pii_type_mapping.json",
     threshold=0.9,
-    version="1",
+    version="2",
     examples=(
         "Hi, this is Maria Jensen, you can reach me at maria.jensen@example.org or (212) 555-0187.",
         "My social security number is 536-22-8145 and I live at 81 Linden Avenue, Portland.",
