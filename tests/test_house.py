@@ -189,7 +189,8 @@ def test_every_error_has_its_place_in_the_tree_that_is_drawn() -> None:
 def test_nothing_of_ours_raises_what_main_does_not_catch() -> None:
     """Errors are for people: outside the embedded Hub, what is raised by name is of our tree, or says "cannot be"."""
     known = {node.name for node in tree_of(PACKAGE / "errors.py").body if isinstance(node, ast.ClassDef)}
-    # Dropped, and Undecided below it, is caught where rows are read; a ConnectionError is tried again, and main() has words for it;
+    # Dropped, and Undecided below it, is caught where rows are read; a ConnectionError is tried again, and main()
+    # has words for it;
     # typer.Exit ends a command; the last two are for programmers.
     known |= {"Dropped", "Undecided", "ConnectionError", "typer.Exit", "AssertionError", "RuntimeError"}
     strange = []

@@ -118,7 +118,8 @@ def facts_of(task: TaskSpec, variant: str) -> dict[str, Any]:
     """facts.json as curate() writes it."""
     starter = variant == "starter"
     names = task.label_set().labels
-    sources = [task.starter] if starter else [task.source, *task.supplements]
+    supplements = () if starter else task.supplements
+    sources = [task.starter] if starter else [task.source, *supplements]
     splits = {}
     for split, each in (("train", 80), ("validation", 10), ("test", 9)):
         splits[split] = {
@@ -136,11 +137,27 @@ def facts_of(task: TaskSpec, variant: str) -> dict[str, Any]:
         ],
         "counts": {
             "read": 1200, "dropped": {"exact duplicate": 12, "same text, several labels": 3}, "exact_duplicates": 12,
-            "synthetic_train": 40 if task.supplements and not starter else 0, "kept": 99 * len(names),
+            "synthetic_train": sum(40 for s in supplements if s.templates), "supplemented_train": 40 * len(supplements),
+            "length_matched_train": 7 if task.match_lengths and not starter else 0, "kept": 99 * len(names),
         },
+        "supplements": [
+            {"id": s.id, "name": s.name, "templates": s.templates, "license": s.license, "read": 90, "rows": 40,
+             "dropped": {"beyond its share": 45, "exact duplicate": 5}, "limit": s.share, "share": 0.125}
+            for s in supplements
+        ],
         "splits": splits,
         "leakage": {"exact_across_splits": 0, "near_across_splits": 0, "groups_across_splits": 0},
-    }  # fmt: skip
+    } | ({"length_baseline": length_baseline()} if task.positive else {}) | (
+        {"decided_by": {kind: {"rows": 20, "share": 0.3333} for kind in ("table", "keyword", "dropped")}}
+        if task.name == "intent" and not starter else {}
+    )  # fmt: skip
+
+
+def length_baseline() -> dict[str, Any]:
+    def found(before: float, after: float | None) -> dict[str, Any]:
+        return {"train": {"before": before, "after": 0.61}, "test": {"before": before, "after": after}}
+
+    return found(0.86, 0.72) | {"long": {"characters": 178} | found(0.8, None)}
 
 
 INFO = {

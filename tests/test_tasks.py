@@ -11,7 +11,7 @@ from hubtools.errors import UsageError
 from hubtools.spec import Dropped, Span
 from hubtools.tasks import NANO, TASKS, base_named, task_named, tasks_named
 from hubtools.tasks.category import CATEGORY, mmlu_pro_row
-from hubtools.tasks.intent import INTENT, glaive_row, metatool_row, turns_of
+from hubtools.tasks.intent import INTENT, glaive_row, turns_of
 from hubtools.tasks.intent_rules import AMBIGUOUS, RULES, TABLE, by_keyword, intent_of
 from hubtools.tasks.jailbreak import JAILBREAK, jackhhao_row
 from hubtools.tasks.pii import PII, PRESIDIO_TYPES, ROUTER_TYPES, presidio_row, template_row

@@ -190,10 +190,10 @@ def _supplemented(
             new = list(documents(new, "train", SUPPLEMENT_COPIES, seed))
         kept = []
         for row in new:
-            group = row.group or f"text {content_hash(row.text)[:16]}"
-            if group in held:
+            if row.group and row.group in held:
                 gone["its group stands in another split"] += 1
             else:
+                group = row.group or f"text {content_hash(row.text)[:16]}"
                 kept.append(replace(row, group=group, split="train"))
         found[files.source.id] = kept
         facts.append({"id": files.source.id, "name": files.source.name, "templates": files.source.templates,

@@ -55,9 +55,7 @@ def located(supplement: Source) -> SourceFiles:
         ) from error  # fmt: skip
 
 
-def capped(
-    rows: Mapping[str, Sequence[Example]], shares: Mapping[str, float], others: int
-) -> dict[str, list[Example]]:
+def capped(rows: Mapping[str, Sequence[Example]], shares: Mapping[str, float], others: int) -> dict[str, list[Example]]:
     """As many rows of each supplement as its share of the training split allows.
 
     Args:

@@ -307,7 +307,7 @@ class _Filler:
 
     def digit_date(self) -> str:
         """A date that looks like a number."""
-        return self.moment("%Y%m%d", "%d%m%Y", "%m%d%y", "%y%m%d")
+        return self.moment("%Y%m%d", "%d%m%Y")
 
     def person_company(self) -> str:
         """A company called after people, whom it does not name."""

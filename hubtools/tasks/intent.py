@@ -32,11 +32,13 @@ _REFUSAL = re.compile(
 )
 
 # Much of Glaive offers no function at all: that none was called then says nothing of a request that one could serve.
+_ASKED = r"^\W*((please|can you|could you|would you|hi|hey|i need to|i want to|help me)\W+)*"
+_CONVERSION = re.compile(_ASKED + r"(convert|translate|reformat)\b", re.IGNORECASE)
 _WORK = re.compile(
-    r"^\W*((please|can you|could you|would you|hi|hey|i need to|i want to|help me)\W+)*(analy[sz]e|arrange|calculate|"
-    r"categori[sz]e|classify|compute|convert|correct|count|delete|detect|determine|divide|edit|encode|estimate|evaluate|"
-    r"extract|find|identify|modify|multiply|remove|reorder|replace|rewrite|round|search|solve|sort|summari[sz]e|"
-    r"transform|translate|what percentage)\b|\bhow (many|much)\b(?=.*\d)|\d.*\bhow (many|much)\b",
+    _ASKED + r"(analy[sz]e|arrange|calculate|categori[sz]e|classify|compute|correct|count|delete|detect|determine|"
+    r"divide|edit|encode|estimate|evaluate|extract|find|identify|modify|multiply|remove|reorder|replace|rewrite|round|"
+    r"search|solve|sort|summari[sz]e|transform|what percentage)\b|"
+    r"\bhow (many|much)\b(?=.*\d)|\d.*\bhow (many|much)\b",
     re.IGNORECASE | re.DOTALL,
 )
 _CODE = re.compile(
@@ -55,7 +57,8 @@ def glaive_row(row: Mapping[str, Any]) -> Example:
     """The first user turn, labelled by the first function that the assistant calls.
 
     A conversation without a call is ``no_function_needed`` where the assistant's first answer is neither a
-    refusal nor a question back, and the request is not one that a function could serve. What is called after a refusal answers another request.
+    refusal nor a question back, and the request is not one that a function could serve. What is called after a
+    refusal answers another request.
     """
     chat, system = row.get("chat"), row.get("system")
     if not isinstance(chat, str) or not isinstance(system, str):
@@ -77,7 +80,7 @@ def glaive_row(row: Mapping[str, Any]) -> Example:
         raise Dropped("no answer")
     if answers[0].endswith("?"):
         raise Dropped("answer asks back")
-    if _WORK.search(text) and not _CODE.search(text):
+    if _CONVERSION.search(text) or (_WORK.search(text) and not _CODE.search(text)):
         raise Dropped("asks for a tool's work, and none was called")
     return Example(text=text, label="no_function_needed", rule="no function called")
 
@@ -93,9 +96,8 @@ def _called(text: str, function: str) -> Example:
 
 # Among MetaTool's queries stand answers of the model that wrote them, and remarks on its task.
 _NO_REQUEST = re.compile(
-    r"^\W*(yes|no|sure|certainly|absolutely|of course|here (is|are)|i can (definitely|certainly)|"
-    r"yes, it is|to (use|create|start|make|find|upload|import|get|access|export)\b[^?]*,)|"
-    r"\b(users?['’]? requests?|this plugin|the plugin)\b",
+    r"^\W*((yes|no|sure|certainly|absolutely|of course|here (is|are)|i can (definitely|certainly))\b|to \w+\b[^?]*,)|"
+    r"\b(users?['’]? requests?|plugins?|chatbot feature)\b",
     re.IGNORECASE,
 )
 

@@ -28,17 +28,19 @@ _NAMES: dict[str, str] = {
 
         agones airqualityforeast apex_map art_collection asset_ovi aus_petrol_prices aus_surf_report blockatlas
         brandfetch broadway c3_glide clinical_trial_radar company_info_tool crane_pumps_manuals earthquake_tool
-        find_agency fundsdbsearch gif_api hacktrack haulingbuddies hdbcarpark house_purchasing_tool
-        house_renting_tool image_search keyplays_football korea_subway locator
-        ndricks_sports_api news_tool now ph_ai_news_query product_search quiver_quantitative recipe_retrieval
-        research_finder sakenowa saspeed_cameras smarttsicketsai socialsearch stellarexplorer supercharge_my_ev themeparkhipster timemachine
-        uberchord uk_politics urltool weather_tool web_rewind what_to_watch wpinteract""",
+        find_agency fundsdbsearch gif_api hacktrack haulingbuddies hdbcarpark house_purchasing_tool house_renting_tool
+        image_search keyplays_football korea_subway locator ndricks_sports_api news_tool now ph_ai_news_query
+        product_search quiver_quantitative recipe_retrieval research_finder sakenowa saspeed_cameras smarttsicketsai
+        socialsearch stellarexplorer supercharge_my_ev themeparkhipster timemachine uberchord uk_politics urltool
+        weather_tool web_rewind what_to_watch wpinteract
+    """,
     "data_transformation": """
         convert_currency convert_temperature encrypt_text generate_barcode generate_password generate_qr_code
         generate_random_name generate_random_number generate_random_password generate_username get_random_number
         get_translation translate_text
 
-        abc_to_audio create_qr_code diceroller figlet media_modify_tool polish_tool qreator speechki_tts_plugin""",
+        abc_to_audio create_qr_code diceroller figlet media_modify_tool qreator speechki_tts_plugin
+    """,
     "calculation": """
         calculate_age calculate_age_difference calculate_area calculate_average calculate_bmi calculate_car_emissions
         calculate_car_loan_emis calculate_discount calculate_discounted_price calculate_distance calculate_fibonacci
@@ -48,30 +50,34 @@ _NAMES: dict[str, str] = {
         calculate_rectangle_perimeter calculate_sales_tax calculate_shipping_cost calculate_tax calculate_taxes
         calculate_tip calculate_tip_percentage calculate_tip_split calculate_vehicle_mileage
 
-        calculator credit_yelp cribbage_scorer tax_calculator""",
+        calculator credit_yelp cribbage_scorer tax_calculator
+    """,
     "communication": "send_email",
     "scheduling": """
         book_flight book_hotel create_calendar_event create_event create_reminder create_schedule create_task
         create_todo create_todo_list schedule_meeting
-
-        notes_tool""",
+    """,
     "file_operations": """
         create_invoice create_note generate_invoice upload_file
 
-        exportchat pdf_exporter reflect_notes""",
+        exportchat pdf_exporter
+    """,
     "analysis": """
         analyze_fraud_activity analyze_image analyze_sentiment analyze_social_media analyze_social_media_sentiment
         analyze_text analyze_website check_word_count count_words generate_password_strength
 
-        ctcp hackit_web_scanner scene_xplain seoanalysis summarize_anything_pr video_summarize_tool
-        website_performance_insights word_counter""",
+        ctcp hackit_web_scanner scene_xplain seoanalysis summarize_anything_pr website_performance_insights
+        word_counter
+    """,
     AMBIGUOUS: """
         buy_product calculate_route check_availability check_email create_playlist create_user create_user_account
         create_user_profile execute_program find_shortest_path get_random_joke get_upcoming_events get_user_profile
         play_music play_sound track_calories
 
         book_tool chat_ocr email_by_nylas exchange_tool finance_tool internet_search job_tool
-        mixer_box_web_search_g_web_search restaurant_booking_tool review search trip_tool""",
+        mixer_box_web_search_g_web_search notes_tool polish_tool reflect_notes restaurant_booking_tool review search
+        trip_tool video_summarize_tool
+    """,
 }
 
 TABLE: dict[str, str] = {name: label for label, names in _NAMES.items() for name in names.split()}

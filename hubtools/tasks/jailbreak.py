@@ -22,9 +22,9 @@ def jackhhao_row(row: Mapping[str, Any]) -> Example:
 
 def gpteacher_row(row: Mapping[str, Any]) -> Example:
     """A harmless role play: instruction and input; three in four go on, as when a whole scene is pasted."""
-    parts = [text_of(row, "instruction"), row.get("input")]
-    if zlib.crc32(parts[0].encode("utf-8", "surrogatepass")) % 4:
-        parts.append(row.get("response"))
+    instruction = text_of(row, "instruction")
+    goes_on = zlib.crc32(instruction.encode("utf-8", "surrogatepass")) % 4 != 0
+    parts = [instruction, row.get("input"), row.get("response") if goes_on else ""]
     text = "\n".join(part.strip() for part in parts if isinstance(part, str) and part.strip())
     return Example(text=text, label="benign", rule="all of the source is harmless")
 
