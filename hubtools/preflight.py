@@ -35,12 +35,14 @@ def preflight(tasks: Sequence[TaskSpec], settings: Any) -> list[dict[str, Any]]:
 
 
 def _source(task: TaskSpec) -> str:
-    """Finds the source and reads its first row, so that a missing column shows here."""
+    """Finds the source, and what joins it, and reads a first row, so that a missing column shows here."""
     from hubtools.curation.sources import locate, read_rows
+    from hubtools.curation.supplements import located, wanted
 
     found = locate(task.source, task.starter)
-    for _, path in found.files:
-        next(read_rows(path, found.source.columns))
+    for part in (found, *map(located, wanted(task, found.source is task.source, (), ()))):
+        for _, path in part.files:
+            next(read_rows(path, part.source.columns))
     return f"{found.source.id} at {found.revision[:8]}" + (" (starter corpus)" if found.source.starter else "")
 
 

@@ -398,6 +398,20 @@ def test_values_of_the_rare_types_have_their_forms(slot: str, form: str) -> None
     assert [value for value in values if not re.fullmatch(form, value)] == []
 
 
+@pytest.mark.parametrize(
+    ("text", "value", "reason"),
+    [
+        ("the corner of {street_name} and Main St", "Main", "slot .* is unfilled"),
+        ("She lives in nan", "nan", "missing"),
+    ],
+)
+def test_rows_that_the_generator_of_the_source_left_unfinished_are_dropped(text: str, value: str, reason: str) -> None:
+    span = {"entity_type": "GPE", "entity_value": value, "start_position": text.index(value),
+            "end_position": text.index(value) + len(value)}  # fmt: skip
+    with pytest.raises(Dropped, match=reason):
+        PII.source.row({"full_text": text, "spans": [span], "template_id": 1})
+
+
 # --- the audit file -------------------------------------------------------------------------------------------------
 
 

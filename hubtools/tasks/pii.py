@@ -6,6 +6,7 @@ prefix, so that no type's name may begin another's.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -43,10 +44,15 @@ def checked_spans(text: str, spans: list[Span]) -> tuple[Span, ...]:
     return tuple(ordered)
 
 
+_UNFILLED = re.compile(r"\{[a-z_]+\}")
+
+
 def presidio_row(row: Mapping[str, Any]) -> Example:
     """A row of presidio-research's synthetic set; offsets are verified against ``entity_value``."""
     text = text_of(row, "full_text")
     spans = []
+    if _UNFILLED.search(text):
+        raise Dropped("a slot of the source's template is unfilled")
     if not isinstance(row.get("spans"), list):
         raise Dropped("spans are not a list")
     for raw in row["spans"]:
@@ -61,6 +67,8 @@ def presidio_row(row: Mapping[str, Any]) -> Example:
             raise Dropped(f"unknown entity type {kind!r}")
         if start < 0 or text[start:end] != value:
             raise Dropped("span offsets do not give its value")
+        if value == "nan":
+            raise Dropped("a value of the source is missing")
         spans.append(Span(start, end, kind))
     return Example(
         text=text,
