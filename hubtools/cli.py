@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -59,6 +59,17 @@ SourceOption = Annotated[
 ]  # fmt: skip
 TextColumn = Annotated[str, typer.Option(help="Column of the text in your own file.")]
 LabelColumn = Annotated[str, typer.Option(help="Column of the label in your own file.")]
+License = Annotated[
+    str | None,
+    typer.Option("--license", metavar="ID", help="Licence of your own source, as on the Hub, such as cc-by-4.0. "
+                 "[default: the one on its repo's card; other for a file]"),
+]  # fmt: skip
+AcceptLicense = Annotated[
+    bool,
+    typer.Option(
+        "--accept-license", help="With --private: push what its licence forbids to publish, for your own use."
+    ),
+]
 SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Drop and count rows that cannot be read.")]
 Supplements = Annotated[
     list[str] | None,
@@ -79,6 +90,10 @@ Base = Annotated[
 Processes = Annotated[int, typer.Option(min=1, help="Processes that accelerate starts.")]
 Private = Annotated[bool, typer.Option("--private", help="Create repos as private.")]
 CreatePr = Annotated[bool, typer.Option("--create-pr", help="Open a pull request instead of committing to main.")]
+Gated = Annotated[
+    Literal["auto", "manual"] | None,
+    typer.Option(help="Readers must ask for the dataset, and are let in by the Hub (auto) or by you (manual)."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DatasetName = Annotated[str | None, typer.Option(help="Name of the dataset repo. [default: router-TASK]")]
@@ -195,6 +210,7 @@ def curate(
     source: SourceOption = None,
     text_column: TextColumn = "text",
     label_column: LabelColumn = "label",
+    license: License = None,
     label_set: LabelSets = None,
     skip_bad_rows: SkipBadRows = False,
     supplement: Supplements = None,
@@ -212,7 +228,7 @@ def curate(
     from hubtools.pipeline import curate_task
 
     settings = _settings(
-        work_dir=work_dir, source=source, text_column=text_column, label_column=label_column,
+        work_dir=work_dir, source=source, text_column=text_column, label_column=label_column, license=license,
         label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows,
         supplements=tuple(supplement or ()), without=tuple(without or ()), seed=seed,
     )  # fmt: skip
@@ -226,6 +242,7 @@ def push_dataset(
     source: SourceOption = None,
     text_column: TextColumn = "text",
     label_column: LabelColumn = "label",
+    license: License = None,
     label_set: LabelSets = None,
     skip_bad_rows: SkipBadRows = False,
     supplement: Supplements = None,
@@ -234,6 +251,8 @@ def push_dataset(
     dataset_name: DatasetName = None,
     namespace: Namespace = None,
     private: Private = False,
+    accept_license: AcceptLicense = False,
+    gated: Gated = None,
     create_pr: CreatePr = False,
     dry_run: DryRun = False,
     hub: Hub = None,
@@ -245,22 +264,22 @@ def push_dataset(
     """Curate where needed, write the card, push in one commit, tag."""
     tasks = tasks_named(task)
     connect(hub, mirror or (), hub_dir)
-    from hubtools.pipeline import push_dataset_task
+    from hubtools.pipeline import push_datasets
 
     settings = _settings(
-        work_dir=work_dir, source=source, text_column=text_column, label_column=label_column,
+        work_dir=work_dir, source=source, text_column=text_column, label_column=label_column, license=license,
         label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows,
         supplements=tuple(supplement or ()), without=tuple(without or ()), seed=seed, dataset_name=dataset_name,
-        namespace=namespace, private=private, create_pr=create_pr, dry_run=dry_run,
+        namespace=namespace, private=private, accept_license=accept_license, gated=gated, create_pr=create_pr,
+        dry_run=dry_run,
     )  # fmt: skip
-    _print_pushed({t.name: push_dataset_task(t, settings) for t in tasks}, json_output)
+    _print_pushed(push_datasets(tasks, settings), json_output)
 
 
 def _print_pushed(pushed: dict[str, Any], as_json: bool) -> None:
-    _print(
-        {name: _done(done) for name, done in pushed.items()}, as_json,
-        [done.url for done in pushed.values() if hasattr(done, "url")],
-    )  # fmt: skip
+    # Of a push its address, of a dry run the diff of the card.
+    lines = [done.url if hasattr(done, "url") else done.card.rstrip("\n") for done in pushed.values()]
+    _print({name: _done(done) for name, done in pushed.items()}, as_json, [line for line in lines if line])
 
 
 @app.command(context_settings=_PASS_ON)
@@ -440,6 +459,8 @@ def run(
     processes: Processes = 1,
     namespace: Namespace = None,
     private: Private = False,
+    accept_license: AcceptLicense = False,
+    gated: Gated = None,
     dry_run: DryRun = False,
     hub: Hub = None,
     hub_dir: HubDir = None,
@@ -460,7 +481,8 @@ def run(
     settings = _settings(
         work_dir=work_dir, label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows,
         supplements=tuple(supplement or ()), without=tuple(without or ()), seed=seed, base=base,
-        processes=processes, namespace=namespace, private=private, dry_run=dry_run, training=tuple(context.args),
+        processes=processes, namespace=namespace, private=private, accept_license=accept_license,
+        gated=gated, dry_run=dry_run, training=tuple(context.args),
     )  # fmt: skip
     report = pipeline.run(tasks, settings)
     _print(report, json_output, _summary(report))

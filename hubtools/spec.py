@@ -67,6 +67,7 @@ class Source:
         url: where the file is fetched when the Hub has no such repo; ``{file}`` is the pattern.
         license: identifier as on the Hub.
         attribution: whom to name, and why.
+        provenance: how its labels came about.
         starter: a corpus of our own writing, which is packaged.
         name: what ``--supplement`` and ``--without`` call it; for supplements.
         share: the most of the training split that it may make up as a supplement.
@@ -80,6 +81,7 @@ class Source:
     row: Callable[[Mapping[str, Any]], Example]
     license: str
     attribution: str
+    provenance: str = ""
     revision: str | None = None
     url: str = ""
     starter: bool = False
@@ -131,6 +133,8 @@ class TaskSpec:
         threshold: the router's default threshold for this task.
         positive: the label that a two-class task is about.
         version: bumped when the rows or labels would change.
+        task_ids: the Hub's finer words for the task, for the dataset card.
+        access_prompt, access_fields: what readers of a gated dataset agree to and fill in, as the Hub's cards have it.
     """
 
     name: str
@@ -152,6 +156,9 @@ class TaskSpec:
     positive: str = ""
     match_lengths: bool = False
     examples: tuple[str, ...] = ()
+    task_ids: tuple[str, ...] = ()
+    access_prompt: str = ""
+    access_fields: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def dataset_name(self) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 
 from hubtools import __version__
 from hubtools.curation.audit import write_audit
+from hubtools.curation.describe import COMPARISON, examples, lengths_by_label, licence_facts, quantiles
 from hubtools.curation.duplicates import (
     Clusters,
     comparison_key,
@@ -30,12 +31,14 @@ from hubtools.curation.lengths import baseline, matching
 from hubtools.curation.sources import SourceFiles, read_rows
 from hubtools.curation.split import SPLITS, split_groups
 from hubtools.curation.supplements import capped
-from hubtools.curation.synthesis import documents, topped_up
+from hubtools.curation.synthesis import documents, provenance, topped_up
 from hubtools.errors import SourceError
 from hubtools.spec import Dropped, Example, LabelSet, TaskSpec, Undecided
 from hubtools.workdir import TaskFolder, write_json
 
 MAX_CHARACTERS = 50_000
+
+FACTS = 3  # bumped when facts.json says more, or says it otherwise
 
 # Documents made of each template: a stand-in corpus needs more of them than a supplement beside real rows.
 STARTER_COPIES = {"train": 12, "validation": 4, "test": 4}
@@ -60,8 +63,9 @@ def fingerprint(
         digest.update(f"{supplement.source.name} {supplement.source.share}".encode())
         for _, path in supplement.files:
             digest.update(hashlib.sha256(path.read_bytes()).digest())
-    rest = [__version__, task.name, task.version, source.source.id, source.source.columns, label_set.name, seed]
-    digest.update(json.dumps([*rest, skip_bad_rows, match_lengths]).encode())
+    rest = [__version__, FACTS, task.name, task.version, source.source.id, source.source.columns, label_set.name, seed]
+    rest += [source.source.license, skip_bad_rows, match_lengths]
+    digest.update(json.dumps(rest).encode())
     return digest.hexdigest()
 
 
@@ -99,9 +103,12 @@ def curate(
     dropped: Counter[str] = Counter()
     rules: Counter[str] = Counter()
     rows, read = _examples(task, source, label_set, dropped, rules, skip_bad_rows)
+    steps = {"read": read, "usable": len(rows)}
     rows = _clean(rows, dropped)
+    steps["cleaned"] = len(rows)
     # Templates are told apart by their words, slots included; what they are filled with is checked further down.
     rows, exact = _without_duplicates(rows, dropped)
+    steps["without exact duplicates"] = len(rows)
     rows = _grouped(rows, task)
     rows = _split(rows, task, label_set, seed)
     if source.source.templates:
@@ -110,8 +117,10 @@ def curate(
             for split in SPLITS
             for document in documents([r for r in rows if r.split == split], split, STARTER_COPIES[split], seed)
         ]
+        steps["filled templates"] = len(rows)
     rows, leaks = _without_leaks(rows)
     dropped.update(leaks)
+    steps["without leaks"] = len(rows)
     if not rows:
         raise SourceError(
             f"Nothing is left of source {source.source.id!r} for {task.name}",
@@ -121,9 +130,13 @@ def curate(
         )
     alone = _mapped(rows, task, label_set)
     rows, joined = _supplemented(rows, task, label_set, supplements, seed)
+    if joined:
+        steps["with supplements"] = len(rows)
     rows = _mapped(rows, task, label_set)
     long = list(matching([r for r in rows if r.split == "train"], task.positive, seed)) if match_lengths else []
     rows += long
+    if long:
+        steps["with matching lengths"] = len(rows)
     train = sum(row.split == "train" for row in rows)
     for supplement in joined:
         supplement["share"] = round(supplement["rows"] / max(1, train), 4)
@@ -140,6 +153,8 @@ def curate(
     shutil.rmtree(folder.dataset, ignore_errors=True)
     fresh.rename(folder.dataset)
 
+    sources = _source_facts([source, *supplements])
+    made_up = [*SPLITS] if source.source.templates else ["train"] if any(s["templates"] for s in joined) else []
     facts = {
         "task": task.name,
         "fingerprint": mark,
@@ -148,14 +163,17 @@ def curate(
         "rule_version": task.version,
         "seed": seed,
         "hubtools": __version__,
-        "sources": _source_facts([source, *supplements]),
-        "counts": {"read": read, "dropped": dict(sorted(dropped.items())), "exact_duplicates": exact,
+        "sources": sources,
+        "license": licence_facts(sources),
+        "counts": {"read": read, "steps": steps, "dropped": dict(sorted(dropped.items())), "exact_duplicates": exact,
                    "synthetic_train": sum(s["rows"] for s in joined if s["templates"]),
-                   "supplemented_train": sum(s["rows"] for s in joined), "length_matched_train": len(long),
-                   "kept": len(rows)},
+                   "length_matched_train": len(long), "kept": len(rows)},
         "supplements": joined,
-        "splits": {split: _split_facts([r for r in rows if r.split == split], task) for split in SPLITS},
+        "splits": {s: _split_facts([r for r in rows if r.split == s], task, label_set) for s in SPLITS},
+        "comparison": COMPARISON,
         "leakage": leakage(rows),
+        "synthesis": provenance(seed, made_up) if made_up else None,
+        "examples": examples([r for r in rows if r.split == "train"], label_set.labels),
     }  # fmt: skip
     if rules.total():
         facts["decided_by"] = _shares(rules)
@@ -232,9 +250,10 @@ def _shares(rules: Counter[str]) -> dict[str, Any]:
 
 def _source_facts(files: Sequence[SourceFiles]) -> list[dict[str, Any]]:
     return [
-        {"id": s.id, "revision": revision, "license": s.license, "attribution": s.attribution, "starter": s.starter}
+        {"id": s.id, "revision": revision, "license": s.license, "attribution": s.attribution,
+         "labels": s.provenance, "starter": s.starter}
         for s, revision in ((part.source, part.revision) for part in files)
-    ]
+    ]  # fmt: skip
 
 
 def _examples(
@@ -400,18 +419,15 @@ def _check_classes(rows: list[Example], task: TaskSpec, label_set: LabelSet, sou
             )
 
 
-def _split_facts(rows: list[Example], task: TaskSpec) -> dict[str, Any]:
-    lengths = sorted(len(row.text) for row in rows)
+def _split_facts(rows: list[Example], task: TaskSpec, label_set: LabelSet) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "rows": len(rows),
         "groups": len({row.group for row in rows}),
         "labels": dict(sorted(Counter(c for row in rows for c in _classes(row, task)).items())),
-        "characters": {
-            "median": lengths[len(lengths) // 2],
-            "p90": lengths[len(lengths) * 9 // 10],
-            "max": lengths[-1],
-        },
+        "characters": quantiles(row.text for row in rows),
     }
+    if task.kind == "sequence":
+        facts["characters_by_label"] = lengths_by_label(rows, label_set.labels)
     if task.kind == "token":
         facts["rows_without_spans"] = sum(not row.spans for row in rows)
     return facts

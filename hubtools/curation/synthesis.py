@@ -110,8 +110,7 @@ class _Filler:
         value = self.own(make)
         if self.split != "train" or self.rng.random() < 0.5:
             return value
-        other = self.own(make)
-        return value[: (len(value) + 1) // 2] + other[len(other) // 2 :].lstrip()
+        return _blend(value, self.own(make))
 
     def first_name(self) -> str:
         return self.varied(self.fake.first_name)
@@ -318,6 +317,11 @@ class _Filler:
         )  # fmt: skip
 
 
+def _blend(one: str, other: str) -> str:
+    """The first half of ``one`` with the second half of ``other``."""
+    return one[: (len(one) + 1) // 2] + other[len(other) // 2 :].lstrip()
+
+
 def fill(template: str, rng: random.Random, split: str, seed: int) -> tuple[str, tuple[Span, ...]]:
     """One document: the template's text with values in its slots, and where they stand.
 
@@ -358,7 +362,8 @@ def roughened(template: str, others: Sequence[str], rng: random.Random) -> str:
     capitals changed, or another template behind it. Slots stay as they are.
 
     A few hundred templates are few: a model that has seen each of them many times takes their very words for the
-    sign of a name. For the training split only.
+    sign of a name, and takes any word that they lack for a name: so some words are invented, halves of two others.
+    For the training split only.
     """
     pieces = re.split(r"(\s+)", template)
     words = [i for i in range(0, len(pieces), 2) if pieces[i]]
@@ -376,7 +381,9 @@ def roughened(template: str, others: Sequence[str], rng: random.Random) -> str:
             pieces[i] = pieces[i].capitalize()
         elif chance < 0.31:
             pieces[i] = pieces[i].upper()
-        if "{" in pieces[i]:  # a word with a slot of another template: it would bring personal data of its own
+        elif chance < 0.43:
+            pieces[i] = _blend(pieces[i], rng.choice(rng.choice(others).split()))
+        if "{" in pieces[i] or "}" in pieces[i]:  # a slot of another template would bring personal data of its own
             pieces[i] = "and"
     text = "".join(pieces)
     if rng.random() < 0.15:
@@ -431,3 +438,10 @@ def topped_up(
             text, spans = fill(roughened(texts[i], texts, rng), rng, "train", seed)
             counts.update(labels[span.type] for span in spans if span.type in labels)
             yield replace(templates[i], text=text, spans=spans, split="train")
+
+
+def provenance(seed: int, splits: Iterable[str]) -> dict[str, Any]:
+    """What a dataset's facts say of the synthesis, so that somebody else can make the same documents."""
+    from faker import VERSION
+
+    return {"generator": f"Faker {VERSION}", "seed": seed, "locales": list(_LOCALES), "splits": list(splits)}

@@ -120,6 +120,7 @@ METATOOL = Source(
         "MetaTool (Huang et al., 2023), MIT. Queries written by language models for 199 tools; labels follow from "
         "the tool's name, as for functions."
     ),
+    provenance=f"Weak labels: the same table of rules (version {TABLE_VERSION}), over the name of the query's tool.",
     url="https://raw.githubusercontent.com/HowieHwong/MetaTool/e1029bcfdb1039aff6ce24b548920d8bc25b1c3d/{file}",
     name="metatool",
     share=0.3,
@@ -143,6 +144,12 @@ INTENT = TaskSpec(
             "glaiveai/glaive-function-calling-v2 (Apache-2.0). Labels are weak: a versioned table over the name "
             "of the first function called, checked on a sample."
         ),
+        provenance=(
+            f"Weak labels: a table of rules (version {TABLE_VERSION}) maps the name of the first function that the "
+            "assistant calls to one of eight kinds; a conversation without a call is `no_function_needed` where the "
+            "assistant neither refuses nor asks back, and the request is not one that a function could serve. What is "
+            "ambiguous is dropped and counted."
+        ),
     ),
     starter=Source(
         id="hubtools/starter-intent",
@@ -151,6 +158,7 @@ INTENT = TaskSpec(
         row=labelled_row,
         license="apache-2.0",
         attribution="Requests of hubtools' own writing.",
+        provenance="Each request was written for a function of its kind.",
         starter=True,
     ),
     supplements=(METATOOL,),
@@ -160,6 +168,7 @@ INTENT = TaskSpec(
     mapping_file="",
     threshold=0.5,
     version=f"1.{TABLE_VERSION}",
+    task_ids=("intent-classification",),
     examples=(
         "Send an e-mail to Anna that the meeting moves to three.",
         "How much is an 18% tip on 84.50?",
