@@ -123,10 +123,14 @@ def test_a_model_that_is_not_there_cannot_be_verified(hubtools: Command, hub: Hu
             '{"text": "a", "label": "benign"}\n{"text": \n',
             ["mine.jsonl:2", "broken JSON", "--skip-bad-rows"],
         ),
-        ("mine.json", '[{"text": "a", ', ["'mine.json' is broken JSON"]),
+        ("mine.json", '[{"text": "a", ', ["'mine.json' has no row that can be read", "mine.json[0]: broken JSON"]),
         ("mine.parquet", "PAR1 and no more", ["'mine.parquet' is broken parquet"]),
         ("mine.csv", None, ["mine.csv", "nothing there"]),
-        ("mine.csv", "text,label\n" + "".join(f"word{i} is new,benign\n" for i in range(40)), ["lacks jailbreak"]),
+        (
+            "mine.csv",
+            "text,label\n" + "".join(f"word{i} is new,benign\n" for i in range(40)),
+            ["lacks rows", "no row of jailbreak"],
+        ),
     ],
     ids=["column", "label", "empty", "no rows", "JSON lines", "JSON", "parquet", "missing", "one class"],
 )
