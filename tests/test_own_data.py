@@ -9,6 +9,7 @@ import json
 import random
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,15 @@ import yaml
 from as_user import Command
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from huggingface_hub import HfApi
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from hubtools.curation.intake import WORDS, round_trips
+from hubtools.curation.own import aligned, joined, spans_of
 from hubtools.curation.reading import SUFFIXES
 from hubtools.curation.split import SPLITS
 from hubtools.localhub import Hub
+from hubtools.spec import BadRow, Span
 from hubtools.tasks import TASKS
 
 Rows = list[dict[str, Any]]
@@ -354,7 +360,7 @@ def test_columns_without_a_source_are_refused(hubtools: Command, flags: tuple[ob
 def test_a_pushed_dataset_is_a_source_and_its_integers_are_read_by_their_names(
     hubtools: Command, hub: Hub, flags: tuple[object, ...], tmp_path: Path
 ) -> None:
-    for task in ("pii", "category"):
+    for task in ("pii", "jailbreak"):
         hubtools("push-dataset", task, "--dataset-name", f"again-{task}", *flags)
         other = ("--hub", "local", "--hub-dir", hub.data_dir, "--work-dir", tmp_path / "other")
         hubtools("curate", task, "--source", f"local/again-{task}", *other)
@@ -475,3 +481,74 @@ def test_an_address_that_is_not_safe_or_names_no_file_is_refused(
 ) -> None:
     done = hubtools("curate", "jailbreak", "--source", address, *flags, check=False)
     assert (done.returncode, "https://" in done.stderr or "address of a file" in done.stderr) == (2, True)
+
+
+# --- words, tags and spans
+
+
+words = st.lists(st.text("ab.,('$é😀 ", min_size=1, max_size=4), max_size=12)
+
+
+@settings(derandomize=True, deadline=None)
+@given(words)
+def test_words_joined_to_a_text_stand_where_it_is_said(tokens: list[str]) -> None:
+    text, places = joined(tokens)
+    assert [text[start:end] for start, end in places] == tokens
+    assert all(before[1] <= after[0] for before, after in pairwise(places))
+    assert aligned(text, [token for token in tokens if token.strip()]) is not None
+
+
+@pytest.mark.parametrize("tokens", [["Ann", "Bob"], ["Ann"], ["nn", "Lee"], ["Ann", "Lee", "x"], ["Ann", "ee"]])
+def test_words_of_another_text_are_refused(tokens: list[str]) -> None:
+    with pytest.raises(BadRow, match="tokens do not stand in the text"):
+        aligned("Ann Lee", tokens)
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from(["O", "PER", "LOC"])), max_size=8))
+def test_spans_written_as_bio_or_bilou_are_read_back(parts: list[tuple[int, str]]) -> None:
+    bio, bilou, wanted = list[str](), list[str](), list[Span]()
+    for length, kind in parts:
+        at = len(bio)
+        if kind == "O":
+            bio += ["O"] * length
+            bilou += ["O"] * length
+            continue
+        wanted.append(Span(10 * at, 10 * (at + length - 1) + 5, kind))
+        bio += [f"B-{kind}", *[f"I-{kind}"] * (length - 1)]
+        bilou += [f"U-{kind}"] if length == 1 else [f"B-{kind}", *[f"I-{kind}"] * (length - 2), f"L-{kind}"]
+    places = [(10 * i, 10 * i + 5) for i in range(len(bio))]
+    assert spans_of(places, bio) == wanted
+    assert spans_of(places, bilou) == wanted
+
+
+def test_an_inside_tag_without_a_beginning_begins_a_span_and_bare_types_go_on() -> None:
+    places = [(0, 1), (2, 3), (4, 5), (6, 7)]
+    assert spans_of(places, ["I-X", "I-X", "I-Y", "O"]) == [Span(0, 3, "X"), Span(4, 5, "Y")]
+    assert spans_of(places, ["X", "X", "O", "X"]) == [Span(0, 3, "X"), Span(6, 7, "X")]
+    assert spans_of(places, ["", "O", "S-X", "E-X"]) == [Span(4, 5, "X"), Span(6, 7, "X")]
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.text("ab. -é", max_size=30), st.lists(st.integers(0, 30), max_size=8))
+def test_spans_round_trip_where_and_only_where_they_begin_and_end_with_a_word(text: str, cuts: list[int]) -> None:
+    bounds = sorted({min(cut, len(text)) for cut in cuts})
+    found = [Span(start, end, "X") for start, end in zip(bounds[::2], bounds[1::2], strict=False) if start < end]
+    begins, ends = {m.start() for m in WORDS.finditer(text)}, {m.end() for m in WORDS.finditer(text)}
+    exact = all(span.start in begins and span.end in ends for span in found)
+    assert round_trips(text, found, ("X",)) == exact
+
+
+def test_one_text_with_two_annotations_is_dropped_with_all_its_copies(
+    hubtools: Command, flags: tuple[object, ...], tmp_path: Path, work: Path
+) -> None:
+    rows = [
+        {
+            "text": row["body"],
+            "spans": [{"start": s["begin"], "end": s["stop"], "label": TYPES[s["entity"]]} for s in row["marks"][:5]],
+        }
+        for row in spans()
+    ]
+    rows += [{**rows[0], "spans": rows[0]["spans"][1:]}, {**rows[1], "text": rows[1]["text"] + " "}]
+    hubtools("curate", "pii", "--source", write(tmp_path / "my.jsonl", rows), *flags)
+    assert facts_of(work, "pii")["counts"]["dropped"] == {"exact duplicate": 1, "same text, several labels": 2}

@@ -246,6 +246,8 @@ def _span(text: str, raw: Any) -> Span:
         raise BadRow("a span is not an object with start, end and label")
     if start is None or end is None or kind is None:
         raise BadRow("a span lacks a key")
+    # Tables write a column of integers as floats where a cell is empty.
+    start, end = (int(at) if isinstance(at, float) and at.is_integer() else at for at in (start, end))
     if type(start) is not int or type(end) is not int or not isinstance(kind, str | int):
         raise BadRow("a span has the wrong types")
     if not 0 <= start < end <= len(text):

@@ -10,7 +10,7 @@ import contextlib
 import csv
 import itertools
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -155,32 +155,48 @@ class _Lines:
     Attributes:
         number: of the line given last, from 1.
         quotes: how many quotation marks stand in the lines so far.
+        record: the lines since :meth:`begin`.
     """
 
     def __init__(self, text: TextIO) -> None:
         self.text, self.number, self.quotes = text, 0, 0
+        self.record: list[str] = []
+        self._again: list[str] = []  # lines to give once more, the next one last
 
     def __iter__(self) -> _Lines:
         return self
 
     def __next__(self) -> str:
-        line = self.text.readline(MAX_ROW)
+        line = self._again.pop() if self._again else self.text.readline(MAX_ROW)
         if not line:
             raise StopIteration
         self.number += 1
         self.quotes += line.count('"')
         if len(line) < MAX_ROW or line.endswith(("\n", "\r")):
+            self.record.append(line)
             return line
         while not line.endswith(("\n", "\r")) and (line := self.text.readline(_CHUNK)):
             self.quotes += line.count('"')
         raise _TooLong
+
+    def begin(self) -> None:
+        """A record begins with the next line."""
+        self.record.clear()
+
+    def after_first(self) -> None:
+        """Go back to behind the first line of the record."""
+        while len(self.record) > 1:
+            line = self.record.pop()
+            self.number -= 1
+            self.quotes -= line.count('"')
+            self._again.append(line)
 
 
 def _csv(path: Path, columns: Collection[str]) -> Iterator[Raw]:
     csv.field_size_limit(MAX_ROW)
     header: list[str] = []
     done = 0
-    # More than once where a quotation mark never closes: then reading goes on after the line it stands in.
+    # Once more where a quotation mark opens what is too large, and never closes: then from the line after it.
     while True:
         with _open(path, "") as text:
             lines = _Lines(text)
@@ -188,15 +204,11 @@ def _csv(path: Path, columns: Collection[str]) -> Iterator[Raw]:
             if not header:
                 header = _header(path, reader)
             while lines.number < done:
+                lines.begin()
                 with contextlib.suppress(_TooLong):
                     next(lines)
-            for raw in _records(path, header, lines, reader):
-                if raw is not None:
-                    yield raw
-                else:
-                    done = lines.number
-                    break
-            else:
+            done = yield from _records(path, header, lines, reader)
+            if not done:
                 return
 
 
@@ -211,27 +223,27 @@ def _header(path: Path, reader: Iterator[list[str]]) -> list[str]:
     return header
 
 
-def _records(path: Path, header: list[str], lines: _Lines, reader: Iterator[list[str]]) -> Iterator[Raw | None]:
-    """Rows of the table; ends with None, and ``lines.number`` at the line to go on after, where a quote stays open."""
+def _records(path: Path, header: list[str], lines: _Lines, reader: Iterator[list[str]]) -> Generator[Raw, None, int]:
+    """Rows of the table. Returns 0 at the end, or the line to read on after, from the file anew."""
     while True:
+        lines.begin()
         last, quotes = lines.number, lines.quotes
         place = f"{path.name}:{last + 1}"
         try:
             fields = next(reader)
         except StopIteration:
-            return
+            return 0
         except (csv.Error, _TooLong) as error:
-            defect = f"broken CSV: {error}"
-            open_at_end = "unexpected end of data" in str(error)
             if isinstance(error, _TooLong) or "field larger" in str(error):
-                defect = TOO_LARGE
-                open_at_end = not _skip_record(lines, quotes)
-            if open_at_end:
+                lines.begin()
+                if _skip_record(lines, quotes):
+                    yield Raw(place, None, TOO_LARGE)
+                    continue
                 yield Raw(place, None, "broken CSV: a quotation mark that never closes")
-                lines.number = last + 1
-                yield None
-                return
-            yield Raw(place, None, defect)
+                return last + 1
+            # A stray quotation mark takes in the lines up to the next one: they are rows of their own.
+            lines.after_first()
+            yield Raw(place, None, f"broken CSV: {error}")
             continue
         if not fields:  # a blank line
             continue
@@ -244,6 +256,7 @@ def _records(path: Path, header: list[str], lines: _Lines, reader: Iterator[list
 def _skip_record(lines: _Lines, quotes: int) -> bool:
     """Go to the end of a record, where its quotation marks are even; False where there is none."""
     while (lines.quotes - quotes) % 2:
+        lines.begin()
         try:
             next(lines)
         except _TooLong:
@@ -395,7 +408,11 @@ def _resume(buffer: _Buffer, columns: Collection[str]) -> bool:
         buffer.at = found
         try:
             value, _ = buffer.value()
-        except (ValueError, RecursionError):
+        except RecursionError:  # what begins inside of it is as deep
+            closing = buffer.content.find("}", buffer.at)
+            buffer.at = closing if closing > 0 else len(buffer.content)
+            continue
+        except ValueError:
             buffer.at += 1
             continue
         if isinstance(value, dict) and value.keys() >= set(columns):
