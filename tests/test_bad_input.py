@@ -116,7 +116,7 @@ def test_a_model_that_is_not_there_cannot_be_verified(hubtools: Command, hub: Hu
             "text,label\nhello,benign\nhi,evil\n",
             ["1 bad row of 2", "mine.csv:3", "'evil'", "benign, jailbreak"],
         ),
-        ("mine.csv", "", ["'mine.csv' is empty", "text, label"]),
+        ("mine.csv", "", ["'mine.csv' is empty", "named columns"]),
         ("mine.csv", "text,label\n", ["'mine.csv' holds no rows"]),
         (
             "mine.jsonl",

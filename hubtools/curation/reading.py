@@ -10,6 +10,7 @@ import contextlib
 import csv
 import itertools
 import json
+import re
 from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ def read_rows(
         raise _unfit(path, "", "a file", f"nothing at {path}")
     if path.suffix not in SUFFIXES:
         raise _unfit(path, "", "one of " + ", ".join(SUFFIXES), path.suffix or "no suffix")
-    wanted = "rows with " + ", ".join(columns)
+    wanted = "rows with " + (", ".join(columns) or "named columns")
     if path.stat().st_size == 0:
         raise _unfit(path, " is empty", wanted, "0 bytes")
     rows = {".csv": _csv, ".json": _json, ".jsonl": _jsonl, ".parquet": _parquet}[path.suffix](path, columns)
@@ -364,6 +365,7 @@ class _Buffer:
                 return value, end
 
 
+_OPENING = re.compile(r"[\[{]")
 _SPACE = " \t\r\n\ufeff"
 
 
@@ -408,9 +410,9 @@ def _resume(buffer: _Buffer, columns: Collection[str]) -> bool:
         buffer.at = found
         try:
             value, _ = buffer.value()
-        except RecursionError:  # what begins inside of it is as deep
-            closing = buffer.content.find("}", buffer.at)
-            buffer.at = closing if closing > 0 else len(buffer.content)
+        except RecursionError:  # as deep as that, the next hundreds of openings lie within
+            openings = itertools.islice(_OPENING.finditer(buffer.content, buffer.at), 300, None)
+            buffer.at = next((opening.start() for opening in openings), len(buffer.content))
             continue
         except ValueError:
             buffer.at += 1
