@@ -20,10 +20,11 @@ from hubtools.errors import SourceError
 
 SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
 
-MAX_ROW = 32 << 20  # characters; for parquet, about the bytes of a batch
+MAX_ROW = 32 << 20  # characters
 TOO_LARGE = f"row larger than {MAX_ROW >> 20} MiB"
 
 _CHUNK = 1 << 20
+_BATCH = 8 << 20  # bytes
 _BATCH_ROWS = 2048
 
 
@@ -289,6 +290,7 @@ def _jsonl(path: Path, columns: Collection[str]) -> Iterator[Raw]:
     with _open(path, "\n") as text:
         lines = _Lines(text)
         while True:
+            lines.begin()
             try:
                 line = next(lines)
             except StopIteration:
@@ -428,7 +430,7 @@ def _parquet(path: Path, columns: Collection[str]) -> Iterator[Raw]:
 
     broken = (pa.ArrowException, OSError, ValueError, OverflowError)
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, buffer_size=_CHUNK)  # a page at a time, not a whole row group
         names = file.schema_arrow.names
         groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
         if min([0, *(group.num_rows for group in groups)]) < 0:
@@ -442,7 +444,7 @@ def _parquet(path: Path, columns: Collection[str]) -> Iterator[Raw]:
     for index, group in enumerate(groups):
         number = first
         # Few rows at a time where rows are large.
-        size = max(1, min(_BATCH_ROWS, MAX_ROW * group.num_rows // max(1, group.total_byte_size)))
+        size = max(1, min(_BATCH_ROWS, _BATCH * group.num_rows // max(1, group.total_byte_size)))
         try:
             for batch in file.iter_batches(batch_size=size, row_groups=[index]):
                 for row, defect in _rows_of(batch, broken):
