@@ -71,7 +71,7 @@ def chosen_source(
     elif Path(asked).suffix in SUFFIXES or Path(asked).exists():
         found = _local(task.source, asked)
     else:
-        found = _from_repo(task, asked, columns)
+        found = _from_repo(task, asked)
         license = found.source.license
     seen = columns_of(found.files[0][1])
     if not columns.given and set(task.source.columns) <= set(seen):
@@ -128,7 +128,7 @@ def _from_address(source: Source, asked: str) -> SourceFiles:
     return SourceFiles(replace(source, id=address, url=""), (("", target),), f"sha256:{digest}")
 
 
-def _from_repo(task: TaskSpec, asked: str, columns: Columns) -> SourceFiles:
+def _from_repo(task: TaskSpec, asked: str) -> SourceFiles:
     """A dataset repo: laid out as the task's own source, or any that ``datasets`` finds splits and files in."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RepositoryNotFoundError
@@ -140,7 +140,7 @@ def _from_repo(task: TaskSpec, asked: str, columns: Columns) -> SourceFiles:
     except RepositoryNotFoundError:
         raise _nowhere(repo, str(api.endpoint)) from None
     names = [sibling.rfilename for sibling in info.siblings or []]
-    if not columns.given and not config and all(
+    if not config and all(
         fnmatch.filter(names, pattern) for patterns in task.source.files.values() for pattern in patterns
     ):  # fmt: skip
         found = locate(replace(task.source, id=repo, revision=str(info.sha), url=""))
