@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import curation
+import honest_split
 import main_job
 from main_job import RESULTS
 
@@ -20,7 +21,7 @@ def filled(text: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         file = RESULTS / f"{match.group(1)}.json"
-        table = curation.table if file.stem == "curation" else main_job.table
+        table = {"curation": curation.table, "honest_split": honest_split.table}.get(file.stem, main_job.table)
         body = f"\n{table(json.loads(file.read_text()))}\n" if file.exists() else ""
         return f"<!-- results: {match.group(1)} -->\n{body}<!-- end -->"
 

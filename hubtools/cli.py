@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -82,6 +82,17 @@ TagsColumn = Annotated[
     str | None,
     typer.Option(help="pii: column of the words' tags, as BIO, BILOU or bare types. [default: ner_tags or tags]"),
 ]
+License = Annotated[
+    str | None,
+    typer.Option("--license", metavar="ID", help="Licence of your own source, as on the Hub, such as cc-by-4.0. "
+                 "[default: the one on its repo's card; other for a file]"),
+]  # fmt: skip
+AcceptLicense = Annotated[
+    bool,
+    typer.Option(
+        "--accept-license", help="With --private: push what its licence forbids to publish, for your own use."
+    ),
+]
 SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Drop and count rows that cannot be read.")]
 Seed = Annotated[int, typer.Option(help="Seed of splits, synthesis and training.")]
 Base = Annotated[
@@ -92,6 +103,10 @@ Base = Annotated[
 Processes = Annotated[int, typer.Option(min=1, help="Processes that accelerate starts.")]
 Private = Annotated[bool, typer.Option("--private", help="Create repos as private.")]
 CreatePr = Annotated[bool, typer.Option("--create-pr", help="Open a pull request instead of committing to main.")]
+Gated = Annotated[
+    Literal["auto", "manual"] | None,
+    typer.Option(help="Readers must ask for the dataset, and are let in by the Hub (auto) or by you (manual)."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DatasetName = Annotated[str | None, typer.Option(help="Name of the dataset repo. [default: router-TASK]")]
@@ -230,6 +245,7 @@ def curate(
     group_column: GroupColumn = None,
     tokens_column: TokensColumn = None,
     tags_column: TagsColumn = None,
+    license: License = None,
     label_set: LabelSets = None,
     skip_bad_rows: SkipBadRows = False,
     seed: Seed = 0,
@@ -246,7 +262,7 @@ def curate(
 
     settings = _settings(
         work_dir=work_dir, source=source, text_column=text_column, label_column=label_column, label_map=label_map,
-        group_column=group_column, tokens_column=tokens_column, tags_column=tags_column,
+        group_column=group_column, tokens_column=tokens_column, tags_column=tags_column, license=license,
         label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows, seed=seed,
     )  # fmt: skip
     facts = {t.name: curate_task(t, settings) for t in tasks}
@@ -263,12 +279,15 @@ def push_dataset(
     group_column: GroupColumn = None,
     tokens_column: TokensColumn = None,
     tags_column: TagsColumn = None,
+    license: License = None,
     label_set: LabelSets = None,
     skip_bad_rows: SkipBadRows = False,
     seed: Seed = 0,
     dataset_name: DatasetName = None,
     namespace: Namespace = None,
     private: Private = False,
+    accept_license: AcceptLicense = False,
+    gated: Gated = None,
     create_pr: CreatePr = False,
     dry_run: DryRun = False,
     hub: Hub = None,
@@ -280,22 +299,22 @@ def push_dataset(
     """Curate where needed, write the card, push in one commit, tag."""
     tasks = tasks_named(task)
     connect(hub, mirror or (), hub_dir)
-    from hubtools.pipeline import push_dataset_task
+    from hubtools.pipeline import push_datasets
 
     settings = _settings(
         work_dir=work_dir, source=source, text_column=text_column, label_column=label_column, label_map=label_map,
-        group_column=group_column, tokens_column=tokens_column, tags_column=tags_column,
+        group_column=group_column, tokens_column=tokens_column, tags_column=tags_column, license=license,
         label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows, seed=seed, dataset_name=dataset_name,
-        namespace=namespace, private=private, create_pr=create_pr, dry_run=dry_run,
+        namespace=namespace, private=private, accept_license=accept_license, gated=gated, create_pr=create_pr,
+        dry_run=dry_run,
     )  # fmt: skip
-    _print_pushed({t.name: push_dataset_task(t, settings) for t in tasks}, json_output)
+    _print_pushed(push_datasets(tasks, settings), json_output)
 
 
 def _print_pushed(pushed: dict[str, Any], as_json: bool) -> None:
-    _print(
-        {name: _done(done) for name, done in pushed.items()}, as_json,
-        [done.url for done in pushed.values() if hasattr(done, "url")],
-    )  # fmt: skip
+    # Of a push its address, of a dry run the diff of the card.
+    lines = [done.url if hasattr(done, "url") else done.card.rstrip("\n") for done in pushed.values()]
+    _print({name: _done(done) for name, done in pushed.items()}, as_json, [line for line in lines if line])
 
 
 @app.command(context_settings=_PASS_ON)
@@ -473,6 +492,8 @@ def run(
     processes: Processes = 1,
     namespace: Namespace = None,
     private: Private = False,
+    accept_license: AcceptLicense = False,
+    gated: Gated = None,
     dry_run: DryRun = False,
     hub: Hub = None,
     hub_dir: HubDir = None,
@@ -492,7 +513,8 @@ def run(
 
     settings = _settings(
         work_dir=work_dir, label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows, seed=seed, base=base,
-        processes=processes, namespace=namespace, private=private, dry_run=dry_run, training=tuple(context.args),
+        processes=processes, namespace=namespace, private=private, accept_license=accept_license,
+        gated=gated, dry_run=dry_run, training=tuple(context.args),
     )  # fmt: skip
     report = pipeline.run(tasks, settings)
     _print(report, json_output, _summary(report))

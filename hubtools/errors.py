@@ -4,6 +4,7 @@ HubtoolsError              everything below; caught once, in ``cli.main``
 ├── UsageError             the command line or configuration asks for something that does not exist
 ├── HubUnavailable         no token, no connection, or the Hub refused
 ├── SourceError            a dataset source cannot be read or lacks what the task needs
+├── LicenceRefused         a source must not be handed on
 ├── MissingStage           an earlier stage has not run
 ├── TrainingFailed         the training process ended without a model
 ├── CardRejected           a card that the Hub would refuse
@@ -52,6 +53,10 @@ class HubUnavailable(HubtoolsError):
 
 
 class SourceError(HubtoolsError):
+    pass
+
+
+class LicenceRefused(HubtoolsError):
     pass
 
 

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -44,6 +45,9 @@ class Settings:
         label_sets: names of label sets, or ``task=name`` for one of several tasks.
         source: a user's own file, its address, or a dataset repo, in place of the task's.
         text_column, ...: names of the columns in it, and the map of its labels; see curation/own.py.
+        license: what its owner says it is under.
+        accept_license: push what may not be published, to a private repo.
+        gated: "auto" or "manual", where readers of a dataset must ask for it.
         names: repo names by what they name ("dataset", "model", "space"), where they differ from ours.
         training: flags for ``finetune.py``, as they were given.
     """
@@ -58,6 +62,7 @@ class Settings:
     group_column: str | None = None
     tokens_column: str | None = None
     tags_column: str | None = None
+    license: str | None = None
     skip_bad_rows: bool = False
     seed: int = 0
     base: str | None = None
@@ -66,6 +71,8 @@ class Settings:
     private: bool = False
     create_pr: bool = False
     dry_run: bool = False
+    accept_license: bool = False
+    gated: str | None = None
     dataset_name: str | None = None
     model_name: str | None = None
     space_name: str | None = None
@@ -78,6 +85,7 @@ class Settings:
 def curate_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
     from hubtools.curation.build import curate
 
+    _check_license_flag(settings)
     folder = settings.folder(task)
     source, label_set = source_of(task, settings)
     with folder.alone(settings.note):
@@ -111,7 +119,47 @@ def source_of(task: TaskSpec, settings: Settings) -> tuple[SourceFiles, LabelSet
         text=settings.text_column, label=settings.label_column, label_map=settings.label_map,
         group=settings.group_column, tokens=settings.tokens_column, tags=settings.tags_column,
     )  # fmt: skip
-    return chosen_source(task, settings.source, columns, _label_set(task, settings))
+    found, label_set = chosen_source(task, settings.source, columns, _label_set(task, settings))
+    return _licensed(found, task, settings), label_set
+
+
+def _licensed(found: SourceFiles, task: TaskSpec, settings: Settings) -> SourceFiles:
+    """A source with the licence that is its own: declared, or on the card of its repo, or known to the task."""
+    from hubtools.curation.licences import OTHER
+    from hubtools.curation.reading import SUFFIXES
+
+    source, asked = found.source, settings.license
+    if asked is not None:
+        licence = asked.strip().lower()
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", licence):
+            raise UsageError(
+                f"Licence {asked!r}", expected="an identifier as on the Hub, such as mit, apache-2.0 or cc-by-4.0",
+                found=asked, next="https://huggingface.co/docs/hub/repositories-licenses lists them",
+            )  # fmt: skip
+    elif source.id in (task.source.id, task.starter.id) or source.id in _file_names(task):
+        return found
+    elif "://" in (settings.source or "") or Path(settings.source or "").suffix in SUFFIXES:
+        licence = OTHER
+    else:
+        card = api().dataset_info(source.id, revision=found.revision).card_data
+        said = card.get("license") if card else None
+        licence = said if isinstance(said, str) else OTHER
+    return replace(
+        found, source=replace(source, license=licence, attribution=f"Rows of {source.id}; whoever made this dataset "
+                              "answers for them.", provenance=f"As {source.id} has them; nobody here checked them.")
+    )  # fmt: skip
+
+
+def _check_license_flag(settings: Settings) -> None:
+    if settings.license is not None and settings.source in (None, "starter"):
+        raise UsageError(
+            "--license is for a source of your own", expected="--source with a file or a dataset repo",
+            found=settings.source or "no --source", next="leave --license out: the task's sources name theirs",
+        )  # fmt: skip
+
+
+def _file_names(task: TaskSpec) -> list[str]:
+    return [Path(pattern).name for patterns in task.source.files.values() for pattern in patterns]
 
 
 def dataset_repo(task: TaskSpec, settings: Settings) -> str:
@@ -137,20 +185,43 @@ def space_repo(settings: Settings) -> str:
 
 
 def push_dataset_task(task: TaskSpec, settings: Settings) -> Release | Change:
-    from hubtools.publishing.dataset import push_dataset
-
-    repo = dataset_repo(task, settings)  # before curation: a missing token must not cost time
-    with contextlib.ExitStack() as stack:
-        if _must_curate(task, settings):
-            if settings.dry_run:  # what would be pushed is made all the same, but not here
-                settings = replace(settings, work_dir=Path(stack.enter_context(tempfile.TemporaryDirectory())))
-            curate_task(task, settings)
-        done = push_dataset(
-            api(), task, settings.folder(task), repo, private=settings.private, create_pr=settings.create_pr,
-            dry_run=settings.dry_run,
-        )  # fmt: skip
-    _say(settings, task.name, "dataset", done)
+    [done] = push_datasets([task], settings).values()
     return done
+
+
+def push_datasets(tasks: Sequence[TaskSpec], settings: Settings) -> dict[str, Release | Change]:
+    """Curate where needed, then push, by task: what one task's data lack stops all before anything is uploaded."""
+    from hubtools.publishing.dataset import check_licences, push_dataset
+
+    _check_license_flag(settings)
+    if settings.gated and settings.create_pr:
+        raise UsageError(
+            "--gated is a setting of the repo, which a pull request cannot hold", expected="one of the two",
+            found="--gated and --create-pr", next="push with --gated first, then open the pull request without",
+        )  # fmt: skip
+    repos = {task.name: dataset_repo(task, settings) for task in tasks}  # a missing token must not cost time
+    pushed: dict[str, Release | Change] = {}
+    with contextlib.ExitStack() as stack:
+        made = {}
+        for task in tasks:
+            made[task.name] = settings
+            if _must_curate(task, settings):
+                if settings.dry_run:  # what would be pushed is made all the same, but not here
+                    aside = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                    made[task.name] = replace(settings, work_dir=aside)
+                curate_task(task, made[task.name])
+            check_licences(
+                api(), task, made[task.name].folder(task), repos[task.name], private=settings.private,
+                accepted=settings.accept_license,
+            )  # fmt: skip
+        for task in tasks:
+            pushed[task.name] = push_dataset(
+                api(), task, made[task.name].folder(task), repos[task.name], private=settings.private,
+                create_pr=settings.create_pr, dry_run=settings.dry_run, gated=settings.gated,
+                accept_license=settings.accept_license,
+            )  # fmt: skip
+            _say(settings, task.name, "dataset", pushed[task.name])
+    return pushed
 
 
 def _must_curate(task: TaskSpec, settings: Settings) -> bool:
@@ -166,10 +237,13 @@ def _say(settings: Settings, what: str, kind: str, done: Release | Change) -> No
         state = ("pushed as " if done.changed else "unchanged at ") + (done.tag or done.revision[:8])
         settings.note(f"{what}: {kind} {done.repo} {state}")
     else:
-        for path in done.write:
-            settings.note(f"{what}: would write {path}")
-        for path in done.delete:
-            settings.note(f"{what}: would delete {path}")
+        for setting in done.settings:
+            settings.note(f"{what}: would set {setting}" if ":" in setting else f"{what}: would {setting}")
+        for verb, files in (("add", done.add), ("replace", done.replace), ("delete", done.delete)):
+            for file in files:
+                was = f", now {file.before:,}" if verb == "replace" else ""
+                size = file.before if file.bytes is None else file.bytes
+                settings.note(f"{what}: would {verb} {file.path} ({size:,} bytes{was})")
         if not done:
             settings.note(f"{what}: nothing would change")
 
@@ -332,8 +406,8 @@ def push_space_task(tasks: Sequence[TaskSpec], settings: Settings) -> Release | 
     return done
 
 
+# After all datasets are curated.
 STAGES: tuple[tuple[str, Callable[[TaskSpec, Settings], Any]], ...] = (
-    ("curate", curate_task),
     ("push-dataset", push_dataset_task),
     ("finetune", finetune_task),
     ("evaluate", evaluate_task),
@@ -347,14 +421,25 @@ def run(tasks: Sequence[TaskSpec], settings: Settings) -> dict[str, Any]:
     The Space asks all four models: it waits until each is released. A dry run tells what the datasets would be and
     no more, because what follows needs what it does not make.
     """
+    from hubtools.publishing.dataset import check_licences
+
     # What is wrong with the command stops it here, before anything costs time.
     namespace(settings.namespace)
     check_training_flags(settings.training)
     seconds: dict[str, dict[str, float]] = {}
     results: dict[str, Any] = {}
     started = time.time()
+    if not settings.dry_run:  # what the data of any task lack stops the run before an upload or an hour of training
+        for task in tasks:
+            begun = time.time()
+            curate_task(task, settings)
+            check_licences(
+                api(), task, settings.folder(task), dataset_repo(task, settings), private=settings.private,
+                accepted=settings.accept_license,
+            )  # fmt: skip
+            seconds[task.name] = {"curate": round(time.time() - begun, 2)}
     for task in tasks:
-        seconds[task.name] = {}
+        seconds.setdefault(task.name, {})
         for name, stage in STAGES:
             if settings.dry_run and name != "push-dataset":
                 continue

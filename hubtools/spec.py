@@ -65,6 +65,7 @@ class Source:
         url: where the file is fetched when the Hub has no such repo; ``{file}`` is the pattern.
         license: identifier as on the Hub.
         attribution: whom to name, and why.
+        provenance: how its labels came about.
         kind: "data", "templates" (filled by Faker), or "starter" corpora of our own writing.
     """
 
@@ -74,6 +75,7 @@ class Source:
     row: Callable[[Mapping[str, Any]], Example]
     license: str
     attribution: str
+    provenance: str = ""
     revision: str | None = None
     url: str = ""
     starter: bool = False
@@ -120,6 +122,8 @@ class TaskSpec:
         threshold: the router's default threshold for this task.
         positive: the label that a two-class task is about.
         version: bumped when the rows or labels would change.
+        task_ids: the Hub's finer words for the task, for the dataset card.
+        access_prompt, access_fields: what readers of a gated dataset agree to and fill in, as the Hub's cards have it.
     """
 
     name: str
@@ -140,6 +144,9 @@ class TaskSpec:
     overrides: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))
     positive: str = ""
     examples: tuple[str, ...] = ()
+    task_ids: tuple[str, ...] = ()
+    access_prompt: str = ""
+    access_fields: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def dataset_name(self) -> str:

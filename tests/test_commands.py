@@ -60,7 +60,8 @@ def test_a_dry_run_of_push_dataset_writes_nothing(
     hubtools: Command, api: HfApi, flags: tuple[object, ...], tmp_path: Path
 ) -> None:
     said = hubtools("push-dataset", "intent", "--dataset-name", "dry", "--dry-run", *flags).stderr
-    assert "intent: would write data/train-00000-of-00001.parquet" in said
+    assert "intent: would create the public dataset repo local/dry\n" in said
+    assert "intent: would add data/train-00000-of-00001.parquet (" in said
     assert not (tmp_path / "work").exists()
     assert not api.repo_exists("local/dry", repo_type="dataset")
 
@@ -209,8 +210,11 @@ def test_a_file_of_one_s_own_takes_the_place_of_the_source(
     ]
     assert facts["counts"]["read"] == 60
     assert [source["id"] for source in facts["sources"]] == ["mine.csv"]
-    again = hubtools("push-dataset", "jailbreak", "--dataset-name", "mine", *flags)
+    owned = ("--source", path, *columns, "--license", "MIT")
+    again = hubtools("push-dataset", "jailbreak", "--dataset-name", "mine", *owned, *flags)
     assert again.stdout.endswith("/datasets/local/mine\n")
+    facts["sources"][0]["license"], facts["license"] = "mit", {"id": "mit", "rule": "every source is under mit"}
+    facts["fingerprint"] = json.loads((tmp_path / "work" / "jailbreak" / "facts.json").read_text())["fingerprint"]
     assert json.loads((tmp_path / "work" / "jailbreak" / "facts.json").read_text()) == facts
 
 

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2.exceptions import UndefinedError
 
+from hubtools.curation.describe import COMPARISON, licence_facts
 from hubtools.errors import CardRejected
 from hubtools.evaluation.evaluate import headlines
 from hubtools.localhub.cards import validate
@@ -124,25 +125,36 @@ def facts_of(task: TaskSpec, variant: str) -> dict[str, Any]:
         splits[split] = {
             "rows": each * len(names), "groups": each * len(names) // 2,
             "labels": {name: each for name in names if (split, name) != ("test", names[-1])},
-            "characters": {"median": 120, "p90": 400, "max": 1999},
-        } | ({"rows_without_spans": each} if task.kind == "token" else {})  # fmt: skip
+            "characters": LENGTHS,
+        } | ({"rows_without_spans": each} if task.kind == "token" else {
+            "characters_by_label": {name: LENGTHS | {"median": 100 + i} for i, name in enumerate(names)}})  # fmt: skip
     return {
         "task": task.name, "label_set": task.label_set().name, "labels": list(names), "rule_version": task.version,
         "seed": 0, "hubtools": "1.0.0",
         "sources": [
             {"id": s.id, "revision": "hubtools 1.0.0" if s.starter else "abc1234", "license": s.license,
-             "attribution": s.attribution, "starter": s.starter}
+             "attribution": s.attribution, "labels": s.provenance, "starter": s.starter}
             for s in sources
         ],
+        "license": licence_facts([{"license": s.license} for s in sources]),
         "counts": {
-            "read": 1200, "dropped": {"exact duplicate": 12, "same text, several labels": 3}, "exact_duplicates": 12,
+            "read": 1200,
+            "steps": {"read": 1200, "usable": 1197, "cleaned": 1197, "without exact duplicates": 1182,
+                      "without leaks": 99 * len(names)},
+            "dropped": {"exact duplicate": 12, "same text, several labels": 3}, "exact_duplicates": 12,
             "synthetic_train": 40 if task.supplements and not starter else 0, "kept": 99 * len(names),
         },
         "splits": splits,
+        "comparison": COMPARISON,
         "leakage": {"exact_across_splits": 0, "near_across_splits": 0, "groups_across_splits": 0},
+        "synthesis": {"generator": "Faker 40.1.0", "seed": 0, "locales": ["en_US", "de_DE"],
+                      "splits": ["train", "validation", "test"] if starter else ["train"]}
+        if task.kind == "token" else None,
+        "examples": [],
     }  # fmt: skip
 
 
+LENGTHS = {"p10": 20, "p25": 60, "median": 120, "p75": 260, "p90": 400, "p99": 900, "max": 1999}
 INFO = {
     "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*"}]}],
     "dataset_info": {
@@ -159,8 +171,9 @@ def model_card_of(task: TaskSpec, variant: str | None = None, **changed: Any) ->
 
 
 def dataset_card_of(task: TaskSpec, variant: str | None = None, text: str = "One | two\nthree") -> str:
-    examples = [{"text": text, "label": name} for name in task.label_set().labels[:3]]
-    return dataset_card(task, f"ann/router-{task.name}", facts_of(task, variant or VARIANT[task.name]), INFO, examples)
+    facts = facts_of(task, variant or VARIANT[task.name])
+    facts["examples"] = [{"text": text, "label": name} for name in task.label_set().labels[:3]]
+    return dataset_card(task, f"ann/router-{task.name}", facts, INFO)
 
 
 TASK = pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
@@ -243,7 +256,7 @@ def test_a_dataset_card_without_a_fact_is_an_error(task: TaskSpec) -> None:
     facts = facts_of(task, "public")
     del facts["leakage"]["near_across_splits"]
     with pytest.raises(UndefinedError, match="near_across_splits"):
-        dataset_card(task, "ann/router", facts, INFO, [])
+        dataset_card(task, "ann/router", facts, INFO)
 
 
 @TASK

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hubtools import __version__
+from hubtools.curation.describe import COMPARISON, examples, lengths_by_label, licence_facts, quantiles
 from hubtools.curation.duplicates import (
     Clusters,
     comparison_key,
@@ -24,14 +25,16 @@ from hubtools.curation.duplicates import (
     near_duplicate_clusters,
     near_duplicates_of_earlier,
 )
-from hubtools.curation.intake import Drops, read_examples, word_tags
+from hubtools.curation.intake import UNCLEAN, Drops, read_examples, word_tags
 from hubtools.curation.reading import read_rows
 from hubtools.curation.sources import SourceFiles, sha256_of
 from hubtools.curation.split import SPLITS, split_groups
-from hubtools.curation.synthesis import documents
+from hubtools.curation.synthesis import documents, provenance
 from hubtools.errors import SourceError
 from hubtools.spec import Example, LabelSet, Source, TaskSpec
 from hubtools.workdir import TaskFolder, write_json
+
+FACTS = 2  # bumped when facts.json says more, or says it otherwise
 
 # Documents made of each template: a stand-in corpus needs more of them than a supplement beside real rows.
 STARTER_COPIES = {"train": 12, "validation": 4, "test": 4}
@@ -45,7 +48,8 @@ def fingerprint(task: TaskSpec, source: SourceFiles, label_set: LabelSet, seed: 
         digest.update(split.encode() + bytes.fromhex(sha256_of(path)))
     for supplement in _supplements(task, source):
         digest.update(_packaged(supplement).read_bytes())
-    rest = [__version__, task.name, task.version, source.source.id, source.source.columns, label_set.name, seed]
+    rest = [__version__, FACTS, task.name, task.version, source.source.id, source.source.columns, label_set.name, seed]
+    rest += [source.source.license]
     digest.update(json.dumps([*rest, skip_bad_rows, dict(source.mapping)]).encode())
     return digest.hexdigest()
 
@@ -82,16 +86,20 @@ def curate(
         rows, read = read_examples(task, source, label_set, dropped, skip_bad_rows=skip_bad_rows)
     finally:
         dropped.write(folder.dropped)
+    steps = {"read": read, "usable": len(rows) + sum(dropped[reason] for reason in UNCLEAN), "cleaned": len(rows)}
     # Templates are told apart by their words, slots included; what they are filled with is checked further down.
     rows, exact = _without_duplicates(rows, dropped)
+    steps["without exact duplicates"] = len(rows)
     rows = _grouped(rows, task)
     rows = _split(rows, task, label_set, seed)
-    if source.source.starter and task.kind == "token":
+    made_up = [*SPLITS] if source.source.starter and task.kind == "token" else []
+    if made_up:
         rows = [
             document
             for split in SPLITS
             for document in documents([r for r in rows if r.split == split], split, STARTER_COPIES[split], seed)
         ]
+        steps["filled templates"] = len(rows)
     synthetic = 0
     for supplement in _supplements(task, source):
         templates = [replace(supplement.row(raw.row), source=supplement.id) for raw in
@@ -99,7 +107,10 @@ def curate(
         added = list(documents(templates, "train", SUPPLEMENT_COPIES, seed))
         synthetic += len(added)
         rows += added
+    if synthetic:
+        made_up, steps["with synthetic rows"] = ["train"], len(rows)
     rows = _without_leaks(rows, dropped)
+    steps["without leaks"] = len(rows)
     dropped.write(folder.dropped)
     if not rows:
         raise SourceError(
@@ -121,6 +132,7 @@ def curate(
     shutil.rmtree(folder.dataset, ignore_errors=True)
     fresh.rename(folder.dataset)
 
+    sources = _source_facts(task, source)
     facts = {
         "task": task.name,
         "fingerprint": mark,
@@ -129,11 +141,15 @@ def curate(
         "rule_version": task.version,
         "seed": seed,
         "hubtools": __version__,
-        "sources": _source_facts(task, source),
-        "counts": {"read": read, "dropped": dict(sorted(dropped.items())), "exact_duplicates": exact,
+        "sources": sources,
+        "license": licence_facts(sources),
+        "counts": {"read": read, "steps": steps, "dropped": dict(sorted(dropped.items())), "exact_duplicates": exact,
                    "synthetic_train": synthetic, "kept": len(rows)},
-        "splits": {split: _split_facts([r for r in rows if r.split == split], task) for split in SPLITS},
+        "splits": {s: _split_facts([r for r in rows if r.split == s], task, label_set) for s in SPLITS},
+        "comparison": COMPARISON,
         "leakage": leakage(rows),
+        "synthesis": provenance(seed, made_up) if made_up else None,
+        "examples": examples([r for r in rows if r.split == "train"], label_set.labels),
     }  # fmt: skip
     write_json(folder.facts, facts)
     sizes = ", ".join(f"{split} {facts['splits'][split]['rows']}" for split in SPLITS)
@@ -154,9 +170,10 @@ def _source_facts(task: TaskSpec, source: SourceFiles) -> list[dict[str, Any]]:
     facts = [(source.source, source.revision)]
     facts += [(supplement, f"hubtools {__version__}") for supplement in _supplements(task, source)]
     found: list[dict[str, Any]] = [
-        {"id": s.id, "revision": revision, "license": s.license, "attribution": s.attribution, "starter": s.starter}
+        {"id": s.id, "revision": revision, "license": s.license, "attribution": s.attribution,
+         "labels": s.provenance, "starter": s.starter}
         for s, revision in facts
-    ]
+    ]  # fmt: skip
     if source.mapping:  # how a user's own columns and labels were read
         found[0]["mapping"] = {key: value for key, value in source.mapping.items() if key != "features"}
     return found
@@ -280,18 +297,15 @@ def _check_classes(rows: list[Example], task: TaskSpec, label_set: LabelSet, sou
             )
 
 
-def _split_facts(rows: list[Example], task: TaskSpec) -> dict[str, Any]:
-    lengths = sorted(len(row.text) for row in rows)
+def _split_facts(rows: list[Example], task: TaskSpec, label_set: LabelSet) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "rows": len(rows),
         "groups": len({row.group for row in rows}),
         "labels": dict(sorted(Counter(c for row in rows for c in _classes(row, task)).items())),
-        "characters": {
-            "median": lengths[len(lengths) // 2],
-            "p90": lengths[len(lengths) * 9 // 10],
-            "max": lengths[-1],
-        },
+        "characters": quantiles(row.text for row in rows),
     }
+    if task.kind == "sequence":
+        facts["characters_by_label"] = lengths_by_label(rows, label_set.labels)
     if task.kind == "token":
         facts["rows_without_spans"] = sum(not row.spans for row in rows)
     return facts

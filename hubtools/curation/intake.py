@@ -22,6 +22,11 @@ MAX_CHARACTERS = 50_000
 MAX_REASONS = 200
 MAX_PLACES = 1_000
 
+LONG = f"longer than {MAX_CHARACTERS} characters"
+DAMAGED = "encoding damage"
+WITHIN = "a span begins or ends within a word"
+UNCLEAN = (LONG, DAMAGED, WITHIN)
+
 WORDS = re.compile(r"\w+|[^\w\s]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffd]")  # and surrogates, which UTF-8 lacks
 
@@ -155,12 +160,12 @@ def _absent(rows: Sequence[Example], task: TaskSpec, label_set: LabelSet, source
 def unfit(row: Example, task: TaskSpec, label_set: LabelSet) -> str:
     """Why ``row`` must not be in a dataset; "" where it may. The text is never mended: it is kept as it is, or not."""
     if len(row.text) > MAX_CHARACTERS:
-        return f"longer than {MAX_CHARACTERS} characters"
+        return LONG
     if _CONTROL.search(row.text + row.group):
-        return "encoding damage"
+        return DAMAGED
     marked = [replace(span, type=label_set.mapping[span.type]) for span in row.spans if span.type in label_set.mapping]
     if task.kind == "token" and not round_trips(row.text, marked, label_set.labels):
-        return "a span begins or ends within a word"
+        return WITHIN
     return ""
 
 

@@ -1,4 +1,9 @@
-"""Split by group, by content alone: adding rows never moves an old group, unless a class would be missing."""
+"""Split by group, by content alone.
+
+A group's own place follows from its name and the seed, whatever else there is. It stands elsewhere only where one of
+its labels, or of the labels that reach these through groups that have both, would otherwise lack a split; so that
+adding groups never moves one whose labels are that common. tests/test_split.py holds the claim to the letter.
+"""
 
 from __future__ import annotations
 

@@ -87,8 +87,7 @@ class _Filler:
         value = self.own(make)
         if self.split != "train" or self.rng.random() < 0.5:
             return value
-        other = self.own(make)
-        return value[: (len(value) + 1) // 2] + other[len(other) // 2 :].lstrip()
+        return _blend(value, self.own(make))
 
     def first_name(self) -> str:
         return self.varied(self.fake.first_name)
@@ -234,6 +233,11 @@ class _Filler:
         return number if self.rng.random() < 0.5 else " ".join(number[i : i + 4] for i in range(0, 16, 4))
 
 
+def _blend(one: str, other: str) -> str:
+    """The first half of ``one`` with the second half of ``other``."""
+    return one[: (len(one) + 1) // 2] + other[len(other) // 2 :].lstrip()
+
+
 def fill(template: str, rng: random.Random, split: str, seed: int) -> tuple[str, tuple[Span, ...]]:
     """One document: the template's text with values in its slots, and where they stand.
 
@@ -274,7 +278,8 @@ def roughened(template: str, others: Sequence[str], rng: random.Random) -> str:
     capitals changed, or another template behind it. Slots stay as they are.
 
     A few hundred templates are few: a model that has seen each of them many times takes their very words for the
-    sign of a name. For the training split only.
+    sign of a name, and takes any word that they lack for a name: so some words are invented, halves of two others.
+    For the training split only.
     """
     pieces = re.split(r"(\s+)", template)
     words = [i for i in range(0, len(pieces), 2) if pieces[i]]
@@ -292,7 +297,9 @@ def roughened(template: str, others: Sequence[str], rng: random.Random) -> str:
             pieces[i] = pieces[i].capitalize()
         elif chance < 0.31:
             pieces[i] = pieces[i].upper()
-        if "{" in pieces[i]:  # a word with a slot of another template: it would bring personal data of its own
+        elif chance < 0.43:
+            pieces[i] = _blend(pieces[i], rng.choice(rng.choice(others).split()))
+        if "{" in pieces[i] or "}" in pieces[i]:  # a slot of another template would bring personal data of its own
             pieces[i] = "and"
     text = "".join(pieces)
     if rng.random() < 0.15:
@@ -314,3 +321,10 @@ def documents(templates: Iterable[Example], split: str, copies: int, seed: int) 
             source = roughened(template.text, texts, rng) if split == "train" and number else template.text
             text, spans = fill(source, rng, split, seed)
             yield Example(text, spans=spans, group=template.group, split=split, source=template.source)
+
+
+def provenance(seed: int, splits: Iterable[str]) -> dict[str, Any]:
+    """What a dataset's facts say of the synthesis, so that somebody else can make the same documents."""
+    from faker import VERSION
+
+    return {"generator": f"Faker {VERSION}", "seed": seed, "locales": list(_LOCALES), "splits": list(splits)}

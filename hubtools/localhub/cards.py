@@ -146,6 +146,7 @@ def _check_common(check: _Check) -> None:
             )
     check.strings("tags", single=False)
     _check_repo_ids(check, "datasets", "dataset", "datasets")
+    _check_access_request(check)
     for number in _numbers(check.card):
         if not math.isfinite(number):
             check.errors.append("YAML metadata holds a number that is not finite (.nan or .inf)")
@@ -160,6 +161,24 @@ def _check_repo_ids(check: _Check, name: str, noun: str, page: str) -> None:
                 f'"{name}[{index}]" with value {_shown(value)} is not valid. '
                 f"If possible, use a {noun} id from https://hf.co/{page}."
             )
+
+
+def _check_access_request(check: _Check) -> None:
+    """What readers of a gated repo are asked. https://huggingface.co/docs/hub/datasets-gated"""
+    for name in ("extra_gated_heading", "extra_gated_prompt", "extra_gated_button_content"):
+        if check.card.get(name) is not None and not isinstance(check.card[name], str):
+            check.errors.append(f'"{name}" must be a string')
+    fields = check.card.get("extra_gated_fields")
+    if fields is not None and not isinstance(fields, dict):
+        check.errors.append('"extra_gated_fields" must be of type object')
+        return
+    for name, field in (fields or {}).items():
+        kind = field.get("type") if isinstance(field, dict) else field
+        if kind not in vocabulary.GATE_FIELDS:
+            allowed = ", ".join(sorted(vocabulary.GATE_FIELDS))
+            check.errors.append(f'"extra_gated_fields.{name}" must be one of [{allowed}], found {_shown(kind)}')
+        elif kind == "select" and not (isinstance(field, dict) and isinstance(field.get("options"), list)):
+            check.errors.append(f'"extra_gated_fields.{name}.options" must be an array')
 
 
 def _check_model(check: _Check) -> None:

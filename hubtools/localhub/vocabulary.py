@@ -41,6 +41,9 @@ SIZE_CATEGORIES = frozenset(
     """.split()  # noqa: SIM905
 )
 
+# What a form of a gated repo may ask for.
+GATE_FIELDS = frozenset({"text", "checkbox", "date_picker", "country", "ip_location", "select"})
+
 SPACE_SDKS = frozenset({"gradio", "docker", "static", "streamlit"})
 SPACE_COLOURS = frozenset({"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"})
 SPACE_DESCRIPTION_LIMIT = 60  # characters

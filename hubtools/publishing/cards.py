@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from hubtools.assets import asset
+from hubtools.curation.licences import OTHER, of_model
 from hubtools.errors import CardRejected
 from hubtools.evaluation.evaluate import headlines
 from hubtools.spec import TaskSpec
@@ -54,18 +55,30 @@ def take_apart(card: str) -> tuple[dict[str, Any], str]:
         raise CardRejected("The card on the Hub has broken YAML", found=str(error).splitlines()[0]) from error
 
 
-def merged(ours: str, theirs: str | None) -> str:
-    """Our card with what a person added on the Hub: YAML keys that we do not set, and text outside our marks."""
-    if not theirs:
-        return ours
+def merged(ours: str, theirs: str | None, offered: Mapping[str, Any] | None = None) -> str:
+    """Our card with what a person added on the Hub: YAML keys that we do not set, and text outside our marks.
+
+    Args:
+        offered: keys that we set only where they are not there: their words are a person's to change.
+    """
     metadata, body = take_apart(ours)
+    if not theirs:
+        return join(metadata | dict(offered), body) if offered else ours
     their_metadata, their_body = take_apart(theirs)
+    metadata |= {key: value for key, value in (offered or {}).items() if key not in their_metadata}
     extra = {key: value for key, value in their_metadata.items() if key not in metadata}
     before, start, rest = their_body.partition(START)
     _, end, after = rest.partition(END)
-    if not start or not end:
-        return join(metadata | extra, body)
-    return join(metadata | extra, before + body.rstrip("\n") + after)
+    if start and end:
+        body = before + body.rstrip("\n") + after
+    metadata |= extra
+    if metadata == their_metadata and _lines(body) == _lines(their_body):
+        return theirs  # written by another program, with keys in another order or other blank lines: no change
+    return join(metadata, body)
+
+
+def _lines(text: str) -> list[str]:
+    return [line.rstrip() for line in text.splitlines() if line.strip()]
 
 
 def number(value: float) -> str:
@@ -108,7 +121,7 @@ def model_card(
         for key, title in headlines(task)
     ]
     starter = any(source["starter"] for source in facts["sources"][:1])
-    licence = "cc-by-sa-3.0" if any(s["license"] == "cc-by-sa-3.0" for s in facts["sources"]) else "apache-2.0"
+    licence = of_model(facts["license"]["id"])
     tags = ["hubtools", "semantic-router", task.name] + (["nano"] if training["base_note"] else [])
     metadata = {
         "library_name": "transformers",
@@ -146,41 +159,55 @@ def model_card(
     )  # fmt: skip
 
 
-def dataset_card(
-    task: TaskSpec, repo: str, facts: Mapping[str, Any], info: Mapping[str, Any], examples: Sequence[Mapping[str, Any]]
-) -> str:
-    """The card of a dataset.
+def dataset_card(task: TaskSpec, repo: str, facts: Mapping[str, Any], info: Mapping[str, Any]) -> str:
+    """The card of a dataset, which says nothing that is not in its facts.
 
     Args:
         info: the ``configs`` and ``dataset_info`` that ``datasets`` writes.
-        examples: rows of the training split, ``text`` and what it is labelled as.
     """
     kept = facts["counts"]["kept"]
     bounds = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-    starter = any(source["starter"] for source in facts["sources"][:1])
-    licences = {source["license"] for source in facts["sources"]}
-    # Share-alike beats the permissive ones; a licence of a user's own file is theirs to name.
-    licence = next((name for name in ("other", "cc-by-sa-3.0") if name in licences), sorted(licences)[0])
+    origin = _origin(task, facts)
+    starter = origin == "starter"
+    licence = facts["license"]["id"]
     metadata = {
         "pretty_name": f"Router {task.title.lower()}" + (" (starter corpus)" if starter else ""),
         "language": ["en"],
         "license": licence,
+        # What "other" means, the Hub wants to be told.
+        **({"license_name": "see-sources-and-licences"} if licence == OTHER else {}),
         "task_categories": ["token-classification" if task.kind == "token" else "text-classification"],
+        "task_ids": list(task.task_ids),
         "size_categories": [next((name for bound, name in bounds if kept < bound), "1M<n<10M")],
-        "annotations_creators": [_annotator(task, starter)],
-        "source_datasets": ["original" if starter else "extended"],
-        "tags": ["hubtools", "semantic-router", task.name] + (["synthetic"] if task.name == "pii" else []),
+        "annotations_creators": [_annotator(task, origin)],
+        "source_datasets": ["extended" if origin == "public" else "original"],
+        "tags": ["hubtools", "semantic-router", task.name] + (["synthetic"] if facts["synthesis"] else []),
         **info,
-    }  # fmt: skip
+    }
     return render(
-        "dataset_cards", task, metadata, repo=repo, facts=facts, starter=starter, examples=examples,
+        "dataset_cards", task, metadata, repo=repo, facts=facts, starter=starter, origin=origin,
         label_set=task.label_set(facts["label_set"]),
     )  # fmt: skip
 
 
-def _annotator(task: TaskSpec, starter: bool) -> str:
+def _origin(task: TaskSpec, facts: Mapping[str, Any]) -> str:
+    """Where the rows are from: our own "starter" corpus, the task's "public" source, or a user's "own"."""
+    main = facts["sources"][0]
+    return "starter" if main["starter"] else "public" if main["id"] == task.source.id else "own"
+
+
+def access_request(task: TaskSpec) -> dict[str, Any]:
+    """The keys of a card that say what readers of a gated repo are asked; without them the Hub asks in its words."""
+    if not task.access_prompt:
+        return {}
+    return {"extra_gated_prompt": task.access_prompt, "extra_gated_fields": dict(task.access_fields)}
+
+
+def _annotator(task: TaskSpec, origin: str) -> str:
     """Spans come from the generator that placed them, intents of the public source from a table of rules."""
-    generated = task.kind == "token" or (task.name == "intent" and not starter)
+    if origin == "own":
+        return "other"
+    generated = task.kind == "token" or (task.name == "intent" and origin == "public")
     return "machine-generated" if generated else "expert-generated"
 
 

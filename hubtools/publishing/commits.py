@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hubtools.errors import HubUnavailable
+from hubtools.errors import HubUnavailable, MissingStage
 
 # What a repo is to hold, by path. A card is made when the one on the Hub is known, which a person may have edited.
 Files = Mapping[str, bytes | Path | Callable[[str | None], bytes]]
@@ -18,14 +19,35 @@ RETRIED = {409, 412, 429, 500, 502, 503, 504}
 
 
 @dataclass(frozen=True)
-class Change:
-    """What a push would do to a repo: paths to add or replace, and to delete."""
+class FileChange:
+    """A file of a repo that a push would change: its size in bytes after and before, None where there is none."""
 
-    write: tuple[str, ...]
-    delete: tuple[str, ...]
+    path: str
+    bytes: int | None
+    before: int | None
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a push would do to a repo.
+
+    Attributes:
+        settings: what it would set, such as ``create the repo`` or ``gated: auto``.
+        card: the unified diff of its README.
+    """
+
+    add: tuple[FileChange, ...] = ()
+    replace: tuple[FileChange, ...] = ()
+    delete: tuple[FileChange, ...] = ()
+    settings: tuple[str, ...] = ()
+    card: str = field(default="", compare=False)
 
     def __bool__(self) -> bool:
-        return bool(self.write or self.delete)
+        return bool(self.files or self.settings)
+
+    @property
+    def files(self) -> tuple[FileChange, ...]:
+        return (*self.add, *self.replace, *self.delete)
 
 
 @dataclass(frozen=True)
@@ -95,46 +117,94 @@ def read_card(api: Any, repo: str, kind: str, revision: str) -> str | None:
     return Path(path).read_text(encoding="utf-8")
 
 
-def difference(api: Any, repo: str, kind: str, files: Files, owned: Callable[[str], bool]) -> Change:
-    """What differs between ``files`` and the repo's main branch.
+def difference(
+    api: Any, repo: str, kind: str, files: Files, owned: Callable[[str], bool], *, private: bool = False,
+    create_pr: bool = False, gated: str | None = None,
+) -> Change:  # fmt: skip
+    """What differs between ``files`` and the repo's main branch, and what ``release`` with the same flags would do.
 
     Args:
         owned: whether a path that the repo has and ``files`` lack is ours to delete.
     """
     from huggingface_hub.errors import RepositoryNotFoundError
 
+    gate = (f"gated: {gated}",) if gated else ()
+
     def look() -> Change:
-        head = api.repo_info(repo, repo_type=kind).sha
-        return _change(api, repo, kind, _contents(api, repo, kind, files, head), owned, head)
+        info = api.repo_info(repo, repo_type=kind)
+        card = read_card(api, repo, kind, info.sha)
+        contents = _contents(files, card)
+        change = _change(api, repo, kind, contents, owned, info.sha)
+        settings = () if getattr(info, "gated", gated) == gated else gate
+        return Change(change.add, change.replace, change.delete, settings, _diff(card, contents))
 
     try:
         change: Change = retrying(look)
     except RepositoryNotFoundError:
-        return Change(tuple(sorted(files)), ())
+        if create_pr:
+            raise _nothing_to_review(repo, kind) from None
+        contents = _contents(files, None)
+        added = tuple(FileChange(path, _size(content), None) for path, content in sorted(contents.items()))
+        new = f"create the {'private' if private else 'public'} {kind} repo {repo}"
+        return Change(added, settings=(new, *gate), card=_diff(None, contents))
     return change
 
 
-def _contents(api: Any, repo: str, kind: str, files: Files, head: str) -> dict[str, bytes | Path]:
-    return {
-        path: content(read_card(api, repo, kind, head)) if callable(content) else content
-        for path, content in files.items()
-    }
+def _nothing_to_review(repo: str, kind: str) -> MissingStage:
+    return MissingStage(
+        f"There is no {kind} {repo} to open a pull request on", expected="a repo that exists", found="none",
+        next="push once without --create-pr (with --private, where nobody shall see it yet)",
+    )  # fmt: skip
+
+
+def _contents(files: Files, card: str | None) -> dict[str, bytes | Path]:
+    """What the repo is to hold, where ``card`` is the README it has."""
+    return {path: content(card) if callable(content) else content for path, content in files.items()}
+
+
+def _diff(card: str | None, contents: Mapping[str, bytes | Path]) -> str:
+    ours = contents.get("README.md")
+    if not isinstance(ours, bytes):
+        return ""
+    before, after = ((card or "").splitlines(keepends=True), ours.decode().splitlines(keepends=True))
+    lines = difflib.unified_diff(before, after, "README.md on the Hub" if card else "/dev/null", "README.md")
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
 
 
 def _change(
     api: Any, repo: str, kind: str, contents: Mapping[str, bytes | Path], owned: Callable[[str], bool], head: str
 ) -> Change:
-    entries = api.list_repo_tree(repo, recursive=True, revision=head, repo_type=kind)
-    there = {e.path: (e.lfs.sha256 if e.lfs else None, e.blob_id) for e in entries if hasattr(e, "blob_id")}
-    write = [path for path, content in contents.items() if path not in there or not _same(content, *there[path])]
-    return Change(tuple(sorted(write)), tuple(sorted(p for p in there if p not in contents and owned(p))))
+    there = _tree(api, repo, kind, head)
+    add, replace = [], []
+    for path, content in sorted(contents.items()):
+        if path not in there:
+            add.append(FileChange(path, _size(content), None))
+        elif not _same(content, there[path]):
+            replace.append(FileChange(path, _size(content), int(there[path].size)))
+    delete = [FileChange(p, None, int(there[p].size)) for p in sorted(there) if p not in contents and owned(p)]
+    return Change(tuple(add), tuple(replace), tuple(delete))
 
 
-def _same(content: bytes | Path, sha256: str | None, blob: str) -> bool:
+def _tree(api: Any, repo: str, kind: str, revision: str) -> dict[str, Any]:
+    """The files of a commit, without folders."""
+    entries = api.list_repo_tree(repo, recursive=True, revision=revision, repo_type=kind)
+    return {entry.path: entry for entry in entries if hasattr(entry, "blob_id")}
+
+
+def _data(api: Any, repo: str, kind: str, revision: str) -> dict[str, str]:
+    """What a commit holds besides its card."""
+    return {path: entry.blob_id for path, entry in _tree(api, repo, kind, revision).items() if path != "README.md"}
+
+
+def _size(content: bytes | Path) -> int:
+    return len(content) if isinstance(content, bytes) else content.stat().st_size
+
+
+def _same(content: bytes | Path, entry: Any) -> bool:
     data = content if isinstance(content, bytes) else content.read_bytes()
-    if sha256:
-        return hashlib.sha256(data).hexdigest() == sha256
-    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest() == blob
+    if entry.lfs:
+        return bool(hashlib.sha256(data).hexdigest() == entry.lfs.sha256)
+    return bool(hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest() == entry.blob_id)
 
 
 def release(
@@ -148,25 +218,40 @@ def release(
     private: bool = False,
     create_pr: bool = False,
     space_sdk: str | None = None,
+    gated: str | None = None,
 ) -> Release:
     """Bring ``repo`` to ``files`` in one commit and tag it ``v1``, ``v2``…; do nothing where nothing differs.
 
     The commit names its parent, so that a change by somebody else in between is never overwritten unseen: the
     difference is then taken again.
+
+    Args:
+        create_pr: open a pull request instead, on a repo that is there; one that is open and says the same will do.
+        gated: "auto" or "manual": who reads the files must ask for it first. Set before anything is uploaded.
+
+    Raises:
+        MissingStage: ``create_pr``, and there is no such repo.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
+    if create_pr and not retrying(lambda: api.repo_exists(repo, repo_type=kind)):
+        raise _nothing_to_review(repo, kind)
     url = str(retrying(lambda: api.create_repo(
         repo, repo_type=kind, private=private or None, exist_ok=True, space_sdk=space_sdk)))  # fmt: skip
+    if gated and retrying(lambda: api.repo_info(repo, repo_type=kind)).gated != gated:
+        retrying(lambda: api.update_repo_settings(repo, gated=gated, repo_type=kind))
 
     def commit() -> tuple[str, bool, str]:
         head = str(api.repo_info(repo, repo_type=kind).sha)
-        contents = _contents(api, repo, kind, files, head)
+        contents = _contents(files, read_card(api, repo, kind, head))
         change = _change(api, repo, kind, contents, owned, head)
         if not change:
             return head, False, url
-        operations: list[Any] = [CommitOperationAdd(path, contents[path]) for path in change.write]
-        operations += [CommitOperationDelete(path) for path in change.delete]
+        if create_pr and (open_one := _open_request(api, repo, kind, contents, owned, message)):
+            return open_one[0], False, open_one[1]
+        paths = [file.path for file in (*change.add, *change.replace)]
+        operations: list[Any] = [CommitOperationAdd(path, contents[path]) for path in paths]
+        operations += [CommitOperationDelete(file.path) for file in change.delete]
         with warnings.catch_warnings():
             # predictions.parquet belongs beside the model that made it.
             warnings.filterwarnings("ignore", message=".*commit a data file.*")
@@ -176,20 +261,47 @@ def release(
         return str(info.oid), True, str(info.pr_url or url)
 
     revision, changed, url = retrying(commit)
-    tag = "" if create_pr else str(retrying(lambda: _tagged(api, repo, kind, revision)))
+    tag = ""
+    if not create_pr:
+        revision, tag = retrying(lambda: _tagged(api, repo, kind, revision, message, changed))
     return Release(repo, kind, revision, tag, changed, url)
 
 
-def _tagged(api: Any, repo: str, kind: str, revision: str) -> str:
-    """The tag of ``revision``: the one it has, or the next number."""
-    tags = {str(ref.name): ref.target_commit for ref in api.list_repo_refs(repo, repo_type=kind).tags}
-    numbers = {int(name[1:]): name for name in tags if name[:1] == "v" and name[1:].isdecimal()}
-    for number in sorted(numbers, reverse=True):
-        if tags[numbers[number]] == revision:
-            return numbers[number]
-    name = f"v{max(numbers, default=0) + 1}"
+def _open_request(
+    api: Any, repo: str, kind: str, contents: Mapping[str, bytes | Path], owned: Callable[[str], bool], message: str
+) -> tuple[str, str] | None:
+    """Commit and address of an open pull request that brings the repo to ``contents``."""
+    for request in api.get_repo_discussions(
+        repo, repo_type=kind, discussion_type="pull_request", discussion_status="open"
+    ):
+        if request.title != message or request.status != "open":
+            continue
+        head = str(api.repo_info(repo, repo_type=kind, revision=request.git_reference).sha)
+        if not _change(api, repo, kind, contents, owned, head):
+            return head, str(request.url)
+    return None
+
+
+def _tagged(api: Any, repo: str, kind: str, revision: str, message: str, ours: bool) -> tuple[str, str]:
+    """The release that ``revision`` holds, and its tag: the one it has, or the next number.
+
+    Where the last commits are a person's, who changed the card alone, the release is the one below them; its tag may
+    still be missing, where an earlier push was killed before it.
+    """
+    refs = api.list_repo_refs(repo, repo_type=kind).tags
+    numbers = {ref.name: ref.target_commit for ref in refs if ref.name[:1] == "v" and ref.name[1:].isdecimal()}
+    if not ours:
+        commits = api.list_repo_commits(repo, repo_type=kind, revision=revision)
+        tagged = set(numbers.values())
+        found = next((c.commit_id for c in commits if c.commit_id in tagged or c.title.startswith(message)), revision)
+        if found != revision and _data(api, repo, kind, found) == _data(api, repo, kind, revision):
+            revision = found
+    for name in sorted(numbers, key=lambda name: int(name[1:]), reverse=True):
+        if numbers[name] == revision:
+            return revision, name
+    name = f"v{max((int(name[1:]) for name in numbers), default=0) + 1}"
     api.create_tag(repo, tag=name, revision=revision, repo_type=kind)
-    return name
+    return revision, name
 
 
 def unreachable(error: BaseException, endpoint: str) -> HubUnavailable:

@@ -5,39 +5,67 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from hubtools.curation.licences import gate
 from hubtools.curation.split import SPLITS
-from hubtools.publishing.cards import dataset_card, lint, merged
-from hubtools.publishing.commits import Change, Release, difference, release
+from hubtools.errors import LicenceRefused
+from hubtools.publishing.cards import access_request, dataset_card, lint, merged
+from hubtools.publishing.commits import Change, Release, difference, release, retrying
 from hubtools.spec import TaskSpec
 from hubtools.workdir import TaskFolder
 
 
-def dataset_files(task: TaskSpec, folder: TaskFolder, repo: str) -> dict[str, Any]:
-    """Every file of the dataset repo by its path."""
-    facts = folder.read(folder.facts, "curate")
-    card = dataset_card(task, repo, facts, _dataset_info(folder), _examples(task, folder))
+def dataset_files(task: TaskSpec, folder: TaskFolder, repo: str, gated: str | None = None) -> dict[str, Any]:
+    """Every file of the dataset repo by its path; the README is made of the one that is there."""
+    card = dataset_card(task, repo, folder.read(folder.facts, "curate"), _dataset_info(folder))
     lint(card, "dataset")
     files: dict[str, Any] = {f"data/{path.name}": path for path in sorted((folder.dataset / "data").glob("*.parquet"))}
-    return files | {"README.md": card.encode(), "facts.json": folder.facts}
+    asked = access_request(task) if gated else {}
+    return files | {"README.md": lambda theirs: merged(card, theirs, asked).encode(), "facts.json": folder.facts}
 
 
 def push_dataset(
     api: Any, task: TaskSpec, folder: TaskFolder, repo: str, *, private: bool = False, create_pr: bool = False,
-    dry_run: bool = False,
+    dry_run: bool = False, gated: str | None = None, accept_license: bool = False,
 ) -> Release | Change:  # fmt: skip
-    """Push; with ``dry_run`` only tell what would change."""
-    files = dataset_files(task, folder, repo)
-    card = files["README.md"].decode()
-    files["README.md"] = lambda theirs: merged(card, theirs).encode()
+    """Push; with ``dry_run`` only tell what would change.
+
+    Raises:
+        LicenceRefused: before anything is uploaded, where a source may not be handed on.
+    """
+    check_licences(api, task, folder, repo, private=private, accepted=accept_license)
+    files = dataset_files(task, folder, repo, gated)
     if dry_run:
-        return difference(api, repo, "dataset", files, _owned)
-    (folder.dataset / "README.md").write_text(card)
+        return difference(api, repo, "dataset", files, _owned, private=private, create_pr=create_pr, gated=gated)
+    (folder.dataset / "README.md").write_bytes(files["README.md"](None))
     done = release(
         api, repo, "dataset", files, message=f"Curated {task.name} dataset, {_rows(folder)} rows", owned=_owned,
-        private=private, create_pr=create_pr,
+        private=private, create_pr=create_pr, gated=gated,
     )  # fmt: skip
     folder.record_published("dataset", dataclasses.asdict(done))
     return done
+
+
+def check_licences(api: Any, task: TaskSpec, folder: TaskFolder, repo: str, *, private: bool, accepted: bool) -> None:
+    """Refuse a push that the licences of the sources do not allow.
+
+    Raises:
+        LicenceRefused: with what to do.
+    """
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    sources = folder.read(folder.facts, "curate")["sources"]
+    if not gate(f"the {task.name} dataset", sources, private=private, accepted=accepted):
+        return
+    try:
+        if retrying(lambda: api.repo_info(repo, repo_type="dataset")).private:
+            return
+    except RepositoryNotFoundError:
+        return  # it will be made, and private
+    raise LicenceRefused(
+        f"The repo {repo} is public, and its data must not be", expected="a private repo",
+        found="--private, which is for repos that are new",
+        next="make it private in its settings on the Hub, or name another with --dataset-name",
+    )  # fmt: skip
 
 
 def _owned(path: str) -> bool:
@@ -74,23 +102,3 @@ def _dataset_info(folder: TaskFolder) -> dict[str, Any]:
         ],
         "dataset_info": info._to_yaml_dict(),
     }  # fmt: skip
-
-
-def _examples(task: TaskSpec, folder: TaskFolder) -> list[dict[str, str]]:
-    """A row of each class from the training split, as the card shows them."""
-    import pyarrow.parquet as pq
-
-    facts = folder.read(folder.facts, "curate")
-    rows = pq.read_table(folder.split_file("train")).to_pylist()
-    shown: dict[str, dict[str, str]] = {}
-    for row in rows:
-        if task.kind == "sequence":
-            label = facts["labels"][row["label"]]
-        else:
-            label = ", ".join(
-                f"{facts['labels'][s['label']]}: {row['text'][s['start'] : s['end']]!r}" for s in row["spans"]
-            ) or "no personal data"  # fmt: skip
-        key = label.split(":")[0]
-        if key not in shown and len(row["text"]) < 300:
-            shown[key] = {"text": row["text"], "label": label}
-    return [shown[key] for key in sorted(shown)][:16]

@@ -59,7 +59,7 @@ def push_model(
     files |= {path.name: path for path in (folder.metrics, folder.training, folder.predictions)}
     files["README.md"] = lambda theirs: merged(card, theirs).encode()
     if dry_run:
-        return difference(api, repo, "model", files, _owned)
+        return difference(api, repo, "model", files, _owned, private=private, create_pr=create_pr)
     (folder.model / "README.md").write_text(card)
     metrics = folder.read(folder.metrics, "evaluate")["primary"]
     done = release(

@@ -83,7 +83,7 @@ def push_space(
 
     files["README.md"] = with_edits
     if dry_run:
-        return difference(api, repo, "space", files, lambda path: False)
+        return difference(api, repo, "space", files, lambda path: False, private=private, create_pr=create_pr)
     return release(
         api, repo, "space", files, message="Demo of the released classifiers", owned=lambda path: False,
         private=private, create_pr=create_pr, space_sdk="gradio",

@@ -51,6 +51,7 @@ CATEGORY = TaskSpec(
             "MMLU-Pro (Wang et al., 2024), MIT on its Hub card and Apache-2.0 in its repository. "
             "Its test questions are used here: models trained on this set must not be scored on MMLU-Pro."
         ),
+        provenance="MMLU-Pro's `category`; the text is the question without its options.",
     ),
     starter=Source(
         id="hubtools/starter-category",
@@ -59,6 +60,7 @@ CATEGORY = TaskSpec(
         row=labelled_row,
         license="apache-2.0",
         attribution="Prompts of hubtools' own writing.",
+        provenance="Each prompt was written for its label.",
         starter=True,
     ),
     group_name="near-duplicate cluster",
@@ -67,6 +69,7 @@ CATEGORY = TaskSpec(
     mapping_file="category_mapping.json",
     threshold=0.5,
     version="1",
+    task_ids=("topic-classification",),
     overrides={"epochs": 3, "batch_size": 8, "learning_rate": 2e-5, "weight_decay": 0.1},
     examples=(
         "What is the derivative of x squared times the sine of x?",

@@ -156,6 +156,11 @@ INTENT = TaskSpec(
             "glaiveai/glaive-function-calling-v2 (Apache-2.0). Labels are weak: a versioned table over the name "
             "of the first function called, checked on a sample."
         ),
+        provenance=(
+            f"Weak labels: a table of rules (version {TABLE_VERSION}) maps the name of the first function that the "
+            "assistant calls to one of eight kinds; a conversation without a call is `no_function_needed` where the "
+            "assistant neither refuses nor asks back. What is ambiguous is dropped and counted."
+        ),
     ),
     starter=Source(
         id="hubtools/starter-intent",
@@ -164,6 +169,7 @@ INTENT = TaskSpec(
         row=labelled_row,
         license="apache-2.0",
         attribution="Requests of hubtools' own writing.",
+        provenance="Each request was written for a function of its kind.",
         starter=True,
     ),
     group_name="called function and near-duplicate cluster",
@@ -172,6 +178,7 @@ INTENT = TaskSpec(
     mapping_file="",
     threshold=0.5,
     version=f"1.{TABLE_VERSION}",
+    task_ids=("intent-classification",),
     examples=(
         "Send an e-mail to Anna that the meeting moves to three.",
         "How much is an 18% tip on 84.50?",

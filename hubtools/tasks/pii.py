@@ -80,6 +80,7 @@ TEMPLATES = Source(
     row=template_row,
     license="apache-2.0",
     attribution="Templates of hubtools' own writing, filled by Faker: every person in them is invented.",
+    provenance="The generator marks what it fills in: spans are exact by construction.",
     starter=True,
 )
 
@@ -102,6 +103,7 @@ PII = TaskSpec(
             "microsoft/presidio-research (MIT), synth_dataset_v2.json at 7622dec. Its identities come from "
             "Fake Name Generator, CC BY-SA 3.0 US: a dataset derived from it keeps that licence."
         ),
+        provenance="The source's own generator marked what it filled in; every span was checked against its text.",
         url=(
             "https://raw.githubusercontent.com/microsoft/presidio-research/"
             "7622dec1e5f7d25dc60b57c28c39f4c4af197018/data/{file}"
@@ -115,6 +117,7 @@ PII = TaskSpec(
     mapping_file="pii_type_mapping.json",
     threshold=0.9,
     version="1",
+    task_ids=("named-entity-recognition",),
     examples=(
         "Hi, this is Maria Jensen, you can reach me at maria.jensen@example.org or (212) 555-0187.",
         "My social security number is 536-22-8145 and I live at 81 Linden Avenue, Portland.",

@@ -33,6 +33,11 @@ def card(front: str) -> str:
             "license: [mit, apache-2.0]\nsize_categories: [1K<n<10K]\nconfigs: [{config_name: default}]",
         ),
         (
+            "dataset",
+            "extra_gated_prompt: Be kind.\n"
+            "extra_gated_fields: {Name: text, I agree: checkbox, For: {type: select, options: [a, b]}}",
+        ),
+        (
             "space",
             "sdk: gradio\ncolorFrom: blue\ncolorTo: green\nemoji: 🚦\nshort_description: short",
         ),
@@ -45,6 +50,10 @@ def test_a_good_card_passes_without_a_word(kind: str, front: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "front", "said"),
     [
+        ("dataset", "extra_gated_prompt: [a]", '"extra_gated_prompt" must be a string'),
+        ("dataset", "extra_gated_fields: [a]", '"extra_gated_fields" must be of type object'),
+        ("dataset", "extra_gated_fields: {Name: line}", '"extra_gated_fields.Name" must be one of'),
+        ("dataset", "extra_gated_fields: {For: select}", '"extra_gated_fields.For.options" must be an array'),
         ("model", "license: mine", '"license" must be one of'),
         ("model", "widget: {text: hi}", '"widget" must be an array'),
         ("model", "datasets: [null]", '"datasets[0]" must be a string, found "null"'),

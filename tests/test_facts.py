@@ -1,0 +1,178 @@
+"""``facts.json``: what it says of a curation is so, and a dataset card says nothing else."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_curation import build, category_rows, everything, files_of, jailbreak_rows, presidio_rows, rows_in, write
+from test_published_cards import INFO
+
+from hubtools.curation.describe import examples, quantiles
+from hubtools.curation.sources import SourceFiles
+from hubtools.curation.split import SPLITS
+from hubtools.publishing.cards import dataset_card, lint, take_apart
+from hubtools.spec import Example, Span, TaskSpec
+from hubtools.tasks import TASKS
+from hubtools.tasks.category import CATEGORY
+from hubtools.tasks.jailbreak import JAILBREAK
+from hubtools.tasks.pii import PII
+
+
+@settings(derandomize=True)
+@given(st.lists(st.text("a"), min_size=1))
+def test_quantiles_are_lengths_that_occur_and_rise(texts: list[str]) -> None:
+    found = quantiles(texts)
+    assert [*found] == ["p10", "p25", "median", "p75", "p90", "p99", "max"]
+    assert [*found.values()] == sorted(found.values())
+    assert {*found.values()} <= {len(text) for text in texts}
+    assert found["max"] == max(map(len, texts))
+    below = sum(len(text) < found["median"] for text in texts)
+    assert below <= len(texts) / 2 <= sum(len(text) <= found["median"] for text in texts)
+
+
+def test_no_texts_have_no_quantiles() -> None:
+    assert quantiles([]) == {}
+
+
+def test_examples_are_a_short_row_of_each_label_in_their_order_and_whatever_order_rows_come_in() -> None:
+    rows = [Example(text=f"{label} {i}" + "!" * 300 * (i == 0), label=label) for label in "bac" for i in range(5)]
+    shown = examples(rows, ("c", "b", "a", "absent"))
+    assert [row["label"] for row in shown] == ["c", "b", "a"]
+    assert all(row["text"].startswith(row["label"]) and len(row["text"]) < 300 for row in shown)
+    random.Random(0).shuffle(rows)
+    assert examples(rows, ("c", "b", "a", "absent")) == shown
+
+
+def test_examples_of_documents_name_what_is_marked() -> None:
+    rows = [Example("Ann in Rome", spans=(Span(0, 3, "PERSON"), Span(7, 11, "LOCATION"))), Example("Nobody")]
+    assert examples(rows, ("LOCATION", "PERSON")) == [
+        {"text": "Ann in Rome", "label": "PERSON: 'Ann', LOCATION: 'Rome'"},
+        {"text": "Nobody", "label": "no personal data"},
+    ]
+
+
+def test_every_step_says_how_many_rows_were_left(tmp_path: Path) -> None:
+    rows = category_rows()
+    rows[1]["question"] = "  "
+    rows[2]["question"] = "bell \x07 rings"
+    rows += [{**rows[20], "question": rows[20]["question"].upper()}] * 3
+    path = write(tmp_path / "mmlu.jsonl", rows)
+    facts, _ = build(CATEGORY, tmp_path, files_of(CATEGORY, ("", path)), skip_bad_rows=True)
+    assert facts["counts"]["steps"] == {
+        "read": 115, "usable": 114, "cleaned": 113, "without exact duplicates": 110, "without leaks": 110,
+    }  # fmt: skip
+    assert facts["counts"]["kept"] == 110
+
+
+def test_lengths_are_told_by_label(tmp_path: Path) -> None:
+    rows = jailbreak_rows(30)
+    for row in rows:
+        row["prompt"] += " and so on, at length" * (row["type"] == "jailbreak")
+    facts, folder = build(JAILBREAK, tmp_path, files_of(JAILBREAK, ("", write(tmp_path / "all.csv", rows))))
+    train = rows_in(folder, "train")
+    lengths = facts["splits"]["train"]["characters_by_label"]
+    assert [*lengths] == ["benign", "jailbreak"]
+    for number, label in enumerate(lengths):
+        assert lengths[label]["max"] == max(len(row["text"]) for row in train if row["label"] == number)
+    assert lengths["jailbreak"]["median"] > lengths["benign"]["median"] + 10
+
+
+def test_facts_say_how_documents_were_made_and_under_what_the_whole_is(tmp_path: Path) -> None:
+    files = files_of(PII, ("", write(tmp_path / "synth.json", presidio_rows())))
+    facts, folder = build(PII, tmp_path, files, seed=3)
+    assert facts["synthesis"]["generator"].startswith("Faker ")
+    assert (facts["synthesis"]["seed"], facts["synthesis"]["splits"]) == (3, ["train"])
+    assert "en_US" in facts["synthesis"]["locales"]
+    assert facts["license"] == {
+        "id": "cc-by-sa-3.0", "rule": "cc-by-sa-3.0 is share-alike: what is made of it stays under it",
+    }  # fmt: skip
+    steps = facts["counts"]["steps"]
+    assert steps["with synthetic rows"] - steps["without exact duplicates"] == facts["counts"]["synthetic_train"] > 0
+    texts = {row["text"] for row in rows_in(folder, "train")}
+    assert facts["examples"]
+    assert all(row["text"] in texts for row in facts["examples"])
+
+
+def test_a_declared_licence_makes_another_dataset(tmp_path: Path) -> None:
+    files = files_of(JAILBREAK, ("", write(tmp_path / "all.csv", jailbreak_rows())))
+    facts, _ = build(JAILBREAK, tmp_path, files)
+    other = SourceFiles(replace(files.source, license="cc-by-4.0"), files.files, files.revision)
+    again, _ = build(JAILBREAK, tmp_path, other)
+    assert (facts["license"]["id"], again["license"]["id"]) == ("apache-2.0", "cc-by-4.0")
+
+
+# --- cards ------------------------------------------------------------------------------------------------------------
+
+
+def curated(task: TaskSpec, tmp_path: Path, own: bool) -> dict[str, Any]:
+    if task is PII:
+        files = files_of(task, ("", write(tmp_path / "synth.json", presidio_rows())))
+    elif task.name == "intent":
+        rows = [
+            {"system": "s", "chat": f"USER: {row['question']}\n\nASSISTANT: <functioncall> {{'name': '{name}_{i}'}}"}
+            for name, part in zip(
+                ("search", "convert", "calculate", "send", "remind", "upload", "analyze"),
+                [category_rows(9, seed=i)[:9] for i in range(7)], strict=True,
+            )
+            for i, row in enumerate(part)
+        ]  # fmt: skip
+        rows += [{"system": "s", "chat": f"USER: {row['question']}\n\nASSISTANT: Sure, it is so."}
+                 for row in category_rows(30, seed=9)[:30]]  # fmt: skip
+        files = files_of(task, ("", write(tmp_path / "glaive.json", rows)))
+    elif task is JAILBREAK:
+        files = files_of(task, ("", write(tmp_path / "all.csv", jailbreak_rows())))
+    else:
+        files = files_of(task, ("", write(tmp_path / "mmlu.json", category_rows())))
+    if own:
+        files = SourceFiles(
+            replace(files.source, id="mine.csv", license="cc-by-4.0", attribution="Ours.", provenance="As they came."),
+            files.files, "local",
+        )  # fmt: skip
+    return build(task, tmp_path, files)[0]
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["public", "own"])
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_every_number_on_a_card_is_one_of_the_facts(task: TaskSpec, own: bool, tmp_path: Path) -> None:
+    facts = curated(task, tmp_path, own)
+    card = dataset_card(task, "ann/router", facts, INFO)
+    lint(card, "dataset")
+    metadata, body = take_apart(card)
+    said = body.replace("| characters | 10% | 25% | median | 75% | 90% | 99% | longest |", "")
+    number = re.compile(r"(?<![\w.-])\d+(?:\.\d+)*")
+    known = {
+        *number.findall(json.dumps(facts, ensure_ascii=False)),
+        *number.findall(json.dumps(task.label_set().labels)),
+    }
+    known.add("0")  # rows of a label that a split lacks
+    examples = {found for row in facts["examples"] for found in number.findall(f"{row['text']} {row['label']}")}
+    assert {found for found in number.findall(said) if found not in known | examples} == set()
+    assert metadata["license"] == facts["license"]["id"]
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_the_card_of_ones_own_rows_says_nothing_of_the_public_source(task: TaskSpec, tmp_path: Path) -> None:
+    card = dataset_card(task, "ann/router", curated(task, tmp_path, own=True), INFO)
+    for word in (task.source.id, "MMLU-Pro", "presidio", "Glaive", "Starter corpus", "by hand", "No person"):
+        assert word not in card
+    assert "mine.csv" in card
+    assert take_apart(card)[0]["annotations_creators"] == ["other"]
+    assert take_apart(card)[0]["source_datasets"] == ["original"]
+
+
+def test_the_numbers_of_a_curation_are_those_of_its_files(tmp_path: Path) -> None:
+    facts = curated(CATEGORY, tmp_path, own=False)
+    folder = build(CATEGORY, tmp_path, files_of(CATEGORY, ("", tmp_path / "mmlu.json")))[1]
+    assert facts["counts"]["steps"]["without leaks"] == len(everything(folder))
+    for split in SPLITS:
+        lengths = sorted(len(row["text"]) for row in rows_in(folder, split))
+        assert facts["splits"][split]["characters"]["median"] == lengths[len(lengths) // 2]
+        assert facts["splits"][split]["characters"]["p90"] == lengths[len(lengths) * 9 // 10]
