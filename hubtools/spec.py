@@ -6,7 +6,7 @@ What a run *found* (counts, scores, revisions) lives in the JSON files of the wo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -15,8 +15,12 @@ class Dropped(Exception):
     """Raised by a row function for a row that the dataset must not hold; the message is the counted reason."""
 
 
+class BadRow(Dropped):
+    """Dropped because the source is wrong there: it stops curation, unless bad rows are to be skipped."""
+
+
 class Undecided(Dropped):
-    """A row whose label no rule decides."""
+    """Dropped because no rule decides its label."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Example:
         split: the source's own split where it is official, else "".
         source: id of the source the row came from.
         rule: what decided the label, in a few words; "" where it is the source's own.
-        place: file and line, or number, where the row stands.
+        place: file and line, or the row's number; for what we made ourselves, what it is made of.
     """
 
     text: str
@@ -51,6 +55,11 @@ class Example:
     source: str = ""
     rule: str = ""
     place: str = ""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Its label, or the type of each of its spans."""
+        return (self.label,) if self.label else tuple(span.type for span in self.spans)
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,15 @@ class LabelSet:
     name: str
     labels: tuple[str, ...]
     mapping: Mapping[str, str]
+
+    def mapped(self, row: Example) -> Example:
+        """``row`` with its label, or the types of its spans, as ``labels`` has them; other spans are left out.
+
+        Raises:
+            KeyError: its label has no place in the set.
+        """
+        spans = tuple(replace(s, type=self.mapping[s.type]) for s in row.spans if s.type in self.mapping)
+        return replace(row, label=row.label and self.mapping[row.label], spans=spans)
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,8 @@ def facts_of(task: TaskSpec, variant: str) -> dict[str, Any]:
     names = task.label_set().labels
     supplements = () if starter else task.supplements
     sources = [task.starter] if starter else [task.source, *supplements]
+    kept, matched = 99 * len(names), 7 if task.match_lengths and not starter else 0
+    own = kept - matched - 40 * len(supplements)
     splits = {}
     for split, each in (("train", 80), ("validation", 10), ("test", 9)):
         splits[split] = {
@@ -139,17 +141,19 @@ def facts_of(task: TaskSpec, variant: str) -> dict[str, Any]:
         ],
         "license": licence_facts([{"license": s.license} for s in sources]),
         "counts": {
-            "read": 1200,
-            "steps": {"read": 1200, "usable": 1197, "cleaned": 1197, "without exact duplicates": 1182,
-                      "without leaks": 1182 - len(supplements)}
-            | ({"with supplements": 99 * len(names)} if supplements else {}),
-            "dropped": {"exact duplicate": 12, "same text, several labels": 3}, "exact_duplicates": 12,
-            "synthetic_train": sum(40 for s in supplements if s.templates),
-            "length_matched_train": 7 if task.match_lengths and not starter else 0, "kept": 99 * len(names),
+            "read": own + 15,
+            "steps": {"read": own + 15, "usable": own + 15, "cleaned": own + 15, "without exact duplicates": own,
+                      "without leaks": own}
+            | ({"with supplements": own + 40 * len(supplements)} if supplements else {})
+            | ({"with matched lengths": kept} if matched else {}),
+            "dropped": {"exact duplicate": 12, "same text, several labels": 3},
+            "synthetic_train": sum(40 for s in supplements if s.templates), "length_matched_train": matched,
+            "kept": kept,
         },
         "supplements": [
-            {"id": s.id, "name": s.name, "templates": s.templates, "license": s.license, "read": 90, "rows": 40,
-             "dropped": {"beyond its share": 45, "exact duplicate": 5}, "limit": s.share, "share": 0.125}
+            {"id": s.id, "name": s.name, "license": s.license, "read": 90, "documents": 90 if s.templates else 0,
+             "dropped": {"beyond its share": 45, "exact duplicate": 5}, "rows": 40, "share": 0.125, "limit": s.share,
+             "decided_by": None}
             for s in supplements
         ],
         "splits": splits,
@@ -159,10 +163,10 @@ def facts_of(task: TaskSpec, variant: str) -> dict[str, Any]:
                       "splits": ["train", "validation", "test"] if starter else ["train"]}
         if task.kind == "token" else None,
         "examples": [],
-    } | ({"length_baseline": length_baseline()} if task.positive else {}) | (
-        {"decided_by": {kind: {"rows": 20, "share": 0.3333} for kind in ("table", "keyword", "dropped")}}
-        if task.name == "intent" and not starter else {}
-    )  # fmt: skip
+        "length_baseline": length_baseline() if task.positive else None,
+        "decided_by": {kind: {"rows": 20, "share": 0.3333} for kind in ("table", "keyword", "dropped")}
+        if task.name == "intent" and not starter else None,
+    }  # fmt: skip
 
 
 def length_baseline() -> dict[str, Any]:

@@ -105,6 +105,21 @@ def rows_of(work: Path, task: str, split: str) -> Rows:
     return rows
 
 
+def assert_every_drop_has_a_line(facts: dict[str, Any], folder: Path) -> None:
+    lines = [json.loads(line) for line in (folder / "dropped.jsonl").read_text().splitlines()]
+    counts: Counter[str] = Counter()
+    for line in lines:
+        counts[line["reason"]] += line.get("more", 1)
+    told = Counter(facts["counts"]["dropped"])
+    for supplement in facts["supplements"]:
+        told.update(supplement["dropped"])
+    assert counts == told
+    steps = facts["counts"]["steps"]
+    assert steps["read"] - sum(facts["counts"]["dropped"].values()) == steps["without leaks"]
+    assert steps["with supplements"] - steps["without leaks"] == sum(s["rows"] for s in facts["supplements"])
+    assert [*steps.values()][-1] == facts["counts"]["kept"] == sum(s["rows"] for s in facts["splits"].values())
+
+
 def test_role_plays_and_long_harmless_prompts_join_the_training_split_of_jailbreak_alone(
     hubtools: Command, at: tuple[object, ...], tmp_path: Path
 ) -> None:
@@ -121,9 +136,8 @@ def test_role_plays_and_long_harmless_prompts_join_the_training_split_of_jailbre
     assert supplement["share"] == pytest.approx(len(used) / len(train), abs=1e-4)
     assert supplement["share"] <= GPTEACHER.share
     assert supplement["read"] == supplement["rows"] + sum(supplement["dropped"].values())
-    assert {"instruction is not a text": 1, "duplicate or near-duplicate of another row": 1}.items() <= (
-        supplement["dropped"].items()
-    )
+    assert {"instruction is not a text": 1, "exact duplicate": 1}.items() <= supplement["dropped"].items()
+    assert_every_drop_has_a_line(facts, tmp_path / "full" / "jailbreak")
     long = [row for row in train if row["group"].startswith("lengths ")]
     assert facts["counts"]["length_matched_train"] == len(long) > 50
     assert {row["label"] for row in long} == {0}
@@ -150,6 +164,7 @@ def test_queries_of_metatool_join_intent_only_when_they_are_asked_for(
         "dropped": {"rows": 16, "share": 0.2},
     }
     [supplement] = facts["supplements"]
+    assert_every_drop_has_a_line(facts, tmp_path / "more" / "intent")
     assert supplement["dropped"]["not a request"] == 1
     assert supplement["dropped"]["function matches no rule"] == 20
     assert supplement["dropped"]["function is ambiguous"] == 20
@@ -216,12 +231,12 @@ def test_a_supplement_that_is_nowhere_says_how_to_do_without_it(monkeypatch: pyt
 
 def test_a_default_joins_the_tasks_own_source_and_an_asked_one_any_source() -> None:
     pii, intent = TASKS["pii"], TASKS["intent"]
-    assert [s.name for s in wanted(pii, True, (), ())] == ["templates", "rare-types"]
-    assert [s.name for s in wanted(pii, True, (), ("templates",))] == ["rare-types"]
-    assert wanted(pii, False, (), ()) == []
-    assert [s.name for s in wanted(pii, False, ("rare-types",), ())] == ["rare-types"]
-    assert wanted(intent, True, ("templates",), ()) == []
-    assert wanted(intent, True, ("metatool",), ("metatool",)) == []
+    assert [s.name for s in wanted(pii, pii.source, (), ())] == ["templates", "rare-types"]
+    assert [s.name for s in wanted(pii, pii.source, (), ("templates",))] == ["rare-types"]
+    assert wanted(pii, pii.starter, (), ()) == []
+    assert [s.name for s in wanted(pii, pii.starter, ("rare-types", "templates"), ())] == ["rare-types"], "not twice"
+    assert wanted(intent, intent.source, ("templates",), ()) == []
+    assert wanted(intent, intent.source, ("metatool",), ("metatool",)) == []
 
 
 def test_every_supplement_has_a_name_of_its_own_a_share_and_a_licence() -> None:
@@ -419,7 +434,7 @@ def test_the_audit_file_holds_fifty_rows_a_class_with_personal_data_marked(tmp_p
     path = tmp_path / "audit.csv"
     rows = [Example(f"Bo calls {i}", spans=(Span(0, 2, "PERSON"),), rule="slots", place=f"f:{i}") for i in range(70)]
     rows.append(Example("Nobody " + "here " * 300, group="g", split="test", source="s"))
-    write_audit(path, rows, PII, ("PERSON", "LOCATION"), 0)
+    write_audit(path, rows, ("PERSON", "LOCATION"), 0)
     with path.open(newline="") as lines:
         read = list(csv.DictReader(lines))
     assert Counter(row["label"] for row in read) == {"PERSON": 50, NOTHING: 1}
@@ -427,9 +442,9 @@ def test_the_audit_file_holds_fifty_rows_a_class_with_personal_data_marked(tmp_p
     assert len(read[-1]["text"]) == 400
     assert (read[-1]["rule"], read[-1]["group"], read[-1]["split"]) == ("label of the source", "g", "test")
     before = path.read_bytes()
-    write_audit(path, rows[::-1], PII, ("PERSON", "LOCATION"), 0)
+    write_audit(path, rows[::-1], ("PERSON", "LOCATION"), 0)
     assert path.read_bytes() == before
-    write_audit(path, rows, PII, ("PERSON", "LOCATION"), 1)
+    write_audit(path, rows, ("PERSON", "LOCATION"), 1)
     assert path.read_bytes() != before
 
 

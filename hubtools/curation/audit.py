@@ -9,14 +9,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from hubtools.spec import Example, TaskSpec
+from hubtools.spec import Example
 
 ROWS = 50  # a class
 NOTHING = "no personal data"
 _SHOWN = 400
 
 
-def write_audit(path: Path, rows: Iterable[Example], task: TaskSpec, labels: Sequence[str], seed: int) -> None:
+def write_audit(path: Path, rows: Iterable[Example], labels: Sequence[str], seed: int) -> None:
     """Up to 50 rows of each class, or type of personal data, the same ones for one seed.
 
     Columns: ``label``; ``text``, shortened, with personal data marked; ``rule``; ``group``; ``place`` (file and line
@@ -24,8 +24,7 @@ def write_audit(path: Path, rows: Iterable[Example], task: TaskSpec, labels: Seq
     """
     classes: dict[str, list[Example]] = defaultdict(list)
     for row in rows:
-        kinds = {span.type for span in row.spans} or {NOTHING} if task.kind == "token" else {row.label}
-        for kind in kinds:
+        for kind in set(row.classes) or {NOTHING}:
             classes[kind].append(row)
     temporary = path.with_name(path.name + ".part")
     with temporary.open("w", encoding="utf-8", newline="") as out:

@@ -49,7 +49,7 @@ def matching(rows: Sequence[Example], positive: str, seed: int) -> Iterator[Exam
                 yield Example(
                     text=text, label=parts[0].label, group=f"lengths {content_hash(text)[:16]}", split="train",
                     source=parts[0].source, rule=f"{len(parts)} harmless prompts of the training split",
-                    place=parts[0].place,
+                    place=f"made of {parts[0].place} and {len(parts) - 1} more",
                 )  # fmt: skip
 
 

@@ -404,7 +404,7 @@ def documents(templates: Iterable[Example], split: str, copies: int, seed: int) 
             rng = random.Random(f"{seed}:{template.group}:{number}")
             source = roughened(template.text, texts, rng) if split == "train" and number else template.text
             text, spans = fill(source, rng, split, seed)
-            yield replace(template, text=text, spans=spans, split=split)
+            yield replace(template, text=text, spans=spans, split=split, place=f"made of {template.place}")
 
 
 def topped_up(
@@ -437,7 +437,8 @@ def topped_up(
             rng = random.Random(f"{seed}:{templates[i].group}:more {number}")
             text, spans = fill(roughened(texts[i], texts, rng), rng, "train", seed)
             counts.update(labels[span.type] for span in spans if span.type in labels)
-            yield replace(templates[i], text=text, spans=spans, split="train")
+            place = f"made of {templates[i].place}"
+            yield replace(templates[i], text=text, spans=spans, split="train", place=place)
 
 
 def provenance(seed: int, splits: Iterable[str]) -> dict[str, Any]:
