@@ -399,15 +399,15 @@ def test_a_dataset_repo_of_another_layout_is_read_with_its_splits_and_configurat
         "license": "mit",
     }  # fmt: skip
     (folder / "README.md").write_text(f"---\n{yaml.safe_dump(card)}---\n")
-    api.create_repo("local/theirs", repo_type="dataset", exist_ok=True)
-    api.upload_folder(repo_id="local/theirs", repo_type="dataset", folder_path=folder)
+    api.create_repo("local/another-layout", repo_type="dataset", exist_ok=True)
+    api.upload_folder(repo_id="local/another-layout", repo_type="dataset", folder_path=folder)
     kinds = mapped(tmp_path / "map.yaml", ours)
     columns = ("--text-column", "Prompt text", "--label-column", "kind", "--label-map", kinds)
-    done = hubtools("curate", "jailbreak", "--source", "local/theirs", *columns, *flags, check=False)
+    done = hubtools("curate", "jailbreak", "--source", "local/another-layout", *columns, *flags, check=False)
     assert done.returncode == 1
     assert "short" in done.stderr
     assert "owner/name:config" in done.stderr
-    hubtools("curate", "jailbreak", "--source", "local/theirs:long", *columns, *flags)
+    hubtools("curate", "jailbreak", "--source", "local/another-layout:long", *columns, *flags)
     facts = facts_of(work, "jailbreak")
     assert (facts["counts"]["kept"], facts["splits"]["test"]["rows"]) == (24, 8)
     assert facts["splits"]["validation"]["rows"] > 0, "what is called train is divided where there is no validation"
@@ -423,9 +423,9 @@ def test_a_repo_that_is_not_there_or_holds_no_data_is_named(
 ) -> None:
     done = hubtools("curate", "jailbreak", "--source", "local/nowhere", *flags, check=False)
     assert (done.returncode, "'local/nowhere'" in done.stderr) == (1, True)
-    api.create_repo("local/bare", repo_type="dataset", exist_ok=True)
-    done = hubtools("curate", "jailbreak", "--source", "local/bare", *flags, check=False)
-    assert (done.returncode, "'local/bare'" in done.stderr) == (1, True)
+    api.create_repo("local/without-data", repo_type="dataset", exist_ok=True)
+    done = hubtools("curate", "jailbreak", "--source", "local/without-data", *flags, check=False)
+    assert (done.returncode, "'local/without-data'" in done.stderr) == (1, True)
     assert "Unexpected" not in done.stderr
 
 
