@@ -184,7 +184,7 @@ def test_where_the_audit_file_lies_is_said_and_it_is_the_same_again(
 ) -> None:
     first = curated(hubtools, tmp_path / "first", "intent", *at)
     path = tmp_path / "first" / "intent" / "audit.csv"
-    assert f"rows of each class to check by eye: {path}" in first["said"]
+    assert f"to check by eye: {path}" in first["said"]
     curated(hubtools, tmp_path / "second", "intent", *at)
     assert path.read_text() == (tmp_path / "second" / "intent" / "audit.csv").read_text()
     with path.open(newline="") as lines:

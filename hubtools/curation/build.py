@@ -170,10 +170,9 @@ def curate(
     }  # fmt: skip
     write_json(folder.facts, facts)
     sizes = ", ".join(f"{split} {len(part)}" for split, part in by_split.items())
-    note(f"{task.name}: {read} rows read, {dropped.total()} dropped; {sizes}")
+    note(f"{task.name}: {read} rows read, {dropped.total()} dropped; {sizes}; to check by eye: {folder.audit}")
     for supplement in facts["supplements"]:
         note(f"{task.name}: supplement {supplement['name']} is {supplement['share']:.1%} of train")
-    note(f"{task.name}: rows of each class to check by eye: {folder.audit}")
     return facts
 
 
