@@ -12,7 +12,7 @@ import json
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hubtools import __version__
@@ -31,7 +31,7 @@ from hubtools.curation.lengths import baseline, matching
 from hubtools.curation.parquet import write_split
 from hubtools.curation.sources import SourceFiles, sha256_of
 from hubtools.curation.split import SPLITS, split_groups
-from hubtools.curation.supplements import supplemented
+from hubtools.curation.supplements import Joined, supplemented
 from hubtools.curation.synthesis import documents, provenance
 from hubtools.errors import SourceError
 from hubtools.spec import Example, LabelSet, TaskSpec
@@ -82,18 +82,69 @@ def curate(
         SourceError: the source lacks what the task needs.
     """
     mark = fingerprint(task, source, label_set, seed, skip_bad_rows, supplements, match_lengths)
-    if folder.facts.exists() and folder.audit.exists() and all(folder.split_file(s).exists() for s in SPLITS):
+    written = (folder.facts, folder.audit, folder.dropped, *map(folder.split_file, SPLITS))
+    if all(path.exists() for path in written):
         with contextlib.suppress(ValueError):  # a damaged file is written again
-            facts: dict[str, Any] = json.loads(folder.facts.read_text())
-            if facts.get("fingerprint") == mark:
+            known: dict[str, Any] = json.loads(folder.facts.read_text())
+            if known.get("fingerprint") == mark:
                 note(f"{task.name}: dataset is up to date")
-                return facts
+                return known
 
     dropped = Drops()
     try:
-        rows, read = read_examples(task, source, label_set, dropped, skip_bad_rows=skip_bad_rows)
-    finally:
+        made = _made(task, source, label_set, seed, dropped, skip_bad_rows, supplements, match_lengths)
+        _check_classes(made.rows, task, label_set, source)
+    except SourceError:
         dropped.write(folder.dropped)
+        raise
+
+    # Built beside the old one and swapped in at the end: a kill leaves either the old dataset or the new.
+    fresh = folder.root / "dataset.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    for split in SPLITS:
+        write_split(made.of(split), task, label_set, fresh / folder.split_file(split).relative_to(folder.dataset))
+    folder.facts.unlink(missing_ok=True)
+    dropped.write(folder.dropped, (part.drops for part in made.joined))
+    write_audit(folder.audit, made.rows, label_set.labels, seed)
+    shutil.rmtree(folder.dataset, ignore_errors=True)
+    fresh.rename(folder.dataset)
+    facts = {"task": task.name, "fingerprint": mark} | _facts(made, task, [source, *supplements], label_set, seed)
+    write_json(folder.facts, facts)
+
+    sizes = ", ".join(f"{split} {facts['splits'][split]['rows']}" for split in SPLITS)
+    note(f"{task.name}: {made.steps['read']} rows read, {dropped.total()} dropped; {sizes}; "
+         f"to check by eye: {folder.audit}")  # fmt: skip
+    for supplement in facts["supplements"]:
+        note(f"{task.name}: supplement {supplement['name']} is {supplement['share']:.1%} of train")
+    return facts
+
+
+@dataclass(frozen=True)
+class _Made:
+    """The rows of a dataset, and how they came about.
+
+    Attributes:
+        alone: those of the source, without what joined the training split.
+        steps: how many rows were left, or there, after each step.
+    """
+
+    rows: list[Example]
+    alone: list[Example]
+    steps: dict[str, int]
+    dropped: Drops
+    decided_by: dict[str, Any] | None
+    joined: list[Joined]
+
+    def of(self, split: str) -> list[Example]:
+        return [row for row in self.rows if row.split == split]
+
+
+def _made(
+    task: TaskSpec, source: SourceFiles, label_set: LabelSet, seed: int, dropped: Drops, skip_bad_rows: bool,
+    supplements: Sequence[SourceFiles], match_lengths: bool,
+) -> _Made:  # fmt: skip
+    """Every step from the files to the rows; ``dropped`` counts what the source loses on the way."""
+    rows, read = read_examples(task, source, label_set, dropped, skip_bad_rows=skip_bad_rows)
     decided = decided_by(rows, dropped)
     steps = {"read": read, "usable": len(rows) + sum(dropped[reason] for reason in UNCLEAN), "cleaned": len(rows)}
     # Templates are told apart by their words, slots included; what they are filled with is checked further down.
@@ -110,44 +161,33 @@ def curate(
     rows = without_leaks(rows, dropped)
     steps["without leaks"] = len(rows)
     if not rows:
-        dropped.write(folder.dropped)
         raise SourceError(
             f"Nothing is left of source {source.source.id!r} for {task.name}",
             expected="rows that can be learned from",
             found=", ".join(f"{n} rows: {why}" for why, n in dropped.most_common(5)) or "no rows",
             next="mend the source, or give another with --source",
         )
-    alone = rows
     joined = supplemented(rows, task, label_set, supplements, seed)
-    dropped.write(folder.dropped, (supplement.drops for supplement in joined))
+    rows = [label_set.mapped(row) for row in (*rows, *(row for part in joined for row in part.rows))]
+    alone = rows[: steps["without leaks"]]
     if joined:
-        rows = [*rows, *(row for supplement in joined for row in supplement.rows)]
         steps["with supplements"] = len(rows)
-    rows, alone = ([label_set.mapped(row) for row in part] for part in (rows, alone))
-    unmatched = len(rows)
     if match_lengths:
-        long = matching([r for r in rows if r.split == "train"], task.positive, seed)
+        long = matching([row for row in rows if row.split == "train"], task.positive, seed)
         rows = without_leaks([*rows, *long], Drops())
         steps["with matched lengths"] = len(rows)
-    _check_classes(rows, task, label_set, source)
+    return _Made(rows, alone, steps, dropped, decided, joined)
 
-    by_split = {split: [row for row in rows if row.split == split] for split in SPLITS}
-    # Built beside the old one and swapped in at the end: a kill leaves either the old dataset or the new.
-    fresh = folder.root / "dataset.new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    for split, part in by_split.items():
-        write_split(part, task, label_set, fresh / folder.split_file(split).relative_to(folder.dataset))
-    folder.facts.unlink(missing_ok=True)
-    write_audit(folder.audit, rows, label_set.labels, seed)
-    shutil.rmtree(folder.dataset, ignore_errors=True)
-    fresh.rename(folder.dataset)
 
-    sources = [source_facts(part) for part in (source, *supplements)]
-    made_up = [*SPLITS] if source.source.templates else ["train"] if any(s.documents for s in joined) else []
-    before = [row for row in alone if row.split == "train"]
-    facts = {
-        "task": task.name,
-        "fingerprint": mark,
+def _facts(
+    made: _Made, task: TaskSpec, files: Sequence[SourceFiles], label_set: LabelSet, seed: int
+) -> dict[str, Any]:  # fmt: skip
+    sources = [source_facts(part) for part in files]
+    rows, train, test = made.rows, made.of("train"), made.of("test")
+    before = [row for row in made.alone if row.split == "train"]
+    made_up = [*SPLITS] if files[0].source.templates else ["train"] if any(p.documents for p in made.joined) else []
+    unmatched = len(made.alone) + sum(len(part.rows) for part in made.joined)
+    return {
         "label_set": label_set.name,
         "labels": list(label_set.labels),
         "rule_version": task.version,
@@ -155,25 +195,23 @@ def curate(
         "hubtools": __version__,
         "sources": sources,
         "license": licence_facts(sources),
-        "counts": {"read": read, "steps": steps, "dropped": dict(sorted(dropped.items())),
-                   "synthetic_train": sum(len(s.rows) for s in joined if s.documents),
-                   "length_matched_train": len(rows) - unmatched, "kept": len(rows)},
-        "decided_by": decided,
-        "supplements": [s.facts(len(by_split["train"])) for s in joined],
-        "splits": {split: split_facts(part, task, label_set) for split, part in by_split.items()},
+        "counts": {
+            "read": made.steps["read"],
+            "steps": made.steps,
+            "dropped": dict(sorted(made.dropped.items())),
+            "synthetic_train": sum(len(part.rows) for part in made.joined if part.documents),
+            "length_matched_train": len(rows) - unmatched,
+            "kept": len(rows),
+        },
+        "decided_by": made.decided_by,
+        "supplements": [part.facts(len(train)) for part in made.joined],
+        "splits": {split: split_facts(made.of(split), task, label_set) for split in SPLITS},
         "comparison": COMPARISON,
         "leakage": leakage(rows),
-        "length_baseline": baseline(before, by_split["train"], by_split["test"], task.positive)
-        if task.positive else None,
+        "length_baseline": baseline(before, train, test, task.positive) if task.positive else None,
         "synthesis": provenance(seed, made_up) if made_up else None,
-        "examples": examples(by_split["train"], label_set.labels),
-    }  # fmt: skip
-    write_json(folder.facts, facts)
-    sizes = ", ".join(f"{split} {len(part)}" for split, part in by_split.items())
-    note(f"{task.name}: {read} rows read, {dropped.total()} dropped; {sizes}; to check by eye: {folder.audit}")
-    for supplement in facts["supplements"]:
-        note(f"{task.name}: supplement {supplement['name']} is {supplement['share']:.1%} of train")
-    return facts
+        "examples": examples(train, label_set.labels),
+    }
 
 
 def _split(rows: Sequence[Example], label_set: LabelSet, seed: int) -> list[Example]:

@@ -172,7 +172,7 @@ def unfit(row: Example, label_set: LabelSet) -> str:
         return LONG
     if _CONTROL.search(row.text + row.group):
         return DAMAGED
-    if not round_trips(row.text, label_set.mapped(row).spans, label_set.labels):
+    if row.spans and not round_trips(row.text, label_set.mapped(row).spans, label_set.labels):
         return WITHIN
     return ""
 
