@@ -115,7 +115,7 @@ def read_examples(
         rows = [replace(row, split="") if row.split == "train" else row for row in rows]
     found = [] if skip_bad_rows else _told(bad, drops)
     # Templates hold their types once they are filled, and a supplement need not hold every class.
-    partial = source.source.templates or source.source in task.supplements
+    partial = source.source.templates or source.source.id in {s.id for s in task.supplements}
     absent = [] if partial else _absent(rows, task, label_set, source)
     if found or (absent and rows):
         labels = ", ".join(label_set.labels)
