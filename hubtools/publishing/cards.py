@@ -25,7 +25,7 @@ def render(folder: str, task: TaskSpec, metadata: Mapping[str, Any], **values: A
         loader=FileSystemLoader(asset(folder)), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         autoescape=False,
     )  # fmt: skip
-    environment.filters |= {"number": number, "cell": cell, "score": score, "percent": lambda v: f"{100 * v:.1f}%"}
+    environment.filters |= {"number": number, "cell": cell, "score": score}
     body = environment.get_template(f"{task.name}.md.jinja").render(task=task, **values)
     body = re.sub(r"\n{3,}", "\n\n", body).strip()
     return join(metadata, f"{START}\n{body}\n{END}\n")
