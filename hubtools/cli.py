@@ -57,6 +57,15 @@ SourceOption = Annotated[
     typer.Option(help="Your own csv, json, jsonl or parquet file, a dataset repo, or 'starter', "
                  "in place of the task's public source."),
 ]  # fmt: skip
+TargetFpr = Annotated[
+    float | None,
+    typer.Option(help="Threshold with at most this share of false positives on validation. [default: jailbreak 0.01]"),
+]
+TargetRecall = Annotated[
+    float | None,
+    typer.Option(help="Threshold that keeps at least this share: of attacks, or of right answers. "
+                 "[default: category 0.95]"),
+]  # fmt: skip
 TextColumn = Annotated[str, typer.Option(help="Column of the text in your own file.")]
 LabelColumn = Annotated[str, typer.Option(help="Column of the label in your own file.")]
 License = Annotated[
@@ -299,18 +308,25 @@ def finetune(
 @app.command()
 def evaluate(
     task: TaskArgument,
+    target_fpr: TargetFpr = None,
+    target_recall: TargetRecall = None,
+    from_predictions: Annotated[
+        bool,
+        typer.Option("--from-predictions", help="Compute every number again from the predictions, without the model."),
+    ] = False,
     hub: Hub = None,
     hub_dir: HubDir = None,
     work_dir: WorkDir = DEFAULT,
     json_output: Json = False,
 ) -> None:
-    """Score the test split: predictions.parquet, metrics.json, plots."""
+    """Score the test split once: predictions.parquet, metrics.json, thresholds.json, plots."""
     tasks = tasks_named(task)
     connect(hub, (), hub_dir)
-    from hubtools.pipeline import evaluate_task
+    from hubtools.pipeline import check_targets, evaluate_task
 
-    settings = _settings(work_dir=work_dir)
-    metrics = {t.name: evaluate_task(t, settings) for t in tasks}
+    settings = _settings(work_dir=work_dir, target_fpr=target_fpr, target_recall=target_recall)
+    check_targets(tasks, settings)
+    metrics = {t.name: evaluate_task(t, settings, from_predictions) for t in tasks}
     _print(metrics, json_output, [_score_line(name, m["primary"]) for name, m in metrics.items()])
 
 
@@ -321,6 +337,12 @@ def _score_line(name: str, primary: dict[str, Any]) -> str:
 @app.command()
 def model_card(
     task: TaskArgument,
+    lint: Annotated[
+        bool, typer.Option("--lint", help="Write nothing: say whether the Hub would take the card that is there.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing: fail where the card is not what its files say now.")
+    ] = False,
     namespace: Namespace = None,
     model_name: ModelName = None,
     hub: Hub = None,
@@ -330,11 +352,15 @@ def model_card(
 ) -> None:
     """Render and lint the card from files; needs no GPU."""
     tasks = tasks_named(task)
-    connect(hub, (), hub_dir)
-    from hubtools.pipeline import model_card_task
-
     settings = _settings(work_dir=work_dir, namespace=namespace, model_name=model_name)
-    cards = {t.name: str(model_card_task(t, settings)) for t in tasks}
+    if check or not lint:  # whose repo it is, the Hub knows
+        connect(hub, (), hub_dir)
+    from hubtools.pipeline import check_model_card, model_card_task
+
+    cards = {
+        t.name: str(check_model_card(t, settings, drift=check) if lint or check else model_card_task(t, settings))
+        for t in tasks
+    }
     _print(cards, json_output, list(cards.values()))
 
 
@@ -439,6 +465,8 @@ def run(
     seed: Seed = 0,
     base: Base = None,
     processes: Processes = 1,
+    target_fpr: TargetFpr = None,
+    target_recall: TargetRecall = None,
     namespace: Namespace = None,
     private: Private = False,
     accept_license: AcceptLicense = False,
@@ -462,8 +490,8 @@ def run(
 
     settings = _settings(
         work_dir=work_dir, label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows, seed=seed, base=base,
-        processes=processes, namespace=namespace, private=private, accept_license=accept_license,
-        gated=gated, dry_run=dry_run, training=tuple(context.args),
+        processes=processes, target_fpr=target_fpr, target_recall=target_recall, namespace=namespace,
+        private=private, accept_license=accept_license, gated=gated, dry_run=dry_run, training=tuple(context.args),
     )  # fmt: skip
     report = pipeline.run(tasks, settings)
     _print(report, json_output, _summary(report))

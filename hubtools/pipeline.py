@@ -45,6 +45,7 @@ class Settings:
         license: what its owner says it is under.
         accept_license: push what may not be published, to a private repo.
         gated: "auto" or "manual", where readers of a dataset must ask for it.
+        target_fpr, target_recall: what a threshold is chosen for; see evaluation/thresholds.py.
         names: repo names by what they name ("dataset", "model", "space"), where they differ from ours.
         training: flags for ``finetune.py``, as they were given.
     """
@@ -61,6 +62,8 @@ class Settings:
     base: str | None = None
     processes: int = 1
     training: tuple[str, ...] = ()
+    target_fpr: float | None = None
+    target_recall: float | None = None
     private: bool = False
     create_pr: bool = False
     dry_run: bool = False
@@ -357,19 +360,29 @@ def _run_to_the_end(command: list[str], held: int) -> int:
         raise
 
 
-def evaluate_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
+def evaluate_task(task: TaskSpec, settings: Settings, from_predictions: bool = False) -> dict[str, Any]:
     from tqdm import tqdm  # type: ignore[import-untyped]
 
     from hubtools.evaluation.evaluate import evaluate
 
     folder = settings.folder(task)
     facts = folder.read(folder.facts, "curate")
-    rows = facts["splits"]["test"]["rows"]
+    rows = sum(facts["splits"][split]["rows"] for split in ("validation", "test"))
     with (
         folder.alone(settings.note),
         tqdm(total=rows, desc=f"{task.name}: scoring", unit="row", leave=False, disable=None) as bar,
     ):
-        return evaluate(task, folder, note=settings.note, tick=bar.update)
+        return evaluate(
+            task, folder, target_fpr=settings.target_fpr, target_recall=settings.target_recall,
+            from_predictions=from_predictions, note=settings.note, tick=bar.update,
+        )  # fmt: skip
+
+
+def check_targets(tasks: Sequence[TaskSpec], settings: Settings) -> None:
+    """Refuse a target that is no share, or that no threshold of ``tasks`` is chosen for."""
+    from hubtools.evaluation.thresholds import check_target
+
+    check_target(tasks, settings.target_fpr, settings.target_recall)
 
 
 def model_card_task(task: TaskSpec, settings: Settings) -> Path:
@@ -377,6 +390,15 @@ def model_card_task(task: TaskSpec, settings: Settings) -> Path:
 
     path = write_model_card(task, settings.folder(task), model_repo(task, settings))
     settings.note(f"{task.name}: card written to {path}")
+    return path
+
+
+def check_model_card(task: TaskSpec, settings: Settings, *, drift: bool) -> Path:
+    """Lint the card that is there; with ``drift`` also compare it with what its files would give now."""
+    from hubtools.publishing.model import check_card
+
+    path = check_card(task, settings.folder(task), model_repo(task, settings) if drift else None)
+    settings.note(f"{task.name}: {path} {'is what its files say' if drift else 'passes'}")
     return path
 
 
@@ -434,6 +456,7 @@ def run(tasks: Sequence[TaskSpec], settings: Settings) -> dict[str, Any]:
     # What is wrong with the command stops it here, before anything costs time.
     namespace(settings.namespace)
     check_training_flags(settings.training)
+    check_targets(tasks, settings)
     seconds: dict[str, dict[str, float]] = {}
     results: dict[str, Any] = {}
     started = time.time()

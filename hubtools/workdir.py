@@ -55,6 +55,11 @@ class TaskFolder:
         return self.root / "predictions.parquet"
 
     @property
+    def validation_predictions(self) -> Path:
+        """Those that thresholds and calibration figures are made of."""
+        return self.root / "predictions.validation.parquet"
+
+    @property
     def metrics(self) -> Path:
         return self.root / "metrics.json"
 

@@ -31,7 +31,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Starts the embedded Hub, sets the environment, and is gone: nothing else knows which Hub it speaks to.
     "connection": {"localhub", "errors"},
     "curation": VALUES,
-    "evaluation": VALUES,
+    # How a text is labelled, and how sure an answer was, are the same questions in training and after it.
+    "evaluation": VALUES | {"training"},
     # Cards show the scores that evaluation puts at the head, and a release is verified as it was scored;
     # a dataset is pushed in the splits that curation makes.
     "publishing": VALUES | {"assets", "evaluation", "curation"},
