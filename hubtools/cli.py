@@ -355,12 +355,15 @@ def model_card(
     settings = _settings(work_dir=work_dir, namespace=namespace, model_name=model_name)
     if check or not lint:  # whose repo it is, the Hub knows
         connect(hub, (), hub_dir)
-    from hubtools.pipeline import check_model_card, model_card_task
+    from hubtools.pipeline import model_card_task, model_repo
+    from hubtools.publishing.model import check_card
 
-    cards = {
-        t.name: str(check_model_card(t, settings, drift=check) if lint or check else model_card_task(t, settings))
-        for t in tasks
-    }
+    def card(spec: Any) -> Path:
+        if lint or check:
+            return check_card(spec, settings.folder(spec), model_repo(spec, settings) if check else None)
+        return model_card_task(spec, settings)
+
+    cards = {t.name: str(card(t)) for t in tasks}
     _print(cards, json_output, list(cards.values()))
 
 

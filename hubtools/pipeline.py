@@ -372,10 +372,8 @@ def evaluate_task(task: TaskSpec, settings: Settings, from_predictions: bool = F
         folder.alone(settings.note),
         tqdm(total=rows, desc=f"{task.name}: scoring", unit="row", leave=False, disable=None) as bar,
     ):
-        return evaluate(
-            task, folder, target_fpr=settings.target_fpr, target_recall=settings.target_recall,
-            from_predictions=from_predictions, note=settings.note, tick=bar.update,
-        )  # fmt: skip
+        targets = {"target_fpr": settings.target_fpr, "target_recall": settings.target_recall}
+        return evaluate(task, folder, **targets, from_predictions=from_predictions, note=settings.note, tick=bar.update)
 
 
 def check_targets(tasks: Sequence[TaskSpec], settings: Settings) -> None:
@@ -390,15 +388,6 @@ def model_card_task(task: TaskSpec, settings: Settings) -> Path:
 
     path = write_model_card(task, settings.folder(task), model_repo(task, settings))
     settings.note(f"{task.name}: card written to {path}")
-    return path
-
-
-def check_model_card(task: TaskSpec, settings: Settings, *, drift: bool) -> Path:
-    """Lint the card that is there; with ``drift`` also compare it with what its files would give now."""
-    from hubtools.publishing.model import check_card
-
-    path = check_card(task, settings.folder(task), model_repo(task, settings) if drift else None)
-    settings.note(f"{task.name}: {path} {'is what its files say' if drift else 'passes'}")
     return path
 
 
@@ -481,7 +470,7 @@ def run(tasks: Sequence[TaskSpec], settings: Settings) -> dict[str, Any]:
             settings.note(f"{task.name}: would then fine-tune, evaluate and release the model")
         else:
             results[task.name] = _result(task, settings)
-    waiting = [name for name, task in TASKS.items() if not _released(settings.folder(task))]
+    waiting = [name for name, task in TASKS.items() if not settings.folder(task).released]
     if settings.dry_run or waiting:
         settings.note("space: would be pushed" if settings.dry_run else f"space: waits for {', '.join(waiting)}")
     else:
@@ -493,10 +482,6 @@ def run(tasks: Sequence[TaskSpec], settings: Settings) -> dict[str, Any]:
     if not settings.dry_run:
         write_json(settings.work_dir / "run.json", report)
     return report
-
-
-def _released(folder: TaskFolder) -> bool:
-    return folder.published.exists() and "model" in folder.read(folder.published, "push-model")
 
 
 def _result(task: TaskSpec, settings: Settings) -> dict[str, Any]:

@@ -68,6 +68,11 @@ class TaskFolder:
         """Repos, revisions and tags of what was pushed."""
         return self.root / "published.json"
 
+    @property
+    def released(self) -> bool:
+        """Whether a model was pushed from here."""
+        return self.published.exists() and "model" in self.read(self.published, "push-model")
+
     def split_file(self, split: str) -> Path:
         return self.dataset / "data" / f"{split}-00000-of-00001.parquet"
 

@@ -34,8 +34,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # How a text is labelled, and how sure an answer was, are the same questions in training and after it.
     "evaluation": VALUES | {"training"},
     # Cards show the scores that evaluation puts at the head, and a release is verified as it was scored;
-    # a dataset is pushed in the splits that curation makes.
-    "publishing": VALUES | {"assets", "evaluation", "curation"},
+    # a dataset is pushed in the splits that curation makes. Cards are checked by the Hub's rules before they go there.
+    "publishing": VALUES | {"assets", "evaluation", "curation", "localhub"},
     "training": VALUES,
     "finetune": VALUES | {"training", "connection"},
     "preflight": VALUES | {"connection", "curation", "finetune"},
@@ -123,6 +123,12 @@ def test_the_pipeline_takes_from_finetune_only_what_is_light() -> None:
         if part == "finetune"
     }
     assert taken <= SHARED_BY_FINETUNE
+
+
+def test_publishing_takes_from_the_embedded_hub_its_rules_for_cards_alone() -> None:
+    paths = [path for path in MODULES if part_of(path) == "publishing"]
+    taken = {name for path in paths for part, name in ours(tree_of(path)) if part == "localhub"}
+    assert taken == {"validate"}
 
 
 def test_stages_import_nothing_heavy_before_they_run() -> None:

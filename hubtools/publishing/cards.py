@@ -25,7 +25,9 @@ def render(folder: str, task: TaskSpec, metadata: Mapping[str, Any], **values: A
         loader=FileSystemLoader(asset(folder)), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         autoescape=False,
     )  # fmt: skip
-    environment.filters |= {"number": number, "cell": cell, "score": score, "percent": lambda v: f"{100 * v:.1f}%"}
+    environment.filters |= {
+        "number": number, "cell": cell, "score": score, "share": share, "percent": lambda v: f"{100 * v:.1f}%",
+    }  # fmt: skip
     body = environment.get_template(f"{task.name}.md.jinja").render(task=task, **values)
     body = re.sub(r"\n{3,}", "\n\n", body).strip()
     return join(metadata, f"{START}\n{body}\n{END}\n")
@@ -94,6 +96,13 @@ def score(value: Any) -> str:
     return number(value)
 
 
+def share(value: Any) -> str:
+    """A rate with its interval, in percent: ``5.0% [1.9%, 10.7%]``."""
+    if value is None:
+        return "–"
+    return f"{100 * value['value']:.1f}% [{100 * value['low']:.1f}%, {100 * value['high']:.1f}%]"
+
+
 def cell(text: str, limit: int = 160) -> str:
     """``text`` in one cell of a Markdown table."""
     flat = " ".join(text.split())
@@ -109,11 +118,13 @@ def model_card(
     metrics: Mapping[str, Any],
     facts: Mapping[str, Any],
     dataset: Mapping[str, Any],
+    texts: Mapping[str, str] | None = None,
 ) -> str:
     """The card of a model.
 
     Args:
         dataset: ``repo``, ``revision`` and ``tag`` of the dataset it was trained and scored on.
+        texts: of the rows that it shows as mistakes, by their id; what is not there is not shown.
     """
     scores = metrics["scores"]
     rows = [
@@ -128,13 +139,16 @@ def model_card(
         "pipeline_tag": "token-classification" if task.kind == "token" else "text-classification",
         "license": licence,
         "language": ["en"],
-        "base_model": training["base"],
-        "base_model_relation": "finetune",
+        # A base from a folder has no page on the Hub to point to.
+        **({"base_model": training["base"], "base_model_relation": "finetune"} if training["base_revision"] else {}),
         "datasets": [dataset["repo"]],
         "metrics": ["f1", "precision", "recall"] + (["roc_auc"] if task.positive else []),
         "tags": tags + (["starter-corpus"] if starter else []),
         "model_max_length": training["arguments"]["max_length"],
-        "widget": [{"text": e["text"], "output": e["output"]} for e in metrics["examples"] if e["output"]],
+        "widget": [
+            {"text": e["text"], "example_title": f"Example {i}", "output": e["output"]}
+            for i, e in enumerate((e for e in metrics["examples"] if e["output"]), 1)
+        ],
         "model-index": [
             {
                 "name": repo.split("/")[-1],
@@ -147,7 +161,7 @@ def model_card(
                         "metrics": [
                             {"type": _metric_type(row["key"]), "name": row["title"], "value": _plain(row["ours"])}
                             for row in rows if row["ours"] is not None
-                        ],
+                        ] + _at_threshold(scores),
                     }
                 ],
             }
@@ -155,8 +169,18 @@ def model_card(
     }  # fmt: skip
     return render(
         "model_cards", task, metadata, repo=repo, training=training, metrics=metrics, scores=scores, facts=facts,
-        dataset=dataset, rows=rows, starter=starter, label_set=task.label_set(facts["label_set"]),
+        dataset=dataset, rows=rows, starter=starter, label_set=task.label_set(facts["label_set"]), texts=texts or {},
+        pictures=dict(metrics["plots"]), origin=_origin(task, facts),
     )  # fmt: skip
+
+
+def _at_threshold(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of a detector: its two kinds of mistakes at the threshold that it ships with."""
+    return [
+        {"type": key, "name": f"{key[:3].upper()} at the threshold", "value": _plain(scores[key]),
+         "args": {"threshold": _plain(scores["threshold"])}}
+        for key in ("fpr_at_threshold", "fnr_at_threshold") if scores.get(key) is not None
+    ]  # fmt: skip
 
 
 def dataset_card(task: TaskSpec, repo: str, facts: Mapping[str, Any], info: Mapping[str, Any]) -> str:
@@ -228,9 +252,9 @@ _LEFT_OVER = re.compile(r"\[More Information Needed\]|\{\{ [a-z_.]+|\bTODO:|!!py
 
 
 def lint(card: str, kind: str) -> None:
-    """Refuse a card that still holds a placeholder, or that the Hub would refuse.
+    """Refuse a card that still holds a placeholder, that lacks what ours always have, or that the Hub would refuse.
 
-    The Hub's own list of licences and its schema are larger; it checks them again when a commit arrives.
+    The Hub's rules are those that the embedded Hub applies; the Hub itself checks again when a commit arrives.
 
     Args:
         kind: "model", "dataset" or "space".
@@ -238,6 +262,8 @@ def lint(card: str, kind: str) -> None:
     Raises:
         CardRejected: with everything that is wrong.
     """
+    from hubtools.localhub.cards import validate
+
     metadata, body = take_apart(card)
     if not isinstance(metadata, dict):
         raise CardRejected(
@@ -261,10 +287,26 @@ def lint(card: str, kind: str) -> None:
     faults += _index_faults(metadata.get("model-index", []))
     if not body.strip():
         faults.append("the body is empty")
+    faults += [f"a section is empty: {title}" for title in _EMPTY.findall(body)]
+    if kind == "model":
+        faults += [f"{key} is missing" for key in MODEL_KEYS if key not in metadata]
+    refused, _ = validate(card, kind)
+    faults += [_without_list(fault) for fault in refused]
     if faults:
         raise CardRejected(
             f"The {kind} card would be rejected", expected="what the Hub accepts", found="; ".join(faults[:6])
         )
+
+
+# What a reader of the Hub filters and compares models by.
+MODEL_KEYS = ("library_name", "pipeline_tag", "language", "datasets", "metrics", "tags", "widget", "model-index")
+
+_EMPTY = re.compile(r"^##+ (.+)\n+(?=(?:## |# |<!--|\Z))", re.MULTILINE)
+
+
+def _without_list(fault: str) -> str:
+    """A refusal of the Hub without all that would have been right, which may be a hundred names."""
+    return re.sub(r"must be one of \[[^\]]{80,}\]", "is not one that the Hub knows", fault)
 
 
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
