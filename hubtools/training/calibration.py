@@ -149,7 +149,7 @@ def _is_last(model: Any, name: str) -> bool:
     hook = model.get_submodule(name).register_forward_hook(lambda _, __, output: given.append(output))
     try:
         with torch.inference_mode():
-            logits = model(input_ids=torch.tensor([[model.config.bos_token_id or 0, 1]])).logits
+            logits = model(input_ids=torch.tensor([[1, 2]]), attention_mask=torch.tensor([[1, 1]])).logits
     finally:
         hook.remove()
     return len(given) == 1 and given[0].shape == logits.shape and bool(torch.equal(given[0], logits))
