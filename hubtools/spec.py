@@ -115,7 +115,7 @@ class TaskSpec:
         mapping_file: the label mapping that the Semantic Router reads, "" where it has no slot.
         threshold: the router's default threshold for this task.
         positive: the label that a two-class task is about.
-        alarming: beginnings of words that sound like ``positive`` in harmless texts; for the rate of false alarms there.
+        alarming: beginnings of words that make harmless texts sound like ``positive``: false alarms are counted there.
         fallback: the label that an unsure answer becomes, "" where there is none.
         version: bumped when the rows or labels would change.
         task_ids: the Hub's finer words for the task, for the dataset card.

@@ -72,8 +72,8 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], TaskFold
             rows.to_parquet(folder.split_file(split))
         run = run_of(task, "public")
         write_json(folder.facts, facts_of(task, "public"))
-        write_json(folder.training, run["training"] | {"history": [
-            {"epoch": 1.0, "loss": 0.5}, {"epoch": 1.0, "eval_loss": 0.4, f"eval_{task.primary.key}": 0.6}]})  # fmt: skip
+        history = [{"epoch": 1.0, "loss": 0.5}, {"epoch": 1.0, "eval_loss": 0.4, f"eval_{task.primary.key}": 0.6}]
+        write_json(folder.training, run["training"] | {"history": history})
         write_json(folder.published, {"dataset": run["dataset"]})
         token = task.kind == "token"
         random_model(
@@ -153,17 +153,15 @@ def test_without_the_model_every_number_is_computed_again_to_the_last_digit(
     assert write_model_card(task, folder, REPO).read_text() == card
 
 
-def test_the_command_computes_them_again_too(
-    hubtools: Command, copied: Callable[[str], TaskFolder]
-) -> None:
+def test_the_command_computes_them_again_too(hubtools: Command, copied: Callable[[str], TaskFolder]) -> None:
     folder = copied("jailbreak")
     before = json.loads(folder.metrics.read_text())
     shutil.rmtree(folder.model)
-    token = {"HF_TOKEN": "hf_x", "HF_ENDPOINT": "http://127.0.0.1:1"}  # nobody answers, and nobody is asked
-    done = hubtools("evaluate", "jailbreak", "--from-predictions", "--work-dir", folder.root.parent, "--json", env=token)
+    nobody = {"HF_TOKEN": "hf_x", "HF_ENDPOINT": "http://127.0.0.1:1"}  # who answers nothing, and is not asked
+    command = ("evaluate", "jailbreak", "--from-predictions", "--work-dir", folder.root.parent, "--json")
+    done = hubtools(*command, env=nobody)
     assert json.loads(done.stdout)["jailbreak"] == before
-    told = hubtools("evaluate", "jailbreak", "--from-predictions", "--target-recall", "0.5", "--work-dir",
-                    folder.root.parent, "--json", env=token)  # fmt: skip
+    told = hubtools(*command, "--target-recall", "0.5", env=nobody)
     chosen = json.loads(told.stdout)["jailbreak"]["thresholds"]
     assert chosen["target"] == {"recall": 0.5}
     assert chosen["shipped"]["validation"]["fnr"]["value"] <= 0.5

@@ -74,7 +74,8 @@ def found_scores(task: TaskSpec, best: float) -> dict[str, Any]:
     }  # fmt: skip
     if task.positive:
         scores |= {
-            "roc_auc": scored(best + 0.03, 0.01), "pr_auc": scored(best + 0.01), "recall_at_1_fpr": scored(best - 0.2, 0.1),
+            "roc_auc": scored(best + 0.03, 0.01), "pr_auc": scored(best + 0.01),
+            "recall_at_1_fpr": scored(best - 0.2, 0.1),
             "recall_at_5_fpr": scored(best - 0.1, 0.05), "threshold": 0.43, "fpr_at_threshold": scored(0.0125, 0.01),
             "fnr_at_threshold": scored(0.25), "positives": 100, "negatives": 200, "roc": [],
         }  # fmt: skip

@@ -181,9 +181,7 @@ def metrics_mark(test: Predictions, validation: Predictions, target: Target | No
 def metrics_are_current(folder: TaskFolder, metrics: Mapping[str, Any]) -> bool:
     """Whether ``metrics`` were computed from the predictions that are there."""
     target = next((Target(*item) for item in (metrics.get("target") or {}).items()), None)
-    test, validation = (
-        Predictions.read(folder, path) for path in (folder.predictions, folder.validation_predictions)
-    )
+    test, validation = (Predictions.read(folder, path) for path in (folder.predictions, folder.validation_predictions))
     return bool(metrics_mark(test, validation, target) == metrics.get("fingerprint"))
 
 

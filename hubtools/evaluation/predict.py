@@ -85,7 +85,7 @@ def token_answers(
     from hubtools.training.encoding import IGNORED, encode_tokens
 
     tokenizer, model = classifier.tokenizer, classifier.model
-    encoded = encode_tokens({"text": list(texts), "spans": spans}, tokenizer, tokenizer.model_max_length, types)
+    encoded = encode_tokens({"text": list(texts), "spans": list(spans)}, tokenizer, tokenizer.model_max_length, types)
     out: list[list[dict[str, Any]]] = [[] for _ in texts]
     order = _by_length(texts)
     for start in range(0, len(order), BATCH):

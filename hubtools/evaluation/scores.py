@@ -27,7 +27,7 @@ def interval(score: Callable[[np.ndarray], float], rows: int, seed: int = 0) -> 
 
 
 def rate(hits: int, of: int) -> dict[str, float] | None:
-    """A share of independent rows and its exact (Clopper-Pearson) 95% interval, which is no point where it is 0 or 1."""
+    """A share of independent rows and its exact (Clopper-Pearson) 95% interval, which has a width at 0 and 1 too."""
     from scipy.stats import binomtest
 
     if not of:
@@ -225,9 +225,7 @@ def span_scores(
     }
 
 
-def entity_f1(
-    spans: Sequence[Sequence[Mapping[str, Any]]], found: Sequence[Sequence[Mapping[str, Any]]]
-) -> float:
+def entity_f1(spans: Sequence[Sequence[Mapping[str, Any]]], found: Sequence[Sequence[Mapping[str, Any]]]) -> float:
     """The strict F1 of :func:`span_scores` without an interval, for small parts of a split."""
     wanted, given = (
         {(row, s["start"], s["end"], s["label"]) for row, of_row in enumerate(side) for s in of_row}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,7 @@ def length_slices(characters: Sequence[int]) -> list[tuple[str, np.ndarray]]:
     """(name, row numbers) of each slice that has rows, the shortest first."""
     place = np.searchsorted(LENGTHS, np.asarray(characters))
     names = [f"up to {LENGTHS[0]:,}"]
-    names += [f"{low + 1:,} to {high:,}" for low, high in zip(LENGTHS, LENGTHS[1:], strict=False)]
+    names += [f"{low + 1:,} to {high:,}" for low, high in itertools.pairwise(LENGTHS)]
     names.append(f"over {LENGTHS[-1]:,}")
     return [(name, np.flatnonzero(place == i)) for i, name in enumerate(names) if (place == i).any()]
 
@@ -62,17 +63,14 @@ def sequence_slices(task: TaskSpec, label_set: LabelSet, rows: Mapping[str, Any]
     stratum = np.floor(2 * np.log2(np.maximum(characters, 1))).astype(int)
     pairs = int(sum(positive[stratum == s].sum() * (~positive[stratum == s]).sum() for s in set(stratum.tolist())))
     alone = max(roc_auc(positive, characters), roc_auc(positive, -characters))
-    found["length_matched"] = {
-        "roc_auc": interval(lambda r: matched_roc_auc(positive[r], score[r], stratum[r]), len(labels)) if pairs else None,
-        "pairs": pairs, "length_alone": alone,
-    }  # fmt: skip
+    matched = interval(lambda r: matched_roc_auc(positive[r], score[r], stratum[r]), len(labels)) if pairs else None
+    found["length_matched"] = {"roc_auc": matched, "pairs": pairs, "length_alone": alone}
     alarming = np.asarray(rows["alarming"], dtype=bool)
+    loud, calm = flagged[alarming & ~positive], flagged[~alarming & ~positive]
     found["alarming"] = {
-        "rows": int((alarming & ~positive).sum()),
-        "false_alarms": rate(int((flagged & alarming & ~positive).sum()), int((alarming & ~positive).sum())),
-        "others": int((~alarming & ~positive).sum()),
-        "false_alarms_of_others": rate(int((flagged & ~alarming & ~positive).sum()), int((~alarming & ~positive).sum())),
-    }
+        "rows": len(loud), "false_alarms": rate(int(loud.sum()), len(loud)),
+        "others": len(calm), "false_alarms_of_others": rate(int(calm.sum()), len(calm)),
+    }  # fmt: skip
     return found
 
 
@@ -104,7 +102,7 @@ def worst_families(
     rows: dict[str, list[int]] = defaultdict(list)
     for i, name in enumerate(names):
         rows[name].append(i)
-    found = [
+    found: list[dict[str, Any]] = [
         {"family": name, "rows": len(r), key: score(np.array(r))}
         for name, r in sorted(rows.items())
         if name and len(r) >= FAMILY_ROWS and (counted is None or counted[r].any())

@@ -80,7 +80,7 @@ def short(above: float, upto: float) -> float:
     for digits in range(2, 17):
         found = round((math.floor(above * 10**digits) + 1) / 10**digits, digits)
         if above < found <= upto:
-            return found
+            return float(found)
     return upto
 
 
