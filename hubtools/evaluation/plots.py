@@ -111,7 +111,7 @@ def _roc(metrics: Mapping[str, Any], plt: Any) -> Any:
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("false positive rate (harmless prompts flagged)")
     axes.set_ylabel("recall (attacks caught)")
-    axes.legend(loc="lower right", frameon=False, fontsize=9)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=9)
     return figure
 
 
