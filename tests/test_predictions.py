@@ -29,6 +29,7 @@ from hubtools.evaluation import evaluate as evaluation
 from hubtools.evaluation.evaluate import evaluate
 from hubtools.publishing.cards import take_apart
 from hubtools.publishing.model import check_card, check_scores_belong, write_model_card
+from hubtools.publishing.space import space_files
 from hubtools.spec import TaskSpec
 from hubtools.tasks import TASKS
 from hubtools.training.calibration import calibrate
@@ -310,3 +311,53 @@ def test_alarming_words_are_noted_where_the_text_holds_one(scored: Callable[[str
     texts = pq.read_table(folder.split_file("test"))["text"].to_pylist()
     assert found == ["ignore" in text or "secret" in text for text in texts]
     assert 0 < sum(found) < len(found)
+
+
+def test_the_answers_of_the_widget_are_the_models(scored: Callable[[str], TaskFolder]) -> None:
+    """As pipeline() gives them to a user, best label first."""
+    for name in ("category", "pii"):
+        folder, task = scored(name), TASKS[name]
+        loaded = evaluation.load_classifier(task, str(folder.model))
+        widget = take_apart((folder.model / "README.md").read_text())[0]["widget"]
+        assert widget or name == "pii"
+        for entry in widget:
+            if name == "category":
+                best = loaded(entry["text"], top_k=5)
+                assert [a["label"] for a in entry["output"]] == [a["label"] for a in best]
+                assert [a["score"] for a in entry["output"]] == pytest.approx([a["score"] for a in best], abs=1e-4)
+            else:
+                found = loaded(entry["text"], aggregation_strategy="simple")
+                assert [a["entity_group"] for a in entry["output"]] == [a["entity_group"] for a in found]
+                assert all(entry["text"][a["start"] : a["end"]] == a["word"] for a in entry["output"])
+
+
+def test_the_space_ships_the_chosen_threshold_of_a_detector_alone(copied: Callable[[str], TaskFolder]) -> None:
+    folders = {name: copied(name) for name in ("jailbreak", "category", "pii")}
+    for name, folder in folders.items():
+        known = json.loads(folder.published.read_text())
+        write_json(folder.published, known | {"model": {"repo": f"ann/{name}", "revision": "0" * 40}})
+
+    def shipped() -> dict[str, float]:
+        models = json.loads(space_files([TASKS[name] for name in folders], folders, "ann/space")["models.json"])[
+            "models"
+        ]
+        return {name: model["threshold"] for name, model in models.items()}
+
+    chosen = json.loads((folders["jailbreak"].model / "thresholds.json").read_text())["threshold"]
+    assert shipped() == {"jailbreak": chosen, "category": 0.5, "pii": 0.9}
+    (folders["jailbreak"].model / "thresholds.json").unlink()
+    assert shipped()["jailbreak"] == 0.7
+
+
+def test_lint_on_the_command_line_says_what_the_hub_would_refuse_and_writes_nothing(
+    hubtools: Command, copied: Callable[[str], TaskFolder]
+) -> None:
+    folder = copied("intent")
+    path = folder.model / "README.md"
+    command = ("model-card", "intent", "--lint", "--work-dir", folder.root.parent)
+    assert hubtools(*command).stdout.strip() == str(path)
+    broken = path.read_text().replace("license: apache-2.0", "license: my-own", 1)
+    path.write_text(broken)
+    done = hubtools(*command, check=False)
+    assert (done.returncode, done.stdout, path.read_text()) == (1, "", broken)
+    assert '"license" is not one that the Hub knows, found "my-own"' in done.stderr
