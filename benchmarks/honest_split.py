@@ -54,8 +54,8 @@ def curated(name: str, mirror: Path) -> list[Row]:
 
 def as_they_come(name: str, mirror: Path) -> list[Row]:
     """The rows of the source, duplicates and all."""
-    from hubtools.curation.build import word_tags
-    from hubtools.curation.sources import read_rows
+    from hubtools.curation.intake import word_tags
+    from hubtools.curation.reading import read_rows
     from hubtools.tasks import TASKS
 
     task = TASKS[name]

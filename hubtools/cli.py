@@ -54,8 +54,9 @@ LabelSets = Annotated[
 ]  # fmt: skip
 SourceOption = Annotated[
     str | None,
-    typer.Option(help="Your own csv, json, jsonl or parquet file, a dataset repo, or 'starter', "
-                 "in place of the task's public source."),
+    typer.Option(help="Your own csv, json, jsonl or parquet file, its https:// address (#sha256=... pins it), "
+                 "a dataset repo (owner/name, or owner/name:config), or 'starter', in place of the task's public "
+                 "source."),
 ]  # fmt: skip
 TargetFpr = Annotated[
     float | None,
@@ -66,8 +67,30 @@ TargetRecall = Annotated[
     typer.Option(help="Threshold that keeps at least this share: of attacks, or of right answers. "
                  "[default: category 0.95]"),
 ]  # fmt: skip
-TextColumn = Annotated[str, typer.Option(help="Column of the text in your own file.")]
-LabelColumn = Annotated[str, typer.Option(help="Column of the label in your own file.")]
+TextColumn = Annotated[str | None, typer.Option(help="Column of the text in your own data. [default: text]")]
+LabelColumn = Annotated[
+    str | None,
+    typer.Option(help="Column of the label in your own data; for pii, of the spans: a list of objects with start, "
+                 "end and label (or type, entity_type). [default: label, spans]"),
+]  # fmt: skip
+LabelMap = Annotated[
+    Path | None,
+    typer.Option(help="YAML file from your labels or entity types to the task's, a line each (theirs: ours); "
+                 "null drops their rows, and O (pii) leaves a type unmarked."),
+]  # fmt: skip
+GroupColumn = Annotated[
+    str | None,
+    typer.Option(help="Column of what must not stand on both sides of a split, such as a template or an author. "
+                 "[default: group, family or template_id where there]"),
+]  # fmt: skip
+TokensColumn = Annotated[
+    str | None,
+    typer.Option(help="pii: column of the words, where your data has tags in place of spans. [default: tokens]"),
+]
+TagsColumn = Annotated[
+    str | None,
+    typer.Option(help="pii: column of the words' tags, as BIO, BILOU or bare types. [default: ner_tags or tags]"),
+]
 License = Annotated[
     str | None,
     typer.Option("--license", metavar="ID", help="Licence of your own source, as on the Hub, such as cc-by-4.0. "
@@ -80,6 +103,16 @@ AcceptLicense = Annotated[
     ),
 ]
 SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Drop and count rows that cannot be read.")]
+Supplements = Annotated[
+    list[str] | None,
+    typer.Option("--supplement", help="Add an optional supplement to the training split, such as intent's metatool. "
+                 "Repeatable."),
+]  # fmt: skip
+Without = Annotated[
+    list[str] | None,
+    typer.Option("--without", help="Leave out a supplement: templates and rare-types of pii, gpteacher of jailbreak, "
+                 "or lengths, jailbreak's harmless prompts as long as attacks. Repeatable."),
+]  # fmt: skip
 Seed = Annotated[int, typer.Option(help="Seed of splits, synthesis and training.")]
 Base = Annotated[
     str | None,
@@ -184,6 +217,17 @@ def _done(done: Any) -> dict[str, Any]:
 @app.command()
 def check(
     task: TaskArgument = "all",
+    source: SourceOption = None,
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    label_map: LabelMap = None,
+    group_column: GroupColumn = None,
+    tokens_column: TokensColumn = None,
+    tags_column: TagsColumn = None,
+    label_set: LabelSets = None,
+    skip_bad_rows: SkipBadRows = False,
+    supplement: Supplements = None,
+    without: Without = None,
     hub: Hub = None,
     hub_dir: HubDir = None,
     mirror: Mirror = None,
@@ -192,12 +236,22 @@ def check(
     base: Base = None,
     json_output: Json = False,
 ) -> None:
-    """Preflight: token, sources, base model, disk and device, before anything costs time."""
+    """Preflight: token, sources with their columns, labels and classes, base model, disk and device.
+
+    Before anything costs time; with --source, of your own data.
+    """
     tasks = tasks_named(task)
     connect(hub, mirror or (), hub_dir)
     from hubtools.preflight import preflight
 
-    findings = preflight(tasks, _settings(work_dir=work_dir, namespace=namespace, base=base))
+    settings = _settings(
+        work_dir=work_dir, namespace=namespace, base=base, source=source, text_column=text_column,
+        label_column=label_column, label_map=label_map,
+        group_column=group_column, tokens_column=tokens_column, tags_column=tags_column,
+        label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows,
+        supplements=tuple(supplement or ()), without=tuple(without or ()),
+    )  # fmt: skip
+    findings = preflight(tasks, settings)
     _print(findings, json_output, [f"{'ok  ' if f['ok'] else 'FAIL'}  {f['what']}: {f['found']}" for f in findings])
     if not all(f["ok"] for f in findings):
         raise typer.Exit(1)
@@ -207,11 +261,17 @@ def check(
 def curate(
     task: TaskArgument,
     source: SourceOption = None,
-    text_column: TextColumn = "text",
-    label_column: LabelColumn = "label",
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    label_map: LabelMap = None,
+    group_column: GroupColumn = None,
+    tokens_column: TokensColumn = None,
+    tags_column: TagsColumn = None,
     license: License = None,
     label_set: LabelSets = None,
     skip_bad_rows: SkipBadRows = False,
+    supplement: Supplements = None,
+    without: Without = None,
     seed: Seed = 0,
     hub: Hub = None,
     hub_dir: HubDir = None,
@@ -225,8 +285,10 @@ def curate(
     from hubtools.pipeline import curate_task
 
     settings = _settings(
-        work_dir=work_dir, source=source, text_column=text_column, label_column=label_column, license=license,
-        label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows, seed=seed,
+        work_dir=work_dir, source=source, text_column=text_column, label_column=label_column, label_map=label_map,
+        group_column=group_column, tokens_column=tokens_column, tags_column=tags_column, license=license,
+        label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows,
+        supplements=tuple(supplement or ()), without=tuple(without or ()), seed=seed,
     )  # fmt: skip
     facts = {t.name: curate_task(t, settings) for t in tasks}
     _print(facts, json_output, [str(settings.folder(t).dataset) for t in tasks])
@@ -236,11 +298,17 @@ def curate(
 def push_dataset(
     task: TaskArgument,
     source: SourceOption = None,
-    text_column: TextColumn = "text",
-    label_column: LabelColumn = "label",
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    label_map: LabelMap = None,
+    group_column: GroupColumn = None,
+    tokens_column: TokensColumn = None,
+    tags_column: TagsColumn = None,
     license: License = None,
     label_set: LabelSets = None,
     skip_bad_rows: SkipBadRows = False,
+    supplement: Supplements = None,
+    without: Without = None,
     seed: Seed = 0,
     dataset_name: DatasetName = None,
     namespace: Namespace = None,
@@ -261,8 +329,10 @@ def push_dataset(
     from hubtools.pipeline import push_datasets
 
     settings = _settings(
-        work_dir=work_dir, source=source, text_column=text_column, label_column=label_column, license=license,
-        label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows, seed=seed, dataset_name=dataset_name,
+        work_dir=work_dir, source=source, text_column=text_column, label_column=label_column, label_map=label_map,
+        group_column=group_column, tokens_column=tokens_column, tags_column=tags_column, license=license,
+        label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows,
+        supplements=tuple(supplement or ()), without=tuple(without or ()), seed=seed, dataset_name=dataset_name,
         namespace=namespace, private=private, accept_license=accept_license, gated=gated, create_pr=create_pr,
         dry_run=dry_run,
     )  # fmt: skip
@@ -465,6 +535,8 @@ def run(
     task: Annotated[str, typer.Argument(metavar="[TASK]", help="One task, or all.")] = "all",
     label_set: LabelSets = None,
     skip_bad_rows: SkipBadRows = False,
+    supplement: Supplements = None,
+    without: Without = None,
     seed: Seed = 0,
     base: Base = None,
     processes: Processes = 1,
@@ -492,7 +564,8 @@ def run(
     from hubtools import pipeline
 
     settings = _settings(
-        work_dir=work_dir, label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows, seed=seed, base=base,
+        work_dir=work_dir, label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows,
+        supplements=tuple(supplement or ()), without=tuple(without or ()), seed=seed, base=base,
         processes=processes, target_fpr=target_fpr, target_recall=target_recall, namespace=namespace,
         private=private, accept_license=accept_license, gated=gated, dry_run=dry_run, training=tuple(context.args),
     )  # fmt: skip

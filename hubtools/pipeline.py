@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -24,7 +23,10 @@ from typing import Any
 
 from hubtools import __version__
 from hubtools.connection import api, namespace
-from hubtools.errors import SourceError, TrainingFailed, UsageError
+from hubtools.curation.own import Columns
+from hubtools.curation.sources import SourceFiles, check_flags, chosen_source
+from hubtools.curation.supplements import LENGTHS, check_names, located, wanted
+from hubtools.errors import TrainingFailed, UsageError
 from hubtools.publishing.commits import Change, Release
 from hubtools.spec import LabelSet, TaskSpec
 from hubtools.tasks import TASKS
@@ -41,8 +43,10 @@ class Settings:
 
     Attributes:
         label_sets: names of label sets, or ``task=name`` for one of several tasks.
-        source: a user's own file, or a dataset repo, in place of the task's.
+        source: a user's own file, its address, or a dataset repo, in place of the task's.
+        text_column, ...: names of the columns in it, and the map of its labels; see curation/own.py.
         license: what its owner says it is under.
+        supplements, without: names of supplements that join although they are optional, or stay out.
         accept_license: push what may not be published, to a private repo.
         gated: "auto" or "manual", where readers of a dataset must ask for it.
         target_fpr, target_recall: what a threshold is chosen for; see evaluation/thresholds.py.
@@ -54,10 +58,16 @@ class Settings:
     namespace: str | None = None
     label_sets: tuple[str, ...] = ()
     source: str | None = None
-    text_column: str = "text"
-    label_column: str = "label"
+    text_column: str | None = None
+    label_column: str | None = None
+    label_map: Path | None = None
+    group_column: str | None = None
+    tokens_column: str | None = None
+    tags_column: str | None = None
     license: str | None = None
     skip_bad_rows: bool = False
+    supplements: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     seed: int = 0
     base: str | None = None
     processes: int = 1
@@ -77,16 +87,25 @@ class Settings:
     def folder(self, task: TaskSpec) -> TaskFolder:
         return task_folder(self.work_dir, task.name)
 
+    @property
+    def columns(self) -> Columns:
+        return Columns(
+            text=self.text_column, label=self.label_column, label_map=self.label_map, group=self.group_column,
+            tokens=self.tokens_column, tags=self.tags_column,
+        )  # fmt: skip
+
 
 def curate_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
     from hubtools.curation.build import curate
 
-    _check_license_flag(settings)
-    folder, label_set = settings.folder(task), _label_set(task, settings)
-    source = _licensed(_source(task, settings), task, settings)
+    folder = settings.folder(task)
+    source, label_set = source_of(task, settings)
+    supplements = supplements_of(task, source, settings)
+    own = source.source is task.source
     with folder.alone(settings.note):
         return curate(
             task, source, folder, label_set=label_set, seed=settings.seed, skip_bad_rows=settings.skip_bad_rows,
+            supplements=supplements, match_lengths=task.match_lengths and own and LENGTHS not in settings.without,
             note=settings.note,
         )  # fmt: skip
 
@@ -109,68 +128,15 @@ def _label_set(task: TaskSpec, settings: Settings) -> LabelSet:
         ) from None
 
 
-def _source(task: TaskSpec, settings: Settings) -> Any:
-    from hubtools.curation.sources import SUFFIXES, SourceFiles, local_source, locate
-
-    asked = settings.source
-    if asked is None:
-        return locate(task.source, task.starter)
-    if asked == "starter":
-        return locate(task.starter)
-    path = Path(asked)
-    if path.suffix in SUFFIXES or path.exists():
-        if not path.is_file():
-            raise SourceError(
-                f"Source {asked!r}", expected=f"a file ({', '.join(SUFFIXES)}), or the name of a dataset repo",
-                found="a folder" if path.is_dir() else "nothing there", next="look at the path after --source",
-            )  # fmt: skip
-        if (settings.text_column, settings.label_column) == ("text", "label") and path.name in _file_names(task):
-            return SourceFiles(replace(task.source, id=path.name, url=""), (("", path),), "local")
-        if task.kind == "token":
-            return SourceFiles(replace(task.source, id=path.name, url=""), (("", path),), "local")
-        return SourceFiles(
-            local_source(path, task.source, settings.text_column, settings.label_column), (("", path),), "local"
-        )
-    return locate(replace(task.source, id=asked, revision=None, url=""))
+def source_of(task: TaskSpec, settings: Settings) -> tuple[SourceFiles, LabelSet]:
+    """The files that the settings ask for, on this machine, and the label set that they are read with."""
+    return chosen_source(task, settings.source, settings.columns, _label_set(task, settings), settings.license)
 
 
-def _licensed(found: Any, task: TaskSpec, settings: Settings) -> Any:
-    """A source with the licence that is its own: declared, or on the card of its repo, or known to the task."""
-    from hubtools.curation.licences import OTHER
-    from hubtools.curation.sources import SUFFIXES
-
-    source, asked = found.source, settings.license
-    if asked is not None:
-        licence = asked.strip().lower()
-        if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", licence):
-            raise UsageError(
-                f"Licence {asked!r}", expected="an identifier as on the Hub, such as mit, apache-2.0 or cc-by-4.0",
-                found=asked, next="https://huggingface.co/docs/hub/repositories-licenses lists them",
-            )  # fmt: skip
-    elif source.id in (task.source.id, task.starter.id) or source.id in _file_names(task):
-        return found
-    elif Path(settings.source or "").suffix in SUFFIXES:
-        licence = OTHER
-    else:
-        card = api().dataset_info(source.id, revision=found.revision).card_data
-        said = card.get("license") if card else None
-        licence = said if isinstance(said, str) else OTHER
-    return replace(
-        found, source=replace(source, license=licence, attribution=f"Rows of {source.id}; whoever made this dataset "
-                              "answers for them.", provenance=f"As {source.id} has them; nobody here checked them.")
-    )  # fmt: skip
-
-
-def _check_license_flag(settings: Settings) -> None:
-    if settings.license is not None and settings.source in (None, "starter"):
-        raise UsageError(
-            "--license is for a source of your own", expected="--source with a file or a dataset repo",
-            found=settings.source or "no --source", next="leave --license out: the task's sources name theirs",
-        )  # fmt: skip
-
-
-def _file_names(task: TaskSpec) -> list[str]:
-    return [Path(pattern).name for patterns in task.source.files.values() for pattern in patterns]
+def supplements_of(task: TaskSpec, source: SourceFiles, settings: Settings) -> list[SourceFiles]:
+    """The files of what joins ``source`` in the training split."""
+    check_names(TASKS.values(), settings.supplements, settings.without)
+    return [located(s) for s in wanted(task, source.source, settings.supplements, settings.without)]
 
 
 def dataset_repo(task: TaskSpec, settings: Settings) -> str:
@@ -204,7 +170,7 @@ def push_datasets(tasks: Sequence[TaskSpec], settings: Settings) -> dict[str, Re
     """Curate where needed, then push, by task: what one task's data lack stops all before anything is uploaded."""
     from hubtools.publishing.dataset import check_licences, push_dataset
 
-    _check_license_flag(settings)
+    check_flags(settings.source, settings.columns, settings.license)
     if settings.gated and settings.create_pr:
         raise UsageError(
             "--gated is a setting of the repo, which a pull request cannot hold", expected="one of the two",
@@ -238,7 +204,7 @@ def push_datasets(tasks: Sequence[TaskSpec], settings: Settings) -> dict[str, Re
 def _must_curate(task: TaskSpec, settings: Settings) -> bool:
     """Whether the dataset is not there yet, or a flag asks for another one than is there."""
     folder, name = settings.folder(task), _asked_label_set(task, settings)
-    if settings.source or not folder.facts.exists():
+    if settings.source or settings.supplements or settings.without or not folder.facts.exists():
         return True
     return name not in (None, folder.read(folder.facts, "curate")["label_set"])
 

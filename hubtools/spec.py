@@ -6,13 +6,21 @@ What a run *found* (counts, scores, revisions) lives in the JSON files of the wo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
 
 class Dropped(Exception):
     """Raised by a row function for a row that the dataset must not hold; the message is the counted reason."""
+
+
+class BadRow(Dropped):
+    """Dropped because the source is wrong there: it stops curation, unless bad rows are to be skipped."""
+
+
+class Undecided(Dropped):
+    """Dropped because no rule decides its label."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,8 @@ class Example:
         group: what must not stand on both sides of a split (template, family, function); "" for none.
         split: the source's own split where it is official, else "".
         source: id of the source the row came from.
+        rule: what decided the label, in a few words; "" where it is the source's own.
+        place: file and line, or the row's number; for what we made ourselves, what it is made of.
     """
 
     text: str
@@ -43,6 +53,13 @@ class Example:
     group: str = ""
     split: str = ""
     source: str = ""
+    rule: str = ""
+    place: str = ""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Its label, or the type of each of its spans."""
+        return (self.label,) if self.label else tuple(span.type for span in self.spans)
 
 
 @dataclass(frozen=True)
@@ -60,7 +77,11 @@ class Source:
         license: identifier as on the Hub.
         attribution: whom to name, and why.
         provenance: how its labels came about.
-        kind: "data", "templates" (filled by Faker), or "starter" corpora of our own writing.
+        starter: a corpus of our own writing, which is packaged.
+        name: what ``--supplement`` and ``--without`` call it; for supplements.
+        share: the most of the training split that it may make up as a supplement.
+        optional: a supplement that joins only when it is asked for.
+        templates: rows are templates, which curation fills.
     """
 
     id: str
@@ -73,6 +94,10 @@ class Source:
     revision: str | None = None
     url: str = ""
     starter: bool = False
+    name: str = ""
+    share: float = 1.0
+    optional: bool = False
+    templates: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,6 +113,15 @@ class LabelSet:
     name: str
     labels: tuple[str, ...]
     mapping: Mapping[str, str]
+
+    def mapped(self, row: Example) -> Example:
+        """``row`` with its label, or the types of its spans, as ``labels`` has them; other spans are left out.
+
+        Raises:
+            KeyError: its label has no place in the set.
+        """
+        spans = tuple(replace(s, type=self.mapping[s.type]) for s in row.spans if s.type in self.mapping)
+        return replace(row, label=row.label and self.mapping[row.label], spans=spans)
 
 
 @dataclass(frozen=True)
@@ -108,6 +142,7 @@ class TaskSpec:
         label_sets: the first is the default.
         source, starter: the public data, and our own corpus that stands in for it.
         supplements: sources whose rows join the training split only.
+        match_lengths: add harmless prompts as long as the positive ones to the training split.
         group_name: what a group is in this task, for cards.
         weighted_loss: weigh classes by n / (k n_c) of the training split.
         overrides: training arguments that beat the size-adaptive defaults.
@@ -141,6 +176,7 @@ class TaskSpec:
     positive: str = ""
     alarming: tuple[str, ...] = ()
     fallback: str = ""
+    match_lengths: bool = False
     examples: tuple[str, ...] = ()
     task_ids: tuple[str, ...] = ()
     access_prompt: str = ""

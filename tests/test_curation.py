@@ -20,7 +20,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from hubtools.curation.build import MAX_CHARACTERS, curate, word_tags
+from hubtools.curation.build import curate
 from hubtools.curation.duplicates import (
     NEAR,
     Clusters,
@@ -30,8 +30,12 @@ from hubtools.curation.duplicates import (
     near_duplicate_pairs,
     shingles,
 )
-from hubtools.curation.sources import SourceFiles, local_source, read_rows
+from hubtools.curation.intake import MAX_CHARACTERS, word_tags
+from hubtools.curation.own import Columns
+from hubtools.curation.reading import read_rows
+from hubtools.curation.sources import SourceFiles, chosen_source
 from hubtools.curation.split import SPLITS, fraction_of, split_groups
+from hubtools.curation.supplements import located
 from hubtools.curation.synthesis import SLOT_TYPES, documents, fill
 from hubtools.errors import HubtoolsError, SourceError
 from hubtools.spec import Example, Span, TaskSpec
@@ -271,7 +275,7 @@ def test_neighbours_that_are_not_parts_of_one_thing_stay_two_spans(template: str
     assert len(spans) == 2
 
 
-@pytest.mark.parametrize("slot", ["product", "order_number", "date", "time", "amount", "version", "job_title", "isbn"])
+@pytest.mark.parametrize("slot", ["product", "order_number", "amount", "version", "tracking_number", "isbn"])
 def test_what_only_looks_like_personal_data_is_not_marked(slot: str) -> None:
     text, spans = fill(f"⟦{{{{{slot}}}}}⟧", random.Random(1), "train", 0)
     assert between(text)
@@ -312,8 +316,9 @@ def test_no_value_depends_on_the_day_it_is_drawn(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_template_without_slots_gives_one_document_and_keeps_its_braces() -> None:
-    [document] = documents([Example("def f(): return {1: {2}}", group="code", source="s")], "test", 9, 0)
-    assert document == Example("def f(): return {1: {2}}", group="code", source="s", split="test")
+    template = Example("def f(): return {1: {2}}", group="code", source="s", place="rows.jsonl:7")
+    [document] = documents([template], "test", 9, 0)
+    assert document == replace(template, split="test", place="made of rows.jsonl:7")
 
 
 @pytest.mark.parametrize("slot", ["first_name", "last_name", "city", "street_address", "phone", "ssn", "zip"])
@@ -417,7 +422,7 @@ def test_a_json_file_of_an_object_a_line_is_read(tmp_path: Path) -> None:
         (b'{"text": "a"}', "lacks label"),
         (b"[1]", "not a JSON object"),
         (b'"text label"', "not a JSON object"),
-        (b'{"text": "\xff", "label": "b"}', "broken JSON"),
+        (b'{"text": "a", "label": "b", "text": "c"}', "has a key twice"),
         (b"[" * 20_000, "broken JSON"),
         (b'{"text": ' + b"9" * 5000 + b"}", "broken JSON"),
     ],
@@ -450,8 +455,9 @@ def test_a_csv_row_with_another_number_of_fields_is_bad(line: str, tmp_path: Pat
         ("rows.csv", b"text,label,text\n1,2,3\n", "has a column twice"),
         ("rows.csv", b"Text,label\na,b\n", "(?s)lacks a column.*found: +Text, label"),
         ("rows.jsonl", b'{"prompt": "a"}\n', "(?s)lacks a column.*found: +prompt.*--text-column"),
-        ("rows.json", b"{}", "(?s)a list of objects.*dict"),
-        ("rows.json", b"[{", "is broken JSON"),
+        ("rows.json", b'{"rows":\n[]}', "(?s)a list of objects.*an object"),
+        ("rows.json", b"[{", "(?s)has no row that can be read.*broken JSON"),
+        ("rows.jsonl", b"{\n[", "(?s)has no row that can be read.*broken JSON"),
         ("rows.json", b"\x80\x81", "is broken JSON"),
         ("rows.parquet", b"PAR1 this is none PAR1", "is broken parquet"),
     ],
@@ -571,7 +577,9 @@ def build(
     task: TaskSpec, tmp_path: Path, files: SourceFiles, name: str = "work", **options: Any
 ) -> tuple[dict[str, Any], TaskFolder]:
     folder = TaskFolder(tmp_path / name / task.name)
-    options = {"label_set": task.label_set(), **options}
+    own = files.source is task.source
+    packaged = [located(s) for s in task.supplements if own and s.starter]
+    options = {"label_set": task.label_set(), "supplements": packaged, **options}
     return curate(task, files, folder, **options), folder
 
 
@@ -654,11 +662,13 @@ def test_synthetic_rows_join_the_training_split_of_the_real_source_alone(tmp_pat
     assert facts["counts"]["synthetic_train"] > 500
     sources = {split: {row["source"] for row in rows_in(folder, split)} for split in SPLITS}
     assert sources == {
-        "train": {"microsoft/presidio-research", "hubtools/starter-pii"},
+        "train": {"microsoft/presidio-research", "hubtools/starter-pii", "hubtools/supplement-pii"},
         "validation": {"microsoft/presidio-research"},
         "test": {"microsoft/presidio-research"},
     }
-    assert [source["id"] for source in facts["sources"]] == ["microsoft/presidio-research", "hubtools/starter-pii"]
+    assert [source["id"] for source in facts["sources"]] == [
+        "microsoft/presidio-research", "hubtools/starter-pii", "hubtools/supplement-pii",
+    ]  # fmt: skip
     assert set(facts["splits"]["train"]["labels"]) == set(ROUTER_TYPES.values())
     assert facts["leakage"] == {"exact_across_splits": 0, "near_across_splits": 0, "groups_across_splits": 0}
 
@@ -688,8 +698,8 @@ def test_bad_rows_stop_the_curation_with_the_places_of_the_first(tmp_path: Path)
         build(CATEGORY, tmp_path, files_of(CATEGORY, ("", path)))
     message = str(stopped.value)
     assert "has 4 bad rows of 112" in message
-    assert "mmlu.jsonl:4: unknown label 'maths'; mmlu.jsonl:18" in message
-    assert "and 1 more" in message
+    assert "unknown label 'maths' in 4 rows (mmlu.jsonl:4, mmlu.jsonl:18, mmlu.jsonl:41, …)" in message
+    assert "--label-map" in message
     assert "--skip-bad-rows" in message
     assert not (tmp_path / "work" / "category" / "dataset").exists()
 
@@ -771,7 +781,7 @@ def test_near_duplicates_without_an_official_split_stay_together(tmp_path: Path)
 
 def labelled(tmp_path: Path, rows: Rows) -> SourceFiles:
     path = write(tmp_path / "mine.jsonl", rows)
-    return SourceFiles(local_source(path, JAILBREAK.source, "prompt", "type"), (("", path),), "local")
+    return chosen_source(JAILBREAK, str(path), Columns("prompt", "type"), JAILBREAK.label_set())[0]
 
 
 def test_a_users_own_file_brings_its_columns_families_and_splits(tmp_path: Path) -> None:
@@ -797,15 +807,15 @@ def test_a_family_with_a_row_in_the_official_test_split_is_in_test_whole(tmp_pat
 
 def test_an_unknown_split_is_a_bad_row(tmp_path: Path) -> None:
     rows = jailbreak_rows(20)
-    rows[2]["split"] = "dev"
-    with pytest.raises(SourceError, match=r"mine\.jsonl:3: unknown split 'dev': neither train"):
+    rows[2]["split"] = "holdout"
+    with pytest.raises(SourceError, match=r"unknown split 'holdout': neither train.* in 1 row \(mine\.jsonl:3\)"):
         build(JAILBREAK, tmp_path, labelled(tmp_path, rows))
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([row for row in jailbreak_rows(20) if row["type"] == "benign"], "train split of jailbreak lacks jailbreak"),
+        (jailbreak_rows(20)[:20], "(?s)lacks rows that jailbreak needs.*no row of jailbreak"),
         (jailbreak_rows(20)[:21], "validation split of jailbreak lacks jailbreak"),
         (jailbreak_rows(1), "would be empty"),
         ([{"prompt": "\x00", "type": "benign"}], "(?s)Nothing is left.*1 rows: encoding damage"),
@@ -878,7 +888,7 @@ def sources_of_all_tasks(tmp_path: Path) -> dict[str, SourceFiles]:
         "category": files_of(CATEGORY, ("", write(tmp_path / "mmlu.parquet", category_rows()))),
         "pii": files_of(PII, ("", write(tmp_path / "synth.json", presidio_rows()))),
         "jailbreak": files_of(JAILBREAK, ("", write(tmp_path / "all.csv", jailbreak_rows()))),
-        "intent": SourceFiles(local_source(path, TASKS["intent"].source, "text", "label"), (("", path),), "local"),
+        "intent": chosen_source(TASKS["intent"], str(path), Columns("text", "label"), TASKS["intent"].label_set())[0],
     }
 
 

@@ -16,13 +16,15 @@ from test_curation import build, category_rows, everything, files_of, jailbreak_
 from test_published_cards import INFO
 
 from hubtools.curation.describe import examples, quantiles
+from hubtools.curation.licences import gate
 from hubtools.curation.sources import SourceFiles
 from hubtools.curation.split import SPLITS
+from hubtools.errors import LicenceRefused
 from hubtools.publishing.cards import dataset_card, lint, take_apart
 from hubtools.spec import Example, Span, TaskSpec
 from hubtools.tasks import TASKS
 from hubtools.tasks.category import CATEGORY
-from hubtools.tasks.jailbreak import JAILBREAK
+from hubtools.tasks.jailbreak import GPTEACHER, JAILBREAK
 from hubtools.tasks.pii import PII
 
 
@@ -95,7 +97,7 @@ def test_facts_say_how_documents_were_made_and_under_what_the_whole_is(tmp_path:
         "id": "cc-by-sa-3.0", "rule": "cc-by-sa-3.0 is share-alike: what is made of it stays under it",
     }  # fmt: skip
     steps = facts["counts"]["steps"]
-    assert steps["with synthetic rows"] - steps["without exact duplicates"] == facts["counts"]["synthetic_train"] > 0
+    assert steps["with supplements"] - steps["without leaks"] == facts["counts"]["synthetic_train"] > 0
     texts = {row["text"] for row in rows_in(folder, "train")}
     assert facts["examples"]
     assert all(row["text"] in texts for row in facts["examples"])
@@ -146,6 +148,32 @@ def test_every_number_on_a_card_is_one_of_the_facts(task: TaskSpec, own: bool, t
     card = dataset_card(task, "ann/router", facts, INFO)
     lint(card, "dataset")
     metadata, body = take_apart(card)
+    assert numbers_of_its_own(body, facts, task) == set()
+    assert metadata["license"] == facts["license"]["id"]
+
+
+def test_what_joins_the_training_split_binds_the_whole_and_stands_in_the_counts(tmp_path: Path) -> None:
+    files = files_of(JAILBREAK, ("", write(tmp_path / "all.csv", jailbreak_rows(40))))
+    plays = [{"instruction": f"Play {row['question']}", "input": "", "response": ""} for row in category_rows()]
+    path = write(tmp_path / "plays.json", plays)
+    for licence in ("cc-by-sa-4.0", "other"):
+        supplement = SourceFiles(replace(GPTEACHER, license=licence), (("", path),), "r1")
+        facts, folder = build(JAILBREAK, tmp_path, files, supplements=[supplement], match_lengths=True)
+        assert facts["license"]["id"] == licence
+    with pytest.raises(LicenceRefused, match=GPTEACHER.id):
+        gate("the set", facts["sources"], private=False, accepted=False)
+    [joined], counts = facts["supplements"], facts["counts"]
+    assert joined["read"] == joined["rows"] + sum(joined["dropped"].values())
+    assert [*counts["steps"].values()][-3:] == [
+        counts["read"] - sum(counts["dropped"].values()), counts["kept"] - counts["length_matched_train"],
+        len(everything(folder)),
+    ]  # fmt: skip
+    card = dataset_card(JAILBREAK, "ann/router", facts, INFO)
+    assert numbers_of_its_own(take_apart(card)[1], facts, JAILBREAK) == set()
+
+
+def numbers_of_its_own(body: str, facts: dict[str, Any], task: TaskSpec) -> set[str]:
+    """What a card says in figures and its facts do not."""
     said = body.replace("| characters | 10% | 25% | median | 75% | 90% | 99% | longest |", "")
     number = re.compile(r"(?<![\w.-])\d+(?:\.\d+)*")
     known = {
@@ -154,8 +182,7 @@ def test_every_number_on_a_card_is_one_of_the_facts(task: TaskSpec, own: bool, t
     }
     known.add("0")  # rows of a label that a split lacks
     examples = {found for row in facts["examples"] for found in number.findall(f"{row['text']} {row['label']}")}
-    assert {found for found in number.findall(said) if found not in known | examples} == set()
-    assert metadata["license"] == facts["license"]["id"]
+    return {found for found in number.findall(said) if found not in known | examples}
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)

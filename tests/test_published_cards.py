@@ -185,7 +185,10 @@ def facts_of(task: TaskSpec, variant: str) -> dict[str, Any]:
     """facts.json as curate() writes it."""
     starter = variant == "starter"
     names = task.label_set().labels
-    sources = [task.starter] if starter else [task.source, *task.supplements]
+    supplements = () if starter else task.supplements
+    sources = [task.starter] if starter else [task.source, *supplements]
+    kept, matched = 99 * len(names), 7 if task.match_lengths and not starter else 0
+    own = kept - matched - 40 * len(supplements)
     splits = {}
     for split, each in (("train", 80), ("validation", 10), ("test", 9)):
         splits[split] = {
@@ -204,12 +207,21 @@ def facts_of(task: TaskSpec, variant: str) -> dict[str, Any]:
         ],
         "license": licence_facts([{"license": s.license} for s in sources]),
         "counts": {
-            "read": 1200,
-            "steps": {"read": 1200, "usable": 1197, "cleaned": 1197, "without exact duplicates": 1182,
-                      "without leaks": 99 * len(names)},
-            "dropped": {"exact duplicate": 12, "same text, several labels": 3}, "exact_duplicates": 12,
-            "synthetic_train": 40 if task.supplements and not starter else 0, "kept": 99 * len(names),
+            "read": own + 15,
+            "steps": {"read": own + 15, "usable": own + 15, "cleaned": own + 15, "without exact duplicates": own,
+                      "without leaks": own}
+            | ({"with supplements": own + 40 * len(supplements)} if supplements else {})
+            | ({"with matched lengths": kept} if matched else {}),
+            "dropped": {"exact duplicate": 12, "same text, several labels": 3},
+            "synthetic_train": sum(40 for s in supplements if s.templates), "length_matched_train": matched,
+            "kept": kept,
         },
+        "supplements": [
+            {"id": s.id, "name": s.name, "license": s.license, "read": 90, "documents": 90 if s.templates else 0,
+             "dropped": {"beyond its share": 45, "exact duplicate": 5}, "rows": 40, "share": 0.125, "limit": s.share,
+             "decided_by": None}
+            for s in supplements
+        ],
         "splits": splits,
         "comparison": COMPARISON,
         "leakage": {"exact_across_splits": 0, "near_across_splits": 0, "groups_across_splits": 0},
@@ -217,7 +229,17 @@ def facts_of(task: TaskSpec, variant: str) -> dict[str, Any]:
                       "splits": ["train", "validation", "test"] if starter else ["train"]}
         if task.kind == "token" else None,
         "examples": [],
+        "length_baseline": length_baseline() if task.positive else None,
+        "decided_by": {kind: {"rows": 20, "share": 0.3333} for kind in ("table", "keyword", "dropped")}
+        if task.name == "intent" and not starter else None,
     }  # fmt: skip
+
+
+def length_baseline() -> dict[str, Any]:
+    def found(before: float, after: float | None) -> dict[str, Any]:
+        return {"train": {"before": before, "after": 0.61}, "test": {"before": before, "after": after}}
+
+    return found(0.86, 0.72) | {"long": {"characters": 178} | found(0.8, None)}
 
 
 LENGTHS = {"p10": 20, "p25": 60, "median": 120, "p75": 260, "p90": 400, "p99": 900, "max": 1999}

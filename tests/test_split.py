@@ -28,10 +28,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_curation import build, everything, files_of, jailbreak_rows, labelled, near, presidio_rows, rows_in, write
 
-from hubtools.curation.build import SUPPLEMENT_COPIES
 from hubtools.curation.duplicates import NEAR, comparison_key, jaccard, shingles
-from hubtools.curation.sources import read_rows
+from hubtools.curation.reading import read_rows
 from hubtools.curation.split import SPLITS, fraction_of, split_groups
+from hubtools.curation.supplements import COPIES
 from hubtools.curation.synthesis import documents
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII, TEMPLATES, template_row
@@ -174,7 +174,7 @@ def test_what_another_source_brings_for_training_yields_to_the_test_split(tmp_pa
     """A document of our own synthesis, word for word, as an official test row of the public source."""
     packaged = Path(str(build.__globals__["__file__"])).parents[1] / "hubtools" / "starter" / TEMPLATES.id
     templates = [template_row(raw.row) for raw in read_rows(packaged / "templates.jsonl", TEMPLATES.columns) if raw.row]
-    ours = next(d for d in documents(templates, "train", SUPPLEMENT_COPIES, 0) if len(d.text.split()) > 12)
+    ours = next(d for d in documents(templates, "train", COPIES, 0) if len(d.text.split()) > 12)
     rows = presidio_rows()
     for row in rows:
         row["split"] = "test" if row["template_id"] < 3 else "validation" if row["template_id"] < 6 else "train"

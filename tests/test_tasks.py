@@ -11,7 +11,8 @@ from hubtools.errors import UsageError
 from hubtools.spec import Dropped, Span
 from hubtools.tasks import NANO, TASKS, base_named, task_named, tasks_named
 from hubtools.tasks.category import CATEGORY, mmlu_pro_row
-from hubtools.tasks.intent import AMBIGUOUS, EXACT, INTENT, RULES, glaive_row, intent_of, turns_of
+from hubtools.tasks.intent import INTENT, glaive_row, turns_of
+from hubtools.tasks.intent_rules import AMBIGUOUS, RULES, TABLE, by_keyword, intent_of
 from hubtools.tasks.jailbreak import JAILBREAK, jackhhao_row
 from hubtools.tasks.pii import PII, PRESIDIO_TYPES, ROUTER_TYPES, presidio_row, template_row
 from hubtools.tasks.rows import labelled_row
@@ -178,8 +179,8 @@ def test_table_takes_a_name_in_any_spelling(spelling: str) -> None:
 
 
 def test_spelling_does_not_hide_an_exact_name() -> None:
-    assert intent_of("createUserAccount") == (AMBIGUOUS, "exact")
-    assert intent_of("checkEmail") == ("communication", "exact")
+    assert intent_of("createUserAccount") == (AMBIGUOUS, "table")
+    assert intent_of("convertCurrency") == ("data_transformation", "table")
 
 
 @pytest.mark.parametrize(
@@ -198,21 +199,21 @@ def test_a_word_within_a_word_is_not_the_object(function: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", EXACT)
-def test_every_exact_name_is_written_as_it_is_looked_up(name: str) -> None:
-    assert intent_of(name) == (EXACT[name], "exact")
-    assert EXACT[name] in (*INTENT.label_set().labels, AMBIGUOUS)
+@pytest.mark.parametrize("name", TABLE)
+def test_every_name_of_the_table_is_written_as_it_is_looked_up(name: str) -> None:
+    assert intent_of(name) == (TABLE[name], "table")
+    assert TABLE[name] in (*INTENT.label_set().labels, AMBIGUOUS)
 
 
 WITNESSES = [
-    "create_event", "remind_me", "send_email", "summarize_text", "get_sentiment", "calculate_age", "encrypt_text",
-    "create_note", "upload_photo", "get_news",
+    "cancel_event", "remind_me", "send_sms", "summarize_text", "get_sentiment", "calculate_volume", "encode_text",
+    "delete_note", "upload_photo", "get_joke", "stock_quote",
 ]  # fmt: skip
 
 
 def test_every_rule_decides_some_name() -> None:
     decided = {intent_of(name)[1] for name in WITNESSES}
-    assert decided == {pattern for pattern, _ in RULES}
+    assert decided == {f"keyword {pattern}" for pattern, _ in RULES}
 
 
 def test_every_alternative_of_every_rule_decides_some_name() -> None:
@@ -222,7 +223,7 @@ def test_every_alternative_of_every_rule_decides_some_name() -> None:
         words = _expanded(pattern)
         assert words, pattern
         dead += [
-            (word, label) for word in words if not any(intent_of(form) == (label, pattern) for form in _names(word))
+            (word, label) for word in words if not any(by_keyword(form) == (label, pattern) for form in _names(word))
         ]
     assert dead == []
 

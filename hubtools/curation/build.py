@@ -1,7 +1,7 @@
-"""Curate one task: from a source to ``dataset/`` and ``facts.json``.
+"""Curate one task: from a source to ``dataset/``, ``audit.csv``, ``dropped.jsonl`` and ``facts.json``.
 
-The order is what makes the numbers honest: read, clean, drop duplicates, split by group, drop what would leak,
-and only then add synthetic rows, to the training split alone.
+The order is what makes the numbers honest: read and clean, drop duplicates, split by group, drop what would leak,
+and only then add supplements and synthetic rows, to the training split alone.
 """
 
 from __future__ import annotations
@@ -9,52 +9,52 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 import shutil
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import replace
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hubtools import __version__
-from hubtools.curation.describe import COMPARISON, examples, lengths_by_label, licence_facts, quantiles
-from hubtools.curation.duplicates import (
-    Clusters,
-    comparison_key,
-    content_hash,
-    near_duplicate_clusters,
-    near_duplicates_of_earlier,
+from hubtools.curation.audit import write_audit
+from hubtools.curation.describe import (
+    COMPARISON,
+    decided_by,
+    examples,
+    licence_facts,
+    source_facts,
+    split_facts,
 )
-from hubtools.curation.sources import SourceFiles, read_rows
+from hubtools.curation.intake import UNCLEAN, Drops, read_examples
+from hubtools.curation.leaks import PRECEDENCE, grouped, leakage, without_duplicates, without_leaks
+from hubtools.curation.lengths import baseline, matching
+from hubtools.curation.parquet import write_split
+from hubtools.curation.sources import SourceFiles, sha256_of
 from hubtools.curation.split import SPLITS, split_groups
+from hubtools.curation.supplements import Joined, supplemented
 from hubtools.curation.synthesis import documents, provenance
 from hubtools.errors import SourceError
-from hubtools.spec import Dropped, Example, LabelSet, Source, TaskSpec
+from hubtools.spec import Example, LabelSet, TaskSpec
 from hubtools.workdir import TaskFolder, write_json
 
-MAX_CHARACTERS = 50_000
+FACTS = 3  # bumped when facts.json says more, or says it otherwise
 
-FACTS = 2  # bumped when facts.json says more, or says it otherwise
-
-# Documents made of each template: a stand-in corpus needs more of them than a supplement beside real rows.
-STARTER_COPIES = {"train": 12, "validation": 4, "test": 4}
-SUPPLEMENT_COPIES = 4
-
-_WORDS = re.compile(r"\w+|[^\w\s]")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffd]")  # and surrogates, which UTF-8 lacks
+# Documents made of each template of a corpus that stands in for the public data.
+STARTER_COPIES = {"train": 6, "validation": 4, "test": 4}
 
 
-def fingerprint(task: TaskSpec, source: SourceFiles, label_set: LabelSet, seed: int, skip_bad_rows: bool) -> str:
+def fingerprint(
+    task: TaskSpec, source: SourceFiles, label_set: LabelSet, seed: int, skip_bad_rows: bool,
+    supplements: Sequence[SourceFiles] = (), match_lengths: bool = False,
+) -> str:  # fmt: skip
     """What decides the dataset's content; curation is skipped while it stays the same."""
     digest = hashlib.sha256()
-    for split, path in source.files:
-        digest.update(split.encode() + hashlib.sha256(path.read_bytes()).digest())
-    for supplement in _supplements(task, source):
-        digest.update(_packaged(supplement).read_bytes())
-    rest = [__version__, FACTS, task.name, task.version, source.source.id, source.source.columns, label_set.name, seed]
-    rest += [source.source.license]
-    digest.update(json.dumps([*rest, skip_bad_rows]).encode())
+    for part in (source, *supplements):
+        digest.update(f"{part.source.id} {part.source.share} {part.source.license}".encode())
+        for split, path in part.files:
+            digest.update(split.encode() + bytes.fromhex(sha256_of(path)))
+    rest = [__version__, FACTS, task.name, task.version, source.source.columns, dict(source.mapping), label_set.name]
+    digest.update(json.dumps([*rest, seed, skip_bad_rows, match_lengths]).encode())
     return digest.hexdigest()
 
 
@@ -66,54 +66,99 @@ def curate(
     label_set: LabelSet,
     seed: int = 0,
     skip_bad_rows: bool = False,
+    supplements: Sequence[SourceFiles] = (),
+    match_lengths: bool = False,
     note: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Write ``folder.dataset`` and ``folder.facts``, and return the facts.
+    """Write ``folder.dataset``, ``folder.audit``, ``folder.dropped`` and ``folder.facts``, and return the facts.
 
     Args:
         skip_bad_rows: drop and count rows that cannot be read or have an unknown label; otherwise they stop the
             curation, with the places of the first of them.
+        supplements: what joins the training split, each up to its share.
+        match_lengths: add harmless prompts as long as attacks to the training split.
 
     Raises:
         SourceError: the source lacks what the task needs.
     """
-    mark = fingerprint(task, source, label_set, seed, skip_bad_rows)
-    if folder.facts.exists() and all(folder.split_file(s).exists() for s in SPLITS):
+    mark = fingerprint(task, source, label_set, seed, skip_bad_rows, supplements, match_lengths)
+    written = (folder.facts, folder.audit, folder.dropped, *map(folder.split_file, SPLITS))
+    if all(path.exists() for path in written):
         with contextlib.suppress(ValueError):  # a damaged file is written again
-            facts: dict[str, Any] = json.loads(folder.facts.read_text())
-            if facts.get("fingerprint") == mark:
+            known: dict[str, Any] = json.loads(folder.facts.read_text())
+            if known.get("fingerprint") == mark:
                 note(f"{task.name}: dataset is up to date")
-                return facts
+                return known
 
-    dropped: Counter[str] = Counter()
-    rows, read = _examples(task, source, label_set, dropped, skip_bad_rows)
-    steps = {"read": read, "usable": len(rows)}
-    rows = _clean(rows, dropped)
-    steps["cleaned"] = len(rows)
+    dropped = Drops()
+    try:
+        made = _made(task, source, label_set, seed, dropped, skip_bad_rows, supplements, match_lengths)
+        _check_classes(made.rows, task, label_set, source)
+    except SourceError:
+        dropped.write(folder.dropped)
+        raise
+
+    # Built beside the old one and swapped in at the end: a kill leaves either the old dataset or the new.
+    fresh = folder.root / "dataset.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    for split in SPLITS:
+        write_split(made.of(split), task, label_set, fresh / folder.split_file(split).relative_to(folder.dataset))
+    folder.facts.unlink(missing_ok=True)
+    dropped.write(folder.dropped, (part.drops for part in made.joined))
+    write_audit(folder.audit, made.rows, label_set.labels, seed)
+    shutil.rmtree(folder.dataset, ignore_errors=True)
+    fresh.rename(folder.dataset)
+    facts = {"task": task.name, "fingerprint": mark} | _facts(made, task, [source, *supplements], label_set, seed)
+    write_json(folder.facts, facts)
+
+    sizes = ", ".join(f"{split} {facts['splits'][split]['rows']}" for split in SPLITS)
+    note(f"{task.name}: {made.steps['read']} rows read, {dropped.total()} dropped; {sizes}; "
+         f"to check by eye: {folder.audit}")  # fmt: skip
+    for supplement in facts["supplements"]:
+        note(f"{task.name}: supplement {supplement['name']} is {supplement['share']:.1%} of train")
+    return facts
+
+
+@dataclass(frozen=True)
+class _Made:
+    """The rows of a dataset, and how they came about.
+
+    Attributes:
+        alone: those of the source, without what joined the training split.
+        steps: how many rows were left, or there, after each step.
+    """
+
+    rows: list[Example]
+    alone: list[Example]
+    steps: dict[str, int]
+    dropped: Drops
+    decided_by: dict[str, Any] | None
+    joined: list[Joined]
+
+    def of(self, split: str) -> list[Example]:
+        return [row for row in self.rows if row.split == split]
+
+
+def _made(
+    task: TaskSpec, source: SourceFiles, label_set: LabelSet, seed: int, dropped: Drops, skip_bad_rows: bool,
+    supplements: Sequence[SourceFiles], match_lengths: bool,
+) -> _Made:  # fmt: skip
+    """Every step from the files to the rows; ``dropped`` counts what the source loses on the way."""
+    rows, read = read_examples(task, source, label_set, dropped, skip_bad_rows=skip_bad_rows)
+    decided = decided_by(rows, dropped)
+    steps = {"read": read, "usable": len(rows) + sum(dropped[reason] for reason in UNCLEAN), "cleaned": len(rows)}
     # Templates are told apart by their words, slots included; what they are filled with is checked further down.
-    rows, exact = _without_duplicates(rows, dropped)
+    rows = without_duplicates(rows, dropped)
     steps["without exact duplicates"] = len(rows)
-    rows = _grouped(rows, task)
-    rows = _split(rows, task, label_set, seed)
-    made_up = [*SPLITS] if source.source.starter and task.kind == "token" else []
-    if made_up:
+    rows = _split(grouped(rows), label_set, seed)
+    if source.source.templates:
         rows = [
             document
             for split in SPLITS
             for document in documents([r for r in rows if r.split == split], split, STARTER_COPIES[split], seed)
         ]
         steps["filled templates"] = len(rows)
-    synthetic = 0
-    for supplement in _supplements(task, source):
-        templates = [replace(supplement.row(raw.row), source=supplement.id) for raw in
-                     read_rows(_packaged(supplement), supplement.columns) if raw.row is not None]  # fmt: skip
-        added = list(documents(templates, "train", SUPPLEMENT_COPIES, seed))
-        synthetic += len(added)
-        rows += added
-    if synthetic:
-        made_up, steps["with synthetic rows"] = ["train"], len(rows)
-    rows, leaks = _without_leaks(rows)
-    dropped.update(leaks)
+    rows = without_leaks(rows, dropped)
     steps["without leaks"] = len(rows)
     if not rows:
         raise SourceError(
@@ -122,23 +167,27 @@ def curate(
             found=", ".join(f"{n} rows: {why}" for why, n in dropped.most_common(5)) or "no rows",
             next="mend the source, or give another with --source",
         )
-    rows = _mapped(rows, task, label_set)
-    _check_classes(rows, task, label_set, source)
+    joined = supplemented(rows, task, label_set, supplements, seed)
+    rows = [label_set.mapped(row) for row in (*rows, *(row for part in joined for row in part.rows))]
+    alone = rows[: steps["without leaks"]]
+    if joined:
+        steps["with supplements"] = len(rows)
+    if match_lengths:
+        long = matching([row for row in rows if row.split == "train"], task.positive, seed)
+        rows = without_leaks([*rows, *long], Drops())
+        steps["with matched lengths"] = len(rows)
+    return _Made(rows, alone, steps, dropped, decided, joined)
 
-    # Built beside the old one and swapped in at the end: a kill leaves either the old dataset or the new.
-    fresh = folder.root / "dataset.new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    for split in SPLITS:
-        part = sorted((r for r in rows if r.split == split), key=lambda r: content_hash(r.text) + r.text)
-        _write_split(part, task, label_set, fresh / folder.split_file(split).relative_to(folder.dataset))
-    folder.facts.unlink(missing_ok=True)
-    shutil.rmtree(folder.dataset, ignore_errors=True)
-    fresh.rename(folder.dataset)
 
-    sources = _source_facts(task, source)
-    facts = {
-        "task": task.name,
-        "fingerprint": mark,
+def _facts(
+    made: _Made, task: TaskSpec, files: Sequence[SourceFiles], label_set: LabelSet, seed: int
+) -> dict[str, Any]:  # fmt: skip
+    sources = [source_facts(part) for part in files]
+    rows, train, test = made.rows, made.of("train"), made.of("test")
+    before = [row for row in made.alone if row.split == "train"]
+    made_up = [*SPLITS] if files[0].source.templates else ["train"] if any(p.documents for p in made.joined) else []
+    unmatched = len(made.alone) + sum(len(part.rows) for part in made.joined)
+    return {
         "label_set": label_set.name,
         "labels": list(label_set.labels),
         "rule_version": task.version,
@@ -146,173 +195,35 @@ def curate(
         "hubtools": __version__,
         "sources": sources,
         "license": licence_facts(sources),
-        "counts": {"read": read, "steps": steps, "dropped": dict(sorted(dropped.items())), "exact_duplicates": exact,
-                   "synthetic_train": synthetic, "kept": len(rows)},
-        "splits": {s: _split_facts([r for r in rows if r.split == s], task, label_set) for s in SPLITS},
+        "counts": {
+            "read": made.steps["read"],
+            "steps": made.steps,
+            "dropped": dict(sorted(made.dropped.items())),
+            "synthetic_train": sum(len(part.rows) for part in made.joined if part.documents),
+            "length_matched_train": len(rows) - unmatched,
+            "kept": len(rows),
+        },
+        "decided_by": made.decided_by,
+        "supplements": [part.facts(len(train)) for part in made.joined],
+        "splits": {split: split_facts(made.of(split), task, label_set) for split in SPLITS},
         "comparison": COMPARISON,
         "leakage": leakage(rows),
+        "length_baseline": baseline(before, train, test, task.positive) if task.positive else None,
         "synthesis": provenance(seed, made_up) if made_up else None,
-        "examples": examples([r for r in rows if r.split == "train"], label_set.labels),
-    }  # fmt: skip
-    write_json(folder.facts, facts)
-    sizes = ", ".join(f"{split} {facts['splits'][split]['rows']}" for split in SPLITS)
-    note(f"{task.name}: {read} rows read, {sum(dropped.values())} dropped; {sizes}")
-    return facts
+        "examples": examples(train, label_set.labels),
+    }
 
 
-def _supplements(task: TaskSpec, source: SourceFiles) -> tuple[Source, ...]:
-    """What joins the training split: not beside a starter corpus, and not beside a user's own file."""
-    return task.supplements if source.source is task.source else ()
-
-
-def _packaged(source: Source) -> Path:
-    return Path(__file__).parent.parent / "starter" / source.id / next(iter(source.files.values()))[0]
-
-
-def _source_facts(task: TaskSpec, source: SourceFiles) -> list[dict[str, Any]]:
-    facts = [(source.source, source.revision)]
-    facts += [(supplement, f"hubtools {__version__}") for supplement in _supplements(task, source)]
-    return [
-        {"id": s.id, "revision": revision, "license": s.license, "attribution": s.attribution,
-         "labels": s.provenance, "starter": s.starter}
-        for s, revision in facts
-    ]  # fmt: skip
-
-
-def _examples(
-    task: TaskSpec, source: SourceFiles, label_set: LabelSet, dropped: Counter[str], skip_bad_rows: bool
-) -> tuple[list[Example], int]:
-    """Rows of the source through its row function; and how many there were."""
-    rows: list[Example] = []
-    bad: list[str] = []
-    read = 0
-    for split, path in source.files:
-        for raw in read_rows(path, source.source.columns):
-            read += 1
-            if raw.row is None:
-                bad.append(f"{raw.place}: {raw.defect}")
-                dropped[raw.defect.split(":")[0]] += 1
-                continue
-            try:
-                example = source.source.row(raw.row)
-                if task.kind == "sequence" and example.label not in label_set.mapping:
-                    known = any(example.label in s.mapping for s in task.label_sets)
-                    raise Dropped("label outside the label set" if known else f"unknown label {example.label!r}")
-                official = split or example.split or str(raw.row.get("split") or "")
-                if official not in _PRECEDENCE:
-                    raise Dropped(f"unknown split {official!r}: neither " + ", ".join(SPLITS))
-            except Dropped as reason:
-                dropped[str(reason)] += 1
-                if str(reason).startswith(("unknown", "span", "a span", "overlapping", "label is missing")):
-                    bad.append(f"{raw.place}: {reason}")
-                continue
-            rows.append(replace(example, split=official, source=source.source.id))
-    if bad and not skip_bad_rows:
-        labels = ", ".join(label_set.mapping) if task.kind == "sequence" else "exact spans"
-        raise SourceError(
-            f"Source {source.source.id!r} has {len(bad)} bad row{'s' * (len(bad) != 1)} of {read}",
-            expected=f"readable rows with {', '.join(source.source.columns)} ({labels})",
-            found="; ".join(bad[:3]) + (f"; and {len(bad) - 3} more" if len(bad) > 3 else ""),
-            next="mend them, or drop and count them with --skip-bad-rows",
-        )
-    return rows, read
-
-
-def _clean(rows: Iterable[Example], dropped: Counter[str]) -> list[Example]:
-    kept = []
-    for row in rows:
-        if len(row.text) > MAX_CHARACTERS:
-            dropped[f"longer than {MAX_CHARACTERS} characters"] += 1
-        elif _CONTROL.search(row.text + row.group):
-            dropped["encoding damage"] += 1
-        else:
-            kept.append(row)
-    return kept
-
-
-def _without_duplicates(rows: list[Example], dropped: Counter[str]) -> tuple[list[Example], int]:
-    """One row a text; none where the same text has several labels. Official test rows stay before others."""
-    by_content: dict[str, list[Example]] = defaultdict(list)
-    for row in rows:
-        by_content[content_hash(row.text)].append(row)
-    kept, duplicates = [], 0
-    for same in by_content.values():
-        if len({row.label for row in same}) > 1:
-            dropped["same text, several labels"] += len(same)
-            continue
-        duplicates += len(same) - 1
-        kept.append(min(same, key=lambda row: _PRECEDENCE[row.split]))
-    if duplicates:
-        dropped["exact duplicate"] += duplicates
-    return kept, duplicates
-
-
-_PRECEDENCE = {"test": 0, "validation": 1, "train": 2, "": 3}
-
-
-def _grouped(rows: list[Example], task: TaskSpec) -> list[Example]:
-    """Every row with a group: its own, joined with those of its near-duplicates."""
-    clusters = Clusters(len(rows))
-    first: dict[str, int] = {}
-    for i, row in enumerate(rows):
-        if row.group:
-            clusters.join(first.setdefault(row.group, i), i)
-    # A near-duplicate of an official test row is dropped later, it need not drag its whole group along.
-    for official in _PRECEDENCE:
-        part = [i for i, row in enumerate(rows) if row.split == official]
-        first_alike = near_duplicate_clusters([comparison_key(rows[i].text) for i in part])
-        for i, earlier in zip(part, first_alike, strict=True):
-            clusters.join(part[earlier], i)
-    names: dict[int, str] = {}
-    for i, row in enumerate(rows):
-        name = row.group or f"text {content_hash(row.text)[:16]}"
-        root = clusters.find(i)
-        # The smallest name, so that the order of the rows does not matter.
-        names[root] = min(names.get(root, name), name)
-    return [replace(row, group=names[clusters.find(i)]) for i, row in enumerate(rows)]
-
-
-def _split(rows: list[Example], task: TaskSpec, label_set: LabelSet, seed: int) -> list[Example]:
-    labels: dict[str, list[str]] = defaultdict(list)
+def _split(rows: Sequence[Example], label_set: LabelSet, seed: int) -> list[Example]:
+    """The rows with their splits: a group goes whole, where the source says so or by its content."""
+    classes: dict[str, list[str]] = defaultdict(list)
     official: dict[str, str] = {}
-    for row in _mapped(rows, task, label_set):
-        labels[row.group] += _classes(row, task)
+    for row in rows:
+        classes[row.group] += label_set.mapped(row).classes
         if row.split:
-            official[row.group] = min(official.get(row.group, row.split), row.split, key=_PRECEDENCE.__getitem__)
-    split = split_groups(labels, seed, official)
+            official[row.group] = min(official.get(row.group, row.split), row.split, key=PRECEDENCE.__getitem__)
+    split = split_groups(classes, seed, official)
     return [replace(row, split=split[row.group]) for row in rows]
-
-
-def _without_leaks(rows: list[Example]) -> tuple[list[Example], Counter[str]]:
-    """Drop what has a duplicate or near-duplicate in a split that comes before: test, validation, train."""
-    order = sorted(range(len(rows)), key=lambda i: _PRECEDENCE[rows[i].split])
-    rows = [rows[i] for i in order]
-    keys = [comparison_key(row.text) for row in rows]
-    gone: dict[int, str] = {}
-    seen: dict[str, int] = {}
-    for i, key in enumerate(keys):
-        if key in seen:
-            gone[i] = "exact duplicate"
-        else:
-            seen[key] = i
-    left = [i for i in range(len(rows)) if i not in gone]
-    ranks = [_PRECEDENCE[rows[i].split] for i in left]
-    for at in near_duplicates_of_earlier([keys[i] for i in left], ranks):
-        gone[left[at]] = "near-duplicate of a row in an earlier split"
-    return [row for i, row in enumerate(rows) if i not in gone], Counter(gone.values())
-
-
-def _mapped(rows: list[Example], task: TaskSpec, label_set: LabelSet) -> list[Example]:
-    if task.kind == "sequence":
-        return [replace(row, label=label_set.mapping[row.label]) for row in rows]
-    known = label_set.mapping
-    return [
-        replace(row, spans=tuple(replace(s, type=known[s.type]) for s in row.spans if s.type in known)) for row in rows
-    ]
-
-
-def _classes(row: Example, task: TaskSpec) -> list[str]:
-    return [row.label] if task.kind == "sequence" else [span.type for span in row.spans]
 
 
 def _check_classes(rows: list[Example], task: TaskSpec, label_set: LabelSet, source: SourceFiles) -> None:
@@ -326,7 +237,7 @@ def _check_classes(rows: list[Example], task: TaskSpec, label_set: LabelSet, sou
                 found=f"{len(rows)} rows in {len({r.group for r in rows})} groups from {source.source.id!r}",
                 next="give more rows",
             )
-        present = {c for row in part for c in _classes(row, task)}
+        present = {c for row in part for c in row.classes}
         missing = [label for label in label_set.labels if label not in present]
         # Nor can a detector be chosen or scored without both of its classes.
         if missing and (split == "train" or task.positive):
@@ -336,75 +247,3 @@ def _check_classes(rows: list[Example], task: TaskSpec, label_set: LabelSet, sou
                 found=", ".join(sorted(present)),
                 next=f"add rows of these classes to {source.source.id!r}, or choose another --label-set",
             )
-
-
-def _split_facts(rows: list[Example], task: TaskSpec, label_set: LabelSet) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "rows": len(rows),
-        "groups": len({row.group for row in rows}),
-        "labels": dict(sorted(Counter(c for row in rows for c in _classes(row, task)).items())),
-        "characters": quantiles(row.text for row in rows),
-    }
-    if task.kind == "sequence":
-        facts["characters_by_label"] = lengths_by_label(rows, label_set.labels)
-    if task.kind == "token":
-        facts["rows_without_spans"] = sum(not row.spans for row in rows)
-    return facts
-
-
-def leakage(rows: list[Example]) -> dict[str, int]:
-    """Texts in several splits, rows near those of an earlier split, groups in several; every number must be 0."""
-    splits: dict[str, set[str]] = defaultdict(set)
-    groups: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        splits[content_hash(row.text)].add(row.split)
-        groups[row.group].add(row.split)
-    ranks = [_PRECEDENCE[row.split] for row in rows]
-    return {
-        "exact_across_splits": sum(len(s) > 1 for s in splits.values()),
-        "near_across_splits": len(near_duplicates_of_earlier([comparison_key(r.text) for r in rows], ranks)),
-        "groups_across_splits": sum(len(s) > 1 for s in groups.values()),
-    }
-
-
-def word_tags(text: str, spans: Iterable[Any], types: tuple[str, ...]) -> tuple[list[str], list[int]]:
-    """Words and punctuation marks of ``text``, and their BIO tag ids in the order of ``model_labels``."""
-    tokens, tags = [], []
-    ordered = list(spans)
-    previous = None
-    for match in _WORDS.finditer(text):
-        tokens.append(match.group())
-        span = next((s for s in ordered if s.start < match.end() and match.start() < s.end), None)
-        tags.append(0 if span is None else 1 + 2 * types.index(span.type) + (span is previous))
-        previous = span
-    return tokens, tags
-
-
-def _write_split(rows: list[Example], task: TaskSpec, label_set: LabelSet, path: Path) -> None:
-    from datasets import ClassLabel, Dataset, Features, List, Value
-
-    columns: dict[str, list[Any]] = {
-        "id": [hashlib.sha256(r.text.encode("utf-8", "surrogatepass")).hexdigest()[:16] for r in rows],
-        "text": [r.text for r in rows],
-    }
-    features: dict[str, Any] = {"id": Value("string"), "text": Value("string")}
-    if task.kind == "sequence":
-        columns["label"] = [label_set.labels.index(r.label) for r in rows]
-        features["label"] = ClassLabel(names=list(label_set.labels))
-    else:
-        tagged = [word_tags(r.text, r.spans, label_set.labels) for r in rows]
-        columns["spans"] = [
-            [{"start": s.start, "end": s.end, "label": label_set.labels.index(s.type)} for s in r.spans] for r in rows
-        ]
-        columns["tokens"] = [tokens for tokens, _ in tagged]
-        columns["ner_tags"] = [tags for _, tags in tagged]
-        features["spans"] = List(
-            {"start": Value("int32"), "end": Value("int32"), "label": ClassLabel(names=list(label_set.labels))}
-        )
-        features["tokens"] = List(Value("string"))
-        features["ner_tags"] = List(ClassLabel(names=list(task.model_labels(label_set))))
-    columns["group"] = [r.group for r in rows]
-    columns["source"] = [r.source for r in rows]
-    features["group"] = features["source"] = Value("string")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Dataset.from_dict(columns, features=Features(features)).to_parquet(str(path))

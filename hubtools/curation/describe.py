@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hubtools.curation.duplicates import NEAR, content_hash
+from hubtools.curation.intake import Drops
 from hubtools.curation.licences import composed
-from hubtools.spec import Example
+from hubtools.curation.sources import SourceFiles
+from hubtools.spec import Example, LabelSet, TaskSpec
 
 _PERCENT = {"p10": 10, "p25": 25, "median": 50, "p75": 75, "p90": 90, "p99": 99, "max": 100}
 _SHOWN, _SHOWN_CHARACTERS = 16, 300
@@ -50,3 +53,41 @@ def licence_facts(sources: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """The licence of the whole, and the rule that it follows from."""
     licence, rule = composed(str(source["license"]) for source in sources)
     return {"id": licence, "rule": rule}
+
+
+def source_facts(files: SourceFiles) -> dict[str, Any]:
+    """Where rows come from, under what licence, and how a user's own columns and labels were read."""
+    source = files.source
+    facts: dict[str, Any] = {
+        "id": source.id, "revision": files.revision, "license": source.license, "attribution": source.attribution,
+        "labels": source.provenance, "starter": source.starter,
+    }  # fmt: skip
+    if files.mapping:
+        facts["mapping"] = {key: value for key, value in files.mapping.items() if key != "features"}
+    return facts
+
+
+def decided_by(rows: Iterable[Example], drops: Drops) -> dict[str, Any] | None:
+    """How many labels a table of rules decided, how many a keyword, how many none: rows, and shares of all of them.
+
+    None where labels are the source's own.
+    """
+    rules = Counter(row.rule.partition(" ")[0] for row in rows)
+    kinds = {"table": rules["table"], "keyword": rules["keyword"], "dropped": drops.undecided}
+    total = sum(kinds.values())
+    return {kind: {"rows": n, "share": round(n / total, 4)} for kind, n in kinds.items()} if total else None
+
+
+def split_facts(rows: Sequence[Example], task: TaskSpec, label_set: LabelSet) -> dict[str, Any]:
+    """Rows, groups, labels and lengths of a split."""
+    facts: dict[str, Any] = {
+        "rows": len(rows),
+        "groups": len({row.group for row in rows}),
+        "labels": dict(sorted(Counter(c for row in rows for c in row.classes).items())),
+        "characters": quantiles(row.text for row in rows),
+    }
+    if task.kind == "sequence":
+        facts["characters_by_label"] = lengths_by_label(rows, label_set.labels)
+    else:
+        facts["rows_without_spans"] = sum(not row.spans for row in rows)
+    return facts

@@ -6,10 +6,11 @@ Only a licence that is known here to allow redistribution of changed copies does
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from hubtools.errors import LicenceRefused
+from hubtools.errors import LicenceRefused, UsageError
 
 OTHER = "other"  # the Hub's word for a licence that is none of its list
 
@@ -29,6 +30,21 @@ SHARE_ALIKE = (
 )  # fmt: skip
 _SHARING = tuple(name for family in SHARE_ALIKE for name in family)
 ALLOWING = frozenset((*PERMISSIVE, *NON_COMMERCIAL, *_SHARING))
+
+
+def identifier(asked: str) -> str:
+    """A licence as the Hub spells it.
+
+    Raises:
+        UsageError: it is no identifier.
+    """
+    licence = asked.strip().lower()
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", licence):
+        raise UsageError(
+            f"Licence {asked!r}", expected="an identifier as on the Hub, such as mit, apache-2.0 or cc-by-4.0",
+            found=asked, next="https://huggingface.co/docs/hub/repositories-licenses lists them",
+        )  # fmt: skip
+    return licence
 
 
 def composed(licences: Iterable[str]) -> tuple[str, str]:

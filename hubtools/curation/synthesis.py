@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 from hubtools.curation.split import fraction_of
@@ -24,6 +27,8 @@ _POOLS = {"test": (0.0, 0.15), "validation": (0.15, 0.3), "train": (0.3, 1.0)}
 
 _LOCALES = {"en_US": 10, "en_GB": 3, "en_CA": 2, "en_IN": 1, "es_ES": 1, "de_DE": 1, "fr_FR": 1, "it_IT": 1}
 
+_ROUNDS = 200  # of topping up: a type that stands in no template must not keep it going
+
 _UNTIL = datetime(2026, 1, 1)
 
 # Entity type of each slot, in the names of presidio-research; a slot that is not here is no personal data of ours.
@@ -33,11 +38,29 @@ SLOT_TYPES = {
     "street_address": "STREET_ADDRESS", "full_address": "STREET_ADDRESS", "address_block": "STREET_ADDRESS",
     "city": "GPE", "state": "GPE", "country": "GPE", "zip": "ZIP_CODE",
     "company": "ORGANIZATION", "credit_card": "CREDIT_CARD", "ip": "IP_ADDRESS", "url": "DOMAIN_NAME",
+    "date": "DATE_TIME", "time": "DATE_TIME", "weekday": "DATE_TIME", "month": "DATE_TIME", "job_title": "TITLE",
+    "title": "TITLE", "age": "AGE", "nrp": "NRP", "iban": "IBAN_CODE", "driver_license": "US_DRIVER_LICENSE",
+    "card": "CREDIT_CARD", "ip_address": "IP_ADDRESS", "website": "DOMAIN_NAME", "year": "DATE_TIME",
+    "digit_date": "DATE_TIME", "person_company": "ORGANIZATION",
 }  # fmt: skip
 
 # Parts of one address, or of one name: in this order and with only commas and white space between them they
 # are one span.
-_PARTS = (("street_address", "city", "state", "zip", "country"), ("first_name", "last_name"))
+_PARTS = (("street_address", "city", "state", "zip", "country"), ("first_name", "last_name"), ("date", "time"))
+
+# Few enough that a model may know them all: nationalities, religions, political groups, as they stand in a sentence.
+_NRP = (
+    "American", "Argentinian", "Australian", "Austrian", "Belgian", "Brazilian", "British", "Bulgarian", "Canadian",
+    "Chilean", "Chinese", "Colombian", "Croatian", "Cuban", "Czech", "Danish", "Dutch", "Egyptian", "English",
+    "Estonian", "Ethiopian", "Filipino", "Finnish", "French", "German", "Ghanaian", "Greek", "Hungarian", "Icelandic",
+    "Indian", "Indonesian", "Iranian", "Irish", "Israeli", "Italian", "Jamaican", "Japanese", "Jordanian", "Kenyan",
+    "Korean", "Latvian", "Lebanese", "Lithuanian", "Malaysian", "Maltese", "Mexican", "Moroccan", "Nepalese",
+    "Nigerian", "Norwegian", "Pakistani", "Peruvian", "Polish", "Portuguese", "Romanian", "Russian", "Scottish",
+    "Serbian", "Slovak", "Slovenian", "Somali", "Spanish", "Sri Lankan", "Swedish", "Swiss", "Syrian", "Thai",
+    "Tunisian", "Turkish", "Ukrainian", "Uruguayan", "Venezuelan", "Vietnamese", "Welsh", "Zambian",
+    "Buddhist", "Catholic", "Christian", "Hindu", "Jewish", "Lutheran", "Methodist", "Muslim", "Orthodox", "Sikh",
+    "Conservative", "Democratic", "Liberal", "Republican", "Social Democratic",
+)  # fmt: skip
 
 
 @cache
@@ -232,6 +255,67 @@ class _Filler:
         number = self.us.credit_card_number("visa16")
         return number if self.rng.random() < 0.5 else " ".join(number[i : i + 4] for i in range(0, 16, 4))
 
+    # Types that the router's five leave out; the label sets with all of presidio's types have them.
+    def title(self) -> str:
+        return self.rng.choice(["Mr.", "Mrs.", "Ms.", "Dr.", "Prof.", "Mr", "Mrs", "Ms", "Dr", "Miss", "Sir", "Rev."])
+
+    def age(self) -> str:
+        return str(self.rng.randint(18, 97))
+
+    def nrp(self) -> str:
+        name = self.rng.choice(_NRP)
+        return name.lower() if self.rng.random() < 0.1 else name
+
+    def iban(self) -> str:
+        number = self.own(self.fake.iban)
+        form = self.rng.random()
+        if form < 0.35:
+            return " ".join(number[i : i + 4] for i in range(0, len(number), 4))
+        return number.lower() if form > 0.9 else number
+
+    def driver_license(self) -> str:
+        letter = self.rng.choice("ABCDEFGHJKLMNPRSTUVWY")
+        pattern = self.rng.choice(
+            ["#######", "########", "#########", "L#######", "L########", "L############", "L##############",
+             "L###-####-####", "L###-###-##-###-#", "##-###-####", "####-##-####", "###-##-####L", "LL######L"]
+        )  # fmt: skip
+        return self.own(lambda: self.digits(pattern.replace("L", letter)))
+
+    def card(self) -> str:
+        number = self.own(self.us.credit_card_number)
+        form = self.rng.random()
+        if form < 0.5:
+            return number
+        # American Express groups its 15 digits 4-6-5.
+        cuts = (0, 4, 10, 15) if len(number) == 15 else (*range(0, len(number), 4), len(number))
+        parts = [number[a:b] for a, b in pairwise(cuts)]
+        return (" " if form < 0.8 else "-").join(parts)
+
+    def ip_address(self) -> str:
+        return str(self.us.ipv6() if self.rng.random() < 0.3 else self.us.ipv4())
+
+    def website(self) -> str:
+        site = self.own(self.fake.domain_name)
+        form = self.rng.random()
+        if form < 0.3:
+            return site
+        return f"www.{site}" if form < 0.5 else f"http{'s' * (form < 0.85)}://{'www.' * (form > 0.7)}{site}/"
+
+    def year(self) -> str:
+        return self.moment("%Y")
+
+    def digit_date(self) -> str:
+        """A date that looks like a number."""
+        return self.moment("%Y%m%d", "%d%m%Y")
+
+    def person_company(self) -> str:
+        """A company called after people, whom it does not name."""
+        first, second = self.last_name(), self.last_name()
+        return self.rng.choice(
+            [f"{first} & {second}", f"{first} and Sons", f"{first} Brothers", f"{self.first_name()}'s Bakery",
+             f"{first} {second} LLP", f"{first}, {second} & Partners", f"{first} Motors", f"{first} Pharmaceuticals"]
+        )  # fmt: skip
+
 
 def _blend(one: str, other: str) -> str:
     """The first half of ``one`` with the second half of ``other``."""
@@ -249,7 +333,7 @@ def fill(template: str, rng: random.Random, split: str, seed: int) -> tuple[str,
     for match in _SLOT.finditer(template):
         slot = match.group(1)
         make = vars(_Filler).get(slot)
-        if make is None or slot in ("own", "digits", "moment") or slot.startswith("_"):
+        if make is None or slot in ("own", "digits", "moment", "varied") or slot.startswith("_"):
             raise SourceError(f"Template slot {{{{{slot}}}}} is unknown", found=template[:80])
         text += template[last : match.start()]
         value = make(filler)
@@ -320,7 +404,41 @@ def documents(templates: Iterable[Example], split: str, copies: int, seed: int) 
             rng = random.Random(f"{seed}:{template.group}:{number}")
             source = roughened(template.text, texts, rng) if split == "train" and number else template.text
             text, spans = fill(source, rng, split, seed)
-            yield Example(text, spans=spans, group=template.group, split=split, source=template.source)
+            yield replace(template, text=text, spans=spans, split=split, place=f"made of {template.place}")
+
+
+def topped_up(
+    templates: Iterable[Example], have: Mapping[str, int], labels: Mapping[str, str], least: int, seed: int
+) -> Iterator[Example]:
+    """Further documents for the training split, until it holds ``least`` spans of each label.
+
+    Args:
+        have: spans of each label that the training split holds already.
+        labels: the label of each entity type that has one.
+
+    Of the templates with a rare label the half is filled that holds most rare ones: few documents, many spans.
+    """
+    templates = list(templates)
+    texts = [template.text for template in templates]
+    held = [[labels.get(SLOT_TYPES.get(slot, ""), "") for slot in _SLOT.findall(text)] for text in texts]
+    counts = Counter(have)
+    for number in range(_ROUNDS):
+        lacking = {label for label in labels.values() if counts[label] < least}
+        rare = [sum(label in lacking for label in slots) for slots in held]
+        chosen = set()
+        for label in sorted(lacking):
+            with_it = sorted((i for i, slots in enumerate(held) if label in slots), key=lambda i: (-rare[i], i))
+            chosen.update(with_it[: (len(with_it) + 1) // 2])
+        if not chosen:
+            return
+        for i in sorted(chosen):
+            if all(counts[label] >= least for label in held[i] if label in lacking):
+                continue
+            rng = random.Random(f"{seed}:{templates[i].group}:more {number}")
+            text, spans = fill(roughened(texts[i], texts, rng), rng, "train", seed)
+            counts.update(labels[span.type] for span in spans if span.type in labels)
+            place = f"made of {templates[i].place}"
+            yield replace(templates[i], text=text, spans=spans, split="train", place=place)
 
 
 def provenance(seed: int, splits: Iterable[str]) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """intent: which kind of tool a prompt calls for, from Glaive's function calling conversations.
 
 No column of the source says the kind. It follows from the name of the first function that the assistant
-calls, by a versioned table: exact names first, then rules over the words of a name. A name that neither
-decides is dropped and counted. A wrong guess would teach the model, a dropped row costs little.
+calls, by the table and the rules of :mod:`hubtools.tasks.intent_rules`.
 """
 
 from __future__ import annotations
@@ -11,60 +10,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from hubtools.spec import Dropped, Example, LabelSet, Metric, Source, TaskSpec
-from hubtools.tasks.rows import labelled_row
+from hubtools.spec import Dropped, Example, LabelSet, Metric, Source, TaskSpec, Undecided
+from hubtools.tasks.intent_rules import AMBIGUOUS, TABLE_VERSION, intent_of, snake_case
+from hubtools.tasks.rows import labelled_row, text_of
 
 LABELS = (
     "information_retrieval", "data_transformation", "calculation", "communication", "scheduling",
     "file_operations", "analysis", "no_function_needed",
 )  # fmt: skip
-
-TABLE_VERSION = "1"
-
-AMBIGUOUS = "ambiguous"
-
-# Names whose words mislead, or that fit no kind. "ambiguous" drops the row.
-EXACT: dict[str, str] = {
-    "book_flight": "scheduling",
-    "book_hotel": "scheduling",
-    "buy_product": AMBIGUOUS,
-    "check_availability": AMBIGUOUS,
-    "check_email": "communication",
-    "check_word_count": "analysis",
-    "count_words": "analysis",
-    "create_invoice": "file_operations",
-    "create_playlist": AMBIGUOUS,
-    "create_user": AMBIGUOUS,
-    "create_user_account": AMBIGUOUS,
-    "create_user_profile": AMBIGUOUS,
-    "find_shortest_path": "calculation",
-    "generate_invoice": "file_operations",
-    "get_random_fact": "information_retrieval",
-    "get_random_joke": AMBIGUOUS,
-    "get_translation": "data_transformation",
-    "play_music": AMBIGUOUS,
-    "track_calories": AMBIGUOUS,
-}
-
-# The first rule that matches decides: the object of a name says more than its verb.
-RULES: tuple[tuple[str, str], ...] = (
-    (r"(^|_)(calendar|event|reminder|alarm|appointment|meeting|schedule|todo|to_do|task|timer|booking|reservation)",
-     "scheduling"),
-    (r"^(remind|reserve|book|reschedule)_", "scheduling"),
-    (r"^(send|post|reply|notify|call|forward|tweet|message|broadcast|email|share|publish)(_|$)", "communication"),
-    (r"^(analy[sz]e|detect|classify|summari[sz]e|evaluate|assess|check_(grammar|spelling|plagiarism)|extract|"
-     r"recogni[sz]e|identify|proofread|review)(_|$)", "analysis"),
-    (r"sentiment|plagiarism|grammar", "analysis"),
-    (r"^(calculate|compute|calc|estimate|solve|sum|add_numbers|multiply|divide)(_|$)|_calculator$", "calculation"),
-    (r"^(convert|translate|transform|encode|decode|encrypt|decrypt|format|reverse|resize|parse|compress_(text|image)|"
-     r"generate_(qr|barcode|password|random|username|uuid|hash|anagram))", "data_transformation"),
-    (r"(^|_)(file|files|folder|directory|document|note|notes|pdf|backup)(_|$)", "file_operations"),
-    (r"^(upload|download|save|rename|zip|unzip)(_|$)", "file_operations"),
-    (r"^(search|find|get|fetch|lookup|look_up|retrieve|track|query|list|check|browse|recommend|suggest|locate)(_|$)",
-     "information_retrieval"),
-)  # fmt: skip
-
-_COMPILED = tuple((re.compile(pattern), label) for pattern, label in RULES)
 
 _CALL = re.compile(r"""<functioncall>\s*\{\s*["']name["']\s*:\s*["']([^"']+)["']""")
 _MARK = "<functioncall>"
@@ -78,26 +31,20 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 
-
-def snake_case(function: str) -> str:
-    """One spelling for a function: ``getStockPrice``, ``get-stock-price`` and ``get_stock_price`` are the same."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[-\s]+", "_", function.strip()).lower()
-
-
-def intent_of(function: str) -> tuple[str, str]:
-    """The kind of tool ``function`` is, and which rule said so.
-
-    Returns:
-        (label, rule): ``label`` is one of :data:`LABELS`, :data:`AMBIGUOUS` where the table says that the name
-        fits no kind, or "" where nothing matched; ``rule`` is "exact", the pattern, or "".
-    """
-    name = snake_case(function)
-    if name in EXACT:
-        return EXACT[name], "exact"
-    for pattern, label in _COMPILED:
-        if pattern.search(name):
-            return label, pattern.pattern
-    return "", ""
+# Much of Glaive offers no function at all: that none was called then says nothing of a request that one could serve.
+_ASKED = r"^\W*((please|can you|could you|would you|hi|hey|i need to|i want to|help me)\W+)*"
+_CONVERSION = re.compile(_ASKED + r"(convert|translate|reformat)\b", re.IGNORECASE)
+_WORK = re.compile(
+    _ASKED + r"(analy[sz]e|arrange|calculate|categori[sz]e|classify|compute|correct|count|delete|detect|determine|"
+    r"divide|edit|encode|estimate|evaluate|extract|find|identify|modify|multiply|remove|reorder|replace|rewrite|round|"
+    r"search|solve|sort|summari[sz]e|transform|what percentage)\b|"
+    r"\bhow (many|much)\b(?=.*\d)|\d.*\bhow (many|much)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_CODE = re.compile(
+    r"(?<!\w)(algorithm|c#|c\+\+|code|excel|function|golang|html|java|javascript|matlab|php|program|python|query|r|ruby|"
+    r"scala|script|sql|swift)(?!\w)", re.IGNORECASE,
+)  # fmt: skip
 
 
 def turns_of(chat: str) -> list[tuple[str, str]]:
@@ -110,7 +57,8 @@ def glaive_row(row: Mapping[str, Any]) -> Example:
     """The first user turn, labelled by the first function that the assistant calls.
 
     A conversation without a call is ``no_function_needed`` where the assistant's first answer is neither a
-    refusal nor a question back. What is called after a refusal answers another request.
+    refusal nor a question back, and the request is not one that a function could serve. What is called after a
+    refusal answers another request.
     """
     chat, system = row.get("chat"), row.get("system")
     if not isinstance(chat, str) or not isinstance(system, str):
@@ -127,17 +75,57 @@ def glaive_row(row: Mapping[str, Any]) -> Example:
         call = _CALL.match(calling, calling.index(_MARK))
         if not call:
             raise Dropped("function call is malformed")
-        label, _ = intent_of(call.group(1))
-        if label == AMBIGUOUS:
-            raise Dropped("function is ambiguous")
-        if not label:
-            raise Dropped("function matches no rule")
-        return Example(text=text, label=label, group=f"function {snake_case(call.group(1))}")
+        return _called(text, call.group(1))
     if not answers or not answers[0]:
         raise Dropped("no answer")
     if answers[0].endswith("?"):
         raise Dropped("answer asks back")
-    return Example(text=text, label="no_function_needed")
+    if _CONVERSION.search(text) or (_WORK.search(text) and not _CODE.search(text)):
+        raise Dropped("asks for a tool's work, and none was called")
+    return Example(text=text, label="no_function_needed", rule="no function called")
+
+
+def _called(text: str, function: str) -> Example:
+    label, rule = intent_of(function)
+    if label == AMBIGUOUS:
+        raise Undecided("function is ambiguous")
+    if not label:
+        raise Undecided("function matches no rule")
+    return Example(text=text, label=label, group=f"function {snake_case(function)}", rule=rule)
+
+
+# Among MetaTool's queries stand answers of the model that wrote them, and remarks on its task.
+_NO_REQUEST = re.compile(
+    r"^\W*((yes|no|sure|certainly|absolutely|of course|here (is|are)|i can (definitely|certainly))\b|to \w+\b[^?]*,)|"
+    r"\b(users?['’]? requests?|plugins?|chatbot feature)\b",
+    re.IGNORECASE,
+)
+
+
+def metatool_row(row: Mapping[str, Any]) -> Example:
+    """A query of MetaTool, labelled by the name of its tool as if it were a function's."""
+    text, tool = text_of(row, "Query"), text_of(row, "Tool")
+    if _NO_REQUEST.search(text):
+        raise Dropped("not a request")
+    return _called(text, tool)
+
+
+METATOOL = Source(
+    id="HowieHwong/MetaTool",
+    files={"": ("dataset/data/all_clean_data.csv",)},
+    columns=("Query", "Tool"),
+    row=metatool_row,
+    license="mit",
+    attribution=(
+        "MetaTool (Huang et al., 2023), MIT. Queries written by language models for 199 tools; labels follow from "
+        "the tool's name, as for functions."
+    ),
+    provenance=f"Weak labels: the same table of rules (version {TABLE_VERSION}), over the name of the query's tool.",
+    url="https://raw.githubusercontent.com/HowieHwong/MetaTool/e1029bcfdb1039aff6ce24b548920d8bc25b1c3d/{file}",
+    name="metatool",
+    share=0.3,
+    optional=True,
+)
 
 
 INTENT = TaskSpec(
@@ -159,7 +147,8 @@ INTENT = TaskSpec(
         provenance=(
             f"Weak labels: a table of rules (version {TABLE_VERSION}) maps the name of the first function that the "
             "assistant calls to one of eight kinds; a conversation without a call is `no_function_needed` where the "
-            "assistant neither refuses nor asks back. What is ambiguous is dropped and counted."
+            "assistant neither refuses nor asks back, and the request is not one that a function could serve. What is "
+            "ambiguous is dropped and counted."
         ),
     ),
     starter=Source(
@@ -172,6 +161,7 @@ INTENT = TaskSpec(
         provenance="Each request was written for a function of its kind.",
         starter=True,
     ),
+    supplements=(METATOOL,),
     group_name="called function and near-duplicate cluster",
     primary=Metric("macro_f1", "macro F1"),
     model_name="intent_classifier_{base}_model",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from hubtools.spec import Dropped, Example, LabelSet, Metric, Source, TaskSpec
+from hubtools.spec import BadRow, Example, LabelSet, Metric, Source, TaskSpec
 from hubtools.tasks.rows import labelled_row, text_of
 
 LABELS = ("benign", "jailbreak")  # the router looks for the literal "jailbreak"
@@ -22,9 +23,31 @@ def jackhhao_row(row: Mapping[str, Any]) -> Example:
     """The prompt as it stands, labelled by ``type``."""
     label = row.get("type")
     if label not in LABELS:
-        raise Dropped(f"unknown label {label!r}")
+        raise BadRow(f"unknown label {label!r}")
     return Example(text=text_of(row, "prompt"), label=label)
 
+
+def gpteacher_row(row: Mapping[str, Any]) -> Example:
+    """A harmless role play: instruction and input; three in four go on, as when a whole scene is pasted."""
+    instruction = text_of(row, "instruction")
+    goes_on = zlib.crc32(instruction.encode("utf-8", "surrogatepass")) % 4 != 0
+    parts = [instruction, row.get("input"), row.get("response") if goes_on else ""]
+    text = "\n".join(part.strip() for part in parts if isinstance(part, str) and part.strip())
+    return Example(text=text, label="benign", rule="all of the source is harmless")
+
+
+GPTEACHER = Source(
+    id="teknium1/GPTeacher",
+    files={"": ("Roleplay/roleplay-simple-deduped-roleplay-instruct.json",)},
+    columns=("instruction", "input", "response"),
+    row=gpteacher_row,
+    license="mit",
+    attribution="GPTeacher (teknium1), MIT: role plays written by GPT-4, harmless in tone and content.",
+    provenance="Every row is labelled benign, as role plays that attack nothing; nobody here read them all.",
+    url="https://raw.githubusercontent.com/teknium1/GPTeacher/5b040645528a38bfa81a258e7646f8c92ad7d0dd/{file}",
+    name="gpteacher",
+    share=0.25,
+)
 
 JAILBREAK = TaskSpec(
     name="jailbreak",
@@ -64,12 +87,14 @@ JAILBREAK = TaskSpec(
         ),
         starter=True,
     ),
+    supplements=(GPTEACHER,),
+    match_lengths=True,
     group_name="prompt family and near-duplicate cluster",
     primary=Metric("roc_auc", "ROC-AUC"),
     model_name="jailbreak_classifier_{base}_model",
     mapping_file="jailbreak_type_mapping.json",
     threshold=0.7,
-    version="1",
+    version="2",
     weighted_loss=True,
     positive="jailbreak",
     alarming=ALARMING,

@@ -6,10 +6,12 @@ prefix, so that no type's name may begin another's.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from hubtools.spec import Dropped, Example, LabelSet, Metric, Source, Span, TaskSpec
+from hubtools.spec import BadRow, Dropped, Example, LabelSet, Metric, Source, Span, TaskSpec
 from hubtools.tasks.rows import text_of
 
 PRESIDIO_TYPES = (
@@ -30,36 +32,43 @@ ROUTER_TYPES = {
 
 
 def checked_spans(text: str, spans: list[Span]) -> tuple[Span, ...]:
-    """The spans in order; raises :class:`Dropped` where one is empty, outside the text, or overlaps another."""
+    """The spans in order; raises :class:`BadRow` where one is empty, outside the text, or overlaps another."""
     ordered = sorted(spans, key=lambda span: (span.start, span.end))
     last = 0
     for span in ordered:
         if not 0 <= span.start < span.end <= len(text):
-            raise Dropped("span outside the text")
+            raise BadRow("span outside the text")
         if span.start < last:
-            raise Dropped("overlapping spans")
+            raise BadRow("overlapping spans")
         last = span.end
     return tuple(ordered)
+
+
+_UNFILLED = re.compile(r"\{[a-z_]+\}")
 
 
 def presidio_row(row: Mapping[str, Any]) -> Example:
     """A row of presidio-research's synthetic set; offsets are verified against ``entity_value``."""
     text = text_of(row, "full_text")
     spans = []
+    if _UNFILLED.search(text):
+        raise Dropped("a slot of the source's template is unfilled")
     if not isinstance(row.get("spans"), list):
-        raise Dropped("spans are not a list")
+        raise BadRow("spans are not a list")
     for raw in row["spans"]:
         try:
             start, end = raw["start_position"], raw["end_position"]
             kind, value = raw["entity_type"], raw["entity_value"]
         except (TypeError, KeyError):
-            raise Dropped("a span lacks a key") from None
+            raise BadRow("a span lacks a key") from None
         if type(start) is not int or type(end) is not int or not isinstance(kind, str):
-            raise Dropped("a span has the wrong types")
+            raise BadRow("a span has the wrong types")
         if kind not in PRESIDIO_TYPES:
-            raise Dropped(f"unknown entity type {kind!r}")
+            raise BadRow(f"unknown entity type {kind!r}")
         if start < 0 or text[start:end] != value:
-            raise Dropped("span offsets do not give its value")
+            raise BadRow("span offsets do not give its value")
+        if value == "nan":
+            raise Dropped("a value of the source is missing")
         spans.append(Span(start, end, kind))
     return Example(
         text=text,
@@ -70,7 +79,7 @@ def presidio_row(row: Mapping[str, Any]) -> Example:
 
 def template_row(row: Mapping[str, Any]) -> Example:
     """A template of our own; ``text`` still holds its slots, which curation fills."""
-    return Example(text=text_of(row, "template"), group=str(row.get("id") or ""))
+    return Example(text=text_of(row, "template"), group=str(row.get("id") or ""), rule="slots of a template")
 
 
 TEMPLATES = Source(
@@ -82,6 +91,17 @@ TEMPLATES = Source(
     attribution="Templates of hubtools' own writing, filled by Faker: every person in them is invented.",
     provenance="The generator marks what it fills in: spans are exact by construction.",
     starter=True,
+    templates=True,
+    name="templates",
+    share=0.7,
+)
+
+RARE_TYPES = replace(
+    TEMPLATES,
+    id="hubtools/supplement-pii",
+    attribution="More templates of hubtools' own writing, for the types that are rare in presidio-research.",
+    name="rare-types",
+    share=0.7,
 )
 
 PII = TaskSpec(
@@ -110,13 +130,13 @@ PII = TaskSpec(
         ),
     ),
     starter=TEMPLATES,
-    supplements=(TEMPLATES,),
+    supplements=(TEMPLATES, RARE_TYPES),
     group_name="template",
     primary=Metric("entity_f1", "entity F1 (strict spans)"),
     model_name="pii_classifier_{base}_presidio_token_model",
     mapping_file="pii_type_mapping.json",
     threshold=0.9,
-    version="1",
+    version="2",
     task_ids=("named-entity-recognition",),
     examples=(
         "Hi, this is Maria Jensen, you can reach me at maria.jensen@example.org or (212) 555-0187.",
