@@ -54,11 +54,34 @@ LabelSets = Annotated[
 ]  # fmt: skip
 SourceOption = Annotated[
     str | None,
-    typer.Option(help="Your own csv, json, jsonl or parquet file, a dataset repo, or 'starter', "
-                 "in place of the task's public source."),
+    typer.Option(help="Your own csv, json, jsonl or parquet file, its https:// address (#sha256=... pins it), "
+                 "a dataset repo (owner/name, or owner/name:config), or 'starter', in place of the task's public "
+                 "source."),
 ]  # fmt: skip
-TextColumn = Annotated[str, typer.Option(help="Column of the text in your own file.")]
-LabelColumn = Annotated[str, typer.Option(help="Column of the label in your own file.")]
+TextColumn = Annotated[str | None, typer.Option(help="Column of the text in your own data. [default: text]")]
+LabelColumn = Annotated[
+    str | None,
+    typer.Option(help="Column of the label in your own data; for pii, of the spans: a list of objects with start, "
+                 "end and label (or type, entity_type). [default: label, spans]"),
+]  # fmt: skip
+LabelMap = Annotated[
+    Path | None,
+    typer.Option(help="YAML file from your labels or entity types to the task's, a line each (theirs: ours); "
+                 "null drops their rows, and O (pii) leaves a type unmarked."),
+]  # fmt: skip
+GroupColumn = Annotated[
+    str | None,
+    typer.Option(help="Column of what must not stand on both sides of a split, such as a template or an author. "
+                 "[default: group, family or template_id where there]"),
+]  # fmt: skip
+TokensColumn = Annotated[
+    str | None,
+    typer.Option(help="pii: column of the words, where your data has tags in place of spans. [default: tokens]"),
+]
+TagsColumn = Annotated[
+    str | None,
+    typer.Option(help="pii: column of the words' tags, as BIO, BILOU or bare types. [default: ner_tags or tags]"),
+]
 License = Annotated[
     str | None,
     typer.Option("--license", metavar="ID", help="Licence of your own source, as on the Hub, such as cc-by-4.0. "
@@ -175,6 +198,15 @@ def _done(done: Any) -> dict[str, Any]:
 @app.command()
 def check(
     task: TaskArgument = "all",
+    source: SourceOption = None,
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    label_map: LabelMap = None,
+    group_column: GroupColumn = None,
+    tokens_column: TokensColumn = None,
+    tags_column: TagsColumn = None,
+    label_set: LabelSets = None,
+    skip_bad_rows: SkipBadRows = False,
     hub: Hub = None,
     hub_dir: HubDir = None,
     mirror: Mirror = None,
@@ -183,12 +215,21 @@ def check(
     base: Base = None,
     json_output: Json = False,
 ) -> None:
-    """Preflight: token, sources, base model, disk and device, before anything costs time."""
+    """Preflight: token, sources with their columns, labels and classes, base model, disk and device.
+
+    Before anything costs time; with --source, of your own data.
+    """
     tasks = tasks_named(task)
     connect(hub, mirror or (), hub_dir)
     from hubtools.preflight import preflight
 
-    findings = preflight(tasks, _settings(work_dir=work_dir, namespace=namespace, base=base))
+    settings = _settings(
+        work_dir=work_dir, namespace=namespace, base=base, source=source, text_column=text_column,
+        label_column=label_column, label_map=label_map,
+        group_column=group_column, tokens_column=tokens_column, tags_column=tags_column,
+        label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows,
+    )  # fmt: skip
+    findings = preflight(tasks, settings)
     _print(findings, json_output, [f"{'ok  ' if f['ok'] else 'FAIL'}  {f['what']}: {f['found']}" for f in findings])
     if not all(f["ok"] for f in findings):
         raise typer.Exit(1)
@@ -198,8 +239,12 @@ def check(
 def curate(
     task: TaskArgument,
     source: SourceOption = None,
-    text_column: TextColumn = "text",
-    label_column: LabelColumn = "label",
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    label_map: LabelMap = None,
+    group_column: GroupColumn = None,
+    tokens_column: TokensColumn = None,
+    tags_column: TagsColumn = None,
     license: License = None,
     label_set: LabelSets = None,
     skip_bad_rows: SkipBadRows = False,
@@ -216,7 +261,8 @@ def curate(
     from hubtools.pipeline import curate_task
 
     settings = _settings(
-        work_dir=work_dir, source=source, text_column=text_column, label_column=label_column, license=license,
+        work_dir=work_dir, source=source, text_column=text_column, label_column=label_column, label_map=label_map,
+        group_column=group_column, tokens_column=tokens_column, tags_column=tags_column, license=license,
         label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows, seed=seed,
     )  # fmt: skip
     facts = {t.name: curate_task(t, settings) for t in tasks}
@@ -227,8 +273,12 @@ def curate(
 def push_dataset(
     task: TaskArgument,
     source: SourceOption = None,
-    text_column: TextColumn = "text",
-    label_column: LabelColumn = "label",
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    label_map: LabelMap = None,
+    group_column: GroupColumn = None,
+    tokens_column: TokensColumn = None,
+    tags_column: TagsColumn = None,
     license: License = None,
     label_set: LabelSets = None,
     skip_bad_rows: SkipBadRows = False,
@@ -252,7 +302,8 @@ def push_dataset(
     from hubtools.pipeline import push_datasets
 
     settings = _settings(
-        work_dir=work_dir, source=source, text_column=text_column, label_column=label_column, license=license,
+        work_dir=work_dir, source=source, text_column=text_column, label_column=label_column, label_map=label_map,
+        group_column=group_column, tokens_column=tokens_column, tags_column=tags_column, license=license,
         label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows, seed=seed, dataset_name=dataset_name,
         namespace=namespace, private=private, accept_license=accept_license, gated=gated, create_pr=create_pr,
         dry_run=dry_run,

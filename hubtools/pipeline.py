@@ -24,7 +24,9 @@ from typing import Any
 
 from hubtools import __version__
 from hubtools.connection import api, namespace
-from hubtools.errors import SourceError, TrainingFailed, UsageError
+from hubtools.curation.own import Columns
+from hubtools.curation.sources import SourceFiles, chosen_source
+from hubtools.errors import TrainingFailed, UsageError
 from hubtools.publishing.commits import Change, Release
 from hubtools.spec import LabelSet, TaskSpec
 from hubtools.tasks import TASKS
@@ -41,7 +43,8 @@ class Settings:
 
     Attributes:
         label_sets: names of label sets, or ``task=name`` for one of several tasks.
-        source: a user's own file, or a dataset repo, in place of the task's.
+        source: a user's own file, its address, or a dataset repo, in place of the task's.
+        text_column, ...: names of the columns in it, and the map of its labels; see curation/own.py.
         license: what its owner says it is under.
         accept_license: push what may not be published, to a private repo.
         gated: "auto" or "manual", where readers of a dataset must ask for it.
@@ -53,8 +56,12 @@ class Settings:
     namespace: str | None = None
     label_sets: tuple[str, ...] = ()
     source: str | None = None
-    text_column: str = "text"
-    label_column: str = "label"
+    text_column: str | None = None
+    label_column: str | None = None
+    label_map: Path | None = None
+    group_column: str | None = None
+    tokens_column: str | None = None
+    tags_column: str | None = None
     license: str | None = None
     skip_bad_rows: bool = False
     seed: int = 0
@@ -79,8 +86,9 @@ def curate_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
     from hubtools.curation.build import curate
 
     _check_license_flag(settings)
-    folder, label_set = settings.folder(task), _label_set(task, settings)
-    source = _licensed(_source(task, settings), task, settings)
+    folder = settings.folder(task)
+    source, label_set = source_of(task, settings)
+    source = _licensed(source, task, settings)
     with folder.alone(settings.note):
         return curate(
             task, source, folder, label_set=label_set, seed=settings.seed, skip_bad_rows=settings.skip_bad_rows,
@@ -106,35 +114,19 @@ def _label_set(task: TaskSpec, settings: Settings) -> LabelSet:
         ) from None
 
 
-def _source(task: TaskSpec, settings: Settings) -> Any:
-    from hubtools.curation.sources import SUFFIXES, SourceFiles, local_source, locate
-
-    asked = settings.source
-    if asked is None:
-        return locate(task.source, task.starter)
-    if asked == "starter":
-        return locate(task.starter)
-    path = Path(asked)
-    if path.suffix in SUFFIXES or path.exists():
-        if not path.is_file():
-            raise SourceError(
-                f"Source {asked!r}", expected=f"a file ({', '.join(SUFFIXES)}), or the name of a dataset repo",
-                found="a folder" if path.is_dir() else "nothing there", next="look at the path after --source",
-            )  # fmt: skip
-        if (settings.text_column, settings.label_column) == ("text", "label") and path.name in _file_names(task):
-            return SourceFiles(replace(task.source, id=path.name, url=""), (("", path),), "local")
-        if task.kind == "token":
-            return SourceFiles(replace(task.source, id=path.name, url=""), (("", path),), "local")
-        return SourceFiles(
-            local_source(path, task.source, settings.text_column, settings.label_column), (("", path),), "local"
-        )
-    return locate(replace(task.source, id=asked, revision=None, url=""))
+def source_of(task: TaskSpec, settings: Settings) -> tuple[SourceFiles, LabelSet]:
+    """The files that the settings ask for, on this machine, and the label set that they are read with."""
+    columns = Columns(
+        text=settings.text_column, label=settings.label_column, label_map=settings.label_map,
+        group=settings.group_column, tokens=settings.tokens_column, tags=settings.tags_column,
+    )  # fmt: skip
+    return chosen_source(task, settings.source, columns, _label_set(task, settings))
 
 
 def _licensed(found: Any, task: TaskSpec, settings: Settings) -> Any:
     """A source with the licence that is its own: declared, or on the card of its repo, or known to the task."""
     from hubtools.curation.licences import OTHER
-    from hubtools.curation.sources import SUFFIXES
+    from hubtools.curation.reading import SUFFIXES
 
     source, asked = found.source, settings.license
     if asked is not None:
@@ -146,7 +138,7 @@ def _licensed(found: Any, task: TaskSpec, settings: Settings) -> Any:
             )  # fmt: skip
     elif source.id in (task.source.id, task.starter.id) or source.id in _file_names(task):
         return found
-    elif Path(settings.source or "").suffix in SUFFIXES:
+    elif "://" in source.id or Path(settings.source or "").suffix in SUFFIXES:
         licence = OTHER
     else:
         card = api().dataset_info(source.id, revision=found.revision).card_data

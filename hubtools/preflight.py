@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from hubtools.connection import namespace
 from hubtools.errors import HubtoolsError
-from hubtools.spec import TaskSpec
+from hubtools.pipeline import Settings, source_of
+from hubtools.spec import Example, TaskSpec
 
 DISK_GIB = 4
 
 
-def preflight(tasks: Sequence[TaskSpec], settings: Any) -> list[dict[str, Any]]:
+def preflight(tasks: Sequence[TaskSpec], settings: Settings) -> list[dict[str, Any]]:
     """A finding a line: ``what``, ``ok`` and ``found``."""
     findings: list[dict[str, Any]] = []
 
@@ -27,21 +29,34 @@ def preflight(tasks: Sequence[TaskSpec], settings: Any) -> list[dict[str, Any]]:
 
     look("token", lambda: f"repos go to {namespace(settings.namespace)}")
     for task in tasks:
-        look(f"source of {task.name}", lambda task=task: _source(task))  # type: ignore[misc]
+        look(f"source of {task.name}", lambda task=task: _source(task, settings))  # type: ignore[misc]
     look("base model", lambda: _base(settings.base))
     look("disk", lambda: _disk(settings.work_dir))
     look("device", _device)
     return findings
 
 
-def _source(task: TaskSpec) -> str:
-    """Finds the source and reads its first row, so that a missing column shows here."""
-    from hubtools.curation.sources import locate, read_rows
+def _source(task: TaskSpec, settings: Settings) -> str:
+    """Reads the whole source as curation would, so that missing columns, unknown labels and classes show here."""
+    from hubtools.curation.intake import Drops, read_examples
 
-    found = locate(task.source, task.starter)
-    for _, path in found.files:
-        next(read_rows(path, found.source.columns))
-    return f"{found.source.id} at {found.revision[:8]}" + (" (starter corpus)" if found.source.starter else "")
+    found, label_set = source_of(task, settings)
+    drops = Drops()
+    rows, read = read_examples(task, found, label_set, drops, skip_bad_rows=settings.skip_bad_rows)
+    told = f"{found.source.id} at {found.revision[:15]}" + (" (starter corpus)" if found.source.starter else "")
+    told += f", {read} rows, {drops.total()} dropped"
+    return told + "".join(f"; {split or 'to be split'}: {counts}" for split, counts in _classes(rows))
+
+
+def _classes(rows: Sequence[Example]) -> list[tuple[str, str]]:
+    """Labels, or types of spans, with their counts for each split that the source has."""
+    held: dict[str, Counter[str]] = {}
+    for row in rows:
+        held.setdefault(row.split, Counter()).update([row.label] if row.label else [span.type for span in row.spans])
+    return [
+        (split, ", ".join(f"{label} {n}" for label, n in counts.most_common())) for split, counts in held.items()
+        if counts
+    ]  # fmt: skip
 
 
 def _base(asked: str | None) -> str:

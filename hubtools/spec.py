@@ -15,6 +15,10 @@ class Dropped(Exception):
     """Raised by a row function for a row that the dataset must not hold; the message is the counted reason."""
 
 
+class BadRow(Dropped):
+    """Dropped because the source is wrong there: it stops curation, unless bad rows are to be skipped."""
+
+
 @dataclass(frozen=True)
 class Span:
     """A stretch of personal data: ``text[start:end]`` in Unicode code points, ``type`` in the source's own names."""
@@ -35,6 +39,7 @@ class Example:
         group: what must not stand on both sides of a split (template, family, function); "" for none.
         split: the source's own split where it is official, else "".
         source: id of the source the row came from.
+        place: file and line, or the row's number; "" for what we made ourselves.
     """
 
     text: str
@@ -43,6 +48,7 @@ class Example:
     group: str = ""
     split: str = ""
     source: str = ""
+    place: str = ""
 
 
 @dataclass(frozen=True)

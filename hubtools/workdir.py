@@ -36,6 +36,11 @@ class TaskFolder:
         return self.root / "facts.json"
 
     @property
+    def dropped(self) -> Path:
+        """Place and reason of rows that curation dropped, a JSON object a line."""
+        return self.root / "dropped.jsonl"
+
+    @property
     def model(self) -> Path:
         """The release: weights, tokenizer, mapping, and after evaluation the card, scores and plots."""
         return self.root / "model"

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from hubtools.curation.build import MAX_CHARACTERS, curate, word_tags
+from hubtools.curation.build import curate
 from hubtools.curation.duplicates import (
     NEAR,
     Clusters,
@@ -30,7 +30,10 @@ from hubtools.curation.duplicates import (
     near_duplicate_pairs,
     shingles,
 )
-from hubtools.curation.sources import SourceFiles, local_source, read_rows
+from hubtools.curation.intake import MAX_CHARACTERS, word_tags
+from hubtools.curation.own import Columns
+from hubtools.curation.reading import read_rows
+from hubtools.curation.sources import SourceFiles, chosen_source
 from hubtools.curation.split import SPLITS, fraction_of, split_groups
 from hubtools.curation.synthesis import SLOT_TYPES, documents, fill
 from hubtools.errors import HubtoolsError, SourceError
@@ -417,7 +420,7 @@ def test_a_json_file_of_an_object_a_line_is_read(tmp_path: Path) -> None:
         (b'{"text": "a"}', "lacks label"),
         (b"[1]", "not a JSON object"),
         (b'"text label"', "not a JSON object"),
-        (b'{"text": "\xff", "label": "b"}', "broken JSON"),
+        (b'{"text": "a", "label": "b", "text": "c"}', "has a key twice"),
         (b"[" * 20_000, "broken JSON"),
         (b'{"text": ' + b"9" * 5000 + b"}", "broken JSON"),
     ],
@@ -450,8 +453,9 @@ def test_a_csv_row_with_another_number_of_fields_is_bad(line: str, tmp_path: Pat
         ("rows.csv", b"text,label,text\n1,2,3\n", "has a column twice"),
         ("rows.csv", b"Text,label\na,b\n", "(?s)lacks a column.*found: +Text, label"),
         ("rows.jsonl", b'{"prompt": "a"}\n', "(?s)lacks a column.*found: +prompt.*--text-column"),
-        ("rows.json", b"{}", "(?s)a list of objects.*dict"),
-        ("rows.json", b"[{", "is broken JSON"),
+        ("rows.json", b'{"rows":\n[]}', "(?s)a list of objects.*an object"),
+        ("rows.json", b"[{", "(?s)has no row that can be read.*broken JSON"),
+        ("rows.jsonl", b"{\n[", "(?s)has no row that can be read.*broken JSON"),
         ("rows.json", b"\x80\x81", "is broken JSON"),
         ("rows.parquet", b"PAR1 this is none PAR1", "is broken parquet"),
     ],
@@ -688,8 +692,8 @@ def test_bad_rows_stop_the_curation_with_the_places_of_the_first(tmp_path: Path)
         build(CATEGORY, tmp_path, files_of(CATEGORY, ("", path)))
     message = str(stopped.value)
     assert "has 4 bad rows of 112" in message
-    assert "mmlu.jsonl:4: unknown label 'maths'; mmlu.jsonl:18" in message
-    assert "and 1 more" in message
+    assert "unknown label 'maths' in 4 rows (mmlu.jsonl:4, mmlu.jsonl:18, mmlu.jsonl:41, …)" in message
+    assert "--label-map" in message
     assert "--skip-bad-rows" in message
     assert not (tmp_path / "work" / "category" / "dataset").exists()
 
@@ -771,7 +775,7 @@ def test_near_duplicates_without_an_official_split_stay_together(tmp_path: Path)
 
 def labelled(tmp_path: Path, rows: Rows) -> SourceFiles:
     path = write(tmp_path / "mine.jsonl", rows)
-    return SourceFiles(local_source(path, JAILBREAK.source, "prompt", "type"), (("", path),), "local")
+    return chosen_source(JAILBREAK, str(path), Columns("prompt", "type"), JAILBREAK.label_set())[0]
 
 
 def test_a_users_own_file_brings_its_columns_families_and_splits(tmp_path: Path) -> None:
@@ -797,15 +801,15 @@ def test_a_family_with_a_row_in_the_official_test_split_is_in_test_whole(tmp_pat
 
 def test_an_unknown_split_is_a_bad_row(tmp_path: Path) -> None:
     rows = jailbreak_rows(20)
-    rows[2]["split"] = "dev"
-    with pytest.raises(SourceError, match=r"mine\.jsonl:3: unknown split 'dev': neither train"):
+    rows[2]["split"] = "holdout"
+    with pytest.raises(SourceError, match=r"unknown split 'holdout': neither train.* in 1 row \(mine\.jsonl:3\)"):
         build(JAILBREAK, tmp_path, labelled(tmp_path, rows))
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([row for row in jailbreak_rows(20) if row["type"] == "benign"], "train split of jailbreak lacks jailbreak"),
+        (jailbreak_rows(20)[:20], "(?s)lacks rows that jailbreak needs.*no row of jailbreak"),
         (jailbreak_rows(20)[:21], "validation split of jailbreak lacks jailbreak"),
         (jailbreak_rows(1), "would be empty"),
         ([{"prompt": "\x00", "type": "benign"}], "(?s)Nothing is left.*1 rows: encoding damage"),
@@ -878,7 +882,7 @@ def sources_of_all_tasks(tmp_path: Path) -> dict[str, SourceFiles]:
         "category": files_of(CATEGORY, ("", write(tmp_path / "mmlu.parquet", category_rows()))),
         "pii": files_of(PII, ("", write(tmp_path / "synth.json", presidio_rows()))),
         "jailbreak": files_of(JAILBREAK, ("", write(tmp_path / "all.csv", jailbreak_rows()))),
-        "intent": SourceFiles(local_source(path, TASKS["intent"].source, "text", "label"), (("", path),), "local"),
+        "intent": chosen_source(TASKS["intent"], str(path), Columns("text", "label"), TASKS["intent"].label_set())[0],
     }
 
 

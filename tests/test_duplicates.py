@@ -31,7 +31,8 @@ from hubtools.curation.duplicates import (
     near_duplicates_of_earlier,
     shingles,
 )
-from hubtools.curation.sources import SourceFiles, local_source
+from hubtools.curation.own import Columns
+from hubtools.curation.sources import chosen_source
 from hubtools.curation.split import SPLITS
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.workdir import TaskFolder
@@ -216,7 +217,7 @@ def curated(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             writer = csv.DictWriter(lines, ["prompt", "type", "split"])
             writer.writeheader()
             writer.writerows(rows)
-        source = SourceFiles(local_source(path, JAILBREAK.source, "prompt", "type"), (("", path),), "local")
+        source = chosen_source(JAILBREAK, str(path), Columns("prompt", "type"), JAILBREAK.label_set())[0]
         task = TaskFolder(Path(folder, "work", "jailbreak"))
         facts = curate(JAILBREAK, source, task, label_set=JAILBREAK.label_set())
         assert set(facts["leakage"].values()) == {0}

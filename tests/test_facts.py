@@ -67,7 +67,7 @@ def test_every_step_says_how_many_rows_were_left(tmp_path: Path) -> None:
     path = write(tmp_path / "mmlu.jsonl", rows)
     facts, _ = build(CATEGORY, tmp_path, files_of(CATEGORY, ("", path)), skip_bad_rows=True)
     assert facts["counts"]["steps"] == {
-        "read": 115, "usable": 114, "cleaned": 113, "without exact duplicates": 110, "without leaks": 110,
+        "read": 115, "usable": 113, "without exact duplicates": 110, "without leaks": 110,
     }  # fmt: skip
     assert facts["counts"]["kept"] == 110
 

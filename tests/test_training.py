@@ -33,7 +33,8 @@ from transformers.utils import logging
 
 from hubtools import finetune
 from hubtools.curation.build import curate
-from hubtools.curation.sources import SourceFiles, local_source
+from hubtools.curation.own import Columns
+from hubtools.curation.sources import chosen_source
 from hubtools.curation.split import SPLITS
 from hubtools.curation.synthesis import fill
 from hubtools.errors import TrainingFailed
@@ -629,7 +630,7 @@ def curated(tmp_path_factory: pytest.TempPathFactory) -> Path:
             rows.append({"text": text, "label": label, "split": split})
     path = work / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    source = SourceFiles(local_source(path, JAILBREAK.source, "text", "label"), (("", path),), "local")
+    source = chosen_source(JAILBREAK, str(path), Columns("text", "label"), JAILBREAK.label_set())[0]
     facts = curate(JAILBREAK, source, TaskFolder(work / "jailbreak"), label_set=JAILBREAK.label_set())
     assert [split["rows"] for split in facts["splits"].values()] == [16, 8, 8]
     return work

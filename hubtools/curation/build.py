@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,14 +25,14 @@ from hubtools.curation.duplicates import (
     near_duplicate_clusters,
     near_duplicates_of_earlier,
 )
-from hubtools.curation.sources import SourceFiles, read_rows
+from hubtools.curation.intake import Drops, read_examples, word_tags
+from hubtools.curation.reading import read_rows
+from hubtools.curation.sources import SourceFiles, sha256_of
 from hubtools.curation.split import SPLITS, split_groups
 from hubtools.curation.synthesis import documents, provenance
 from hubtools.errors import SourceError
-from hubtools.spec import Dropped, Example, LabelSet, Source, TaskSpec
+from hubtools.spec import Example, LabelSet, Source, TaskSpec
 from hubtools.workdir import TaskFolder, write_json
-
-MAX_CHARACTERS = 50_000
 
 FACTS = 2  # bumped when facts.json says more, or says it otherwise
 
@@ -41,19 +40,16 @@ FACTS = 2  # bumped when facts.json says more, or says it otherwise
 STARTER_COPIES = {"train": 12, "validation": 4, "test": 4}
 SUPPLEMENT_COPIES = 4
 
-_WORDS = re.compile(r"\w+|[^\w\s]")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffd]")  # and surrogates, which UTF-8 lacks
-
 
 def fingerprint(task: TaskSpec, source: SourceFiles, label_set: LabelSet, seed: int, skip_bad_rows: bool) -> str:
     """What decides the dataset's content; curation is skipped while it stays the same."""
     digest = hashlib.sha256()
     for split, path in source.files:
-        digest.update(split.encode() + hashlib.sha256(path.read_bytes()).digest())
+        digest.update(split.encode() + bytes.fromhex(sha256_of(path)))
     for supplement in _supplements(task, source):
         digest.update(_packaged(supplement).read_bytes())
     rest = [__version__, FACTS, task.name, task.version, source.source.id, source.source.columns, label_set.name, seed]
-    rest += [source.source.license]
+    rest += [source.source.license, dict(source.mapping)]
     digest.update(json.dumps([*rest, skip_bad_rows]).encode())
     return digest.hexdigest()
 
@@ -85,11 +81,12 @@ def curate(
                 note(f"{task.name}: dataset is up to date")
                 return facts
 
-    dropped: Counter[str] = Counter()
-    rows, read = _examples(task, source, label_set, dropped, skip_bad_rows)
+    dropped = Drops()
+    try:
+        rows, read = read_examples(task, source, label_set, dropped, skip_bad_rows=skip_bad_rows)
+    finally:
+        dropped.write(folder.dropped)
     steps = {"read": read, "usable": len(rows)}
-    rows = _clean(rows, dropped)
-    steps["cleaned"] = len(rows)
     # Templates are told apart by their words, slots included; what they are filled with is checked further down.
     rows, exact = _without_duplicates(rows, dropped)
     steps["without exact duplicates"] = len(rows)
@@ -112,8 +109,8 @@ def curate(
         rows += added
     if synthetic:
         made_up, steps["with synthetic rows"] = ["train"], len(rows)
-    rows, leaks = _without_leaks(rows)
-    dropped.update(leaks)
+    rows = _without_leaks(rows, dropped)
+    dropped.write(folder.dropped)
     steps["without leaks"] = len(rows)
     if not rows:
         raise SourceError(
@@ -172,79 +169,39 @@ def _packaged(source: Source) -> Path:
 def _source_facts(task: TaskSpec, source: SourceFiles) -> list[dict[str, Any]]:
     facts = [(source.source, source.revision)]
     facts += [(supplement, f"hubtools {__version__}") for supplement in _supplements(task, source)]
-    return [
+    found: list[dict[str, Any]] = [
         {"id": s.id, "revision": revision, "license": s.license, "attribution": s.attribution,
          "labels": s.provenance, "starter": s.starter}
         for s, revision in facts
     ]  # fmt: skip
+    if source.mapping:  # how a user's own columns and labels were read
+        found[0]["mapping"] = {key: value for key, value in source.mapping.items() if key != "features"}
+    return found
 
 
-def _examples(
-    task: TaskSpec, source: SourceFiles, label_set: LabelSet, dropped: Counter[str], skip_bad_rows: bool
-) -> tuple[list[Example], int]:
-    """Rows of the source through its row function; and how many there were."""
-    rows: list[Example] = []
-    bad: list[str] = []
-    read = 0
-    for split, path in source.files:
-        for raw in read_rows(path, source.source.columns):
-            read += 1
-            if raw.row is None:
-                bad.append(f"{raw.place}: {raw.defect}")
-                dropped[raw.defect.split(":")[0]] += 1
-                continue
-            try:
-                example = source.source.row(raw.row)
-                if task.kind == "sequence" and example.label not in label_set.mapping:
-                    known = any(example.label in s.mapping for s in task.label_sets)
-                    raise Dropped("label outside the label set" if known else f"unknown label {example.label!r}")
-                official = split or example.split or str(raw.row.get("split") or "")
-                if official not in _PRECEDENCE:
-                    raise Dropped(f"unknown split {official!r}: neither " + ", ".join(SPLITS))
-            except Dropped as reason:
-                dropped[str(reason)] += 1
-                if str(reason).startswith(("unknown", "span", "a span", "overlapping", "label is missing")):
-                    bad.append(f"{raw.place}: {reason}")
-                continue
-            rows.append(replace(example, split=official, source=source.source.id))
-    if bad and not skip_bad_rows:
-        labels = ", ".join(label_set.mapping) if task.kind == "sequence" else "exact spans"
-        raise SourceError(
-            f"Source {source.source.id!r} has {len(bad)} bad row{'s' * (len(bad) != 1)} of {read}",
-            expected=f"readable rows with {', '.join(source.source.columns)} ({labels})",
-            found="; ".join(bad[:3]) + (f"; and {len(bad) - 3} more" if len(bad) > 3 else ""),
-            next="mend them, or drop and count them with --skip-bad-rows",
-        )
-    return rows, read
-
-
-def _clean(rows: Iterable[Example], dropped: Counter[str]) -> list[Example]:
-    kept = []
-    for row in rows:
-        if len(row.text) > MAX_CHARACTERS:
-            dropped[f"longer than {MAX_CHARACTERS} characters"] += 1
-        elif _CONTROL.search(row.text + row.group):
-            dropped["encoding damage"] += 1
-        else:
-            kept.append(row)
-    return kept
-
-
-def _without_duplicates(rows: list[Example], dropped: Counter[str]) -> tuple[list[Example], int]:
+def _without_duplicates(rows: list[Example], dropped: Drops) -> tuple[list[Example], int]:
     """One row a text; none where the same text has several labels. Official test rows stay before others."""
     by_content: dict[str, list[Example]] = defaultdict(list)
     for row in rows:
         by_content[content_hash(row.text)].append(row)
     kept, duplicates = [], 0
     for same in by_content.values():
-        if len({row.label for row in same}) > 1:
-            dropped["same text, several labels"] += len(same)
+        if len({_said(row) for row in same}) > 1:
+            for row in same:
+                dropped.drop("same text, several labels", row.place)
             continue
         duplicates += len(same) - 1
-        kept.append(min(same, key=lambda row: _PRECEDENCE[row.split]))
-    if duplicates:
-        dropped["exact duplicate"] += duplicates
+        stays = min(same, key=lambda row: _PRECEDENCE[row.split])
+        kept.append(stays)
+        for row in same:
+            if row is not stays:
+                dropped.drop("exact duplicate", row.place)
     return kept, duplicates
+
+
+def _said(row: Example) -> tuple[Any, ...]:
+    """What the source says of a text: its label, or what is marked in it. Offsets differ with white space."""
+    return row.label, *((span.type, comparison_key(row.text[span.start : span.end])) for span in row.spans)
 
 
 _PRECEDENCE = {"test": 0, "validation": 1, "train": 2, "": 3}
@@ -283,7 +240,7 @@ def _split(rows: list[Example], task: TaskSpec, label_set: LabelSet, seed: int) 
     return [replace(row, split=split[row.group]) for row in rows]
 
 
-def _without_leaks(rows: list[Example]) -> tuple[list[Example], Counter[str]]:
+def _without_leaks(rows: list[Example], dropped: Drops) -> list[Example]:
     """Drop what has a duplicate or near-duplicate in a split that comes before: test, validation, train."""
     order = sorted(range(len(rows)), key=lambda i: _PRECEDENCE[rows[i].split])
     rows = [rows[i] for i in order]
@@ -299,7 +256,9 @@ def _without_leaks(rows: list[Example]) -> tuple[list[Example], Counter[str]]:
     ranks = [_PRECEDENCE[rows[i].split] for i in left]
     for at in near_duplicates_of_earlier([keys[i] for i in left], ranks):
         gone[left[at]] = "near-duplicate of a row in an earlier split"
-    return [row for i, row in enumerate(rows) if i not in gone], Counter(gone.values())
+    for i, reason in gone.items():
+        dropped.drop(reason, rows[i].place or f"made of {rows[i].source}, {rows[i].group}")
+    return [row for i, row in enumerate(rows) if i not in gone]
 
 
 def _mapped(rows: list[Example], task: TaskSpec, label_set: LabelSet) -> list[Example]:
@@ -365,19 +324,6 @@ def leakage(rows: list[Example]) -> dict[str, int]:
         "near_across_splits": len(near_duplicates_of_earlier([comparison_key(r.text) for r in rows], ranks)),
         "groups_across_splits": sum(len(s) > 1 for s in groups.values()),
     }
-
-
-def word_tags(text: str, spans: Iterable[Any], types: tuple[str, ...]) -> tuple[list[str], list[int]]:
-    """Words and punctuation marks of ``text``, and their BIO tag ids in the order of ``model_labels``."""
-    tokens, tags = [], []
-    ordered = list(spans)
-    previous = None
-    for match in _WORDS.finditer(text):
-        tokens.append(match.group())
-        span = next((s for s in ordered if s.start < match.end() and match.start() < s.end), None)
-        tags.append(0 if span is None else 1 + 2 * types.index(span.type) + (span is previous))
-        previous = span
-    return tokens, tags
 
 
 def _write_split(rows: list[Example], task: TaskSpec, label_set: LabelSet, path: Path) -> None:

@@ -1,21 +1,28 @@
-"""Read a source: find its files, and yield raw rows with the place each stands at."""
+"""Find the files of a source: the task's own, or a user's file, URL or dataset repo."""
 
 from __future__ import annotations
 
-import csv
 import fnmatch
-import itertools
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
-from hubtools.errors import HubUnavailable, SourceError
-from hubtools.spec import Source
-from hubtools.tasks.rows import labelled_row
+from hubtools.curation.own import Columns, own_labels, own_source, read_label_map
+from hubtools.curation.reading import SUFFIXES, columns_of, one_line
+from hubtools.errors import HubUnavailable, SourceError, UsageError
+from hubtools.spec import LabelSet, Source, TaskSpec
 
-SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
+# What others call the splits; "" is a pool still to be split.
+SPLIT_NAMES = {
+    "": "", "train": "train", "training": "train", "validation": "validation", "valid": "validation",
+    "val": "validation", "dev": "validation", "eval": "validation", "test": "test",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -24,41 +31,152 @@ class SourceFiles:
 
     Attributes:
         files: (split, path) pairs; split "" is a pool that is still to be split.
-        revision: commit that they were read at, a URL's pin, or "local".
+        revision: commit that they were read at, a URL's pin, or ``sha256:`` of the file.
+        features: types of the columns as the repo's card tells them, for files that do not.
+        mapping: how a user's own columns and labels are read; empty for the task's own layout.
     """
 
     source: Source
     files: tuple[tuple[str, Path], ...]
     revision: str
+    features: Mapping[str, Any] | None = None
+    mapping: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
 
-@dataclass(frozen=True)
-class Raw:
-    """A row as it stands in a file; ``row`` is None where it cannot be read, and ``defect`` says why."""
+def chosen_source(
+    task: TaskSpec, asked: str | None, columns: Columns, label_set: LabelSet
+) -> tuple[SourceFiles, LabelSet]:
+    """The files to curate from, on this machine, and the label set as their labels are read by it.
 
-    place: str
-    row: Mapping[str, Any] | None
-    defect: str = ""
+    Args:
+        asked: a file, an https:// address, a dataset repo (``owner/name``, or ``owner/name:config``), "starter",
+            or None for the task's own source. Data laid out as the task's own source is read as that is,
+            unless ``columns`` says otherwise.
+
+    Raises:
+        SourceError: it is not there, or lacks what the task needs.
+        UsageError: the flags do not fit.
+    """
+    if asked in (None, "starter"):
+        if columns.given:
+            raise UsageError(
+                f"Columns and labels are mapped for {task.name!r} without data of your own", expected="--source",
+                found="flags such as --text-column or --label-map alone", next="say where your rows are with --source",
+            )  # fmt: skip
+        return (locate(task.starter) if asked else locate(task.source, task.starter)), label_set
+    assert asked is not None
+    license = "other"
+    if "://" in asked:
+        found = _from_address(task.source, asked)
+    elif Path(asked).suffix in SUFFIXES or Path(asked).exists():
+        found = _local(task.source, asked)
+    else:
+        found = _from_repo(task, asked, columns)
+        license = found.source.license
+    seen = columns_of(found.files[0][1])
+    if not columns.given and set(task.source.columns) <= set(seen):
+        return found, label_set
+    label_set = own_labels(label_set)
+    source = own_source(task, found.source.id, seen, columns, label_set)
+    given = {"columns": list(source.columns), "features": found.features}
+    if columns.label_map:
+        given["label_map"] = read_label_map(columns.label_map, task, label_set)
+    return replace(found, source=replace(source, license=license), mapping=given), label_set
 
 
-def local_source(path: Path, task_source: Source, text_column: str, label_column: str) -> Source:
-    """A user's own file as a source of labelled rows, its columns renamed."""
+def _local(source: Source, asked: str) -> SourceFiles:
+    path = Path(asked)
+    if not path.is_file():
+        raise SourceError(
+            f"Source {asked!r}", expected=f"a file ({', '.join(SUFFIXES)}), or the name of a dataset repo",
+            found="a folder" if path.is_dir() else "nothing there", next="look at the path after --source",
+        )  # fmt: skip
+    return SourceFiles(replace(source, id=path.name, url=""), (("", path),), f"sha256:{sha256_of(path)}")
 
-    def row(raw: Mapping[str, Any]) -> Any:
-        return labelled_row({**raw, "text": raw.get(text_column), "label": raw.get(label_column)})
 
-    return replace(
-        task_source,
-        id=path.name,
-        files={"": (path.name,)},
-        columns=(text_column, label_column),
-        row=row,
-        license="other",
-        attribution=f"Rows of {path.name}, given by whoever made this dataset.",
-        revision=None,
-        url="",
-        starter=False,
-    )
+def sha256_of(path: Path) -> str:
+    """Of the content of a file, in hexadecimal digits."""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _from_address(source: Source, asked: str) -> SourceFiles:
+    """A file by its URL; ``#sha256=...`` behind it is compared, and saves the download where the file is known."""
+    address, _, pin = asked.partition("#sha256=")
+    parts = urlsplit(address)
+    name = Path(unquote(parts.path)).name
+    here = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if (parts.scheme != "https" and not (parts.scheme == "http" and (pin or here))) or not parts.hostname:
+        raise UsageError(
+            f"Source {asked!r}", expected="an address that begins with https://",
+            found=f"{parts.scheme}://", next="http:// is read where #sha256=... behind it says what to expect",
+        )  # fmt: skip
+    if Path(name).suffix not in SUFFIXES:
+        raise UsageError(
+            f"Source {asked!r}", expected="the address of a file: " + ", ".join(SUFFIXES),
+            found=name or "no file name", next="give the address of the file itself",
+        )  # fmt: skip
+    target = _sources() / "by-address" / hashlib.sha256(address.encode()).hexdigest()[:16] / name
+    if not (pin and target.exists() and sha256_of(target) == pin):
+        _download(address, target, f"Source {name!r}")
+    digest = sha256_of(target)
+    if pin and digest != pin.lower():
+        raise SourceError(
+            f"Source {name!r} is not the file that was asked for", expected=f"sha256 {pin}", found=f"sha256 {digest}",
+            next="look at what stands at the address now; without #sha256=... it is read as it is",
+        )  # fmt: skip
+    return SourceFiles(replace(source, id=address, url=""), (("", target),), f"sha256:{digest}")
+
+
+def _from_repo(task: TaskSpec, asked: str, columns: Columns) -> SourceFiles:
+    """A dataset repo: laid out as the task's own source, or any that ``datasets`` finds splits and files in."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    repo, _, config = asked.partition(":")
+    api = HfApi()
+    try:
+        info = api.dataset_info(repo)
+    except RepositoryNotFoundError:
+        raise _nowhere(repo, str(api.endpoint)) from None
+    names = [sibling.rfilename for sibling in info.siblings or []]
+    if not columns.given and not config and all(
+        fnmatch.filter(names, pattern) for patterns in task.source.files.values() for pattern in patterns
+    ):  # fmt: skip
+        found = locate(replace(task.source, id=repo, revision=str(info.sha), url=""))
+        if set(task.source.columns) <= set(columns_of(found.files[0][1])):
+            return found
+    from datasets import load_dataset_builder
+    from datasets.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    try:
+        builder = load_dataset_builder(repo, name=config or None, revision=info.sha)
+    except (ValueError, FileNotFoundError, RuntimeError) as error:
+        raise SourceError(
+            f"Source {asked!r}", expected="a dataset repo with files that end in " + ", ".join(SUFFIXES),
+            found=one_line(error), next="where it has several configurations, name one: --source owner/name:config",
+        ) from error  # fmt: skip
+    files = []
+    for split, urls in (builder.config.data_files or {}).items():
+        if str(split) not in SPLIT_NAMES:
+            raise SourceError(
+                f"Source {asked!r}", expected="splits called " + ", ".join(filter(None, SPLIT_NAMES)),
+                found=", ".join(map(str, builder.config.data_files)), next="download its file, and give that",
+            )  # fmt: skip
+        for url in urls:
+            name = unquote(str(url).split(f"@{info.sha}/", 1)[-1])
+            if Path(name).suffix not in SUFFIXES:
+                raise SourceError(
+                    f"Source {asked!r}", expected="files that end in " + ", ".join(SUFFIXES), found=one_line(name),
+                    next="give another repo or configuration, or your own file, with --source",
+                )  # fmt: skip
+            path = api.hf_hub_download(repo, name, repo_type="dataset", revision=info.sha)
+            files.append((SPLIT_NAMES[str(split)], Path(path)))
+    features = builder.info.features
+    license = getattr(info.card_data, "license", None)
+    source = replace(task.source, id=repo, url="", license=license if isinstance(license, str) else "other")
+    return SourceFiles(source, tuple(files), str(info.sha), features.to_dict() if features else None)
 
 
 def locate(source: Source, fallback: Source | None = None) -> SourceFiles:
@@ -95,10 +213,14 @@ def locate(source: Source, fallback: Source | None = None) -> SourceFiles:
         return SourceFiles(candidate, paths, str(info.sha))
     if source.url:
         return _from_url(source)
-    raise SourceError(
-        f"Source {source.id!r}",
+    raise _nowhere(source.id, str(api.endpoint))
+
+
+def _nowhere(repo: str, endpoint: str) -> SourceError:
+    return SourceError(
+        f"Source {repo!r}",
         expected="a dataset repo on this Hub",
-        found=f"none at {api.endpoint}",
+        found=f"none at {endpoint}",
         next="serve a copy with --mirror DIR (DIR/<owner>/<name>/), or give your own file with --source",
     )
 
@@ -115,144 +237,45 @@ def _matching(source: Source, names: list[str], pattern: str) -> list[str]:
 
 
 def _from_url(source: Source) -> SourceFiles:
-    import os
-    import tempfile
-
-    from huggingface_hub import constants, get_session
-
     paths = []
     for split, patterns in source.files.items():
         for pattern in patterns:
-            url = source.url.format(file=pattern)
-            target = Path(constants.HF_HOME) / "hubtools-sources" / source.id.replace("/", "--") / pattern
+            target = _sources() / source.id.replace("/", "--") / pattern
             if not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                try:
-                    response = get_session().get(url)
-                    response.raise_for_status()
-                except Exception as error:  # the session's client library is the Hub's choice
-                    raise HubUnavailable(
-                        f"Source {source.id!r} could not be downloaded",
-                        expected=url,
-                        found=str(error).splitlines()[0],
-                        next="serve a copy with --mirror DIR, or give your own file with --source",
-                    ) from error
-                # A killed download must not leave half a file under the final name.
-                handle, temporary = tempfile.mkstemp(dir=target.parent)
-                with os.fdopen(handle, "wb") as out:
-                    out.write(response.content)
-                os.replace(temporary, target)
+                _download(source.url.format(file=pattern), target, f"Source {source.id!r}")
             paths.append((split, target))
     return SourceFiles(source, tuple(paths), source.url.split("/")[-3])
 
 
-def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[Raw]:
-    """Every row of a csv, json, jsonl or parquet file, in order; a row that cannot be read comes with its defect.
+def _sources() -> Path:
+    from huggingface_hub import constants
 
-    Raises:
-        SourceError: the file is missing, empty, of another format, damaged as a whole, or lacks a column.
-    """
-    if not path.exists():
-        raise _unfit(path, "", "a file", f"nothing at {path}")
-    if path.suffix not in SUFFIXES:
-        raise _unfit(path, "", "one of " + ", ".join(SUFFIXES), path.suffix or "no suffix")
-    wanted = "rows with " + ", ".join(columns)
-    if path.stat().st_size == 0:
-        raise _unfit(path, " is empty", wanted, "0 bytes")
-    rows = {".csv": _csv, ".json": _json, ".jsonl": _jsonl, ".parquet": _parquet}[path.suffix](path)
-    first = list(itertools.islice(rows, 100))
-    if not first:
-        raise _unfit(path, " holds no rows", wanted, f"{path.stat().st_size} bytes without a row")
-    # A column that none of the first rows has is missing from the file, not from a row.
-    readable = [raw.row for raw in first if raw.row is not None]
-    seen = {name for row in readable for name in row}
-    if readable and not seen.issuperset(columns):
-        raise SourceError(
-            f"Source file {path.name!r} lacks a column",
-            expected=", ".join(columns),
-            found=", ".join(sorted(seen)) or "no columns",
-            next="name your columns with --text-column and --label-column",
-        )
-    for raw in itertools.chain(first, rows):
-        missing = [] if raw.row is None else [c for c in columns if c not in raw.row]
-        yield Raw(raw.place, None, f"lacks {', '.join(missing)}") if missing else raw
+    return Path(constants.HF_HOME) / "hubtools-sources"
 
 
-def _unfit(path: Path, what: str, expected: str, found: str) -> SourceError:
-    return SourceError(
-        f"Source file {path.name!r}{what}", expected=expected, found=found,
-        next="mend the file, or give another with --source, and run the same command again",
-    )  # fmt: skip
+def _download(url: str, target: Path, what: str) -> None:
+    """Piece by piece, and whole or not at all: a killed download leaves no half file under the final name."""
+    from huggingface_hub import get_session
+    from tqdm import tqdm  # type: ignore[import-untyped]
 
-
-def _csv(path: Path) -> Iterator[Raw]:
-    csv.field_size_limit(100_000_000)
-    # utf-8-sig: spreadsheets write a byte-order mark that would become part of the first column's name.
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
-        reader = csv.DictReader(lines, restkey="__more__", strict=False)
-        try:
-            header = reader.fieldnames or []
-        except csv.Error as error:
-            raise _unfit(path, " has a broken header", "names of columns, with commas", str(error)) from error
-        if len(set(header)) != len(header):
-            raise _unfit(path, " has a column twice", "each name once", ", ".join(header))
-        while True:
-            try:
-                row = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield Raw(f"{path.name}:{reader.line_num}", None, f"broken CSV: {error}")
-                continue
-            place = f"{path.name}:{reader.line_num}"
-            if "__more__" in row or None in row.values():
-                yield Raw(place, None, f"expected {len(header)} fields")
-            else:
-                yield Raw(place, row)
-
-
-def _jsonl(path: Path) -> Iterator[Raw]:
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            place = f"{path.name}:{number}"
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                yield Raw(place, None, f"broken JSON: {error}")
-                continue
-            yield Raw(place, row) if isinstance(row, dict) else Raw(place, None, "not a JSON object")
-
-
-def _json(path: Path) -> Iterator[Raw]:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=target.parent)
     try:
-        rows = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        # Many "json" files hold an object a line.
-        with path.open("rb") as lines:
-            first = lines.readline().strip()
-        if first.startswith(b"{") and first.endswith(b"}"):
-            yield from _jsonl(path)
-            return
-        raise _unfit(path, " is broken JSON", "a list of objects", str(error)) from error
-    if not isinstance(rows, list):
-        raise _unfit(path, "", "a list of objects", type(rows).__name__)
-    for number, row in enumerate(rows):
-        place = f"{path.name}[{number}]"
-        yield Raw(place, row) if isinstance(row, dict) else Raw(place, None, "not a JSON object")
-
-
-def _parquet(path: Path) -> Iterator[Raw]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(path)
-        number = 0
-        for batch in file.iter_batches(batch_size=2048):
-            for row in batch.to_pylist():
-                yield Raw(f"{path.name}[{number}]", row)
-                number += 1
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise _unfit(path, " is broken parquet", "a parquet file", str(error).split("\n")[0]) from error
+        with os.fdopen(handle, "wb") as out, get_session().stream("GET", url, follow_redirects=True) as response:
+            response.raise_for_status()
+            size = int(response.headers.get("Content-Length") or 0) or None
+            with tqdm(total=size, desc=target.name, unit="B", unit_scale=True, leave=False, disable=None) as bar:
+                for piece in response.iter_bytes():
+                    bar.update(out.write(piece))
+        os.replace(temporary, target)
+    except OSError:
+        raise  # of the disk; connection errors are of another family
+    except Exception as error:  # the client library is the Hub's choice
+        raise HubUnavailable(
+            f"{what} could not be downloaded",
+            expected=url,
+            found=one_line(error),
+            next="serve a copy with --mirror DIR, or give your own file with --source",
+        ) from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hubtools.spec import Dropped, Example, LabelSet, Metric, Source, TaskSpec
+from hubtools.spec import BadRow, Example, LabelSet, Metric, Source, TaskSpec
 from hubtools.tasks.rows import labelled_row, text_of
 
 LABELS = (
@@ -28,7 +28,7 @@ def mmlu_pro_row(row: Mapping[str, Any]) -> Example:
     """The question alone is the prompt: options and reasoning are not what a router sees."""
     label = row.get("category")
     if label not in LABELS:
-        raise Dropped(f"unknown label {label!r}")
+        raise BadRow(f"unknown label {label!r}")
     return Example(text=text_of(row, "question"), label=label)
 
 

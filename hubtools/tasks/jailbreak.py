@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hubtools.spec import Dropped, Example, LabelSet, Metric, Source, TaskSpec
+from hubtools.spec import BadRow, Example, LabelSet, Metric, Source, TaskSpec
 from hubtools.tasks.rows import labelled_row, text_of
 
 LABELS = ("benign", "jailbreak")  # the router looks for the literal "jailbreak"
@@ -15,7 +15,7 @@ def jackhhao_row(row: Mapping[str, Any]) -> Example:
     """The prompt as it stands, labelled by ``type``."""
     label = row.get("type")
     if label not in LABELS:
-        raise Dropped(f"unknown label {label!r}")
+        raise BadRow(f"unknown label {label!r}")
     return Example(text=text_of(row, "prompt"), label=label)
 
 

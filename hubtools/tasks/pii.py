@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hubtools.spec import Dropped, Example, LabelSet, Metric, Source, Span, TaskSpec
+from hubtools.spec import BadRow, Example, LabelSet, Metric, Source, Span, TaskSpec
 from hubtools.tasks.rows import text_of
 
 PRESIDIO_TYPES = (
@@ -30,14 +30,14 @@ ROUTER_TYPES = {
 
 
 def checked_spans(text: str, spans: list[Span]) -> tuple[Span, ...]:
-    """The spans in order; raises :class:`Dropped` where one is empty, outside the text, or overlaps another."""
+    """The spans in order; raises :class:`BadRow` where one is empty, outside the text, or overlaps another."""
     ordered = sorted(spans, key=lambda span: (span.start, span.end))
     last = 0
     for span in ordered:
         if not 0 <= span.start < span.end <= len(text):
-            raise Dropped("span outside the text")
+            raise BadRow("span outside the text")
         if span.start < last:
-            raise Dropped("overlapping spans")
+            raise BadRow("overlapping spans")
         last = span.end
     return tuple(ordered)
 
@@ -47,19 +47,19 @@ def presidio_row(row: Mapping[str, Any]) -> Example:
     text = text_of(row, "full_text")
     spans = []
     if not isinstance(row.get("spans"), list):
-        raise Dropped("spans are not a list")
+        raise BadRow("spans are not a list")
     for raw in row["spans"]:
         try:
             start, end = raw["start_position"], raw["end_position"]
             kind, value = raw["entity_type"], raw["entity_value"]
         except (TypeError, KeyError):
-            raise Dropped("a span lacks a key") from None
+            raise BadRow("a span lacks a key") from None
         if type(start) is not int or type(end) is not int or not isinstance(kind, str):
-            raise Dropped("a span has the wrong types")
+            raise BadRow("a span has the wrong types")
         if kind not in PRESIDIO_TYPES:
-            raise Dropped(f"unknown entity type {kind!r}")
+            raise BadRow(f"unknown entity type {kind!r}")
         if start < 0 or text[start:end] != value:
-            raise Dropped("span offsets do not give its value")
+            raise BadRow("span offsets do not give its value")
         spans.append(Span(start, end, kind))
     return Example(
         text=text,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hubtools.spec import Dropped, Example
+from hubtools.spec import BadRow, Dropped, Example
 
 
 def text_of(row: Mapping[str, Any], column: str) -> str:
@@ -22,5 +22,5 @@ def labelled_row(row: Mapping[str, Any]) -> Example:
     """A row with ``text``, ``label`` and, where it has one, ``family``."""
     label = row.get("label")
     if not isinstance(label, str) or not label.strip():
-        raise Dropped("label is missing")
+        raise BadRow("label is missing")
     return Example(text=text_of(row, "text"), label=label.strip(), group=str(row.get("family") or ""))
