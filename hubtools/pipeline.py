@@ -26,7 +26,7 @@ from hubtools import __version__
 from hubtools.connection import api, namespace
 from hubtools.curation.own import Columns
 from hubtools.curation.sources import SourceFiles, chosen_source
-from hubtools.errors import TrainingFailed, UsageError
+from hubtools.errors import HubUnavailable, TrainingFailed, UsageError
 from hubtools.publishing.commits import Change, Release
 from hubtools.spec import LabelSet, TaskSpec
 from hubtools.tasks import TASKS
@@ -49,6 +49,7 @@ class Settings:
         accept_license: push what may not be published, to a private repo.
         gated: "auto" or "manual", where readers of a dataset must ask for it.
         names: repo names by what they name ("dataset", "model", "space"), where they differ from ours.
+        baselines: those that cost time, such as "setfit".
         training: flags for ``finetune.py``, as they were given.
     """
 
@@ -76,6 +77,7 @@ class Settings:
     dataset_name: str | None = None
     model_name: str | None = None
     space_name: str | None = None
+    baselines: tuple[str, ...] = ()
     note: Callable[[str], None] = _to_stderr
 
     def folder(self, task: TaskSpec) -> TaskFolder:
@@ -361,7 +363,22 @@ def evaluate_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
         folder.alone(settings.note),
         tqdm(total=rows, desc=f"{task.name}: scoring", unit="row", leave=False, disable=None) as bar,
     ):
-        return evaluate(task, folder, note=settings.note, tick=bar.update)
+        return evaluate(
+            task, folder, extra=settings.baselines, repo=_published_before(task, settings), note=settings.note,
+            tick=bar.update,
+        )  # fmt: skip
+
+
+def _published_before(task: TaskSpec, settings: Settings) -> str | None:
+    """Where earlier versions would be; None without a token or a connection, which scoring does not need."""
+    from hubtools.publishing.commits import is_connection_error
+
+    try:
+        return model_repo(task, settings)
+    except Exception as error:
+        if isinstance(error, HubUnavailable) or is_connection_error(error):
+            return None
+        raise
 
 
 def model_card_task(task: TaskSpec, settings: Settings) -> Path:

@@ -31,7 +31,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Starts the embedded Hub, sets the environment, and is gone: nothing else knows which Hub it speaks to.
     "connection": {"localhub", "errors"},
     "curation": VALUES,
-    "evaluation": VALUES,
+    # Other data to score on are read as data to train on are.
+    "evaluation": VALUES | {"curation"},
     # Cards show the scores that evaluation puts at the head, and a release is verified as it was scored;
     # a dataset is pushed in the splits that curation makes.
     "publishing": VALUES | {"assets", "evaluation", "curation"},
@@ -39,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "finetune": VALUES | {"training", "connection"},
     "preflight": VALUES | {"connection", "curation", "finetune", "pipeline"},
     "pipeline": VALUES | {"connection", "curation", "evaluation", "publishing", "finetune"},
-    "cli": VALUES | {"connection", "pipeline", "preflight", "publishing", "localhub"},
+    "cli": VALUES | {"connection", "curation", "evaluation", "pipeline", "preflight", "publishing", "localhub"},
 }
 
 # finetune is a process of its own. What the pipeline shares with it loads nothing heavy.
@@ -130,6 +131,7 @@ def test_stages_import_nothing_heavy_before_they_run() -> None:
 import sys
 import hubtools.cli, hubtools.pipeline, hubtools.preflight, hubtools.finetune, hubtools.curation.build
 import hubtools.publishing.model, hubtools.publishing.dataset, hubtools.publishing.space, hubtools.evaluation.evaluate
+import hubtools.evaluation.compare, hubtools.evaluation.external
 print(*[name for name in {heavy} if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from hubtools.evaluation.baselines import baselines
+from hubtools.errors import UsageError
+from hubtools.evaluation.baselines import ABOUT, baselines
+from hubtools.evaluation.fewshot import NAME as FEW_SHOT
+from hubtools.evaluation.fewshot import few_shot
 from hubtools.evaluation.plots import draw_plots
 from hubtools.evaluation.predict import load_classifier, predictions_table, probabilities, spans
+from hubtools.evaluation.previous import difference_of_rows, previous_version
 from hubtools.evaluation.scores import classification_scores, detection_scores, span_scores
 from hubtools.spec import LabelSet, TaskSpec
 from hubtools.workdir import TaskFolder, write_json
@@ -20,19 +24,31 @@ def evaluate(
     task: TaskSpec,
     folder: TaskFolder,
     *,
+    extra: Collection[str] = (),
+    repo: str | None = None,
     note: Callable[[str], None] = lambda _: None,
     tick: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Write ``predictions.parquet``, ``metrics.json`` and the plots; return the metrics.
 
-    Skipped while neither the weights nor the test split have changed.
+    Skipped while neither the weights nor the test split have changed, but for a baseline that is not there yet.
+
+    Args:
+        extra: baselines that cost time: "setfit".
+        repo: where earlier versions are published; the newest is a baseline.
 
     Raises:
         MissingStage: there is no dataset or no model.
+        UsageError: ``extra`` does not fit the task.
     """
     import pyarrow.parquet as pq
     from datasets import load_dataset
 
+    if extra and task.kind == "token":
+        raise UsageError(
+            f"SetFit labels whole texts, and {task.name!r} asks for spans", expected="a task such as jailbreak",
+            found="--baseline setfit", next=f"hubtools evaluate {task.name}",
+        )  # fmt: skip
     facts = folder.read(folder.facts, "curate")
     training = folder.read(folder.training, "finetune")
     weights = folder.need(folder.model / "model.safetensors", "finetune")
@@ -41,7 +57,12 @@ def evaluate(
     if folder.metrics.exists() and folder.predictions.exists():
         known: dict[str, Any] = json.loads(folder.metrics.read_text())
         if known.get("fingerprint") == mark and all((folder.model / name).exists() for name, _ in known["plots"]):
-            note(f"{task.name}: scores are up to date")
+            if not extra or FEW_SHOT in known["baselines"]:
+                note(f"{task.name}: scores are up to date")
+                return known
+            data = load_dataset(str(folder.dataset))
+            known["baselines"][FEW_SHOT] = _few_shot(task, task.label_set(facts["label_set"]), data, training, note)
+            write_json(folder.metrics, known)
             return known
 
     label_set = task.label_set(facts["label_set"])
@@ -60,10 +81,14 @@ def evaluate(
         "primary": {"key": task.primary.key, "title": task.primary.title, **scores[task.primary.key]},
         "scores": scores,
         "baselines": {
-            name: _headlines(task, found)
+            name: {"about": ABOUT[name], **_headlines(task, found)}
             for name, found in baselines(task, label_set, data["train"], data["test"], task.threshold).items()
         },
     }
+    if extra:
+        metrics["baselines"][FEW_SHOT] = _few_shot(task, label_set, data, training, note)
+    if repo:
+        _add_previous(task, label_set, folder, repo, metrics, note)
     metrics["examples"] = [_example(task, label_set, classifier, text) for text in task.examples]
     metrics["plots"] = draw_plots(metrics, training, folder.model)
     write_json(folder.metrics, metrics)
@@ -71,6 +96,45 @@ def evaluate(
     interval = f"[{first['low']:.3f}, {first['high']:.3f}]"
     note(f"{task.name}: {first['title']} {first['value']:.3f} {interval} on {scores['rows']} test rows")
     return metrics
+
+
+def _few_shot(
+    task: TaskSpec, label_set: LabelSet, data: Any, training: dict[str, Any], note: Callable[[str], None]
+) -> dict[str, Any]:
+    note(f"{task.name}: training the SetFit baseline on {training['base']}")
+    train, test = data["train"], data["test"]
+    found = few_shot(
+        training["base"], training["base_revision"], list(train["text"]), list(train["label"]), list(test["text"]),
+        len(label_set.labels),
+    )  # fmt: skip
+    scores = classification_scores(test["label"], found, label_set.labels)
+    if task.positive:
+        scores |= detection_scores(test["label"], found, label_set.labels.index(task.positive), task.threshold)
+    return {"about": ABOUT[FEW_SHOT], **_headlines(task, scores)}
+
+
+def _add_previous(
+    task: TaskSpec, label_set: LabelSet, folder: TaskFolder, repo: str, metrics: dict[str, Any],
+    note: Callable[[str], None],
+) -> None:  # fmt: skip
+    """The published version beside the baselines, where it answered the same test rows; else why it is not there."""
+    before = previous_version(repo, metrics["weights_sha256"])
+    if before is None:
+        return
+    primary = before["metrics"].get("primary") or {}
+    own = f"{primary.get('title')} {primary.get('value', float('nan')):.3f}"
+    metrics["previous"] = {key: before[key] for key in ("repo", "tag", "revision")} | {
+        "why_not": difference_of_rows(task, folder.predictions, before["predictions"]),
+        "title": primary.get("title"), "value": primary.get("value"),
+    }  # fmt: skip
+    if metrics["previous"]["why_not"]:
+        note(f"{task.name}: {repo} {before['tag']} had {own}, which is not comparable: "
+             f"{metrics['previous']['why_not']}")  # fmt: skip
+        return
+    scores = scores_of(before["predictions"], task, label_set)
+    metrics["baselines"][f"previous version ({before['tag']})"] = {
+        "about": f"{repo} at {before['tag']}, its own answers to the same test rows", **_headlines(task, scores)
+    }  # fmt: skip
 
 
 def _example(task: TaskSpec, label_set: LabelSet, classifier: Any, text: str) -> dict[str, Any]:

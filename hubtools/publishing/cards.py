@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hubtools.assets import asset
 from hubtools.curation.licences import OTHER, of_model
 from hubtools.errors import CardRejected
 from hubtools.evaluation.evaluate import headlines
+from hubtools.evaluation.tables import left_out
 from hubtools.spec import TaskSpec
 
 START, END = "<!-- hubtools: written by a command; edit above or below -->", "<!-- hubtools: end -->"
@@ -25,6 +26,7 @@ def render(folder: str, task: TaskSpec, metadata: Mapping[str, Any], **values: A
         loader=FileSystemLoader(asset(folder)), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         autoescape=False,
     )  # fmt: skip
+    environment.filters |= {"left_out": left_out}
     environment.filters |= {"number": number, "cell": cell, "score": score, "percent": lambda v: f"{100 * v:.1f}%"}
     body = environment.get_template(f"{task.name}.md.jinja").render(task=task, **values)
     body = re.sub(r"\n{3,}", "\n\n", body).strip()
@@ -109,11 +111,13 @@ def model_card(
     metrics: Mapping[str, Any],
     facts: Mapping[str, Any],
     dataset: Mapping[str, Any],
+    external: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The card of a model.
 
     Args:
         dataset: ``repo``, ``revision`` and ``tag`` of the dataset it was trained and scored on.
+        external: reports on other data, as ``evaluate --dataset`` writes them.
     """
     scores = metrics["scores"]
     rows = [
@@ -155,8 +159,15 @@ def model_card(
     }  # fmt: skip
     return render(
         "model_cards", task, metadata, repo=repo, training=training, metrics=metrics, scores=scores, facts=facts,
-        dataset=dataset, rows=rows, starter=starter, label_set=task.label_set(facts["label_set"]),
+        dataset=dataset, rows=rows, starter=starter, external=external, label_set=task.label_set(facts["label_set"]),
+        external_rows=_rows_of(external, task),
     )  # fmt: skip
+
+
+def _rows_of(external: Sequence[Mapping[str, Any]], task: TaskSpec) -> list[dict[str, Any]]:
+    """Lines of the table of other data; a score that none of them has gets no line."""
+    rows = [{"title": title, "values": [e["scores"].get(key) for e in external]} for key, title in headlines(task)]
+    return [row for row in rows if any(value is not None for value in row["values"])]
 
 
 def dataset_card(task: TaskSpec, repo: str, facts: Mapping[str, Any], info: Mapping[str, Any]) -> str:

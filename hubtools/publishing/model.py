@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hubtools.errors import MissingStage, VerificationFailed
+from hubtools.evaluation.external import FOLDER, sections
 from hubtools.publishing.cards import lint, merged, model_card
 from hubtools.publishing.commits import Change, Release, difference, release
 from hubtools.spec import TaskSpec
@@ -32,6 +33,7 @@ def rendered_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
         metrics=metrics,
         facts=folder.read(folder.facts, "curate"),
         dataset=published["dataset"],
+        external=sections(folder, metrics["weights_sha256"]),
     )
     lint(card, "model")
     return card
@@ -57,6 +59,9 @@ def push_model(
     check_scores_belong(task, folder)
     files: dict[str, Any] = {p.name: p for p in sorted(folder.model.iterdir()) if p.is_file()}
     files |= {path.name: path for path in (folder.metrics, folder.training, folder.predictions)}
+    weights = folder.read(folder.metrics, "evaluate")["weights_sha256"]
+    others = [f"{FOLDER}/{report['name']}.json" for report in sections(folder, weights)]
+    files |= {name: folder.root / name for name in others}
     files["README.md"] = lambda theirs: merged(card, theirs).encode()
     if dry_run:
         return difference(api, repo, "model", files, _owned, private=private, create_pr=create_pr)
@@ -71,8 +76,9 @@ def push_model(
 
 
 def _owned(path: str) -> bool:
-    """Weights of another form would stand beside ours and might be loaded instead."""
-    return path.endswith((".safetensors", ".bin", ".safetensors.index.json")) or path == "lora_config.json"
+    """Weights of another form would stand beside ours and might be loaded instead; scores of others mislead."""
+    weights = path.endswith((".safetensors", ".bin", ".safetensors.index.json")) or path == "lora_config.json"
+    return weights or path.startswith(f"{FOLDER}/")
 
 
 def check_scores_belong(task: TaskSpec, folder: TaskFolder) -> None:
