@@ -364,7 +364,7 @@ def finetune(
 def evaluate(
     task: TaskArgument,
     baseline: Annotated[
-        list[Literal["setfit"]] | None,
+        Literal["setfit"] | None,
         typer.Option(help="A further baseline on the card that costs time: SetFit on 8 rows a class (not for pii)."),
     ] = None,
     dataset: Dataset = None,
@@ -403,6 +403,11 @@ def evaluate(
             "Other data are scored for one task, without baselines", expected="one of " + ", ".join(TASKS),
             found="--baseline" if baseline else task, next=f"hubtools evaluate {tasks[0].name} --dataset {dataset}",
         )  # fmt: skip
+    if baseline and [t.kind for t in tasks] == ["token"]:
+        raise UsageError(
+            f"SetFit labels whole texts, and {task!r} asks for spans", expected="a task such as jailbreak",
+            found="--baseline setfit", next=f"hubtools evaluate {task}",
+        )  # fmt: skip
     connect(hub, mirror or (), hub_dir)
     from hubtools.pipeline import evaluate_task
 
@@ -418,7 +423,7 @@ def evaluate(
         _print(report, json_output, _external_lines(spec.primary.key, spec.primary.title, report))
         return
     # Of all four tasks, the baseline is for those that it can be had for.
-    wanted = {t.name: tuple(baseline or ()) if t.kind == "sequence" or len(tasks) == 1 else () for t in tasks}
+    wanted = {t.name: (baseline,) if baseline and t.kind == "sequence" else () for t in tasks}
     metrics = {t.name: evaluate_task(t, dataclasses.replace(settings, baselines=wanted[t.name])) for t in tasks}
     _print(metrics, json_output, [_score_line(name, m["primary"]) for name, m in metrics.items()])
 

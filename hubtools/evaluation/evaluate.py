@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from hubtools.errors import UsageError
 from hubtools.evaluation.baselines import ABOUT, baselines
 from hubtools.evaluation.fewshot import NAME as FEW_SHOT
 from hubtools.evaluation.fewshot import few_shot
@@ -34,21 +33,15 @@ def evaluate(
     Skipped while neither the weights nor the test split have changed, but for a baseline that is not there yet.
 
     Args:
-        extra: baselines that cost time: "setfit".
+        extra: baselines that cost time: "setfit", for sequence tasks.
         repo: where earlier versions are published; the newest is a baseline.
 
     Raises:
         MissingStage: there is no dataset or no model.
-        UsageError: ``extra`` does not fit the task.
     """
     import pyarrow.parquet as pq
     from datasets import load_dataset
 
-    if extra and task.kind == "token":
-        raise UsageError(
-            f"SetFit labels whole texts, and {task.name!r} asks for spans", expected="a task such as jailbreak",
-            found="--baseline setfit", next=f"hubtools evaluate {task.name}",
-        )  # fmt: skip
     facts = folder.read(folder.facts, "curate")
     training = folder.read(folder.training, "finetune")
     weights = folder.need(folder.model / "model.safetensors", "finetune")
