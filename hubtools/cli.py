@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -362,6 +363,7 @@ def finetune(
 
 @app.command()
 def evaluate(
+    context: typer.Context,
     task: TaskArgument,
     baseline: Annotated[
         Literal["setfit"] | None,
@@ -393,11 +395,7 @@ def evaluate(
     """
     tasks = tasks_named(task)
     columns = (text_column, label_column, tokens_column, tags_column)
-    if dataset is None and (model or split or label_map or any(columns)):
-        raise UsageError(
-            "The test split has its own columns and model", expected="--dataset with these flags",
-            found="--model, --split, --label-map or a column's flag alone", next="name the data with --dataset",
-        )  # fmt: skip
+    _of_dataset(context, dataset, ("model", "split", "label_map", *_COLUMNS))
     if dataset is not None and (len(tasks) > 1 or baseline):
         raise UsageError(
             "Other data are scored for one task, without baselines", expected="one of " + ", ".join(TASKS),
@@ -428,6 +426,22 @@ def evaluate(
     _print(metrics, json_output, [_score_line(name, m["primary"]) for name, m in metrics.items()])
 
 
+_COLUMNS = ("text_column", "label_column", "tokens_column", "tags_column")
+
+
+def _of_dataset(context: typer.Context, dataset: str | None, flags: Sequence[str]) -> None:
+    """Refuse flags that say how --dataset is read, without it; a configuration may hold them for other commands."""
+    sources = {flag: context.get_parameter_source(flag) for flag in flags}
+    typed = [
+        "--" + flag.replace("_", "-") for flag, source in sources.items() if source and source.name == "COMMANDLINE"
+    ]
+    if dataset is None and typed:
+        raise UsageError(
+            "The test split is read and scored as it is", expected="--dataset with " + ", ".join(typed),
+            found=", ".join(typed) + " alone", next="name the data with --dataset",
+        )  # fmt: skip
+
+
 def _columns(text: str | None, label: str | None, tokens: str | None, tags: str | None) -> Any:
     from hubtools.curation.own import Columns
 
@@ -444,6 +458,7 @@ def _external_lines(key: str, title: str, report: dict[str, Any]) -> list[str]:
 
 @app.command()
 def compare(
+    context: typer.Context,
     task: TaskArgument,
     model: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Two or more: repos (owner/name) or folders.")],
     dataset: Dataset = None,
@@ -471,6 +486,7 @@ def compare(
             "Models are compared for one task", expected="one of " + ", ".join(TASKS), found=task,
             next=f"hubtools compare {spec.name} MODEL MODEL",
         )  # fmt: skip
+    _of_dataset(context, dataset, ("split", *_COLUMNS))
     connect(hub, mirror or (), hub_dir)
     from hubtools.evaluation.compare import compare as compared
     from hubtools.evaluation.tables import comparison

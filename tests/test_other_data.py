@@ -204,7 +204,7 @@ def test_another_model_is_scored_on_other_data_without_a_place_on_our_card(
     [
         (["--dataset", "nowhere.csv"], "nothing there"),
         (["--dataset", "local/nothing-here"], "none at"),
-        (["--split", "test"], "name the data with --dataset"),
+        (["--split", "test"], "--split alone"),
         (["--dataset", "THEIRS", "--text-column", "question"], "lacks a column: question"),
         (["--dataset", "THEIRS", "--text-column", "prompt", "--label-column", "verdict"], "unknown label 'fine'"),
         (["--dataset", "THEIRS", "--split", "later"], "one of train"),
@@ -224,6 +224,14 @@ def test_what_cannot_be_scored_is_told_to_a_person(
     assert done.stderr.startswith("Error: ")
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_configuration_may_hold_the_columns_of_a_source_when_the_test_split_is_scored(
+    hubtools: Command, at: tuple[object, ...], scored: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "router.yaml"
+    config.write_text("text-column: prompt\nlabel-column: verdict\n")
+    assert "up to date" in hubtools("--config", config, "evaluate", "jailbreak", *at, "--work-dir", scored).stderr
 
 
 # --- side by side ---------------------------------------------------------------------------------------------------
@@ -314,6 +322,27 @@ def test_what_cannot_be_compared_is_told_to_a_person(
     assert done.returncode in (1, 2)
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_finders_of_spans_are_compared_on_the_types_that_the_data_mark(
+    hubtools: Command, at: tuple[object, ...], tmp_path: Path
+) -> None:
+    labels = {"a": ["O", "B-PER", "I-PER", "B-MISC"], "b": ["O", "B-PERSON", "I-PERSON", "B-LOCATION"]}
+    for name, tags in labels.items():
+        make_classifier(tmp_path / name, tags, "token", sure_of="O" if name == "b" else "")
+    rows = [{"text": f"Ann {i} was here", "spans": [[0, 3, "PER"]] if i % 3 else []} for i in range(12)]
+    (tmp_path / "names.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "map.yaml").write_text("PER: PERSON\n")
+    models = [tmp_path / "a", tmp_path / "b"]
+    flags = ("--dataset", tmp_path / "names.jsonl", "--label-map", tmp_path / "map.yaml", *at)
+    report = json.loads(hubtools("compare", "pii", *models, *flags, "--work-dir", tmp_path / "w", "--json").stdout)
+    assert [entry["other_answers"] for entry in report["models"]] == [["MISC"], []]
+    assert [entry["lacks"] for entry in report["models"]] == [[], []]
+    assert report["models"][1]["scores"]["entity_recall"] == 0.0
+    assert report["models"][1]["scores"]["false_alarms"] == 0.0
+    [pair] = report["pairs"]
+    assert pair["accuracy"]["only_b"] + pair["accuracy"]["only_a"] <= 12
+    assert report["rows"]["in_training"] is None
 
 
 # --- what a release stands beside -----------------------------------------------------------------------------------

@@ -50,11 +50,6 @@ def compare(
             "A comparison needs models that differ", expected="two or more, each once", found=", ".join(models),
             next=f"hubtools compare {task.name} MODEL MODEL",
         )  # fmt: skip
-    if dataset is None and (split or columns.given):
-        raise UsageError(
-            "Our own test split has its own columns", expected="--dataset with --split and the columns' flags",
-            found="these flags alone", next="say whose data they are about with --dataset",
-        )  # fmt: skip
     label_set = label_set_of(task, folder)
     maps = label_maps(label_map, models, task, label_set)
     # Looked at before anything is scored: a name that is wrong must not cost the time of the models before it.
