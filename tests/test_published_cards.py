@@ -20,7 +20,7 @@ from jinja2.exceptions import UndefinedError
 
 from hubtools.curation.describe import COMPARISON, licence_facts
 from hubtools.errors import CardRejected
-from hubtools.evaluation.evaluate import headlines
+from hubtools.evaluation.scores import headlines
 from hubtools.localhub.cards import validate
 from hubtools.publishing.cards import END, START, cell, dataset_card, join, lint, merged, model_card, score, take_apart
 from hubtools.spec import TaskSpec

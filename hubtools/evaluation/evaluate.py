@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 
 from hubtools.errors import MissingStage
-from hubtools.evaluation.baselines import baselines
+from hubtools.evaluation.beside import beside, few_shot_column
+from hubtools.evaluation.fewshot import NAME as FEW_SHOT
 from hubtools.evaluation.plots import draw_plots
 from hubtools.evaluation.predict import load_classifier, predictions_table, probabilities, spans
-from hubtools.evaluation.scores import classification_scores, detection_scores, span_scores
+from hubtools.evaluation.scores import scores_of
 from hubtools.evaluation.slices import sequence_mistakes, sequence_slices, token_mistakes, token_slices
+from hubtools.evaluation.thresholds import FILE as THRESHOLDS
 from hubtools.evaluation.thresholds import Target, target_of, thresholds
 from hubtools.spec import LabelSet, TaskSpec
 from hubtools.training.calibration import FILE as CALIBRATION
@@ -27,8 +29,7 @@ from hubtools.training.calibration import reliability
 from hubtools.workdir import TaskFolder, write_json
 
 PREDICTIONS = 2  # bumped when a file of predictions says more, or says it otherwise
-METRICS = 2  # the same of metrics.json
-THRESHOLDS = "thresholds.json"
+METRICS = 3  # the same of metrics.json
 
 
 @dataclass(frozen=True)
@@ -69,22 +70,24 @@ def evaluate(
     target_fpr: float | None = None,
     target_recall: float | None = None,
     from_predictions: bool = False,
+    extra: Collection[str] = (),
+    repo: str | None = None,
     note: Callable[[str], None] = lambda _: None,
     tick: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Write predictions, ``metrics.json``, ``thresholds.json`` and the plots; return the metrics.
 
-    Skipped while neither the weights nor the dataset have changed.
+    Skipped while neither the weights nor the dataset have changed, but for a baseline that is not there yet.
 
     Args:
         target_fpr, target_recall: what the threshold is chosen for on the validation split; see thresholds.py.
         from_predictions: do not ask the model, which need not be there: compute everything again from its answers.
+        extra: baselines that cost time: "setfit", for sequence tasks.
+        repo: where earlier versions are published; the newest is a baseline.
 
     Raises:
         MissingStage: there is no dataset, no model, or no predictions.
     """
-    from datasets import load_dataset
-
     facts = folder.read(folder.facts, "curate")
     training = folder.read(folder.training, "finetune")
     label_set = task.label_set(facts["label_set"])
@@ -96,19 +99,18 @@ def evaluate(
     mark = metrics_mark(test, validation, target)
     known: dict[str, Any] = json.loads(folder.metrics.read_text()) if folder.metrics.exists() else {}
     drawn = all((folder.model / name).exists() for name, _ in known.get("plots", []))
-    if not from_predictions and known.get("fingerprint") == mark and drawn:
+    complete = drawn and (not extra or FEW_SHOT in known.get("baselines", {}))
+    if not from_predictions and known.get("fingerprint") == mark and complete:
         note(f"{task.name}: scores are up to date")
         return known
 
     metrics = metrics_of(task, label_set, test, validation, target) | {"fingerprint": mark}
-    if from_predictions and known.get("baselines"):
-        metrics["baselines"] = known["baselines"]  # they are not of this model
+    if known.get("baselines") and (from_predictions or known.get("fingerprint") == mark):
+        metrics |= {key: known[key] for key in ("baselines", "previous") if key in known}  # they are not of this model
     else:
-        data = load_dataset(str(folder.dataset))
-        metrics["baselines"] = {
-            name: _headlines(task, found)
-            for name, found in baselines(task, label_set, data["train"], data["test"], task.threshold).items()
-        }
+        metrics |= beside(task, label_set, folder, metrics["weights_sha256"], repo, note)
+    if extra and FEW_SHOT not in metrics["baselines"]:
+        metrics["baselines"][FEW_SHOT] = few_shot_column(task, label_set, folder, training, note)
     folder.model.mkdir(exist_ok=True)
     metrics["plots"] = draw_plots(metrics, training, facts, folder.model)
     write_json(folder.metrics, metrics)
@@ -185,17 +187,6 @@ def metrics_are_current(folder: TaskFolder, metrics: Mapping[str, Any]) -> bool:
     return bool(metrics_mark(test, validation, target) == metrics.get("fingerprint"))
 
 
-def scores_of(task: TaskSpec, label_set: LabelSet, rows: Mapping[str, Any], threshold: float) -> dict[str, Any]:
-    """The scores of a test split's predictions, which are all that it needs."""
-    if task.kind == "token":
-        return span_scores(rows["spans"], rows["found"], label_set.labels)
-    scores = classification_scores(rows["label"], rows["probabilities"], label_set.labels)
-    if task.positive:
-        positive = label_set.labels.index(task.positive)
-        scores |= detection_scores(rows["label"], rows["probabilities"], positive, threshold)
-    return scores
-
-
 def _calibration(task: TaskSpec, predictions: Predictions) -> dict[str, Any]:
     """How sure the answers are and how often they are right, before the temperature and after.
 
@@ -238,30 +229,6 @@ def _example(task: TaskSpec, label_set: LabelSet, classifier: Any, text: str) ->
             for e in entities
         ],
     }  # fmt: skip
-
-
-HEADLINES = {
-    "sequence": (("accuracy", "accuracy"), ("macro_f1", "macro F1"), ("weighted_f1", "weighted F1")),
-    "detection": (
-        ("recall_at_1_fpr", "recall at 1% FPR"), ("recall_at_5_fpr", "recall at 5% FPR"), ("roc_auc", "ROC-AUC"),
-        ("pr_auc", "PR-AUC"), ("accuracy", "accuracy"), ("macro_f1", "macro F1"),
-    ),
-    "token": (
-        ("entity_f1", "entity F1 (strict spans)"), ("entity_precision", "entity precision"),
-        ("entity_recall", "entity recall"), ("overlap_f1", "entity F1 (overlapping spans)"),
-        ("macro_f1", "macro F1 over types"), ("covered", "characters of personal data found"),
-        ("false_alarms", "false alarms on documents without personal data"),
-    ),
-}  # fmt: skip
-
-
-def headlines(task: TaskSpec) -> tuple[tuple[str, str], ...]:
-    """(key, title) of the scores at the head of a card, the primary metric among them."""
-    return HEADLINES["detection" if task.positive else task.kind]
-
-
-def _headlines(task: TaskSpec, scores: dict[str, Any]) -> dict[str, Any]:
-    return {key: scores[key]["value"] if isinstance(scores[key], dict) else scores[key] for key, _ in headlines(task)}
 
 
 def _about(path: Path) -> dict[str, Any]:

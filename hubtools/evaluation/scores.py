@@ -10,7 +10,54 @@ from typing import Any
 
 import numpy as np
 
+from hubtools.spec import LabelSet, TaskSpec
+
 RESAMPLES = 1000
+
+
+HEADLINES = {
+    "sequence": (("accuracy", "accuracy"), ("macro_f1", "macro F1"), ("weighted_f1", "weighted F1")),
+    "detection": (
+        ("recall_at_1_fpr", "recall at 1% FPR"), ("recall_at_5_fpr", "recall at 5% FPR"), ("roc_auc", "ROC-AUC"),
+        ("pr_auc", "PR-AUC"), ("accuracy", "accuracy"), ("macro_f1", "macro F1"),
+    ),
+    "token": (
+        ("entity_f1", "entity F1 (strict spans)"), ("entity_precision", "entity precision"),
+        ("entity_recall", "entity recall"), ("overlap_f1", "entity F1 (overlapping spans)"),
+        ("macro_f1", "macro F1 over types"), ("covered", "characters of personal data found"),
+        ("false_alarms", "false alarms on documents without personal data"),
+    ),
+}  # fmt: skip
+
+
+def headlines(task: TaskSpec) -> tuple[tuple[str, str], ...]:
+    """(key, title) of the scores at the head of a card, the primary metric among them."""
+    return HEADLINES["detection" if task.positive else task.kind]
+
+
+# Of a detector, with the threshold that it was judged at; either is absent where the other's rows are.
+AT_THRESHOLD = (("fpr_at_threshold", "FPR at the threshold"), ("fnr_at_threshold", "FNR at the threshold"))
+
+
+def table_of(task: TaskSpec) -> tuple[tuple[str, str], ...]:
+    """(key, title) of the scores on other data and of other models: of a detector also those at its threshold."""
+    return headlines(task) + (AT_THRESHOLD if task.positive else ())
+
+
+def plain_headlines(task: TaskSpec, scores: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the headlines, without their intervals."""
+    return {key: scores[key]["value"] if isinstance(scores[key], dict) else scores[key] for key, _ in headlines(task)}
+
+
+def scores_of(task: TaskSpec, label_set: LabelSet, rows: Mapping[str, Any], threshold: float) -> dict[str, Any]:
+    """Every score of a split's predictions: ``label`` and ``probabilities``, or ``spans`` and ``found``."""
+    if task.kind == "token":
+        return span_scores(rows["spans"], rows["found"], label_set.labels)
+    scores = classification_scores(rows["label"], rows["probabilities"], label_set.labels)
+    if task.positive:
+        positive = label_set.labels.index(task.positive)
+        scores |= detection_scores(rows["label"], rows["probabilities"], positive, threshold)
+    return scores
 
 
 def interval(score: Callable[[np.ndarray], float], rows: int, seed: int = 0) -> dict[str, float]:

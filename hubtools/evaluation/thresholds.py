@@ -17,6 +17,8 @@ from hubtools.errors import UsageError
 from hubtools.evaluation.scores import macro_f1, rate, span_scores
 from hubtools.spec import LabelSet, TaskSpec
 
+FILE = "thresholds.json"  # beside the weights
+
 
 @dataclass(frozen=True)
 class Target:

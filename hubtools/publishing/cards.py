@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hubtools.assets import asset
 from hubtools.curation.licences import OTHER, of_model
 from hubtools.errors import CardRejected
-from hubtools.evaluation.evaluate import headlines
+from hubtools.evaluation.scores import AT_THRESHOLD, headlines, table_of
+from hubtools.evaluation.tables import left_out
 from hubtools.spec import TaskSpec
 
 START, END = "<!-- hubtools: written by a command; edit above or below -->", "<!-- hubtools: end -->"
@@ -27,6 +28,7 @@ def render(folder: str, task: TaskSpec, metadata: Mapping[str, Any], **values: A
     )  # fmt: skip
     environment.filters |= {
         "number": number, "cell": cell, "score": score, "share": share, "percent": lambda v: f"{100 * v:.1f}%",
+        "left_out": left_out,
     }  # fmt: skip
     body = environment.get_template(f"{task.name}.md.jinja").render(task=task, **values)
     body = re.sub(r"\n{3,}", "\n\n", body).strip()
@@ -119,12 +121,14 @@ def model_card(
     facts: Mapping[str, Any],
     dataset: Mapping[str, Any],
     texts: Mapping[str, str] | None = None,
+    external: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The card of a model.
 
     Args:
         dataset: ``repo``, ``revision`` and ``tag`` of the dataset it was trained and scored on.
         texts: of the rows that it shows as mistakes, by their id; what is not there is not shown.
+        external: reports on other data, as ``evaluate --dataset`` writes them.
     """
     scores = metrics["scores"]
     rows = [
@@ -171,15 +175,22 @@ def model_card(
         "model_cards", task, metadata, repo=repo, training=training, metrics=metrics, scores=scores, facts=facts,
         dataset=dataset, rows=rows, starter=starter, label_set=task.label_set(facts["label_set"]), texts=texts or {},
         pictures=dict(metrics["plots"]), origin=_origin(task, facts),
+        external=external, external_rows=_rows_of(external, task),
     )  # fmt: skip
+
+
+def _rows_of(external: Sequence[Mapping[str, Any]], task: TaskSpec) -> list[dict[str, Any]]:
+    """Lines of the table of other data; a score that none of them has gets no line."""
+    rows = [{"title": title, "values": [e["scores"].get(key) for e in external]} for key, title in table_of(task)]
+    return [row for row in rows if any(value is not None for value in row["values"])]
 
 
 def _at_threshold(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Of a detector: its two kinds of mistakes at the threshold that it ships with."""
     return [
-        {"type": key, "name": f"{key[:3].upper()} at the threshold", "value": _plain(scores[key]),
+        {"type": key, "name": title, "value": _plain(scores[key]),
          "args": {"threshold": _plain(scores["threshold"])}}
-        for key in ("fpr_at_threshold", "fnr_at_threshold") if scores.get(key) is not None
+        for key, title in AT_THRESHOLD if scores.get(key) is not None
     ]  # fmt: skip
 
 

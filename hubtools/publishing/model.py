@@ -12,6 +12,7 @@ from typing import Any
 from hubtools.curation.licences import OTHER
 from hubtools.errors import CardRejected, MissingStage, VerificationFailed
 from hubtools.evaluation.evaluate import metrics_are_current
+from hubtools.evaluation.external import FOLDER, sections
 from hubtools.publishing.cards import lint, merged, model_card
 from hubtools.publishing.commits import Change, Release, difference, release
 from hubtools.spec import TaskSpec
@@ -39,6 +40,7 @@ def rendered_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
         facts=facts,
         dataset=published["dataset"],
         texts=_texts_of_mistakes(task, folder, metrics, facts),
+        external=sections(folder, metrics["weights_sha256"]),
     )
     lint(card, "model")
     return card
@@ -105,6 +107,9 @@ def push_model(
     files: dict[str, Any] = {p.name: p for p in sorted(folder.model.iterdir()) if p.is_file()}
     ours = (folder.metrics, folder.training, folder.predictions, folder.validation_predictions)
     files |= {path.name: path for path in ours}
+    weights = folder.read(folder.metrics, "evaluate")["weights_sha256"]
+    others = [f"{FOLDER}/{report['name']}.json" for report in sections(folder, weights)]
+    files |= {name: folder.root / name for name in others}
     files["README.md"] = lambda theirs: merged(card, theirs).encode()
     if dry_run:
         return difference(api, repo, "model", files, _owned, private=private, create_pr=create_pr)
@@ -119,8 +124,9 @@ def push_model(
 
 
 def _owned(path: str) -> bool:
-    """Weights of another form would stand beside ours and might be loaded instead."""
-    return path.endswith((".safetensors", ".bin", ".safetensors.index.json")) or path == "lora_config.json"
+    """Weights of another form would stand beside ours and might be loaded instead; scores of others mislead."""
+    weights = path.endswith((".safetensors", ".bin", ".safetensors.index.json")) or path == "lora_config.json"
+    return weights or path.startswith(f"{FOLDER}/")
 
 
 def check_scores_belong(task: TaskSpec, folder: TaskFolder) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from hubtools.assets import asset
 from hubtools.errors import HubtoolsError, MissingStage
-from hubtools.evaluation.evaluate import THRESHOLDS
+from hubtools.evaluation.thresholds import FILE as THRESHOLDS
 from hubtools.publishing.cards import END, START, join, lint, merged, take_apart
 from hubtools.publishing.commits import Change, Release, difference, release, retrying
 from hubtools.spec import TaskSpec
