@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -58,6 +59,15 @@ SourceOption = Annotated[
                  "a dataset repo (owner/name, or owner/name:config), or 'starter', in place of the task's public "
                  "source."),
 ]  # fmt: skip
+TargetFpr = Annotated[
+    float | None,
+    typer.Option(help="Threshold with at most this share of false positives on validation. [default: jailbreak 0.01]"),
+]
+TargetRecall = Annotated[
+    float | None,
+    typer.Option(help="Threshold that keeps at least this share: of attacks, or of right answers. "
+                 "[default: category 0.95]"),
+]  # fmt: skip
 TextColumn = Annotated[str | None, typer.Option(help="Column of the text in your own data. [default: text]")]
 LabelColumn = Annotated[
     str | None,
@@ -93,6 +103,19 @@ AcceptLicense = Annotated[
         "--accept-license", help="With --private: push what its licence forbids to publish, for your own use."
     ),
 ]
+Dataset = Annotated[
+    str | None,
+    typer.Option(metavar="REPO_OR_FILE", help="Somebody else's labelled data: a csv, json, jsonl or parquet file, its "
+                 "https:// address, or a dataset repo (owner/name, or owner/name:config)."),
+]  # fmt: skip
+Split = Annotated[
+    str | None, typer.Option(help="Split of --dataset to score on. [default: test where there is one, else all]")
+]
+LabelMaps = Annotated[
+    list[str] | None,
+    typer.Option("--label-map", metavar="[MODEL=]FILE", help="YAML file from labels of the data and of models to the "
+                 "task's, a line each (theirs: ours); with MODEL= for that model alone. Repeatable."),
+]  # fmt: skip
 SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Drop and count rows that cannot be read.")]
 Supplements = Annotated[
     list[str] | None,
@@ -368,20 +391,153 @@ def finetune(
 
 @app.command()
 def evaluate(
+    context: typer.Context,
     task: TaskArgument,
+    target_fpr: TargetFpr = None,
+    target_recall: TargetRecall = None,
+    from_predictions: Annotated[
+        bool,
+        typer.Option("--from-predictions", help="Compute every number again from the predictions, without the model."),
+    ] = False,
+    baseline: Annotated[
+        Literal["setfit"] | None,
+        typer.Option(help="A further baseline on the card that costs time: SetFit on 8 rows a class (not for pii)."),
+    ] = None,
+    dataset: Dataset = None,
+    split: Split = None,
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    tokens_column: TokensColumn = None,
+    tags_column: TagsColumn = None,
+    label_map: LabelMaps = None,
+    skip_bad_rows: SkipBadRows = False,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="REPO", help="With --dataset: score this model instead of the work folder's."),
+    ] = None,
+    namespace: Namespace = None,
+    model_name: ModelName = None,
     hub: Hub = None,
     hub_dir: HubDir = None,
+    mirror: Mirror = None,
     work_dir: WorkDir = DEFAULT,
     json_output: Json = False,
 ) -> None:
-    """Score the test split: predictions.parquet, metrics.json, plots."""
+    """Score the test split once: predictions.parquet, metrics.json, thresholds.json, plots.
+
+    With --dataset score somebody else's data instead, as a section of its own on the card.
+    """
     tasks = tasks_named(task)
-    connect(hub, (), hub_dir)
-    from hubtools.pipeline import evaluate_task
+    columns = (text_column, label_column, tokens_column, tags_column)
+    _of_dataset(context, dataset, ("model", "split", "label_map", *_COLUMNS))
+    given = _typed(context, ("baseline", "from_predictions", "target_fpr", "target_recall"))
+    if dataset is not None and (len(tasks) > 1 or given):
+        raise UsageError(
+            "Other data are scored for one task, without baselines and targets", expected="one of " + ", ".join(TASKS),
+            found=", ".join(given) or task, next=f"hubtools evaluate {tasks[0].name} --dataset {dataset}",
+        )  # fmt: skip
+    if baseline and [t.kind for t in tasks] == ["token"]:
+        raise UsageError(
+            f"SetFit labels whole texts, and {task!r} asks for spans", expected="a task such as jailbreak",
+            found="--baseline setfit", next=f"hubtools evaluate {task}",
+        )  # fmt: skip
+    connect(hub, mirror or (), hub_dir)
+    from hubtools.pipeline import check_targets, evaluate_task
+
+    settings = _settings(
+        work_dir=work_dir, target_fpr=target_fpr, target_recall=target_recall, namespace=namespace,
+        model_name=model_name, baselines=(baseline,) if baseline else (),
+    )  # fmt: skip
+    if dataset is not None:
+        from hubtools.evaluation.external import evaluate_on
+
+        [spec] = tasks
+        report = evaluate_on(
+            spec, settings.folder(spec), dataset, columns=_columns(*columns), split=split, model=model,
+            label_map=label_map or (), skip_bad_rows=skip_bad_rows, note=settings.note,
+        )  # fmt: skip
+        _print(report, json_output, _external_lines(spec.primary.key, spec.primary.title, report))
+        return
+    check_targets(tasks, settings)
+    metrics = {t.name: evaluate_task(t, settings, from_predictions) for t in tasks}
+    _print(metrics, json_output, [_score_line(name, m["primary"]) for name, m in metrics.items()])
+
+
+_COLUMNS = ("text_column", "label_column", "tokens_column", "tags_column")
+
+
+def _typed(context: typer.Context, flags: Sequence[str]) -> list[str]:
+    """Those of ``flags`` that stand on the command line, as they stand there."""
+    sources = {flag: context.get_parameter_source(flag) for flag in flags}
+    return ["--" + flag.replace("_", "-") for flag, found in sources.items() if found and found.name == "COMMANDLINE"]
+
+
+def _of_dataset(context: typer.Context, dataset: str | None, flags: Sequence[str]) -> None:
+    """Refuse flags that say how --dataset is read, without it; a configuration may hold them for other commands."""
+    typed = _typed(context, flags)
+    if dataset is None and typed:
+        raise UsageError(
+            "The test split is read and scored as it is", expected="--dataset with " + ", ".join(typed),
+            found=", ".join(typed) + " alone", next="name the data with --dataset",
+        )  # fmt: skip
+
+
+def _columns(text: str | None, label: str | None, tokens: str | None, tags: str | None) -> Any:
+    from hubtools.curation.own import Columns
+
+    return Columns(text=text, label=label, tokens=tokens, tags=tags)
+
+
+def _external_lines(key: str, title: str, report: dict[str, Any]) -> list[str]:
+    from hubtools.evaluation.tables import rows_line, score_text
+
+    scores = report["scores"]
+    first = (key, title) if scores.get(key) is not None else ("accuracy", "accuracy")
+    return [rows_line(report), f"{report['task']}: {first[1]} {score_text(scores.get(first[0]))}"]
+
+
+@app.command()
+def compare(
+    context: typer.Context,
+    task: TaskArgument,
+    model: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Two or more: repos (owner/name) or folders.")],
+    dataset: Dataset = None,
+    split: Split = None,
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    tokens_column: TokensColumn = None,
+    tags_column: TagsColumn = None,
+    label_map: LabelMaps = None,
+    skip_bad_rows: SkipBadRows = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown, for documents.")] = False,
+    hub: Hub = None,
+    hub_dir: HubDir = None,
+    mirror: Mirror = None,
+    work_dir: WorkDir = DEFAULT,
+    json_output: Json = False,
+) -> None:
+    """Several models side by side on one test set, with intervals and paired tests.
+
+    Without --dataset it is the test split of the work folder.
+    """
+    [spec, *others] = tasks_named(task)
+    if others:
+        raise UsageError(
+            "Models are compared for one task", expected="one of " + ", ".join(TASKS), found=task,
+            next=f"hubtools compare {spec.name} MODEL MODEL",
+        )  # fmt: skip
+    _of_dataset(context, dataset, ("split", *_COLUMNS))
+    connect(hub, mirror or (), hub_dir)
+    from hubtools.evaluation.compare import compare as compared
+    from hubtools.evaluation.tables import comparison
 
     settings = _settings(work_dir=work_dir)
-    metrics = {t.name: evaluate_task(t, settings) for t in tasks}
-    _print(metrics, json_output, [_score_line(name, m["primary"]) for name, m in metrics.items()])
+    report = compared(
+        spec, model, settings.folder(spec), dataset=dataset, split=split, label_map=label_map or (),
+        columns=_columns(text_column, label_column, tokens_column, tags_column), skip_bad_rows=skip_bad_rows,
+        note=settings.note,
+    )  # fmt: skip
+    _print(report, json_output, comparison(spec, report, markdown=markdown))
 
 
 def _score_line(name: str, primary: dict[str, Any]) -> str:
@@ -391,6 +547,12 @@ def _score_line(name: str, primary: dict[str, Any]) -> str:
 @app.command()
 def model_card(
     task: TaskArgument,
+    lint: Annotated[
+        bool, typer.Option("--lint", help="Write nothing: say whether the Hub would take the card that is there.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing: fail where the card is not what its files say now.")
+    ] = False,
     namespace: Namespace = None,
     model_name: ModelName = None,
     hub: Hub = None,
@@ -400,11 +562,18 @@ def model_card(
 ) -> None:
     """Render and lint the card from files; needs no GPU."""
     tasks = tasks_named(task)
-    connect(hub, (), hub_dir)
-    from hubtools.pipeline import model_card_task
-
     settings = _settings(work_dir=work_dir, namespace=namespace, model_name=model_name)
-    cards = {t.name: str(model_card_task(t, settings)) for t in tasks}
+    if check or not lint:  # whose repo it is, the Hub knows
+        connect(hub, (), hub_dir)
+    from hubtools.pipeline import model_card_task, model_repo
+    from hubtools.publishing.model import check_card
+
+    def card(spec: Any) -> Path:
+        if lint or check:
+            return check_card(spec, settings.folder(spec), model_repo(spec, settings) if check else None)
+        return model_card_task(spec, settings)
+
+    cards = {t.name: str(card(t)) for t in tasks}
     _print(cards, json_output, list(cards.values()))
 
 
@@ -511,6 +680,8 @@ def run(
     seed: Seed = 0,
     base: Base = None,
     processes: Processes = 1,
+    target_fpr: TargetFpr = None,
+    target_recall: TargetRecall = None,
     namespace: Namespace = None,
     private: Private = False,
     accept_license: AcceptLicense = False,
@@ -535,8 +706,8 @@ def run(
     settings = _settings(
         work_dir=work_dir, label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows,
         supplements=tuple(supplement or ()), without=tuple(without or ()), seed=seed, base=base,
-        processes=processes, namespace=namespace, private=private, accept_license=accept_license,
-        gated=gated, dry_run=dry_run, training=tuple(context.args),
+        processes=processes, target_fpr=target_fpr, target_recall=target_recall, namespace=namespace,
+        private=private, accept_license=accept_license, gated=gated, dry_run=dry_run, training=tuple(context.args),
     )  # fmt: skip
     report = pipeline.run(tasks, settings)
     _print(report, json_output, _summary(report))

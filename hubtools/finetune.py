@@ -195,6 +195,7 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
     )
     from transformers.trainer_utils import get_last_checkpoint
 
+    from hubtools.training.calibration import calibrate
     from hubtools.training.encoding import encode_sequence, encode_tokens
     from hubtools.training.loss import class_weights, loss_function
     from hubtools.training.progress import Progress
@@ -274,6 +275,8 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
     trainer.save_model(str(fresh))
     (fresh / "training_args.bin").unlink(missing_ok=True)  # a pickle: releases are safetensors and JSON only
     finish_release(fresh, task, label_set)
+    calibration = calibrate(fresh, task, encoded["validation"], collator)
+    print(f"[{task.name}] temperature {calibration['temperature']:.3f}: {calibration['result']}", flush=True)
     write_json(
         fresh.parent / "training.json",
         {

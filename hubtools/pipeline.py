@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,7 +25,8 @@ from hubtools.connection import api, namespace
 from hubtools.curation.own import Columns
 from hubtools.curation.sources import SourceFiles, check_flags, chosen_source
 from hubtools.curation.supplements import LENGTHS, check_names, located, wanted
-from hubtools.errors import TrainingFailed, UsageError
+from hubtools.errors import HubUnavailable, TrainingFailed, UsageError
+from hubtools.launch import check_training_flags, run_to_the_end
 from hubtools.publishing.commits import Change, Release
 from hubtools.spec import LabelSet, TaskSpec
 from hubtools.tasks import TASKS
@@ -49,7 +49,9 @@ class Settings:
         supplements, without: names of supplements that join although they are optional, or stay out.
         accept_license: push what may not be published, to a private repo.
         gated: "auto" or "manual", where readers of a dataset must ask for it.
+        target_fpr, target_recall: what a threshold is chosen for; see evaluation/thresholds.py.
         names: repo names by what they name ("dataset", "model", "space"), where they differ from ours.
+        baselines: those that cost time, such as "setfit"; for the tasks that they can be had for.
         training: flags for ``finetune.py``, as they were given.
     """
 
@@ -71,6 +73,8 @@ class Settings:
     base: str | None = None
     processes: int = 1
     training: tuple[str, ...] = ()
+    target_fpr: float | None = None
+    target_recall: float | None = None
     private: bool = False
     create_pr: bool = False
     dry_run: bool = False
@@ -79,6 +83,7 @@ class Settings:
     dataset_name: str | None = None
     model_name: str | None = None
     space_name: str | None = None
+    baselines: tuple[str, ...] = ()
     note: Callable[[str], None] = _to_stderr
 
     def folder(self, task: TaskSpec) -> TaskFolder:
@@ -237,32 +242,6 @@ def training_fingerprint(task: TaskSpec, settings: Settings) -> tuple[str, str]:
     return base, hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
 
-def check_training_flags(flags: Sequence[str]) -> None:
-    """Flags that finetune.py does not know stop here, before anything is done.
-
-    Raises:
-        UsageError: an unknown flag, or a value of the wrong type.
-    """
-    if not flags:
-        return
-    from transformers import HfArgumentParser, TrainingArguments
-
-    from hubtools.finetune import FinetuneArguments
-
-    def refuse(message: str) -> Any:
-        raise UsageError(
-            "These flags are neither ours nor the training's", expected="flags of hubtools and of TrainingArguments",
-            found=message, next="python hubtools/finetune.py --help lists those of the training",
-        )  # fmt: skip
-
-    kinds: list[Any] = [FinetuneArguments, TrainingArguments]
-    parser = HfArgumentParser(kinds, allow_abbrev=False)
-    parser.error = refuse  # type: ignore[method-assign]
-    _, unknown = parser.parse_known_args(["--task", "", *flags])
-    if unknown:
-        refuse(" ".join(unknown))
-
-
 def finetune_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
     """Run ``accelerate launch hubtools/finetune.py``, unless the same training is already done.
 
@@ -289,7 +268,7 @@ def finetune_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
         if settings.dry_run:
             settings.note("would run: " + " ".join(command))
             return {"command": command}
-        code = _run_to_the_end(command, held)
+        code = run_to_the_end(command, held)
     if code:
         raise TrainingFailed(
             f"Training {task.name!r} ended without a model",
@@ -301,41 +280,42 @@ def finetune_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
     return folder.read(folder.training, "finetune")
 
 
-def _run_to_the_end(command: list[str], held: int) -> int:
-    """Exit code of ``command``, which ends when we are interrupted. ``held`` is a descriptor that it inherits."""
-    process = subprocess.Popen(
-        command,
-        stdout=sys.stderr,  # line by line: our stdout is for data
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        pass_fds=(held,),
-        start_new_session=True,  # Ctrl-C reaches us alone: no stack trace of each process
-    )
-    try:
-        return process.wait()
-    except BaseException:
-        # accelerate does not pass a signal on to the training: the whole group ends.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(10)
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        raise
-
-
-def evaluate_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
+def evaluate_task(task: TaskSpec, settings: Settings, from_predictions: bool = False) -> dict[str, Any]:
     from tqdm import tqdm  # type: ignore[import-untyped]
 
     from hubtools.evaluation.evaluate import evaluate
 
     folder = settings.folder(task)
     facts = folder.read(folder.facts, "curate")
-    rows = facts["splits"]["test"]["rows"]
+    rows = sum(facts["splits"][split]["rows"] for split in ("validation", "test"))
     with (
         folder.alone(settings.note),
         tqdm(total=rows, desc=f"{task.name}: scoring", unit="row", leave=False, disable=None) as bar,
     ):
-        return evaluate(task, folder, note=settings.note, tick=bar.update)
+        return evaluate(
+            task, folder, target_fpr=settings.target_fpr, target_recall=settings.target_recall,
+            from_predictions=from_predictions, extra=settings.baselines if task.kind == "sequence" else (),
+            repo=_published_before(task, settings), note=settings.note, tick=bar.update,
+        )  # fmt: skip
+
+
+def _published_before(task: TaskSpec, settings: Settings) -> str | None:
+    """Where earlier versions would be; None without a token or a connection, which scoring does not need."""
+    from hubtools.publishing.commits import is_connection_error
+
+    try:
+        return model_repo(task, settings)
+    except Exception as error:
+        if isinstance(error, HubUnavailable) or is_connection_error(error):
+            return None
+        raise
+
+
+def check_targets(tasks: Sequence[TaskSpec], settings: Settings) -> None:
+    """Refuse a target that is no share, or that no threshold of ``tasks`` is chosen for."""
+    from hubtools.evaluation.thresholds import check_target
+
+    check_target(tasks, settings.target_fpr, settings.target_recall)
 
 
 def model_card_task(task: TaskSpec, settings: Settings) -> Path:
@@ -400,6 +380,7 @@ def run(tasks: Sequence[TaskSpec], settings: Settings) -> dict[str, Any]:
     # What is wrong with the command stops it here, before anything costs time.
     namespace(settings.namespace)
     check_training_flags(settings.training)
+    check_targets(tasks, settings)
     seconds: dict[str, dict[str, float]] = {}
     results: dict[str, Any] = {}
     started = time.time()
@@ -424,7 +405,7 @@ def run(tasks: Sequence[TaskSpec], settings: Settings) -> dict[str, Any]:
             settings.note(f"{task.name}: would then fine-tune, evaluate and release the model")
         else:
             results[task.name] = _result(task, settings)
-    waiting = [name for name, task in TASKS.items() if not _released(settings.folder(task))]
+    waiting = [name for name, task in TASKS.items() if not settings.folder(task).released]
     if settings.dry_run or waiting:
         settings.note("space: would be pushed" if settings.dry_run else f"space: waits for {', '.join(waiting)}")
     else:
@@ -436,10 +417,6 @@ def run(tasks: Sequence[TaskSpec], settings: Settings) -> dict[str, Any]:
     if not settings.dry_run:
         write_json(settings.work_dir / "run.json", report)
     return report
-
-
-def _released(folder: TaskFolder) -> bool:
-    return folder.published.exists() and "model" in folder.read(folder.published, "push-model")
 
 
 def _result(task: TaskSpec, settings: Settings) -> dict[str, Any]:

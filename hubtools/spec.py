@@ -150,6 +150,8 @@ class TaskSpec:
         mapping_file: the label mapping that the Semantic Router reads, "" where it has no slot.
         threshold: the router's default threshold for this task.
         positive: the label that a two-class task is about.
+        alarming: beginnings of words that make harmless texts sound like ``positive``: false alarms are counted there.
+        fallback: the label that an unsure answer becomes, "" where there is none.
         version: bumped when the rows or labels would change.
         task_ids: the Hub's finer words for the task, for the dataset card.
         access_prompt, access_fields: what readers of a gated dataset agree to and fill in, as the Hub's cards have it.
@@ -172,6 +174,8 @@ class TaskSpec:
     weighted_loss: bool = False
     overrides: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))
     positive: str = ""
+    alarming: tuple[str, ...] = ()
+    fallback: str = ""
     match_lengths: bool = False
     examples: tuple[str, ...] = ()
     task_ids: tuple[str, ...] = ()

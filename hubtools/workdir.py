@@ -65,6 +65,11 @@ class TaskFolder:
         return self.root / "predictions.parquet"
 
     @property
+    def validation_predictions(self) -> Path:
+        """Those that thresholds and calibration figures are made of."""
+        return self.root / "predictions.validation.parquet"
+
+    @property
     def metrics(self) -> Path:
         return self.root / "metrics.json"
 
@@ -72,6 +77,11 @@ class TaskFolder:
     def published(self) -> Path:
         """Repos, revisions and tags of what was pushed."""
         return self.root / "published.json"
+
+    @property
+    def released(self) -> bool:
+        """Whether a model was pushed from here."""
+        return self.published.exists() and "model" in self.read(self.published, "push-model")
 
     def split_file(self, split: str) -> Path:
         return self.dataset / "data" / f"{split}-00000-of-00001.parquet"

@@ -18,7 +18,7 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from hubtools.localhub import Hub, stop
 
 COMMANDS = [
-    *("", "check", "curate", "push-dataset", "finetune", "evaluate", "model-card", "push-model", "verify"),
+    *("", "check", "curate", "push-dataset", "finetune", "evaluate", "compare", "model-card", "push-model", "verify"),
     *("push-space", "demo", "run", "hub", "hub serve", "hub start", "hub stop", "hub status", "hub env"),
 ]
 HEAVY = {"torch", "datasets", "transformers", "huggingface_hub", "gradio", "numpy", "pyarrow", "sklearn", "starlette"}

@@ -31,15 +31,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Starts the embedded Hub, sets the environment, and is gone: nothing else knows which Hub it speaks to.
     "connection": {"localhub", "errors"},
     "curation": VALUES,
-    "evaluation": VALUES,
+    # How a text is labelled, and how sure an answer was, are the same questions in training and after it; other data
+    # to score on are read as data to train on are.
+    "evaluation": VALUES | {"curation", "training"},
     # Cards show the scores that evaluation puts at the head, and a release is verified as it was scored;
-    # a dataset is pushed in the splits that curation makes.
-    "publishing": VALUES | {"assets", "evaluation", "curation"},
+    # a dataset is pushed in the splits that curation makes. Cards are checked by the Hub's rules before they go there.
+    "publishing": VALUES | {"assets", "evaluation", "curation", "localhub"},
     "training": VALUES,
     "finetune": VALUES | {"training", "connection"},
+    "launch": VALUES | {"finetune"},
     "preflight": VALUES | {"connection", "curation", "finetune", "pipeline"},
-    "pipeline": VALUES | {"connection", "curation", "evaluation", "publishing", "finetune"},
-    "cli": VALUES | {"connection", "pipeline", "preflight", "publishing", "localhub"},
+    "pipeline": VALUES | {"connection", "curation", "evaluation", "publishing", "finetune", "launch"},
+    "cli": VALUES | {"connection", "curation", "evaluation", "pipeline", "preflight", "publishing", "localhub"},
 }
 
 # finetune is a process of its own. What the pipeline shares with it loads nothing heavy.
@@ -124,12 +127,19 @@ def test_the_pipeline_takes_from_finetune_only_what_is_light() -> None:
     assert taken <= SHARED_BY_FINETUNE
 
 
+def test_publishing_takes_from_the_embedded_hub_its_rules_for_cards_alone() -> None:
+    paths = [path for path in MODULES if part_of(path) == "publishing"]
+    taken = {name for path in paths for part, name in ours(tree_of(path)) if part == "localhub"}
+    assert taken == {"validate"}
+
+
 def test_stages_import_nothing_heavy_before_they_run() -> None:
     heavy = ("torch", "transformers", "datasets", "gradio", "sklearn", "huggingface_hub", "matplotlib")
     code = f"""
 import sys
 import hubtools.cli, hubtools.pipeline, hubtools.preflight, hubtools.finetune, hubtools.curation.build
 import hubtools.publishing.model, hubtools.publishing.dataset, hubtools.publishing.space, hubtools.evaluation.evaluate
+import hubtools.evaluation.compare, hubtools.evaluation.external
 print(*[name for name in {heavy} if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -20,7 +20,7 @@ from jinja2.exceptions import UndefinedError
 
 from hubtools.curation.describe import COMPARISON, licence_facts
 from hubtools.errors import CardRejected
-from hubtools.evaluation.evaluate import headlines
+from hubtools.evaluation.scores import headlines
 from hubtools.localhub.cards import validate
 from hubtools.publishing.cards import END, START, cell, dataset_card, join, lint, merged, model_card, score, take_apart
 from hubtools.spec import TaskSpec
@@ -58,25 +58,88 @@ def found_scores(task: TaskSpec, best: float) -> dict[str, Any]:
         for i, name in enumerate(names)
     ]
     if task.kind == "token":
-        per_class[-2] |= {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
+        per_class = [entry | {"overlap_f1": best + 0.02} for entry in per_class]
+        per_class[-2] |= {"precision": 0.0, "recall": 0.0, "f1": 0.0, "overlap_f1": 0.0, "support": 0}
         return {
-            "rows": 150, "entity_f1": scored(best), "entity_precision": best + 0.01, "entity_recall": best - 0.01,
-            "per_class": per_class, "absent": [names[-2]], "macro_f1": best - 0.03, "clean_documents": 30,
-            "false_alarms": 0.1,
+            "rows": 150, "entity_f1": scored(best), "entity_precision": scored(best + 0.01),
+            "entity_recall": scored(best - 0.01), "overlap_f1": scored(best + 0.05), "covered": scored(best + 0.06),
+            "per_class": per_class, "absent": [names[-2]], "macro_f1": scored(best - 0.03), "clean_documents": 30,
+            "false_alarms": scored(0.1),
         }  # fmt: skip
     scores: dict[str, Any] = {
         "rows": 300, "accuracy": scored(best), "macro_f1": scored(best - 0.01), "macro_precision": best,
-        "macro_recall": best, "weighted_f1": best + 0.002, "weighted_precision": best, "weighted_recall": best,
+        "macro_recall": best, "weighted_f1": scored(best + 0.002), "weighted_precision": best, "weighted_recall": best,
         "per_class": per_class, "absent": [], "confusion": [],
         "most_confused": [{"label": names[0], "as": names[1], "rows": 7}],
     }  # fmt: skip
     if task.positive:
         scores |= {
-            "roc_auc": scored(best + 0.03, 0.01), "pr_auc": best + 0.01, "recall_at_1_fpr": scored(best - 0.2, 0.1),
-            "recall_at_5_fpr": scored(best - 0.1, 0.05), "threshold": task.threshold, "fpr_at_threshold": 0.0125,
-            "fnr_at_threshold": 0.25, "positives": 100, "negatives": 200, "roc": [],
+            "roc_auc": scored(best + 0.03, 0.01), "pr_auc": scored(best + 0.01),
+            "recall_at_1_fpr": scored(best - 0.2, 0.1),
+            "recall_at_5_fpr": scored(best - 0.1, 0.05), "threshold": 0.43, "fpr_at_threshold": scored(0.0125, 0.01),
+            "fnr_at_threshold": scored(0.25), "positives": 100, "negatives": 200, "roc": [],
         }  # fmt: skip
     return scores
+
+
+def found_thresholds(task: TaskSpec) -> dict[str, Any] | None:
+    """As hubtools.evaluation.thresholds has it."""
+    if task.kind == "token":
+        at = {key: scored(0.8) for key in ("entity_precision", "entity_recall", "entity_f1", "covered")}
+        at["false_alarms"] = scored(0.03)
+        return {"kind": "spans", "threshold": 0.0, "target": None,
+                "router_default": {"threshold": task.threshold, "test": at}}  # fmt: skip
+    if task.positive:
+        target, label, chosen = {"fpr": 0.01}, task.positive, 0.43
+        split = {"positives": 50, "negatives": 90, "fpr": scored(0.0125, 0.01), "fnr": scored(0.25)}
+    elif task.fallback:
+        target, label, chosen = {"recall": 0.95}, task.fallback, 0.31
+        split = {"rows": 300, "answered": scored(0.88), "kept": scored(0.94), "caught": scored(0.21),
+                 "accuracy_of_answered": scored(0.93), "accuracy": 0.89, "macro_f1": 0.88}  # fmt: skip
+    else:
+        return None
+    at = {name: {"threshold": t, "validation": split, "test": split}
+          for name, t in (("shipped", chosen), ("router_default", task.threshold))}  # fmt: skip
+    return {"kind": "", "label": label, "threshold": chosen, "target": target, **at}
+
+
+def found_elsewhere(task: TaskSpec) -> dict[str, Any]:
+    """The rest of metrics.json: calibration, slices and mistakes."""
+    names = task.label_set().labels
+    measured = {"answers": 4000, "ece_before": 0.081, "ece_after": 0.032}
+    length: dict[str, Any] = {"slice": "up to 100", "rows": 120}
+    slices: dict[str, Any] = {"families": [], "length": [length]}
+    if task.kind == "token":
+        measured |= {"spans": 410, "ece_of_spans": 0.12}
+        length["entity_f1"] = scored(0.88)
+        slices |= {"family_count": 34, "family_mean": 0.71,
+                   "families": [{"family": "csv-row", "rows": 12, "entity_f1": 0.42}]}  # fmt: skip
+        mistakes: Any = {
+            "kinds": [{"label": name, "exact": 30, "other bounds": 4, "other type": 1, "missed": 2, "false alarm": 5}
+                      for name in names],
+            "worst": [{"id": "1df8df7a2bbd78ba", "label": "nothing", "as": names[0], "kind": "false alarm",
+                       "confidence": 0.97, "characters": 6, "family": "csv-row"}],
+        }  # fmt: skip
+    else:
+        length["accuracy"] = scored(0.9)
+        mistakes = [{"label": names[0], "as": names[1], "rows": 7,
+                     "worst": [{"id": "a1", "confidence": 0.97, "slice": "up to 100"},
+                               {"id": "a2", "confidence": 0.91, "slice": "101 to 300"}]}]  # fmt: skip
+    if task.positive:
+        length |= {"positives": 40, "negatives": 80, "fnr": scored(0.3), "fpr": None, "roc_auc": 0.91}
+        slices |= {
+            "length_matched": {"roc_auc": scored(0.87), "pairs": 1999, "length_alone": 0.93},
+            "alarming": {"rows": 41, "false_alarms": scored(0.1), "others": 78, "false_alarms_of_others": scored(0.02)},
+        }
+    elif task.kind == "sequence":
+        slices["families"] = [{"family": "function send_mail", "rows": 6, "accuracy": 0.5}]
+    return {
+        "calibration": {"temperature": 1.37, "validation": measured, "test": measured}, "slices": slices,
+        "mistakes": mistakes,
+    }  # fmt: skip
+
+
+PLOTS = ("confusion.png", "per_type.png", "roc.png", "reliability.png", "support.png", "training.png")
 
 
 def run_of(task: TaskSpec, variant: str) -> dict[str, Any]:
@@ -92,7 +155,7 @@ def run_of(task: TaskSpec, variant: str) -> dict[str, Any]:
     worse = found_scores(task, 0.6)
     return {
         "training": {
-            "task": task.name, "base": base.id, "base_revision": base.revision, "base_note": base.note,
+            "task": task.name, "base": base.id, "base_revision": base.revision or REVISION, "base_note": base.note,
             "presets": ["size: small (fewer than 1,000 rows): epochs 2", f"base {base.short_name}: epochs 8"],
             "arguments": {
                 "epochs": 3, "batch_size": 8, "learning_rate": 2e-5, "weight_decay": 0.1, "warmup": 0.06, "patience": 2,
@@ -108,8 +171,11 @@ def run_of(task: TaskSpec, variant: str) -> dict[str, Any]:
             "primary": {"key": task.primary.key, "title": task.primary.title, **scores[task.primary.key]},
             "baselines": {name: {key: value_of(worse[key]) for key, _ in headlines(task)} for name in baselines},
             "examples": [{"text": task.examples[0], "output": answer}, {"text": task.examples[1], "output": []}],
-            "plots": [["confusion.png", "Confusion matrix."]],
+            "plots": [[name, f"What {name} shows."] for name in PLOTS],
+            "thresholds": found_thresholds(task),
+            **found_elsewhere(task),
         },
+        "texts": {} if task.kind == "token" else {"a1": "Which | of\nthe two <is> it?"},
         "facts": facts_of(task, variant),
         "dataset": {"repo": f"ann/router-{task.name}", "revision": REVISION, "tag": "v2"},
     }  # fmt: skip
@@ -410,6 +476,16 @@ def test_a_space_card_with_sixty_characters_of_description_passes() -> None:
         ("model", join(take_apart(MODEL)[0], " \n"), "the body is empty"),
         ("model", "---\nlicense: [\n---\n# x\n", "YAML"),
         ("model", "# A card without metadata\n", "license is missing"),
+        ("model", changed(MODEL, license="my-licence"), '"license" is not one that the Hub knows, found "my-licence"'),
+        ("model", changed(MODEL, language=["English"]), "must be an ISO 639"),
+        ("model", changed(MODEL, tags="nlp"), '"tags" must be an array'),
+        ("model", changed(MODEL, base_model="/home/ann/base"), '"base_model'),
+        ("model", changed(MODEL, widget=...), "widget is missing"),
+        ("model", changed(MODEL, **{"model-index": ...}), "model-index is missing"),
+        ("model", MODEL.replace("language:", "license: mit\nlanguage:", 1), "duplicated key"),
+        ("model", MODEL.replace("## How to use", "## Empty\n\n## How to use"), "a section is empty: Empty"),
+        ("dataset", changed(DATASET, configs={}), '"configs" must be an array'),
+        ("space", changed(SPACE, sdk="flask"), '"sdk" must be one of'),
     ],
 )
 def test_lint_refuses_what_the_hub_would_refuse(kind: str, card: str, fault: str) -> None:

@@ -24,13 +24,18 @@ from sklearn.metrics import (
 
 from hubtools.evaluation.baselines import PATTERNS, baselines, majority, matches, tfidf
 from hubtools.evaluation.scores import (
+    average_precision,
     classification_scores,
     detection_scores,
+    entity_f1,
     interval,
     macro_f1,
+    matched_roc_auc,
+    rate,
     recall_at_fpr,
     roc_auc,
     span_scores,
+    weighted_f1,
 )
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
@@ -78,6 +83,14 @@ def test_an_interval_is_the_same_each_time_and_leaves_out_what_is_undefined() ->
     assert interval(lambda r: float(r.mean()), 50) != interval(lambda r: float(r.mean()), 50, seed=1)
 
 
+def test_the_interval_of_a_rate_is_exact_and_wide_where_nothing_was_seen() -> None:
+    """Without a hit in n, Clopper and Pearson's upper end solves (1 - x)^n = 0.025."""
+    found = rate(0, 75)
+    assert found == {"value": 0.0, "low": 0.0, "high": pytest.approx(1 - 0.025 ** (1 / 75))}
+    assert rate(75, 75) == {"value": 1.0, "low": pytest.approx(0.025 ** (1 / 75)), "high": 1.0}
+    assert rate(0, 0) is None
+
+
 # --- one label a text -----------------------------------------------------------------------------------------------
 
 NAMES = ("a", "b", "c", "d")
@@ -93,7 +106,7 @@ def test_classification_scores_by_hand() -> None:
     assert [c["f1"] for c in scores["per_class"]] == pytest.approx([4 / 5, 1 / 2, 2 / 3, 0])
     assert [c["support"] for c in scores["per_class"]] == [3, 2, 1, 0]
     assert scores["macro_f1"]["value"] == pytest.approx((4 / 5 + 1 / 2 + 2 / 3) / 3)
-    assert scores["weighted_f1"] == pytest.approx((3 * 4 / 5 + 2 * 1 / 2 + 2 / 3) / 6)
+    assert scores["weighted_f1"]["value"] == pytest.approx((3 * 4 / 5 + 2 * 1 / 2 + 2 / 3) / 6)
     assert scores["confusion"] == [[2, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
     assert scores["most_confused"] == [{"label": "a", "as": "b", "rows": 1}, {"label": "b", "as": "c", "rows": 1}]
     assert scores["absent"] == ["d"]
@@ -111,11 +124,10 @@ def test_classification_scores_agree_with_scikit_learn(seed: int) -> None:
         precision, recall, f1, _ = precision_recall_fscore_support(labels, chosen, average=average)
         assert scores[f"{average}_precision"] == pytest.approx(precision)
         assert scores[f"{average}_recall"] == pytest.approx(recall)
-        found = scores[f"{average}_f1"]
-        assert (found["value"] if average == "macro" else found) == pytest.approx(f1)
+        assert scores[f"{average}_f1"]["value"] == pytest.approx(f1)
     assert scores["accuracy"]["value"] == pytest.approx(accuracy_score(labels, chosen))
     assert scores["confusion"] == confusion_matrix(labels, chosen).tolist()
-    for key in ("accuracy", "macro_f1"):
+    for key in ("accuracy", "macro_f1", "weighted_f1"):
         assert scores[key]["low"] < scores[key]["value"] < scores[key]["high"]
     assert scores["absent"] == []
 
@@ -130,10 +142,11 @@ def test_absent_classes_stay_out_of_the_macro_average_even_where_they_are_guesse
 
 @settings(derandomize=True, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=40))
-def test_the_fast_macro_f1_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
+def test_the_fast_f1s_are_scikit_learns(pairs: list[tuple[int, int]]) -> None:
     labels, chosen = (np.array(column) for column in zip(*pairs, strict=True))
-    expected = f1_score(labels, chosen, average="macro", labels=np.unique(labels), zero_division=0)
-    assert macro_f1(labels, chosen, 5) == pytest.approx(expected)
+    for fast, average in ((macro_f1, "macro"), (weighted_f1, "weighted")):
+        expected = f1_score(labels, chosen, average=average, labels=np.unique(labels), zero_division=0)
+        assert fast(labels, chosen, 5) == pytest.approx(expected)
 
 
 def test_the_most_confused_pairs_come_first_and_are_five_at_most() -> None:
@@ -183,6 +196,7 @@ def test_recall_and_area_are_those_of_scikit_learns_curve(rows: list[tuple[bool,
     fpr, tpr, _ = roc_curve(truth, score, drop_intermediate=False)
     assert recall_at_fpr(truth, score, limit) == pytest.approx(tpr[fpr <= limit].max())
     assert roc_auc(truth, score) == pytest.approx(roc_auc_score(truth, score))
+    assert average_precision(truth, score) == pytest.approx(average_precision_score(truth, score))
 
 
 def test_detection_scores_by_hand() -> None:
@@ -191,8 +205,8 @@ def test_detection_scores_by_hand() -> None:
     negative = [0.75, 0.7, 0.3, 0.1]
     p = [[1 - x, x] for x in positive + negative]
     scores = detection_scores([1] * 4 + [0] * 4, p, 1, 0.7)
-    assert scores["fpr_at_threshold"] == pytest.approx(2 / 4)
-    assert scores["fnr_at_threshold"] == pytest.approx(1 / 4)
+    assert scores["fpr_at_threshold"]["value"] == 2 / 4
+    assert scores["fnr_at_threshold"]["value"] == 1 / 4
     # of 16 pairs: .9 and .8 beat all four, .7 beats two and ties one, .2 beats one
     assert scores["roc_auc"]["value"] == pytest.approx((4 + 4 + 2.5 + 1) / 16)
     assert scores["recall_at_1_fpr"]["value"] == scores["recall_at_5_fpr"]["value"] == pytest.approx(2 / 4)
@@ -207,10 +221,35 @@ def test_detection_scores_agree_with_scikit_learn_whichever_class_is_positive() 
     p = np.clip(rng.normal(0.35 + 0.3 * labels, 0.2), 0, 1)
     scores = detection_scores(labels.tolist(), np.c_[1 - p, p], 1, 0.7)
     assert scores["roc_auc"]["value"] == pytest.approx(roc_auc_score(labels, p))
-    assert scores["pr_auc"] == pytest.approx(average_precision_score(labels, p))
+    assert scores["pr_auc"]["value"] == pytest.approx(average_precision_score(labels, p))
     assert scores["roc_auc"]["low"] < scores["roc_auc"]["value"] < scores["roc_auc"]["high"]
     turned = detection_scores((1 - labels).tolist(), np.c_[p, 1 - p], 0, 0.7)
     assert turned == scores
+
+
+def test_a_matched_area_counts_the_pairs_of_a_stratum_alone() -> None:
+    """Between strata the score is all; within them it is worth a coin: the first has 1 of 2 pairs, the second a tie."""
+    truth = np.array([True, False, False, True, False])
+    score = np.array([0.8, 0.7, 0.9, 0.2, 0.2])
+    stratum = np.array([3, 3, 3, 1, 1])
+    assert matched_roc_auc(truth, score, stratum) == pytest.approx((1 + 0.5) / 3)
+    assert np.isnan(matched_roc_auc(truth, score, np.array([0, 1, 1, 2, 1])))
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 4), st.integers(0, 3)), min_size=2, max_size=40))
+def test_a_matched_area_is_the_mean_of_scikit_learns_by_their_pairs(rows: list[tuple[bool, int, int]]) -> None:
+    truth, score, stratum = (np.array(column) for column in zip(*rows, strict=True))
+    won = pairs = 0.0
+    for s in set(stratum.tolist()):
+        inside = stratum == s
+        count = truth[inside].sum() * (~truth[inside]).sum()
+        if count:
+            won += count * roc_auc_score(truth[inside], score[inside])
+            pairs += count
+    assume(pairs)
+    assert matched_roc_auc(truth, score / 4, stratum) == pytest.approx(won / pairs)
+    assert matched_roc_auc(truth, score / 4, np.zeros_like(stratum)) == pytest.approx(roc_auc(truth, score / 4))
 
 
 # --- spans ----------------------------------------------------------------------------------------------------------
@@ -263,9 +302,9 @@ def test_span_scores_agree_with_strict_seqeval(seed: int) -> None:
     scores = span_scores(true, found, TYPES)
     assert 0.3 < scores["entity_f1"]["value"] < 0.9
     assert scores["entity_f1"]["value"] == pytest.approx(report["micro avg"]["f1-score"])
-    assert scores["entity_precision"] == pytest.approx(report["micro avg"]["precision"])
-    assert scores["entity_recall"] == pytest.approx(report["micro avg"]["recall"])
-    assert scores["macro_f1"] == pytest.approx(report["macro avg"]["f1-score"])
+    assert scores["entity_precision"]["value"] == pytest.approx(report["micro avg"]["precision"])
+    assert scores["entity_recall"]["value"] == pytest.approx(report["micro avg"]["recall"])
+    assert scores["macro_f1"]["value"] == pytest.approx(report["macro avg"]["f1-score"])
     for entry in scores["per_class"]:
         theirs = report[entry["label"]]
         assert (entry["precision"], entry["recall"], entry["f1"], entry["support"]) == pytest.approx(
@@ -282,9 +321,34 @@ def test_a_span_counts_only_where_start_end_and_type_agree(near_miss: dict[str, 
     assert span_scores([[span(0, 5, 0)]], [[span(0, 5, 0)]], TYPES)["entity_f1"]["value"] == 1.0
 
 
+def test_overlapping_spans_and_covered_characters_by_hand() -> None:
+    """Two types. Of three true spans one is touched by its own type, one by another, one not at all."""
+    true = [[span(0, 10, 0), span(20, 24, 1), span(30, 36, 0)], []]
+    found = [[span(5, 12, 0), span(21, 23, 0)], [span(0, 3, 1)]]
+    scores = span_scores(true, found, TYPES)
+    assert scores["entity_f1"]["value"] == 0.0
+    assert scores["overlap_precision"]["value"] == pytest.approx(1 / 3)
+    assert scores["overlap_recall"]["value"] == pytest.approx(1 / 3)
+    assert scores["overlap_f1"]["value"] == pytest.approx(1 / 3)
+    assert scores["covered"]["value"] == pytest.approx((5 + 2) / 20)
+    assert [entry["overlap_f1"] for entry in scores["per_class"][:2]] == pytest.approx([2 * 0.5 * 0.5 / 1, 0])
+
+
+def test_two_halves_of_a_span_are_both_right_by_overlap_and_find_it_once() -> None:
+    scores = span_scores([[span(0, 10, 0)]], [[span(0, 4, 0), span(5, 10, 0)]], TYPES)
+    assert (scores["overlap_precision"]["value"], scores["overlap_recall"]["value"]) == (1.0, 1.0)
+    assert scores["covered"]["value"] == 9 / 10
+
+
+def test_the_short_entity_f1_is_that_of_all_scores() -> None:
+    true = [[span(0, 10, 0), span(20, 24, 1)], [span(0, 3, 1)]]
+    found = [[span(0, 10, 0)], [span(0, 3, 1), span(5, 6, 0)]]
+    assert entity_f1(true, found) == span_scores(true, found, TYPES)["entity_f1"]["value"] == pytest.approx(4 / 6)
+
+
 def test_a_span_of_one_document_is_no_answer_to_another() -> None:
     scores = span_scores([[span(0, 5, 0)], []], [[], [span(0, 5, 0)]], TYPES)
-    assert (scores["entity_precision"], scores["entity_recall"]) == (0.0, 0.0)
+    assert (scores["entity_precision"]["value"], scores["entity_recall"]["value"]) == (0.0, 0.0)
 
 
 def test_false_alarms_are_the_share_of_clean_documents_with_a_find() -> None:
@@ -292,7 +356,7 @@ def test_false_alarms_are_the_share_of_clean_documents_with_a_find() -> None:
     found = [[], [span(0, 1, 0), span(3, 4, 1)], [], [span(5, 6, 4)], []]
     scores = span_scores(true, found, TYPES)
     assert scores["clean_documents"] == 4
-    assert scores["false_alarms"] == 2 / 4
+    assert scores["false_alarms"]["value"] == 2 / 4
 
 
 def test_without_clean_documents_there_is_no_rate_of_false_alarms() -> None:
@@ -303,13 +367,13 @@ def test_without_clean_documents_there_is_no_rate_of_false_alarms() -> None:
 def test_types_without_a_test_span_are_absent_and_out_of_the_macro_average() -> None:
     scores = span_scores([[span(0, 2, 0), span(3, 4, 1)]], [[span(0, 2, 0), span(5, 6, 2)]], TYPES)
     assert scores["absent"] == list(TYPES[2:])
-    assert scores["macro_f1"] == pytest.approx((1 + 0) / 2)
+    assert scores["macro_f1"]["value"] == pytest.approx((1 + 0) / 2)
 
 
 def test_documents_without_any_span_score_zero_and_not_nothing() -> None:
     scores = span_scores([[], []], [[], []], TYPES)
-    assert scores["macro_f1"] == scores["entity_f1"]["value"] == 0.0
-    assert scores["false_alarms"] == 0.0
+    assert scores["macro_f1"]["value"] == scores["entity_f1"]["value"] == scores["false_alarms"]["value"] == 0.0
+    assert scores["covered"] is None
     json.dumps(scores, allow_nan=False)
 
 
@@ -403,7 +467,7 @@ def test_the_baseline_of_a_token_task_is_scored_as_the_model_is() -> None:
     test = {"text": ["I am 536-22-8145", "Ann"], "spans": [[span(5, 16, 3)], [span(0, 3, 0)]]}
     [(name, scores)] = baselines(PII, PII.label_set(), None, test, 0.9).items()
     assert name == "regular expressions"
-    assert (scores["entity_precision"], scores["entity_recall"]) == (1.0, 0.5)
+    assert (scores["entity_precision"]["value"], scores["entity_recall"]["value"]) == (1.0, 0.5)
 
 
 class _Columns(dict[str, list[Any]]):

@@ -664,17 +664,28 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
+def temperature(folder: Path) -> float:
+    return float(json.loads((folder / "calibration.json").read_text())["temperature"])
+
+
+def trained_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights as training left them, before a temperature was folded into the last layer."""
+    return {name: tensor * (temperature(folder) if name.startswith("classifier.") else 1)
+            for name, tensor in weights(folder).items()}  # fmt: skip
+
+
 def test_finetune_moves_the_weights_alike_however_its_batch_is_cut(
     run_finetune: Callable[..., TaskFolder], tiny_base: Path
 ) -> None:
     """The user's own command: a step of 16 rows, whole and in four parts of four, with weighted classes."""
     descent = ["--optim", "sgd", "--learning_rate", "0.5", "--lr_scheduler_type", "constant", "--warmup_steps", "0",
                "--weight_decay", "0", "--max_grad_norm", "0", "--num_train_epochs", "1"]  # fmt: skip
-    whole = weights(run_finetune("whole", *descent, "--per_device_train_batch_size", "16").model)
-    parts = weights(
-        run_finetune(
-            "parts", *descent, "--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "4"
-        ).model
+    whole, parts = (
+        trained_weights(run_finetune(name, *descent, *flags).model)
+        for name, flags in (
+            ("whole", ("--per_device_train_batch_size", "16")),
+            ("parts", ("--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "4")),
+        )
     )
     base = weights(tiny_base)
     body = [name for name in whole if name in base and "norm" not in name]
@@ -720,6 +731,7 @@ def test_the_best_checkpoint_is_released_and_patience_stops_the_training(
         logits = [
             model(**tokenizer(text, return_tensors="pt", truncation=True)).logits[0].tolist() for text in rows["text"]
         ]
+    logits = [[value * temperature(folder.model) for value in row] for row in logits]
     # Rows of like length are evaluated together, so that the order is another one.
     assert sorted(logits) == pytest.approx(np.array(sorted(seen[1].tolist())), abs=1e-4)
     assert np.abs(np.sort(seen[1], axis=0) - np.sort(seen[3], axis=0)).max() > 1e-2, "the last weights are others"
@@ -732,7 +744,7 @@ def test_a_release_of_finetune_is_what_the_router_loads(run_finetune: Callable[.
     assert config["id2label"] == {"0": "benign", "1": "jailbreak"}
     assert set(LEGACY) <= config.keys()
     names = {path.name for path in folder.model.iterdir()}
-    assert {"model.safetensors", "tokenizer.json", "jailbreak_type_mapping.json"} <= names
+    assert {"model.safetensors", "tokenizer.json", "jailbreak_type_mapping.json", "calibration.json"} <= names
     assert not [name for name in names if name.endswith(".bin") or "lora" in name]
     training = json.loads(folder.training.read_text())
     assert training["arguments"]["class_weights"] == pytest.approx([16 / (2 * 12), 16 / (2 * 4)])

@@ -71,11 +71,13 @@ class Drops(Counter[str]):
 
 
 def read_examples(
-    task: TaskSpec, source: SourceFiles, label_set: LabelSet, drops: Drops, *, skip_bad_rows: bool = False
-) -> tuple[list[Example], int]:
+    task: TaskSpec, source: SourceFiles, label_set: LabelSet, drops: Drops, *, skip_bad_rows: bool = False,
+    every_class: bool = True,
+) -> tuple[list[Example], int]:  # fmt: skip
     """Every row that can be trained on, and how many rows there were.
 
-    A row is looked at and dropped as it is read: memory holds what is kept.
+    A row is looked at and dropped as it is read: memory holds what is kept. A source to train on must have rows of
+    ``every_class``; a supplement, and data to score on, need not.
 
     Raises:
         SourceError: a column is missing, or rows are bad and are not to be skipped, or a class has no row. One
@@ -114,9 +116,8 @@ def read_examples(
     if not {"validation", "test"} <= {row.split for row in rows}:
         rows = [replace(row, split="") if row.split == "train" else row for row in rows]
     found = [] if skip_bad_rows else _told(bad, drops)
-    # Templates hold their types once they are filled, and a supplement need not hold every class.
-    partial = source.source.templates or source.source.id in {s.id for s in task.supplements}
-    absent = [] if partial else _absent(rows, task, label_set, source)
+    # Templates hold their types once they are filled.
+    absent = _absent(rows, task, label_set, source) if every_class and not source.source.templates else []
     if found or (absent and rows):
         labels = ", ".join(label_set.labels)
         raise SourceError(

@@ -128,7 +128,7 @@ def supplemented(
 
 def _read(task: TaskSpec, files: SourceFiles, label_set: LabelSet) -> Joined:
     drops = Drops()
-    rows, read = read_examples(task, files, label_set, drops, skip_bad_rows=True)
+    rows, read = read_examples(task, files, label_set, drops, skip_bad_rows=True, every_class=False)
     return Joined(files.source, without_duplicates(rows, drops), read, drops, decided_by(rows, drops))
 
 

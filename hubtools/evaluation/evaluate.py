@@ -1,76 +1,217 @@
-"""Score the model of the work folder on the test split, once."""
+"""Score the model of the work folder once, and compute every number from what it answered.
+
+The model is asked by :func:`score` alone, which writes two files of predictions. All else is a function of these.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hubtools.evaluation.baselines import baselines
+import numpy as np
+
+from hubtools.errors import MissingStage
+from hubtools.evaluation.beside import beside, few_shot_column
+from hubtools.evaluation.fewshot import NAME as FEW_SHOT
 from hubtools.evaluation.plots import draw_plots
 from hubtools.evaluation.predict import load_classifier, predictions_table, probabilities, spans
-from hubtools.evaluation.scores import classification_scores, detection_scores, span_scores
+from hubtools.evaluation.scores import scores_of
+from hubtools.evaluation.slices import sequence_mistakes, sequence_slices, token_mistakes, token_slices
+from hubtools.evaluation.thresholds import FILE as THRESHOLDS
+from hubtools.evaluation.thresholds import Target, target_of, thresholds
 from hubtools.spec import LabelSet, TaskSpec
+from hubtools.training.calibration import FILE as CALIBRATION
+from hubtools.training.calibration import reliability
 from hubtools.workdir import TaskFolder, write_json
+
+PREDICTIONS = 2  # bumped when a file of predictions says more, or says it otherwise
+METRICS = 3  # the same of metrics.json
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A file of predictions: its columns, and what is written in its metadata.
+
+    Attributes:
+        about: ``fingerprint``, ``weights_sha256``, ``temperature`` and ``examples``, the answers to the task's own.
+        sha: of the file.
+    """
+
+    rows: Mapping[str, list[Any]]
+    about: Mapping[str, Any]
+    sha: str
+
+    @staticmethod
+    def read(folder: TaskFolder, path: Path) -> Predictions:
+        """Raises :class:`MissingStage` where the file is absent, or not one of ours."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        folder.need(path, "evaluate")
+        try:
+            table = pq.read_table(path)
+            about = json.loads((table.schema.metadata or {})[b"hubtools"])
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+            raise MissingStage(
+                f"{path.name} of {folder.task!r} cannot be read", expected="what hubtools evaluate writes",
+                found=f"{type(error).__name__}: {error}".splitlines()[0], next=f"hubtools evaluate {folder.task}",
+            ) from error  # fmt: skip
+        return Predictions(table.to_pydict(), about, _sha(path))
 
 
 def evaluate(
     task: TaskSpec,
     folder: TaskFolder,
     *,
+    target_fpr: float | None = None,
+    target_recall: float | None = None,
+    from_predictions: bool = False,
+    extra: Collection[str] = (),
+    repo: str | None = None,
     note: Callable[[str], None] = lambda _: None,
     tick: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Write ``predictions.parquet``, ``metrics.json`` and the plots; return the metrics.
+    """Write predictions, ``metrics.json``, ``thresholds.json`` and the plots; return the metrics.
 
-    Skipped while neither the weights nor the test split have changed.
+    Skipped while neither the weights nor the dataset have changed, but for a baseline that is not there yet.
+
+    Args:
+        target_fpr, target_recall: what the threshold is chosen for on the validation split; see thresholds.py.
+        from_predictions: do not ask the model, which need not be there: compute everything again from its answers.
+        extra: baselines that cost time: "setfit", for sequence tasks.
+        repo: where earlier versions are published; the newest is a baseline.
 
     Raises:
-        MissingStage: there is no dataset or no model.
+        MissingStage: there is no dataset, no model, or no predictions.
     """
+    facts = folder.read(folder.facts, "curate")
+    training = folder.read(folder.training, "finetune")
+    label_set = task.label_set(facts["label_set"])
+    target = target_of(task, target_fpr, target_recall)
+    if not from_predictions:
+        score(task, label_set, folder, tick)
+    test = Predictions.read(folder, folder.predictions)
+    validation = Predictions.read(folder, folder.validation_predictions)
+    mark = metrics_mark(test, validation, target)
+    known: dict[str, Any] = json.loads(folder.metrics.read_text()) if folder.metrics.exists() else {}
+    drawn = all((folder.model / name).exists() for name, _ in known.get("plots", []))
+    complete = drawn and (not extra or FEW_SHOT in known.get("baselines", {}))
+    if not from_predictions and known.get("fingerprint") == mark and complete:
+        note(f"{task.name}: scores are up to date")
+        return known
+
+    metrics = metrics_of(task, label_set, test, validation, target) | {"fingerprint": mark}
+    if known.get("baselines") and (from_predictions or known.get("fingerprint") == mark):
+        metrics |= {key: known[key] for key in ("baselines", "previous") if key in known}  # they are not of this model
+    else:
+        metrics |= beside(task, label_set, folder, metrics["weights_sha256"], repo, note)
+    if extra and FEW_SHOT not in metrics["baselines"]:
+        metrics["baselines"][FEW_SHOT] = few_shot_column(task, label_set, folder, training, note)
+    folder.model.mkdir(exist_ok=True)
+    metrics["plots"] = draw_plots(metrics, training, facts, folder.model)
+    write_json(folder.metrics, metrics)
+    if metrics["thresholds"]:
+        write_json(folder.model / THRESHOLDS, {"task": task.name, **metrics["thresholds"]})
+    first = metrics["primary"]
+    interval = f"[{first['low']:.3f}, {first['high']:.3f}]"
+    note(f"{task.name}: {first['title']} {first['value']:.3f} {interval} on {metrics['scores']['rows']} test rows")
+    return metrics
+
+
+def score(task: TaskSpec, label_set: LabelSet, folder: TaskFolder, tick: Callable[[int], None]) -> None:
+    """Write the answers of the shipped weights to the test and validation splits, unless they are there."""
     import pyarrow.parquet as pq
     from datasets import load_dataset
 
-    facts = folder.read(folder.facts, "curate")
-    training = folder.read(folder.training, "finetune")
     weights = folder.need(folder.model / "model.safetensors", "finetune")
-    test_file = folder.need(folder.split_file("test"), "curate")
-    mark = hashlib.sha256((_sha(weights) + _sha(test_file) + task.version).encode()).hexdigest()
-    if folder.metrics.exists() and folder.predictions.exists():
-        known: dict[str, Any] = json.loads(folder.metrics.read_text())
-        if known.get("fingerprint") == mark and all((folder.model / name).exists() for name, _ in known["plots"]):
-            note(f"{task.name}: scores are up to date")
-            return known
-
-    label_set = task.label_set(facts["label_set"])
+    files = {split: folder.need(folder.split_file(split), "curate") for split in ("validation", "test")}
+    parts = [_sha(weights), *(_sha(file) for file in files.values()), task.version, str(PREDICTIONS)]
+    mark = hashlib.sha256("".join(parts).encode()).hexdigest()
+    written = {"validation": folder.validation_predictions, "test": folder.predictions}
+    if all(path.exists() and _about(path).get("fingerprint") == mark for path in written.values()):
+        return
+    calibration = folder.model / CALIBRATION
+    temperature = json.loads(calibration.read_text())["temperature"] if calibration.exists() else 1.0
+    about = {"fingerprint": mark, "weights_sha256": _sha(weights), "temperature": temperature,
+             "labels": list(task.model_labels(label_set))}  # fmt: skip
     data = load_dataset(str(folder.dataset))
     classifier = load_classifier(task, str(folder.model))
-    table = predictions_table(task, label_set, classifier, data["test"], tick)
-    part = folder.predictions.with_suffix(".part")
-    pq.write_table(table, part)
-    part.replace(folder.predictions)
+    about["examples"] = [_example(task, label_set, classifier, text) for text in task.examples]
+    for split, path in written.items():
+        table = predictions_table(task, label_set, classifier, data[split], tick, temperature)
+        table = table.replace_schema_metadata({"hubtools": json.dumps(about | {"split": split})})
+        part = path.with_suffix(".part")
+        pq.write_table(table, part)
+        part.replace(path)
 
-    scores = scores_of(folder.predictions, task, label_set)
-    metrics: dict[str, Any] = {
+
+def metrics_of(
+    task: TaskSpec, label_set: LabelSet, test: Predictions, validation: Predictions, target: Target | None
+) -> dict[str, Any]:
+    """Every number of the model, from what it answered."""
+    chosen = thresholds(task, label_set, validation.rows, test.rows, target)
+    at = chosen["threshold"] if chosen else task.threshold
+    scores = scores_of(task, label_set, test.rows, at)
+    return {
         "task": task.name,
-        "fingerprint": mark,
-        "weights_sha256": _sha(weights),
+        "weights_sha256": test.about["weights_sha256"],
         "primary": {"key": task.primary.key, "title": task.primary.title, **scores[task.primary.key]},
         "scores": scores,
-        "baselines": {
-            name: _headlines(task, found)
-            for name, found in baselines(task, label_set, data["train"], data["test"], task.threshold).items()
+        "target": {target.kind: target.value} if target else None,
+        "thresholds": chosen,
+        "calibration": {
+            "temperature": test.about["temperature"],
+            **{name: _calibration(task, p) for name, p in (("validation", validation), ("test", test))},
         },
-    }
-    metrics["examples"] = [_example(task, label_set, classifier, text) for text in task.examples]
-    metrics["plots"] = draw_plots(metrics, training, folder.model)
-    write_json(folder.metrics, metrics)
-    first = metrics["primary"]
-    interval = f"[{first['low']:.3f}, {first['high']:.3f}]"
-    note(f"{task.name}: {first['title']} {first['value']:.3f} {interval} on {scores['rows']} test rows")
-    return metrics
+        "slices": token_slices(label_set, test.rows) if task.kind == "token" else
+                  sequence_slices(task, label_set, test.rows, at),
+        "mistakes": (token_mistakes if task.kind == "token" else sequence_mistakes)(label_set, test.rows),
+        "examples": test.about["examples"],
+    }  # fmt: skip
+
+
+def metrics_mark(test: Predictions, validation: Predictions, target: Target | None) -> str:
+    """What metrics.json was computed from."""
+    known = [test.sha, validation.sha, METRICS, [target.kind, target.value] if target else None]
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+
+
+def metrics_are_current(folder: TaskFolder, metrics: Mapping[str, Any]) -> bool:
+    """Whether ``metrics`` were computed from the predictions that are there."""
+    target = next((Target(*item) for item in (metrics.get("target") or {}).items()), None)
+    test, validation = (Predictions.read(folder, path) for path in (folder.predictions, folder.validation_predictions))
+    return bool(metrics_mark(test, validation, target) == metrics.get("fingerprint"))
+
+
+def _calibration(task: TaskSpec, predictions: Predictions) -> dict[str, Any]:
+    """How sure the answers are and how often they are right, before the temperature and after.
+
+    Of a token task an answer is a token. What a probability was before follows from what it is: p^T, normalised.
+    """
+    rows = predictions.rows
+    if task.kind == "token":
+        tokens = [token for row in rows["tokens"] for token in row]
+        after, before = (np.array([token[key] for token in tokens]) for key in ("confidence", "raw"))
+        right = np.array([token["label"] == token["answer"] for token in tokens])
+    else:
+        p = np.asarray(rows["probabilities"], dtype=float)
+        raw = np.power(p, predictions.about["temperature"])
+        after, before = p.max(1), (raw / raw.sum(1, keepdims=True)).max(1)
+        right = p.argmax(1) == np.asarray(rows["label"])
+    (ece_before, bins_before), (ece_after, bins_after) = reliability(before, right), reliability(after, right)
+    found = {"answers": len(right), "ece_before": ece_before, "ece_after": ece_after, "bins_before": bins_before,
+             "bins_after": bins_after}  # fmt: skip
+    if task.kind == "token":  # what a user sees: spans, whose score is the mean of their tokens'
+        true = [{(s["start"], s["end"], s["label"]) for s in row} for row in rows["spans"]]
+        shown = [(s["score"], (s["start"], s["end"], s["label"]) in true[i])
+                 for i, row in enumerate(rows["found"]) for s in row]  # fmt: skip
+        sure, exact = (np.array([span[k] for span in shown], dtype=float) for k in (0, 1))
+        found |= {"spans": len(shown), "ece_of_spans": reliability(sure, exact)[0] if shown else None}
+    return found
 
 
 def _example(task: TaskSpec, label_set: LabelSet, classifier: Any, text: str) -> dict[str, Any]:
@@ -90,43 +231,14 @@ def _example(task: TaskSpec, label_set: LabelSet, classifier: Any, text: str) ->
     }  # fmt: skip
 
 
-def scores_of(predictions: Path, task: TaskSpec, label_set: LabelSet) -> dict[str, Any]:
-    """Every score of a predictions file, which is all that it needs."""
+def _about(path: Path) -> dict[str, Any]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = pq.read_table(predictions).to_pydict()
-    if task.kind == "token":
-        return span_scores(rows["spans"], rows["found"], label_set.labels)
-    scores = classification_scores(rows["label"], rows["probabilities"], label_set.labels)
-    if task.positive:
-        positive = label_set.labels.index(task.positive)
-        scores |= detection_scores(rows["label"], rows["probabilities"], positive, task.threshold)
-    return scores
-
-
-HEADLINES = {
-    "sequence": (("accuracy", "accuracy"), ("macro_f1", "macro F1"), ("weighted_f1", "weighted F1")),
-    "detection": (
-        ("recall_at_1_fpr", "recall at 1% FPR"), ("recall_at_5_fpr", "recall at 5% FPR"), ("roc_auc", "ROC-AUC"),
-        ("pr_auc", "PR-AUC"), ("fpr_at_threshold", "FPR at the threshold"),
-        ("fnr_at_threshold", "FNR at the threshold"),
-        ("accuracy", "accuracy"), ("macro_f1", "macro F1"),
-    ),
-    "token": (
-        ("entity_f1", "entity F1 (strict spans)"), ("entity_precision", "entity precision"),
-        ("entity_recall", "entity recall"), ("macro_f1", "macro F1 over types"),
-        ("false_alarms", "false alarms on documents without personal data"),
-    ),
-}  # fmt: skip
-
-
-def headlines(task: TaskSpec) -> tuple[tuple[str, str], ...]:
-    """(key, title) of the scores at the head of a card, the primary metric among them."""
-    return HEADLINES["detection" if task.positive else task.kind]
-
-
-def _headlines(task: TaskSpec, scores: dict[str, Any]) -> dict[str, Any]:
-    return {key: scores[key]["value"] if isinstance(scores[key], dict) else scores[key] for key, _ in headlines(task)}
+    try:
+        return dict(json.loads((pq.read_schema(path).metadata or {}).get(b"hubtools", b"{}")))
+    except (pa.ArrowException, OSError, ValueError):
+        return {}  # damaged: written again
 
 
 def _sha(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Pictures for the card, drawn from ``metrics.json`` and ``training.json`` alone."""
+"""Pictures for the card, drawn from ``metrics.json``, ``training.json`` and ``facts.json`` alone."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ _STYLE: dict[Any, Any] = {
     "axes.labelcolor": "#1f2937", "axes.edgecolor": "#9ca3af", "xtick.color": "#374151", "ytick.color": "#374151",
     "font.size": 10, "axes.titlesize": 11, "axes.spines.top": False, "axes.spines.right": False,
 }  # fmt: skip
-_INK, _SECOND = "#1d4ed8", "#c2410c"
+_INK, _SECOND, _GREY = "#1d4ed8", "#c2410c", "#9ca3af"
 
 
-def draw_plots(metrics: Mapping[str, Any], training: Mapping[str, Any], folder: Path) -> list[tuple[str, str]]:
+def draw_plots(
+    metrics: Mapping[str, Any], training: Mapping[str, Any], facts: Mapping[str, Any], folder: Path
+) -> list[tuple[str, str]]:
     """Write the task's plots as PNG into ``folder``.
 
     Returns:
@@ -31,12 +33,19 @@ def draw_plots(metrics: Mapping[str, Any], training: Mapping[str, Any], folder: 
     with plt.rc_context(_STYLE):
         made = []
         if "confusion" in metrics["scores"]:
-            made.append(("confusion.png", "Confusion matrix on the test split: rows are the true labels.",
-                         _confusion(metrics, plt)))  # fmt: skip
+            made.append(("confusion.png", "Confusion matrix on the test split: rows are the true labels, shades the "
+                         "share of a row.", _confusion(metrics, plt)))  # fmt: skip
         else:
             made.append(("per_type.png", "Strict F1 by type on the test split.", _per_type(metrics, plt)))
         if "roc" in metrics["scores"]:
-            made.append(("roc.png", "ROC curve on the test split, with the shipped threshold.", _roc(metrics, plt)))
+            made.append(("roc.png", "ROC curve on the test split, with the shipped threshold and the router's default. "
+                         "The scale of the false positive rate is logarithmic: what matters lies at its left.",
+                         _roc(metrics, plt)))  # fmt: skip
+        of = "tokens" if "spans" in metrics["calibration"]["test"] else "rows"
+        made.append(("reliability.png", f"How often answers of a given probability are right ({of} of the test split), "
+                     "before and after the temperature.", _reliability(metrics, of, plt)))  # fmt: skip
+        made.append(("support.png", "Training and test " + ("spans" if of == "tokens" else "rows") + " by label.",
+                     _support(metrics, facts, plt)))  # fmt: skip
         if training.get("history"):
             made.append(("training.png", "Training loss, and the primary metric on the validation split.",
                          _training(training, metrics, plt)))  # fmt: skip
@@ -81,17 +90,70 @@ def _per_type(metrics: Mapping[str, Any], plt: Any) -> Any:
 
 
 def _roc(metrics: Mapping[str, Any], plt: Any) -> Any:
-    scores = metrics["scores"]
-    figure, axes = plt.subplots(figsize=(4.6, 4.2))
+    scores, chosen = metrics["scores"], metrics["thresholds"]
+    figure, axes = plt.subplots(figsize=(5.4, 4.2))
     curve = np.array(scores["roc"])
+    floor = 0.5 / max(1, scores["negatives"])  # where a rate of zero is drawn: below that of a single row
+    rates = np.maximum(curve[:, 0], floor)
     auc = f"AUC {scores['roc_auc']['value']:.3f}"
-    axes.plot(curve[:, 0], curve[:, 1], color=_INK, drawstyle="steps-post", label=auc)
-    axes.plot([0, 1], [0, 1], color="#9ca3af", linewidth=0.8, linestyle="--", label="chance")
-    axes.plot(scores["fpr_at_threshold"], 1 - scores["fnr_at_threshold"], "o", color=_SECOND,
-              label=f"threshold {scores['threshold']:g}")  # fmt: skip
+    axes.plot(rates, curve[:, 1], color=_INK, drawstyle="steps-post", label=auc)
+    chance = np.geomspace(floor, 1, 50)
+    axes.plot(chance, chance, color=_GREY, linewidth=0.8, linestyle="--", label="chance")
+    for name, marker, colour in (("shipped", "o", _SECOND), ("router_default", "s", "#374151")):
+        at = chosen[name]["test"]
+        axes.plot(max(at["fpr"]["value"], floor), 1 - at["fnr"]["value"], marker, color=colour, clip_on=False,
+                  label=f"{name.replace('_', ' ')}: threshold {chosen[name]['threshold']:g}")  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xlim(floor, 1)
+    ticks = [t for t in (0.001, 0.01, 0.05, 0.1, 0.5, 1) if t > 1.5 * floor]
+    axes.set_xticks([floor, *ticks], ["0", *(f"{t:.1%}" if t < 0.01 else f"{t:.0%}" for t in ticks)])
+    axes.minorticks_off()
+    axes.set_ylim(0, 1.02)
     axes.set_xlabel("false positive rate (harmless prompts flagged)")
     axes.set_ylabel("recall (attacks caught)")
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=9)
+    return figure
+
+
+def _reliability(metrics: Mapping[str, Any], of: str, plt: Any) -> Any:
+    found = metrics["calibration"]["test"]
+    figure, (axes, below) = plt.subplots(
+        2, 1, figsize=(4.8, 5), sharex=True, height_ratios=(3, 1), gridspec_kw={"hspace": 0.12}
+    )
+    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle="--", label="as sure as right")
+    for when, colour, marker, filled in (("before", _SECOND, "s", "none"), ("after", _INK, "o", "full")):
+        bins = found[f"bins_{when}"]
+        axes.plot([b["confidence"] for b in bins], [b["accuracy"] for b in bins], color=colour, marker=marker,
+                  markersize=5, fillstyle=filled, linewidth=1.2,
+                  label=f"{when} (ECE {found[f'ece_{when}']:.3f})")  # fmt: skip
+        shift = -0.008 if when == "before" else 0.008
+        below.bar([b["confidence"] + shift for b in bins], [b["rows"] for b in bins], width=0.014, color=colour)
+    axes.set_ylabel("share of right answers")
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.02)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, fontsize=9)  # data may lie on either side
+    below.set_yscale("log")
+    below.set_ylabel(of)
+    below.set_xlabel("probability of the answer")
+    return figure
+
+
+def _support(metrics: Mapping[str, Any], facts: Mapping[str, Any], plt: Any) -> Any:
+    train = facts["splits"]["train"]["labels"]
+    names = [entry["label"] for entry in metrics["scores"]["per_class"]]
+    sides = (("training", [train.get(name, 0) for name in names], _INK),
+             ("test", [entry["support"] for entry in metrics["scores"]["per_class"]], _SECOND))  # fmt: skip
+    figure, axes = plt.subplots(figsize=(6, 0.46 * len(names) + 1))
+    for k, (name, counts, colour) in enumerate(sides):
+        at = np.arange(len(names)) + (k - 0.5) * 0.38
+        axes.barh(at, counts, height=0.36, color=colour, label=name)
+        for y, count in zip(at, counts, strict=True):
+            axes.text(count, y, f" {count:,}", va="center", fontsize=8)
+    axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    axes.set_xlim(0, 1.12 * max(max(counts, default=1) for _, counts, _ in sides))
+    axes.set_xlabel("spans" if "entity_f1" in metrics["scores"] else "rows")
+    axes.invert_yaxis()
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.0 + 0.5 / len(names)), ncols=2, frameon=False, fontsize=9)
     return figure
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hubtools.spec import LabelSet, TaskSpec
@@ -71,33 +72,75 @@ def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def predictions_table(
-    task: TaskSpec, label_set: LabelSet, classifier: Any, rows: Any, tick: Callable[[int], None]
-) -> Any:
-    """What ``predictions.parquet`` holds: a row a test row, in the test split's order; for pii no text.
+def token_answers(
+    classifier: Any, texts: Sequence[str], spans: Sequence[Sequence[Mapping[str, Any]]], types: int, temperature: float
+) -> list[list[dict[str, Any]]]:
+    """What the model answers to each token, in order: the true ``label`` and the ``answer`` as ids of BIO tags, and
+    the answer's probability, as it is (``confidence``) and as it was before a temperature was folded in (``raw``).
 
-    Columns: ``id``; then ``label`` and ``probabilities`` (in the order of the labels), or ``spans`` and ``found``,
-    with ``characters``, the length of the text.
+    A text is cut where the model stops reading.
+    """
+    import torch
+
+    from hubtools.training.encoding import IGNORED, encode_tokens
+
+    tokenizer, model = classifier.tokenizer, classifier.model
+    encoded = encode_tokens({"text": list(texts), "spans": list(spans)}, tokenizer, tokenizer.model_max_length, types)
+    out: list[list[dict[str, Any]]] = [[] for _ in texts]
+    order = _by_length(texts)
+    for start in range(0, len(order), BATCH):
+        chosen = order[start : start + BATCH]
+        batch = tokenizer.pad({"input_ids": [encoded["input_ids"][i] for i in chosen]}, return_tensors="pt")
+        with torch.inference_mode():
+            logits = model(**batch.to(model.device)).logits.double().cpu()
+        sure, answers = logits.softmax(-1).max(-1)
+        raw = (logits * temperature).softmax(-1).amax(-1)
+        for row, i in enumerate(chosen):
+            out[i] = [
+                {"label": label, "answer": int(answers[row, at]), "confidence": float(sure[row, at]),
+                 "raw": float(raw[row, at])}
+                for at, label in enumerate(encoded["labels"][i]) if label != IGNORED
+            ]  # fmt: skip
+    return out
+
+
+def predictions_table(
+    task: TaskSpec, label_set: LabelSet, classifier: Any, rows: Any, tick: Callable[[int], None],
+    temperature: float = 1.0,
+) -> Any:  # fmt: skip
+    """What ``predictions.parquet`` holds: a row a row of ``rows``, in their order, and none of their text.
+
+    Columns: ``id``, ``group`` and ``characters``, the length of the text; then ``label``, ``probabilities`` (in the
+    order of the labels) and, of a detector, ``alarming`` (whether an alarming word is in the text); or ``spans``,
+    ``found`` and ``tokens``, as :func:`spans` and :func:`token_answers` have them.
     """
     import pyarrow as pa
 
     texts = list(rows["text"])
-    columns: dict[str, Any] = {"id": list(rows["id"]), "characters": [len(text) for text in texts]}
+    groups = list(rows["group"]) if "group" in rows.column_names else [""] * len(texts)
+    columns: dict[str, Any] = {"id": list(rows["id"]), "group": groups, "characters": [len(text) for text in texts]}
     if task.kind == "sequence":
+        if task.alarming:
+            alarming = re.compile(rf"\b({'|'.join(task.alarming)})", re.IGNORECASE)
+            columns["alarming"] = [bool(alarming.search(text)) for text in texts]
         columns["label"] = list(rows["label"])
         columns["probabilities"] = probabilities(classifier, texts, label_set.labels, tick)
         return pa.table(columns)
     columns["spans"] = list(rows["spans"])
     columns["found"] = spans(classifier, texts, label_set.labels, tick)
+    columns["tokens"] = token_answers(classifier, texts, columns["spans"], len(label_set.labels), temperature)
     span = [("start", pa.int32()), ("end", pa.int32()), ("label", pa.int64())]
+    token = [("label", pa.int16()), ("answer", pa.int16()), ("confidence", pa.float32()), ("raw", pa.float32())]
     return pa.table(
         columns,
         schema=pa.schema(
             [
                 ("id", pa.string()),
+                ("group", pa.string()),
                 ("characters", pa.int64()),
                 ("spans", pa.list_(pa.struct(span))),
                 ("found", pa.list_(pa.struct([*span, ("score", pa.float64())]))),
+                ("tokens", pa.list_(pa.struct(token))),
             ]
         ),
     )

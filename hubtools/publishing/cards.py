@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hubtools.assets import asset
 from hubtools.curation.licences import OTHER, of_model
 from hubtools.errors import CardRejected
-from hubtools.evaluation.evaluate import headlines
+from hubtools.evaluation.scores import AT_THRESHOLD, headlines, table_of
+from hubtools.evaluation.tables import left_out
 from hubtools.spec import TaskSpec
 
 START, END = "<!-- hubtools: written by a command; edit above or below -->", "<!-- hubtools: end -->"
@@ -25,7 +26,10 @@ def render(folder: str, task: TaskSpec, metadata: Mapping[str, Any], **values: A
         loader=FileSystemLoader(asset(folder)), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         autoescape=False,
     )  # fmt: skip
-    environment.filters |= {"number": number, "cell": cell, "score": score}
+    environment.filters |= {
+        "number": number, "cell": cell, "score": score, "share": share, "percent": lambda v: f"{100 * v:.1f}%",
+        "left_out": left_out,
+    }  # fmt: skip
     body = environment.get_template(f"{task.name}.md.jinja").render(task=task, **values)
     body = re.sub(r"\n{3,}", "\n\n", body).strip()
     return join(metadata, f"{START}\n{body}\n{END}\n")
@@ -94,6 +98,13 @@ def score(value: Any) -> str:
     return number(value)
 
 
+def share(value: Any) -> str:
+    """A rate with its interval, in percent: ``5.0% [1.9%, 10.7%]``."""
+    if value is None:
+        return "–"
+    return f"{100 * value['value']:.1f}% [{100 * value['low']:.1f}%, {100 * value['high']:.1f}%]"
+
+
 def cell(text: str, limit: int = 160) -> str:
     """``text`` in one cell of a Markdown table."""
     flat = " ".join(text.split())
@@ -109,11 +120,15 @@ def model_card(
     metrics: Mapping[str, Any],
     facts: Mapping[str, Any],
     dataset: Mapping[str, Any],
+    texts: Mapping[str, str] | None = None,
+    external: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The card of a model.
 
     Args:
         dataset: ``repo``, ``revision`` and ``tag`` of the dataset it was trained and scored on.
+        texts: of the rows that it shows as mistakes, by their id; what is not there is not shown.
+        external: reports on other data, as ``evaluate --dataset`` writes them.
     """
     scores = metrics["scores"]
     rows = [
@@ -128,13 +143,16 @@ def model_card(
         "pipeline_tag": "token-classification" if task.kind == "token" else "text-classification",
         "license": licence,
         "language": ["en"],
-        "base_model": training["base"],
-        "base_model_relation": "finetune",
+        # A base from a folder has no page on the Hub to point to.
+        **({"base_model": training["base"], "base_model_relation": "finetune"} if training["base_revision"] else {}),
         "datasets": [dataset["repo"]],
         "metrics": ["f1", "precision", "recall"] + (["roc_auc"] if task.positive else []),
         "tags": tags + (["starter-corpus"] if starter else []),
         "model_max_length": training["arguments"]["max_length"],
-        "widget": [{"text": e["text"], "output": e["output"]} for e in metrics["examples"] if e["output"]],
+        "widget": [
+            {"text": e["text"], "example_title": f"Example {i}", "output": e["output"]}
+            for i, e in enumerate((e for e in metrics["examples"] if e["output"]), 1)
+        ],
         "model-index": [
             {
                 "name": repo.split("/")[-1],
@@ -147,7 +165,7 @@ def model_card(
                         "metrics": [
                             {"type": _metric_type(row["key"]), "name": row["title"], "value": _plain(row["ours"])}
                             for row in rows if row["ours"] is not None
-                        ],
+                        ] + _at_threshold(scores),
                     }
                 ],
             }
@@ -155,8 +173,25 @@ def model_card(
     }  # fmt: skip
     return render(
         "model_cards", task, metadata, repo=repo, training=training, metrics=metrics, scores=scores, facts=facts,
-        dataset=dataset, rows=rows, starter=starter, label_set=task.label_set(facts["label_set"]),
+        dataset=dataset, rows=rows, starter=starter, label_set=task.label_set(facts["label_set"]), texts=texts or {},
+        pictures=dict(metrics["plots"]), origin=_origin(task, facts),
+        external=external, external_rows=_rows_of(external, task),
     )  # fmt: skip
+
+
+def _rows_of(external: Sequence[Mapping[str, Any]], task: TaskSpec) -> list[dict[str, Any]]:
+    """Lines of the table of other data; a score that none of them has gets no line."""
+    rows = [{"title": title, "values": [e["scores"].get(key) for e in external]} for key, title in table_of(task)]
+    return [row for row in rows if any(value is not None for value in row["values"])]
+
+
+def _at_threshold(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of a detector: its two kinds of mistakes at the threshold that it ships with."""
+    return [
+        {"type": key, "name": title, "value": _plain(scores[key]),
+         "args": {"threshold": _plain(scores["threshold"])}}
+        for key, title in AT_THRESHOLD if scores.get(key) is not None
+    ]  # fmt: skip
 
 
 def dataset_card(task: TaskSpec, repo: str, facts: Mapping[str, Any], info: Mapping[str, Any]) -> str:
@@ -228,9 +263,9 @@ _LEFT_OVER = re.compile(r"\[More Information Needed\]|\{\{ [a-z_.]+|\bTODO:|!!py
 
 
 def lint(card: str, kind: str) -> None:
-    """Refuse a card that still holds a placeholder, or that the Hub would refuse.
+    """Refuse a card that still holds a placeholder, that lacks what ours always have, or that the Hub would refuse.
 
-    The Hub's own list of licences and its schema are larger; it checks them again when a commit arrives.
+    The Hub's rules are those that the embedded Hub applies; the Hub itself checks again when a commit arrives.
 
     Args:
         kind: "model", "dataset" or "space".
@@ -238,6 +273,8 @@ def lint(card: str, kind: str) -> None:
     Raises:
         CardRejected: with everything that is wrong.
     """
+    from hubtools.localhub.cards import validate
+
     metadata, body = take_apart(card)
     if not isinstance(metadata, dict):
         raise CardRejected(
@@ -261,10 +298,26 @@ def lint(card: str, kind: str) -> None:
     faults += _index_faults(metadata.get("model-index", []))
     if not body.strip():
         faults.append("the body is empty")
+    faults += [f"a section is empty: {title}" for title in _EMPTY.findall(body)]
+    if kind == "model":
+        faults += [f"{key} is missing" for key in MODEL_KEYS if key not in metadata]
+    refused, _ = validate(card, kind)
+    faults += [_without_list(fault) for fault in refused]
     if faults:
         raise CardRejected(
             f"The {kind} card would be rejected", expected="what the Hub accepts", found="; ".join(faults[:6])
         )
+
+
+# What a reader of the Hub filters and compares models by.
+MODEL_KEYS = ("library_name", "pipeline_tag", "language", "datasets", "metrics", "tags", "widget", "model-index")
+
+_EMPTY = re.compile(r"^##+ (.+)\n+(?=(?:## |# |<!--|\Z))", re.MULTILINE)
+
+
+def _without_list(fault: str) -> str:
+    """A refusal of the Hub without all that would have been right, which may be a hundred names."""
+    return re.sub(r"must be one of \[[^\]]{80,}\]", "is not one that the Hub knows", fault)
 
 
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")

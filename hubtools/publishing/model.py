@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hubtools.errors import MissingStage, VerificationFailed
+from hubtools.curation.licences import OTHER
+from hubtools.errors import CardRejected, MissingStage, VerificationFailed
+from hubtools.evaluation.evaluate import metrics_are_current
+from hubtools.evaluation.external import FOLDER, sections
 from hubtools.publishing.cards import lint, merged, model_card
 from hubtools.publishing.commits import Change, Release, difference, release
 from hubtools.spec import TaskSpec
@@ -20,6 +26,7 @@ def rendered_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
     """The card from the files of the run, checked."""
     published = folder.read(folder.published, "push-dataset")
     metrics = folder.read(folder.metrics, "evaluate")
+    facts = folder.read(folder.facts, "curate")
     if "dataset" not in published:
         raise MissingStage(
             f"The {task.name} dataset is not pushed", expected=f"the repo it was pushed to, in {folder.published}",
@@ -30,17 +37,59 @@ def rendered_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
         repo,
         training=folder.read(folder.training, "finetune"),
         metrics=metrics,
-        facts=folder.read(folder.facts, "curate"),
+        facts=facts,
         dataset=published["dataset"],
+        texts=_texts_of_mistakes(task, folder, metrics, facts),
+        external=sections(folder, metrics["weights_sha256"]),
     )
     lint(card, "model")
     return card
+
+
+def _texts_of_mistakes(
+    task: TaskSpec, folder: TaskFolder, metrics: Mapping[str, Any], facts: Mapping[str, Any]
+) -> dict[str, str]:
+    """The texts that the card shows, by row id: none of personal data, and none that may not be handed on."""
+    import pyarrow.parquet as pq
+
+    if task.kind == "token" or facts["license"]["id"] == OTHER or not folder.split_file("test").exists():
+        return {}
+    wanted = {mistake["id"] for pair in metrics["mistakes"] for mistake in pair["worst"]}
+    rows = pq.read_table(folder.split_file("test"), columns=["id", "text"])
+    return {i: text for i, text in zip(*(column.to_pylist() for column in rows.columns), strict=True) if i in wanted}
 
 
 def write_model_card(task: TaskSpec, folder: TaskFolder, repo: str) -> Path:
     """Render the card and write it beside the weights."""
     path = folder.need(folder.model, "finetune") / "README.md"
     path.write_text(rendered_card(task, folder, repo))
+    return path
+
+
+def check_card(task: TaskSpec, folder: TaskFolder, repo: str | None) -> Path:
+    """Lint the card in the model folder; where ``repo`` is given, also compare it with what the files say now.
+
+    Raises:
+        CardRejected: the Hub would refuse it, a picture is missing, or it is not what would be rendered.
+        MissingStage: there is no card, or the scores are not those of the predictions.
+    """
+    path = folder.need(folder.model / "README.md", "model-card")
+    card = path.read_text()
+    lint(card, "model")
+    missing = [name for name in re.findall(r"!\[[^\]]*\]\(([^):]+)\)", card) if not (folder.model / name).exists()]
+    if missing:
+        raise CardRejected(f"Pictures of the {task.name} card", expected=", ".join(missing), found="no such files",
+                           next=f"hubtools evaluate {task.name} --from-predictions")  # fmt: skip
+    if repo is not None:
+        check_scores_follow(task, folder)
+        fresh = rendered_card(task, folder, repo)
+        if fresh != card:
+            new, old = next(
+                pair for pair in itertools.zip_longest(fresh.splitlines(), card.splitlines(), fillvalue="(nothing)")
+                if pair[0] != pair[1]
+            )  # fmt: skip
+            raise CardRejected(f"The {task.name} card is not what its files say", expected=new[:160], found=old[:160],
+                               next=f"hubtools model-card {task.name}")  # fmt: skip
     return path
 
 
@@ -56,7 +105,11 @@ def push_model(
     card = rendered_card(task, folder, repo)
     check_scores_belong(task, folder)
     files: dict[str, Any] = {p.name: p for p in sorted(folder.model.iterdir()) if p.is_file()}
-    files |= {path.name: path for path in (folder.metrics, folder.training, folder.predictions)}
+    ours = (folder.metrics, folder.training, folder.predictions, folder.validation_predictions)
+    files |= {path.name: path for path in ours}
+    weights = folder.read(folder.metrics, "evaluate")["weights_sha256"]
+    others = [f"{FOLDER}/{report['name']}.json" for report in sections(folder, weights)]
+    files |= {name: folder.root / name for name in others}
     files["README.md"] = lambda theirs: merged(card, theirs).encode()
     if dry_run:
         return difference(api, repo, "model", files, _owned, private=private, create_pr=create_pr)
@@ -71,8 +124,9 @@ def push_model(
 
 
 def _owned(path: str) -> bool:
-    """Weights of another form would stand beside ours and might be loaded instead."""
-    return path.endswith((".safetensors", ".bin", ".safetensors.index.json")) or path == "lora_config.json"
+    """Weights of another form would stand beside ours and might be loaded instead; scores of others mislead."""
+    weights = path.endswith((".safetensors", ".bin", ".safetensors.index.json")) or path == "lora_config.json"
+    return weights or path.startswith(f"{FOLDER}/")
 
 
 def check_scores_belong(task: TaskSpec, folder: TaskFolder) -> None:
@@ -84,6 +138,17 @@ def check_scores_belong(task: TaskSpec, folder: TaskFolder) -> None:
         raise MissingStage(
             f"The scores of {task.name!r} are those of other weights", expected=f"scores of {weights[:8]}",
             found=f"scores of {str(scored)[:8]}", next=f"hubtools evaluate {task.name}",
+        )  # fmt: skip
+    check_scores_follow(task, folder)
+
+
+def check_scores_follow(task: TaskSpec, folder: TaskFolder) -> None:
+    """Raises :class:`MissingStage` where metrics.json was not computed from the predictions that are there."""
+    if not metrics_are_current(folder, folder.read(folder.metrics, "evaluate")):
+        raise MissingStage(
+            f"The scores of {task.name!r} are not those of its predictions", expected="metrics.json made of them",
+            found=f"{folder.predictions.name} or its companion was changed since",
+            next=f"hubtools evaluate {task.name} --from-predictions",
         )  # fmt: skip
 
 

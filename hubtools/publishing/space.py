@@ -14,6 +14,7 @@ from typing import Any
 
 from hubtools.assets import asset
 from hubtools.errors import HubtoolsError, MissingStage
+from hubtools.evaluation.thresholds import FILE as THRESHOLDS
 from hubtools.publishing.cards import END, START, join, lint, merged, take_apart
 from hubtools.publishing.commits import Change, Release, difference, release, retrying
 from hubtools.spec import TaskSpec
@@ -47,7 +48,7 @@ def space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder], re
         models[task.name] = {
             "repo": published["model"]["repo"],
             "revision": published["model"]["revision"],
-            "threshold": task.threshold,
+            "threshold": _threshold(task, folder),
             "note": base_named(training["base"]).note,
         }
         datasets[task.name] = published["dataset"]["repo"]
@@ -67,6 +68,14 @@ def space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder], re
         "models.json": (json.dumps({"models": models, "datasets": datasets}, indent=2) + "\n").encode(),
         "README.md": readme.encode(),
     }
+
+
+def _threshold(task: TaskSpec, folder: TaskFolder) -> float:
+    """A detector's chosen threshold, which is released with it; else the router's default."""
+    path = folder.model / THRESHOLDS
+    if task.positive and path.exists():
+        return float(folder.read(path, "evaluate")["threshold"])
+    return task.threshold
 
 
 def push_space(

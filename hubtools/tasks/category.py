@@ -68,6 +68,7 @@ CATEGORY = TaskSpec(
     model_name="category_classifier_{base}_model",
     mapping_file="category_mapping.json",
     threshold=0.5,
+    fallback="other",
     version="1",
     task_ids=("topic-classification",),
     overrides={"epochs": 3, "batch_size": 8, "learning_rate": 2e-5, "weight_decay": 0.1},

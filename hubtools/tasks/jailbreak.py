@@ -11,6 +11,13 @@ from hubtools.tasks.rows import labelled_row, text_of
 
 LABELS = ("benign", "jailbreak")  # the router looks for the literal "jailbreak"
 
+# Beginnings of words that attacks use, and honest prompts as well: what a detector that knows words alone would flag.
+ALARMING = (
+    "ignor", "disregard", "bypass", "overrid", "pretend", "roleplay", "role-play", "role play", "act as", "you are now",
+    "unrestrict", "unfilter", "uncensor", "restriction", "jailbreak", "system prompt", "illegal", "hack", "exploit",
+    "attack", "kill", "bomb", "weapon", "poison", "drug", "steal", "murder", "virus", "malware", "password", "secret",
+)  # fmt: skip
+
 
 def jackhhao_row(row: Mapping[str, Any]) -> Example:
     """The prompt as it stands, labelled by ``type``."""
@@ -90,6 +97,7 @@ JAILBREAK = TaskSpec(
     version="2",
     weighted_loss=True,
     positive="jailbreak",
+    alarming=ALARMING,
     task_ids=("multi-class-classification",),
     access_prompt=(
         "This dataset holds attempts to make language models break their rules, some of them vulgar. It is for "

@@ -1,0 +1,61 @@
+"""The training as a process of its own: whether it would take its flags, and that it ends when we do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from hubtools.errors import UsageError
+
+
+def check_training_flags(flags: Sequence[str]) -> None:
+    """Flags that finetune.py does not know stop here, before anything is done.
+
+    Raises:
+        UsageError: an unknown flag, or a value of the wrong type.
+    """
+    if not flags:
+        return
+    from transformers import HfArgumentParser, TrainingArguments
+
+    from hubtools.finetune import FinetuneArguments
+
+    def refuse(message: str) -> Any:
+        raise UsageError(
+            "These flags are neither ours nor the training's", expected="flags of hubtools and of TrainingArguments",
+            found=message, next="python hubtools/finetune.py --help lists those of the training",
+        )  # fmt: skip
+
+    kinds: list[Any] = [FinetuneArguments, TrainingArguments]
+    parser = HfArgumentParser(kinds, allow_abbrev=False)
+    parser.error = refuse  # type: ignore[method-assign]
+    _, unknown = parser.parse_known_args(["--task", "", *flags])
+    if unknown:
+        refuse(" ".join(unknown))
+
+
+def run_to_the_end(command: list[str], held: int) -> int:
+    """Exit code of ``command``, which ends when we are interrupted. ``held`` is a descriptor that it inherits."""
+    process = subprocess.Popen(
+        command,
+        stdout=sys.stderr,  # line by line: our stdout is for data
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        pass_fds=(held,),
+        start_new_session=True,  # Ctrl-C reaches us alone: no stack trace of each process
+    )
+    try:
+        return process.wait()
+    except BaseException:
+        # accelerate does not pass a signal on to the training: the whole group ends.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise

@@ -1,0 +1,363 @@
+"""Every number comes from the files of predictions: without the model, and not without the predictions."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from as_user import Command
+from datasets import Dataset
+from test_calibration import WORDS, random_model
+from test_published_cards import facts_of, run_of
+from transformers import (
+    AutoTokenizer,
+    DataCollatorForTokenClassification,
+    DataCollatorWithPadding,
+    ModernBertForSequenceClassification,
+    ModernBertForTokenClassification,
+)
+
+from hubtools.errors import CardRejected, MissingStage
+from hubtools.evaluation import evaluate as evaluation
+from hubtools.evaluation.evaluate import evaluate
+from hubtools.publishing.cards import take_apart
+from hubtools.publishing.model import check_card, check_scores_belong, write_model_card
+from hubtools.publishing.space import space_files
+from hubtools.spec import TaskSpec
+from hubtools.tasks import TASKS
+from hubtools.training.calibration import calibrate
+from hubtools.training.encoding import encode_sequence, encode_tokens
+from hubtools.workdir import TaskFolder, write_json
+
+NANO = Path(__file__).parent.parent / "hubtools" / "starter" / "hubtools" / "modernbert-nano"
+REPO = "ann/model"
+SPLITS = {"train": 40, "validation": 60, "test": 50}
+
+
+def rows_of(task: TaskSpec, count: int, seed: int) -> Dataset:
+    """Rows of random words; every third document of a token task holds a name."""
+    rng = np.random.default_rng(seed)
+    texts = [" ".join(rng.choice(WORDS, rng.integers(2, 9))) + f" {seed}.{i}" for i in range(count)]
+    columns: dict[str, Any] = {"id": [f"{seed}-{i}" for i in range(count)], "text": texts}
+    if task.kind == "token":
+        columns["text"] = [f"Ann met {text}" if i % 3 == 0 else text for i, text in enumerate(texts)]
+        columns["spans"] = [[{"start": 0, "end": 3, "label": 0}] if i % 3 == 0 else [] for i in range(count)]
+        columns["group"] = [f"letter {i % 7:08x}" if i % 2 else f"form {i % 5:08x}" for i in range(count)]
+    else:
+        columns["label"] = (np.arange(count) % len(task.label_set().labels)).tolist()
+        columns["group"] = [f"family {i % 6}" for i in range(count)]
+    return Dataset.from_dict(columns)
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], TaskFolder]:
+    """Work folders as training leaves them, with random weights, evaluated once."""
+    import datasets.config
+
+    work = tmp_path_factory.mktemp("work")
+    tokenizer = AutoTokenizer.from_pretrained(NANO)
+    known: dict[str, TaskFolder] = {}
+
+    def make(name: str) -> TaskFolder:
+        task, folder = TASKS[name], TaskFolder(work / name)
+        (folder.dataset / "data").mkdir(parents=True)
+        data = {split: rows_of(task, count, i) for i, (split, count) in enumerate(SPLITS.items())}
+        for split, rows in data.items():
+            rows.to_parquet(folder.split_file(split))
+        run = run_of(task, "public")
+        write_json(folder.facts, facts_of(task, "public"))
+        history = [{"epoch": 1.0, "loss": 0.5}, {"epoch": 1.0, "eval_loss": 0.4, f"eval_{task.primary.key}": 0.6}]
+        write_json(folder.training, run["training"] | {"history": history})
+        write_json(folder.published, {"dataset": run["dataset"]})
+        token = task.kind == "token"
+        random_model(
+            ModernBertForTokenClassification if token else ModernBertForSequenceClassification,
+            task.model_labels(task.label_set()), tokenizer, folder.model, 15,
+        )  # fmt: skip
+        options = {"types": len(task.label_set().labels)} if token else {}
+        encoded = data["validation"].map(
+            encode_tokens if token else encode_sequence, batched=True, keep_in_memory=True,
+            remove_columns=data["validation"].column_names,
+            fn_kwargs={"tokenizer": tokenizer, "max_length": 512, **options},
+        )  # fmt: skip
+        collator = (DataCollatorForTokenClassification if token else DataCollatorWithPadding)(tokenizer)
+        assert calibrate(folder.model, task, encoded, collator)["temperature"] > 1.2
+        evaluate(task, folder)
+        write_model_card(task, folder, REPO)
+        return folder
+
+    def of(name: str) -> TaskFolder:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(datasets.config, "HF_DATASETS_CACHE", work / "cache")
+            if name not in known:
+                known[name] = make(name)
+        return known[name]
+
+    return of
+
+
+@pytest.fixture
+def copied(
+    scored: Callable[[str], TaskFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], TaskFolder]:
+    """A copy to break, with its scores and its card."""
+    import datasets.config
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    return lambda name: TaskFolder(Path(shutil.copytree(scored(name).root, tmp_path / name)))
+
+
+TASK = pytest.mark.parametrize("name", TASKS)
+
+
+def change_one(folder: TaskFolder) -> None:
+    """One answer of the test split becomes another."""
+    table = pq.read_table(folder.predictions)
+    column = "found" if "found" in table.column_names else "probabilities"
+    values = table[column].to_pylist()
+    if column == "found":
+        row = next(i for i, found in enumerate(values) if found)
+        values[row] = []
+    else:
+        values[0] = sorted(values[0], reverse=values[0] == sorted(values[0]))
+        values[0] = values[0][1:] + values[0][:1] if values[0] == table[column][0].as_py() else values[0]
+    index = table.schema.get_field_index(column)
+    changed = table.set_column(index, table.schema.field(column), pa.array(values, table.schema.field(column).type))
+    pq.write_table(changed, folder.predictions)
+
+
+# --- without the model ----------------------------------------------------------------------------------------------
+
+
+@TASK
+def test_without_the_model_every_number_is_computed_again_to_the_last_digit(
+    name: str, copied: Callable[[str], TaskFolder]
+) -> None:
+    folder, task = copied(name), TASKS[name]
+    made = (folder.metrics, folder.model / "thresholds.json")
+    before = {path.name: path.read_text() for path in made if path.exists()}
+    pictures = {path.name: path.read_bytes() for path in folder.model.glob("*.png")}
+    card = (folder.model / "README.md").read_text()
+    assert ("thresholds.json" in before) == (name != "intent")
+    shutil.rmtree(folder.model)
+    folder.metrics.unlink()
+    evaluate(task, folder, from_predictions=True)
+    assert {path.name: path.read_text() for path in made if path.exists()} == before
+    assert {path.name: path.read_bytes() for path in folder.model.glob("*.png")} == pictures
+    assert write_model_card(task, folder, REPO).read_text() == card
+
+
+def test_the_command_computes_them_again_too(hubtools: Command, copied: Callable[[str], TaskFolder]) -> None:
+    folder = copied("jailbreak")
+    before = json.loads(folder.metrics.read_text())
+    shutil.rmtree(folder.model)
+    nobody = {"HF_TOKEN": "hf_x", "HF_ENDPOINT": "http://127.0.0.1:1"}  # who answers nothing, and is not asked
+    command = ("evaluate", "jailbreak", "--from-predictions", "--work-dir", folder.root.parent, "--json")
+    done = hubtools(*command, env=nobody)
+    assert json.loads(done.stdout)["jailbreak"] == before
+    told = hubtools(*command, "--target-recall", "0.5", env=nobody)
+    chosen = json.loads(told.stdout)["jailbreak"]["thresholds"]
+    assert chosen["target"] == {"recall": 0.5}
+    assert chosen["shipped"]["validation"]["fnr"]["value"] <= 0.5
+
+
+@TASK
+def test_the_texts_of_personal_data_and_of_what_may_not_be_handed_on_are_in_no_file(
+    name: str, copied: Callable[[str], TaskFolder]
+) -> None:
+    folder, task = copied(name), TASKS[name]
+    columns = set(pq.read_schema(folder.predictions).names)
+    assert columns.isdisjoint({"text", "word", "excerpt"})
+    shown = [text for text in pq.read_table(folder.split_file("test"))["text"].to_pylist()
+             if text in (folder.model / "README.md").read_text()]  # fmt: skip
+    assert bool(shown) == (task.kind == "sequence")
+    facts = json.loads(folder.facts.read_text())
+    write_json(folder.facts, facts | {"license": facts["license"] | {"id": "other"}})
+    card = write_model_card(task, folder, REPO).read_text()
+    assert not [text for text in shown if text in card]
+
+
+# --- a changed prediction -------------------------------------------------------------------------------------------
+
+
+@TASK
+def test_a_changed_prediction_changes_the_card_and_is_drift_until_it_is_rendered_again(
+    name: str, copied: Callable[[str], TaskFolder]
+) -> None:
+    folder, task = copied(name), TASKS[name]
+    before = check_card(task, folder, REPO).read_text()
+    change_one(folder)
+    with pytest.raises(MissingStage, match="not those of its predictions") as stale:
+        check_card(task, folder, REPO)
+    assert stale.value.next == f"hubtools evaluate {name} --from-predictions"
+    with pytest.raises(MissingStage, match="not those of its predictions"):
+        check_scores_belong(task, folder)
+
+    metrics = evaluate(task, folder, from_predictions=True)
+    with pytest.raises(CardRejected, match="not what its files say") as drift:
+        check_card(task, folder, REPO)
+    assert drift.value.next == f"hubtools model-card {name}"
+    after = write_model_card(task, folder, REPO).read_text()
+    check_card(task, folder, REPO)
+    assert after != before
+    index = [take_apart(card)[0]["model-index"][0]["results"][0]["metrics"] for card in (before, after)]
+    assert index[0] != index[1]
+    shown = {metric["name"]: metric["value"] for metric in index[1]}
+    assert shown[metrics["primary"]["title"]] == metrics["primary"]["value"]
+
+
+def test_a_card_that_somebody_edited_is_drift_and_a_lost_picture_is_named(
+    copied: Callable[[str], TaskFolder],
+) -> None:
+    folder, task = copied("category"), TASKS["category"]
+    path = folder.model / "README.md"
+    text = path.read_text()
+    path.write_text(text.replace("| physics |", "| Physics |"))
+    check_card(task, folder, None)  # the Hub would take it
+    with pytest.raises(CardRejected, match="not what its files say") as drift:
+        check_card(task, folder, REPO)
+    assert drift.value.found.startswith("| Physics |")
+    path.write_text(text)
+    (folder.model / "reliability.png").unlink()
+    with pytest.raises(CardRejected, match="Pictures") as lost:
+        check_card(task, folder, None)
+    assert lost.value.expected == "reliability.png"
+
+
+# --- once -----------------------------------------------------------------------------------------------------------
+
+
+@TASK
+def test_evaluating_again_asks_the_model_nothing_and_folds_nothing(
+    name: str, copied: Callable[[str], TaskFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, task = copied(name), TASKS[name]
+    before = {path: path.read_bytes() for path in folder.root.rglob("*") if path.is_file()}
+
+    def never(*_: Any) -> None:
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr(evaluation, "load_classifier", never)
+    evaluate(task, folder)
+    folder.metrics.unlink()
+    evaluate(task, folder)
+    assert {path: path.read_bytes() for path in folder.root.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("harm", ["gone", "cut", "of another program"])
+def test_predictions_that_cannot_be_read_name_the_command_that_makes_them(
+    harm: str, copied: Callable[[str], TaskFolder]
+) -> None:
+    folder, task = copied("jailbreak"), TASKS["jailbreak"]
+    if harm == "gone":
+        folder.predictions.unlink()
+    elif harm == "cut":
+        folder.predictions.write_bytes(folder.predictions.read_bytes()[:100])
+    else:
+        pq.write_table(pa.table({"id": ["a"]}), folder.predictions)
+    with pytest.raises(MissingStage) as error:
+        evaluate(task, folder, from_predictions=True)
+    assert error.value.next == "hubtools evaluate jailbreak"
+    evaluate(task, folder)  # with the model there, they are made again
+    assert pq.read_table(folder.predictions).num_rows == SPLITS["test"]
+
+
+# --- what is measured -----------------------------------------------------------------------------------------------
+
+
+@TASK
+def test_the_temperature_helps_on_validation_and_both_sides_are_recorded(
+    name: str, scored: Callable[[str], TaskFolder]
+) -> None:
+    folder = scored(name)
+    metrics = json.loads(folder.metrics.read_text())
+    recorded = json.loads((folder.model / "calibration.json").read_text())
+    measured = metrics["calibration"]
+    assert measured["temperature"] == recorded["temperature"]
+    assert measured["validation"]["ece_after"] < measured["validation"]["ece_before"]
+    for split in ("validation", "test"):
+        answers = measured[split]["answers"]
+        assert sum(b["rows"] for b in measured[split]["bins_after"]) == answers
+        assert sum(b["rows"] for b in measured[split]["bins_before"]) == answers
+    assert measured["validation"]["answers"] == recorded["answers"]
+
+
+def test_the_threshold_is_chosen_on_validation_and_measured_on_test(scored: Callable[[str], TaskFolder]) -> None:
+    folder = scored("jailbreak")
+    metrics = json.loads(folder.metrics.read_text())
+    chosen = json.loads((folder.model / "thresholds.json").read_text())
+    assert chosen == {"task": "jailbreak", **metrics["thresholds"]}
+    validation, test = (pq.read_table(path).to_pydict() for path in (folder.validation_predictions, folder.predictions))
+    harmless = [p[1] for p, label in zip(validation["probabilities"], validation["label"], strict=True) if label == 0]
+    assert sum(p >= chosen["threshold"] for p in harmless) / len(harmless) <= 0.01
+    assert chosen["shipped"]["validation"]["fpr"]["value"] <= 0.01
+    flagged = [p[1] >= chosen["threshold"] for p in test["probabilities"]]
+    missed = sum(not f for f, label in zip(flagged, test["label"], strict=True) if label == 1)
+    assert chosen["shipped"]["test"]["fnr"]["value"] == missed / test["label"].count(1)
+    assert metrics["scores"]["threshold"] == chosen["threshold"]
+    assert chosen["router_default"]["threshold"] == 0.7
+
+
+def test_alarming_words_are_noted_where_the_text_holds_one(scored: Callable[[str], TaskFolder]) -> None:
+    folder = scored("jailbreak")
+    found = pq.read_table(folder.predictions)["alarming"].to_pylist()
+    texts = pq.read_table(folder.split_file("test"))["text"].to_pylist()
+    assert found == ["ignore" in text or "secret" in text for text in texts]
+    assert 0 < sum(found) < len(found)
+
+
+def test_the_answers_of_the_widget_are_the_models(scored: Callable[[str], TaskFolder]) -> None:
+    """As pipeline() gives them to a user, best label first."""
+    for name in ("category", "pii"):
+        folder, task = scored(name), TASKS[name]
+        loaded = evaluation.load_classifier(task, str(folder.model))
+        widget = take_apart((folder.model / "README.md").read_text())[0]["widget"]
+        assert widget or name == "pii"
+        for entry in widget:
+            if name == "category":
+                best = loaded(entry["text"], top_k=5)
+                assert [a["label"] for a in entry["output"]] == [a["label"] for a in best]
+                assert [a["score"] for a in entry["output"]] == pytest.approx([a["score"] for a in best], abs=1e-4)
+            else:
+                found = loaded(entry["text"], aggregation_strategy="simple")
+                assert [a["entity_group"] for a in entry["output"]] == [a["entity_group"] for a in found]
+                assert all(entry["text"][a["start"] : a["end"]] == a["word"] for a in entry["output"])
+
+
+def test_the_space_ships_the_chosen_threshold_of_a_detector_alone(copied: Callable[[str], TaskFolder]) -> None:
+    folders = {name: copied(name) for name in ("jailbreak", "category", "pii")}
+    for name, folder in folders.items():
+        known = json.loads(folder.published.read_text())
+        write_json(folder.published, known | {"model": {"repo": f"ann/{name}", "revision": "0" * 40}})
+
+    def shipped() -> dict[str, float]:
+        models = json.loads(space_files([TASKS[name] for name in folders], folders, "ann/space")["models.json"])[
+            "models"
+        ]
+        return {name: model["threshold"] for name, model in models.items()}
+
+    chosen = json.loads((folders["jailbreak"].model / "thresholds.json").read_text())["threshold"]
+    assert shipped() == {"jailbreak": chosen, "category": 0.5, "pii": 0.9}
+    (folders["jailbreak"].model / "thresholds.json").unlink()
+    assert shipped()["jailbreak"] == 0.7
+
+
+def test_lint_on_the_command_line_says_what_the_hub_would_refuse_and_writes_nothing(
+    hubtools: Command, copied: Callable[[str], TaskFolder]
+) -> None:
+    folder = copied("intent")
+    path = folder.model / "README.md"
+    command = ("model-card", "intent", "--lint", "--work-dir", folder.root.parent)
+    assert hubtools(*command).stdout.strip() == str(path)
+    broken = path.read_text().replace("license: apache-2.0", "license: my-own", 1)
+    path.write_text(broken)
+    done = hubtools(*command, check=False)
+    assert (done.returncode, done.stdout, path.read_text()) == (1, "", broken)
+    assert '"license" is not one that the Hub knows, found "my-own"' in done.stderr

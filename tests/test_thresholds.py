@@ -1,0 +1,262 @@
+"""Where a threshold lies for a target, and what follows on each split; lengths, families and mistakes, by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from hubtools.errors import UsageError
+from hubtools.evaluation.slices import (
+    family_of,
+    length_slices,
+    sequence_mistakes,
+    sequence_slices,
+    token_mistakes,
+    token_slices,
+)
+from hubtools.evaluation.thresholds import (
+    ABSTENTION,
+    DETECTION,
+    Target,
+    check_target,
+    short,
+    target_of,
+    threshold_for,
+    thresholds,
+)
+from hubtools.tasks import TASKS
+from hubtools.tasks.category import CATEGORY
+from hubtools.tasks.intent import INTENT
+from hubtools.tasks.jailbreak import JAILBREAK
+from hubtools.tasks.pii import PII
+
+SCORES = st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=2, max_size=60)
+
+
+# --- choosing -------------------------------------------------------------------------------------------------------
+
+
+def test_the_threshold_for_a_false_positive_rate_by_hand() -> None:
+    """A hundred harmless rows at .00 to .99: one of them may be flagged, so the threshold lies above .98."""
+    score = np.r_[np.arange(100) / 100, 0.5, 0.985, 0.995]
+    positive = np.arange(103) >= 100
+    assert threshold_for(positive, score, Target("fpr", 0.01)) == 0.981
+    assert threshold_for(positive, score, Target("fpr", 0.05)) == 0.95
+    assert threshold_for(positive, score, Target("fpr", 0.001)) == 0.991, "none may be flagged"
+
+
+def test_the_threshold_for_a_recall_by_hand() -> None:
+    score = np.array([0.9, 0.8, 0.61, 0.3, 0.7, 0.2])
+    positive = np.array([True, True, True, True, False, False])
+    assert threshold_for(positive, score, Target("recall", 0.75)) == 0.31
+    assert threshold_for(positive, score, Target("recall", 0.5)) == 0.71
+    assert threshold_for(positive, score, Target("recall", 0.51)) == 0.31
+
+
+@settings(derandomize=True, deadline=None)
+@given(SCORES, st.sampled_from([0.01, 0.1, 0.4]))
+def test_a_target_is_kept_on_the_split_it_was_chosen_on_and_no_lower_threshold_would_keep_it(
+    rows: list[tuple[bool, float]], limit: float
+) -> None:
+    positive, score = np.array([one for one, _ in rows]), np.array([s for _, s in rows])
+    assume(0 < positive.sum() < len(positive))
+    assume(score[~positive].max() < 1)  # above certainty there is no threshold
+    found = threshold_for(positive, score, Target("fpr", limit))
+    assert (score[~positive] >= found).mean() <= limit
+    lower = score[score < found]
+    if len(lower):
+        assert (score[~positive] >= lower.max()).mean() > limit
+    kept = threshold_for(positive, score, Target("recall", 1 - limit))
+    assert (score[positive] >= kept).mean() >= 1 - limit
+    higher = score[score >= kept]
+    assert not len(higher[higher > kept]) or (score[positive] > higher.min()).mean() < 1 - limit
+
+
+@pytest.mark.parametrize(
+    ("above", "upto", "expected"),
+    [(0.431, 0.468, 0.44), (0.43, 0.44, 0.44), (0.431, 0.4312, 0.4311), (0.0, 1.0, 0.01), (0.999999, 1.0, 1.0)],
+)
+def test_a_threshold_is_the_shortest_decimal_in_its_gap(above: float, upto: float, expected: float) -> None:
+    assert short(above, upto) == expected
+
+
+def test_each_task_has_the_target_it_is_for() -> None:
+    assert [target_of(task, None, None) for task in (JAILBREAK, CATEGORY, INTENT, PII)] == [
+        DETECTION, ABSTENTION, None, None,
+    ]  # fmt: skip
+    assert target_of(JAILBREAK, None, 0.9) == Target("recall", 0.9)
+    assert target_of(CATEGORY, 0.2, None) == Target("fpr", 0.2)
+
+
+@pytest.mark.parametrize(
+    ("names", "fpr", "recall"),
+    [(["jailbreak"], 0.01, 0.9), (["jailbreak"], 0.0, None), (["category"], None, 1.5), (["pii"], 0.01, None)],
+)
+def test_a_target_that_nothing_can_be_chosen_for_is_refused(
+    names: list[str], fpr: float | None, recall: float | None
+) -> None:
+    with pytest.raises(UsageError):
+        check_target([TASKS[name] for name in names], fpr, recall)
+
+
+def test_of_all_tasks_those_take_a_target_that_have_a_threshold() -> None:
+    check_target([*TASKS.values()], 0.02, None)
+    check_target([PII, INTENT], None, None)
+
+
+# --- what follows ---------------------------------------------------------------------------------------------------
+
+
+def detector(scores: list[float], labels: list[int], **more: Any) -> dict[str, Any]:
+    return {"label": labels, "probabilities": [[1 - s, s] for s in scores], **more}
+
+
+def test_a_detector_is_measured_on_both_splits_at_both_thresholds() -> None:
+    validation = detector([0.1, 0.2, 0.6, 0.9], [0, 0, 1, 1])
+    test = detector([0.3, 0.8, 0.5, 0.7], [0, 0, 1, 1])
+    found = thresholds(JAILBREAK, JAILBREAK.label_set(), validation, test, DETECTION)
+    assert found is not None
+    assert (found["threshold"], found["target"], found["label"]) == (0.21, {"fpr": 0.01}, "jailbreak")
+    shipped, default = found["shipped"], found["router_default"]
+    assert [shipped[s][k]["value"] for s in ("validation", "test") for k in ("fpr", "fnr")] == [0, 0, 1, 0]
+    assert default["threshold"] == JAILBREAK.threshold == 0.7
+    assert [default[s][k]["value"] for s in ("validation", "test") for k in ("fpr", "fnr")] == [0, 0.5, 0.5, 0.5]
+
+
+def test_an_unsure_answer_becomes_the_fallback_which_may_be_right() -> None:
+    """Of five rows, three are answered right; the least sure right answer is given up with the one below it."""
+    labels = list(CATEGORY.label_set().labels)
+    other = labels.index("other")
+
+    def rows(entries: list[tuple[int, int, float]]) -> dict[str, Any]:
+        p = np.full((len(entries), len(labels)), 0.0)
+        for i, (_, answer, sure) in enumerate(entries):
+            p[i] = (1 - sure) / (len(labels) - 1)
+            p[i, answer] = sure
+        return {"label": [label for label, _, _ in entries], "probabilities": p.tolist()}
+
+    validation = rows([(0, 0, 0.9), (1, 1, 0.8), (2, 2, 0.3), (3, 0, 0.5)])
+    test = rows([(0, 0, 0.9), (1, 1, 0.4), (2, 0, 0.7), (3, 0, 0.2), (other, 1, 0.3)])
+    found = thresholds(CATEGORY, CATEGORY.label_set(), validation, test, Target("recall", 0.6))
+    assert found is not None
+    assert (found["label"], found["threshold"]) == ("other", 0.51)
+    at = found["shipped"]["test"]
+    assert [at[key]["value"] for key in ("answered", "kept", "caught", "accuracy_of_answered")] == pytest.approx(
+        [2 / 5, 1 / 2, 2 / 3, 1 / 2]
+    )
+    assert at["accuracy"] == pytest.approx(2 / 5), "the first row, and the last, which is other"
+
+
+def test_without_a_fallback_among_its_labels_a_label_set_has_no_threshold() -> None:
+    assert thresholds(CATEGORY, CATEGORY.label_set("seed10"), {}, {}, ABSTENTION) is None
+    assert thresholds(INTENT, INTENT.label_set(), {}, {}, None) is None
+
+
+def span(start: int, end: int, label: int, score: float | None = None) -> dict[str, Any]:
+    return {"start": start, "end": end, "label": label} | ({} if score is None else {"score": score})
+
+
+def test_spans_are_measured_at_the_routers_default() -> None:
+    test = {"spans": [[span(0, 3, 0)], []], "found": [[span(0, 3, 0, 0.95)], [span(1, 2, 1, 0.6)]]}
+    found = thresholds(PII, PII.label_set(), {}, test, None)
+    assert found is not None
+    at = found["router_default"]
+    assert (at["threshold"], at["test"]["entity_precision"]["value"]) == (0.9, 1.0)
+    assert at["test"]["false_alarms"]["value"] == 0.0
+
+
+# --- slices ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_bounds_of_a_length_slice_belong_to_it() -> None:
+    found = {name: r.tolist() for name, r in length_slices([1, 100, 101, 300, 301, 1000, 1001])}
+    assert found == {"up to 100": [0, 1], "101 to 300": [2, 3], "301 to 1,000": [4, 5], "over 1,000": [6]}
+    assert [name for name, _ in length_slices([5000])] == ["over 1,000"]
+
+
+def test_a_detector_that_knows_length_alone_is_seen_through() -> None:
+    """Attacks of 800 characters score .9 and harmless prompts of 50 score .1; where both are as long, a coin."""
+    rows = detector(
+        [0.9] * 10 + [0.1] * 10 + [0.6, 0.4, 0.6, 0.4], [1] * 10 + [0] * 10 + [1, 1, 0, 0],
+        characters=[800] * 10 + [50] * 10 + [200] * 4, group=["a"] * 24, alarming=[False] * 22 + [True] * 2,
+    )  # fmt: skip
+    found = sequence_slices(JAILBREAK, JAILBREAK.label_set(), rows, 0.5)
+    matched = found["length_matched"]
+    assert matched["pairs"] == 4
+    assert matched["roc_auc"]["value"] == 0.5
+    assert matched["length_alone"] > 0.95
+    assert [(e["slice"], e["positives"], e["negatives"]) for e in found["length"]] == [
+        ("up to 100", 0, 10), ("101 to 300", 2, 2), ("301 to 1,000", 10, 0),
+    ]  # fmt: skip
+    assert found["length"][0]["fnr"] is found["length"][0]["roc_auc"] is None
+    assert found["alarming"]["rows"] == 2
+    assert found["alarming"]["false_alarms"]["value"] == 0.5
+    assert found["alarming"]["false_alarms_of_others"]["value"] == 0.0
+
+
+def test_without_a_harmless_prompt_as_long_there_is_no_length_matched_score() -> None:
+    rows = detector([0.9, 0.1], [1, 0], characters=[800, 50], group=["a", "b"], alarming=[False, False])
+    found = sequence_slices(JAILBREAK, JAILBREAK.label_set(), rows, 0.5)["length_matched"]
+    assert found == {"roc_auc": None, "pairs": 0, "length_alone": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("group", "family"),
+    [("e-mail-signature 0a397104", "e-mail-signature"), ("template 12", "template 12"),
+     ("function send_mail", "function send_mail"), ("text 0a397104bb", "")],
+)  # fmt: skip
+def test_a_family_is_named_by_its_kind(group: str, family: str) -> None:
+    assert family_of(group) == family
+
+
+def test_the_weakest_families_come_first_and_small_ones_do_not_count() -> None:
+    rows = {
+        "spans": [[span(0, 3, 0)]] * 17 + [[]] * 6,
+        "found": [[span(0, 3, 0, 0.9)]] * 10 + [[]] * 7 + [[]] * 6,
+        "group": ["form 00000001"] * 5 + ["letter 00000002"] * 10 + ["note 00000003"] * 2 + ["empty 00000004"] * 6,
+        "characters": [50] * 23,
+    }
+    found = token_slices(PII.label_set(), rows)
+    assert [(f["family"], f["rows"]) for f in found["families"]] == [("letter", 10), ("form", 5)]
+    assert [f["entity_f1"] for f in found["families"]] == pytest.approx([2 * 5 / (5 + 10), 1])
+    assert (found["family_count"], found["family_mean"]) == (3, pytest.approx((2 / 3 + 1 + 0) / 3))
+
+
+# --- mistakes -------------------------------------------------------------------------------------------------------
+
+
+def test_the_most_confident_mistakes_of_a_pair_come_first() -> None:
+    rows = detector(
+        [0.6, 0.9, 0.7, 0.2, 0.8], [0, 0, 0, 1, 1], id=["a", "b", "c", "d", "e"], characters=[10, 20, 400, 10, 10],
+    )  # fmt: skip
+    benign, attack = sequence_mistakes(JAILBREAK.label_set(), rows)
+    assert (benign["label"], benign["as"], benign["rows"]) == ("benign", "jailbreak", 3)
+    assert [(w["id"], w["slice"]) for w in benign["worst"]] == [("b", "up to 100"), ("c", "301 to 1,000")]
+    assert [w["confidence"] for w in attack["worst"]] == pytest.approx([0.8])
+
+
+def test_each_mistake_of_a_span_has_its_kind() -> None:
+    rows = {
+        "id": ["a", "b"],
+        "group": ["form 00000001", "letter 00000002"],
+        "spans": [[span(0, 10, 0), span(20, 30, 1), span(40, 50, 2), span(60, 70, 3)], []],
+        "found": [
+            [span(0, 10, 0, 0.99), span(20, 28, 1, 0.9), span(40, 50, 0, 0.8)],
+            [span(3, 6, 4, 0.7)],
+        ],
+    }
+    found = token_mistakes(PII.label_set(), rows)
+    kinds = {entry["label"]: {k: v for k, v in entry.items() if k != "label" and v} for entry in found["kinds"]}
+    assert kinds == {
+        "PERSON": {"exact": 1}, "EMAIL_ADDRESS": {"other bounds": 1}, "PHONE_NUMBER": {"other type": 1},
+        "US_SSN": {"missed": 1}, "LOCATION": {"false alarm": 1},
+    }  # fmt: skip
+    assert [(w["label"], w["as"], w["kind"], w["family"]) for w in found["worst"]] == [
+        ("EMAIL_ADDRESS", "EMAIL_ADDRESS", "other bounds", "form"),
+        ("PHONE_NUMBER", "PERSON", "other type", "form"),
+        ("nothing", "LOCATION", "false alarm", "letter"),
+    ]
