@@ -14,12 +14,14 @@ its last checkpoint.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import logging
 import os
 import shutil
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -39,7 +41,7 @@ from hubtools.tasks import TASKS, base_named, task_named
 from hubtools.training.presets import preset_for, training_arguments
 from hubtools.workdir import DEFAULT, TaskFolder, task_folder, write_json
 
-FAILURE = "HUBTOOLS_FAILURE"  # names a file for the message of a process that fails
+FAILURE = "HUBTOOLS_FAILURE"  # names a file for the message of a process that fails, shown by whoever set it
 
 
 @dataclasses.dataclass
@@ -289,8 +291,10 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
 
     checkpoint = None
     if trainer.is_world_process_zero():  # alone: it may remove what is there
-        checkpoint = resumable_checkpoint(folder.runs, ours.fingerprint, get_last_checkpoint)
-        write_json(folder.runs / "fingerprint.json", ours.fingerprint)
+        same = [sys.argv[1:], rows_a_step, base_id, revision, *(part._fingerprint for part in encoded.values())]
+        mark = ours.fingerprint or json.dumps(same)
+        checkpoint = resumable_checkpoint(folder.runs, mark, get_last_checkpoint)
+        write_json(folder.runs / "fingerprint.json", mark)
         if checkpoint:
             print(f"[{task.name}] going on from {Path(checkpoint).name}", flush=True)
     checkpoint = broadcast_object_list([checkpoint])[0]
@@ -393,14 +397,49 @@ def _versions() -> dict[str, str]:
     return {"hubtools": __version__, "python": sys.version.split()[0], **{name: version(name) for name in names}}
 
 
+def start_processes(argv: list[str]) -> None:
+    """Become the processes that ``accelerate launch --num_processes N`` was asked for where it started one.
+
+    On a CPU it leaves several to mpirun, and without one starts a single process without a word. It does set the
+    address at which they would meet; how many were asked for stands on its command line alone.
+    """
+    if "WORLD_SIZE" in os.environ or "MASTER_ADDR" not in os.environ:
+        return
+    import psutil
+
+    asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    asked.add_argument("--num_processes", "--num-processes", type=int, default=1)
+    parent = psutil.Process().parent()
+    count = asked.parse_known_args(parent.cmdline() if parent else [])[0].num_processes
+    if count < 2:
+        return
+    from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    with tempfile.TemporaryDirectory() as scratch:
+        shown_above = FAILURE in os.environ
+        note = Path(os.environ.setdefault(FAILURE, str(Path(scratch, "failure.txt"))))
+        launch = ["--standalone", "--nproc_per_node", str(count), str(Path(__file__).resolve()), *argv]
+        try:
+            run.run(run.parse_args(launch))  # type: ignore[no-untyped-call]
+        except ChildFailedError as error:
+            rank, first = error.get_first_failure()
+            if not note.exists():
+                note.write_text(f"process {rank} of {count}: {first.message}")
+            if not shown_above:
+                print(f"Error: {note.read_text()}", file=sys.stderr)
+            sys.exit(1)
+    sys.exit(0)
+
+
 def main(argv: list[str] | None = None) -> None:
     """Parse, train; an error that is the user's to mend ends with its message, not with a stack trace."""
     try:
         train(*parse(sys.argv[1:] if argv is None else argv))
     except HubtoolsError as error:
-        fail(error, str(error), error.exit_code)
+        fail(str(error), error.exit_code)
     except OSError as error:
-        fail(error, str(TrainingFailed("Training could not read or write", found=str(error))))
+        fail(str(TrainingFailed("Training could not read or write", found=str(error))))
     except Exception as error:
         if _world_size() == 1:
             raise
@@ -408,21 +447,21 @@ def main(argv: list[str] | None = None) -> None:
             print(f"Process {os.environ['RANK']} stops: another one of the training has ended.", file=sys.stderr)
             sys.exit(1)
         traceback.print_exc()
-        fail(error, f"{type(error).__name__}: {error}")
+        fail(f"{type(error).__name__}: {error}")
 
 
-def fail(error: Exception, message: str, code: int = 1) -> None:
-    """End this process with its message, and leave that to whoever started it."""
+def fail(message: str, code: int = 1) -> None:
+    """End this process with its message, which whoever started it shows where there are several."""
     if _world_size() > 1:
-        from torch.distributed.elastic.multiprocessing.errors import get_error_handler
-
         message = f"process {os.environ['RANK']} of {_world_size()}: {message}"
-        get_error_handler().record_exception(type(error)(message) if isinstance(error, HubtoolsError) else error)
-    print(f"Error: {message}", file=sys.stderr, flush=True)
     if note := os.environ.get(FAILURE):
-        Path(note).write_text(message)
+        with contextlib.suppress(FileExistsError), open(note, "x") as file:  # the first that fails is the cause
+            file.write(message)
+    else:
+        print(f"Error: {message}", file=sys.stderr, flush=True)
     sys.exit(code)
 
 
 if __name__ == "__main__":
+    start_processes(sys.argv[1:])
     main()

@@ -323,24 +323,35 @@ def finetune_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
         if settings.dry_run:
             settings.note("would run: " + " ".join(command))
             return {"command": command}
-        code = _run_to_the_end(command, held)
+        failure = folder.root / "failure.txt"
+        failure.unlink(missing_ok=True)
+        code = _run_to_the_end(command, held, failure)
     if code:
+        said = " ".join(failure.read_text().split()) if failure.exists() else ""
+        failure.unlink(missing_ok=True)
         raise TrainingFailed(
             f"Training {task.name!r} ended without a model",
             expected="exit code 0",
-            found=f"killed by {signal.Signals(-code).name}" if code < 0 else
-                  f"exit code {code}; its own message stands above, or it was killed (often for want of memory)",
+            found=said or (f"killed by {signal.Signals(-code).name}" if code < 0 else
+                  f"exit code {code}; its own message stands above, or it was killed (often for want of memory)"),
             next=f"run the same command again: it goes on from the last checkpoint (or: hubtools finetune {task.name})",
         )  # fmt: skip
     return folder.read(folder.training, "finetune")
 
 
-def _run_to_the_end(command: list[str], held: int) -> int:
-    """Exit code of ``command``, which ends when we are interrupted. ``held`` is a descriptor that it inherits."""
+def _run_to_the_end(command: list[str], held: int, failure: Path) -> int:
+    """Exit code of ``command``, which ends when we are interrupted.
+
+    Args:
+        held: a descriptor that it inherits.
+        failure: where it leaves its message.
+    """
+    from hubtools.finetune import FAILURE
+
     process = subprocess.Popen(
         command,
         stdout=sys.stderr,  # line by line: our stdout is for data
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        env=os.environ | {"PYTHONUNBUFFERED": "1", FAILURE: str(failure.resolve())},
         pass_fds=(held,),
         start_new_session=True,  # Ctrl-C reaches us alone: no stack trace of each process
     )

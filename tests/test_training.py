@@ -371,7 +371,8 @@ def test_a_run_shorter_than_its_steps_between_evaluations_is_evaluated_by_epoch(
 
 @pytest.mark.parametrize(("parts", "each"), [(1, 16), (2, 8), (4, 4), (3, 5), (64, 1)])
 def test_the_batch_of_a_tier_is_shared_by_processes_and_accumulation(parts: int, each: int) -> None:
-    assert training_arguments(Preset(3, 16, 2e-5, 0.1, 0.06, 100, 2), 5000, parts)["per_device_train_batch_size"] == each
+    preset = Preset(3, 16, 2e-5, 0.1, 0.06, 100, 2)
+    assert training_arguments(preset, 5000, parts)["per_device_train_batch_size"] == each
 
 
 def test_warm_up_is_a_share_of_all_steps(tmp_path: Path) -> None:
