@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -195,7 +196,7 @@ def test_an_epoch_takes_every_row_once_in_steps_of_equal_size(
     if len(lengths) < parts or rows < parts:
         return
     batches = [*StepBatches(lengths, rows, parts, seed, lambda: 0)]
-    steps = [sum(batches[i : i + parts], []) for i in range(0, len(batches), parts)]
+    steps = [[*chain(*batches[i : i + parts])] for i in range(0, len(batches), parts)]
     assert len(batches) == len(StepBatches(lengths, rows, parts, seed, lambda: 0)) == parts * len(steps)
     assert sorted(row for step in steps for row in step) == list(range(len(lengths)))
     assert max(map(len, steps)) - min(map(len, steps)) <= 1
@@ -247,7 +248,8 @@ def trainer_for(model: Any, rows: list[dict[str, Any]], folder: Path, **options:
     )  # fmt: skip
     return ClassifierTrainer(
         model=model, args=args, train_dataset=Dataset.from_list(rows), eval_dataset=Dataset.from_list(rows),
-        processing_class=SimpleNamespace(pad_token_id=0, model_input_names=["input_ids"]), compute_loss_func=loss, **ours,
+        processing_class=SimpleNamespace(pad_token_id=0, model_input_names=["input_ids"]),
+        compute_loss_func=loss, **ours,
     )  # fmt: skip
 
 
@@ -383,7 +385,7 @@ def test_class_weights_are_chosen_by_task_or_flag() -> None:
     assert chosen_weights("balanced", False, tags, 2) == pytest.approx([2 / 3, 2])
     assert chosen_weights("1,2.5", True, labels, 2) == [1, 2.5]
     for wrong in ("1", "1,2,3", "1,-2", "1,nan", "heavy"):
-        with pytest.raises(UsageError, match="(?s)--class_weights.*2 positive numbers"):
+        with pytest.raises(UsageError, match=r"(?s)--class_weights.*2 positive numbers"):
             chosen_weights(wrong, True, labels, 2)
 
 
