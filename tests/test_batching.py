@@ -341,6 +341,24 @@ def test_the_trainers_own_sampling_is_used_where_it_is_asked_for(tmp_path: Path)
     assert [type(sampler) is StepBatches for sampler in seen] == [True, False]
 
 
+def test_each_epoch_of_a_training_draws_its_own_steps_of_all_rows(tmp_path: Path) -> None:
+    trainer = trainer_for(
+        model_for("sequence"), rows_for("sequence"), tmp_path, max_steps=-1, num_train_epochs=2, learning_rate=1e-3,
+        per_device_train_batch_size=2,
+    )  # fmt: skip
+    collate, drawn = trainer.data_collator, list[int]()
+
+    def watched(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        drawn.extend(LENGTHS.index(len(row["input_ids"])) for row in rows)
+        return collate(rows)
+
+    trainer.data_collator = watched
+    trainer.train()
+    assert trainer.state.global_step == 8
+    assert sorted(drawn[:8]) == sorted(drawn[8:])
+    assert drawn[:8] != drawn[8:]
+
+
 def test_a_loss_that_is_no_number_stops_the_training_at_once_though_nothing_is_logged(tmp_path: Path) -> None:
     trainer = trainer_for(
         model_for("sequence"), rows_for("sequence"), tmp_path, learning_rate=1e30, max_steps=50,
