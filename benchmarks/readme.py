@@ -11,6 +11,7 @@ from pathlib import Path
 import curation
 import honest_split
 import main_job
+import throughput
 from main_job import RESULTS
 
 README = Path(__file__).parent.parent / "README.md"
@@ -21,7 +22,8 @@ def filled(text: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         file = RESULTS / f"{match.group(1)}.json"
-        table = {"curation": curation.table, "honest_split": honest_split.table}.get(file.stem, main_job.table)
+        known = {"curation": curation.table, "honest_split": honest_split.table, "throughput": throughput.table}
+        table = known.get(file.stem, main_job.table)
         body = f"\n{table(json.loads(file.read_text()))}\n" if file.exists() else ""
         return f"<!-- results: {match.group(1)} -->\n{body}<!-- end -->"
 

@@ -6,19 +6,24 @@
 Reads the curated dataset of the work folder (or ``--dataset``, a folder or a repo on the Hub), trains with
 transformers' Trainer, and leaves the best checkpoint by the task's primary metric in ``<work-dir>/<task>/model``.
 Every flag of ``TrainingArguments`` is taken; what is not given follows the size of the training split, the task
-and the base model, and the log says which applied. A training that was killed goes on from its last checkpoint.
+and the base model, and the log says which applied. The rows of a step, its loss and its gradient are the same however
+many processes, accumulated batches and passes through the model share them. A training that was killed goes on from
+its last checkpoint.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import logging
 import os
 import shutil
 import sys
+import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +40,8 @@ from hubtools.spec import LabelSet, TaskSpec
 from hubtools.tasks import TASKS, base_named, task_named
 from hubtools.training.presets import preset_for, training_arguments
 from hubtools.workdir import DEFAULT, TaskFolder, task_folder, write_json
+
+FAILURE = "HUBTOOLS_FAILURE"  # names a file for the message of a process that fails, shown by whoever set it
 
 
 @dataclasses.dataclass
@@ -55,6 +62,19 @@ class FinetuneArguments:
     patience: int | None = dataclasses.field(
         default=None, metadata={"help": "evaluations without a better primary metric before training stops"}
     )
+    tokens_per_batch: int | None = dataclasses.field(
+        default=None, metadata={"help": "tokens that go through the model at once, at most [16384, on a CPU 4096]"}
+    )
+    pack: bool = dataclasses.field(
+        default=True, metadata={"help": "leave padding out of the model's layers where model and device can"}
+    )
+    class_weights: str = dataclasses.field(
+        default="auto",
+        metadata={"help": "auto (as the task says), balanced: n/(k n_c), none, or a number a label: 1,2.5"},
+    )
+    focal_gamma: float = dataclasses.field(
+        default=0.0, metadata={"help": "focal loss: what the model is sure of counts (1 - p) ** gamma"}
+    )
     fingerprint: str = dataclasses.field(default="", metadata={"help": "what identifies this training; written down"})
 
 
@@ -69,6 +89,8 @@ def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:
     # How many steps an epoch has decides how often it is evaluated.
     peek.add_argument("--per_device_train_batch_size", type=int)
     peek.add_argument("--gradient_accumulation_steps", type=int, default=1)
+    peek.add_argument("--use_cpu", nargs="?", const="true", default="false")
+    peek.add_argument("--fp16", nargs="?", const="true", default="false")
     early, _ = peek.parse_known_args(argv)
     from hubtools.connection import connect
 
@@ -86,10 +108,14 @@ def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:
     task = task_named(early.task)
     folder = task_folder(Path(early.work_dir or DEFAULT), task.name)
     rows = len(load_splits(early.dataset, folder, task)["train"])
-    preset, said = preset_for(rows, task, base_named(resolve_base(early.base)))
+    base = resolve_base(early.base)
+    preset, said = preset_for(rows, task, base_named(base))
+    together = _world_size() * early.gradient_accumulation_steps
     if early.per_device_train_batch_size:
-        preset = dataclasses.replace(preset, batch_size=early.per_device_train_batch_size)
-    together = int(os.environ.get("WORLD_SIZE", "1")) * early.gradient_accumulation_steps
+        preset = dataclasses.replace(preset, batch_size=early.per_device_train_batch_size * together)
+    on_cpu = early.use_cpu.lower() == "true" or not torch.accelerator.is_available()
+    # fp16 gives NaN with ModernBERT, so never that unasked.
+    bf16 = early.fp16.lower() != "true" and has_bf16(on_cpu, _config(base, commit_of(base)))
     parser.set_defaults(
         output_dir=str(folder.runs),
         load_best_model_at_end=True,
@@ -98,8 +124,10 @@ def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:
         save_total_limit=2,
         logging_steps=0.1,
         report_to="none",
-        per_device_eval_batch_size=32,
-        train_sampling_strategy="group_by_length",
+        per_device_eval_batch_size=128,
+        use_cpu=on_cpu,
+        bf16=bf16,
+        logging_nan_inf_filter=False,  # it would hide a loss that is no number, and wait for the device to do so
         disable_tqdm=not sys.stderr.isatty(),
         dataloader_pin_memory=torch.cuda.is_available(),
         **training_arguments(preset, rows, together),
@@ -128,6 +156,19 @@ def resolve_base(asked: str | None) -> str:
             next="name another with --base, or serve a copy with --mirror DIR (DIR/<owner>/<name>/)",
         )
     return found
+
+
+def has_bf16(on_cpu: bool, config: Any) -> bool:
+    """Whether mixed precision is exact enough and faster here.
+
+    On a CPU that multiplies bf16 it is: 2.5 times faster at base size. A small encoder gains little there.
+    """
+    import torch
+
+    if not on_cpu:
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # new in torch 2.11
+    return bool((features.get("avx512_bf16") or features.get("amx_bf16")) and config.hidden_size >= 512)
 
 
 def commit_of(base_id: str) -> str | None:
@@ -183,24 +224,23 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
     """Train, and leave the release in the work folder."""
     import torch
     import transformers
+    from accelerate.utils import broadcast_object_list
     from transformers import (
         AutoModelForSequenceClassification,
         AutoModelForTokenClassification,
         AutoTokenizer,
-        DataCollatorForTokenClassification,
-        DataCollatorWithPadding,
         EarlyStoppingCallback,
-        Trainer,
         set_seed,
     )
     from transformers.trainer_utils import get_last_checkpoint
 
     from hubtools.training.calibration import calibrate
-    from hubtools.training.encoding import encode_sequence, encode_tokens
-    from hubtools.training.loss import class_weights, loss_function
+    from hubtools.training.encoding import encode_splits
+    from hubtools.training.loss import chosen_weights, loss_function
     from hubtools.training.progress import Progress
     from hubtools.training.release import finish_release
     from hubtools.training.selection import selection_metrics
+    from hubtools.training.trainer import ClassifierTrainer
 
     task = task_named(ours.task)
     folder = task_folder(Path(ours.work_dir), task.name)
@@ -209,46 +249,37 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
     names = task.model_labels(label_set)
     base_id = resolve_base(ours.base)
     base = base_named(base_id)
-    # bf16 where the device has it; fp16 gives NaN with ModernBERT, so never that.
-    if torch.cuda.is_available() and torch.cuda.is_bf16_supported() and not args.fp16:
-        args.bf16 = True
+    args._n_gpu = min(args.n_gpu, 1)  # one process, one GPU: DataParallel would divide the loss wrongly
 
     set_seed(args.seed)
     revision = commit_of(base_id)
     tokenizer = AutoTokenizer.from_pretrained(base_id, revision=revision)
     head = AutoModelForTokenClassification if task.kind == "token" else AutoModelForSequenceClassification
-    extra = {"classifier_pooling": "mean"} if "modernbert" in _model_type(base_id, revision) else {}
+    extra = {"classifier_pooling": "mean"} if "modernbert" in _config(base_id, revision).model_type else {}
     model = head.from_pretrained(
         base_id, revision=revision, num_labels=len(names), id2label=dict(enumerate(names)),
         label2id={name: i for i, name in enumerate(names)}, dtype=torch.float32, **extra,
     )  # fmt: skip
-    # Otherwise the Trainer takes ModernBERT's **kwargs for support of num_items_in_batch and scales gradients up.
-    model.accepts_loss_kwargs = False
-
     limit = min(ours.max_length, getattr(model.config, "max_position_embeddings", ours.max_length))
-    encode, options = (
-        (encode_tokens, {"types": len(label_set.labels)}) if task.kind == "token" else (encode_sequence, {})
-    )
     with args.main_process_first(desc="encoding"):
-        encoded = data.map(
-            encode, batched=True, remove_columns=data["train"].column_names, keep_in_memory=True,
-            fn_kwargs={"tokenizer": tokenizer, "max_length": limit, **options},
-        )  # fmt: skip
-    weights = class_weights(encoded["train"]["labels"], len(names)) if task.weighted_loss else None
-    collator = (DataCollatorForTokenClassification if task.kind == "token" else DataCollatorWithPadding)(tokenizer)
-    trainer = Trainer(
+        types = len(label_set.labels) if task.kind == "token" else 0
+        encoded = encode_splits(data, tokenizer, limit, types, folder.tokens)
+    weights = chosen_weights(ours.class_weights, task.weighted_loss, encoded["train"]["labels"], len(names))
+    trainer = ClassifierTrainer(
+        tokens_per_batch=ours.tokens_per_batch,
+        may_pack=ours.pack,
         model=model,
         args=args,
         train_dataset=encoded["train"],
         eval_dataset=encoded["validation"],
-        data_collator=collator,
         processing_class=tokenizer,
-        compute_loss_func=loss_function(weights),
+        compute_loss_func=loss_function(weights, args.label_smoothing_factor, ours.focal_gamma),
         compute_metrics=selection_metrics(task, label_set),
         preprocess_logits_for_metrics=(lambda logits, _: logits.argmax(-1)) if task.kind == "token" else None,
         callbacks=[EarlyStoppingCallback(patience), Progress(task.primary)],
     )
     trainer.remove_callback(transformers.PrinterCallback)
+    rows_a_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
     if trainer.is_world_process_zero():
         for line in said:
             print(f"[{task.name}] {line}", flush=True)
@@ -257,25 +288,32 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
             f"{args.world_size} process{'es' * (args.world_size > 1)}, seed {args.seed}",
             flush=True,
         )
+        print(f"[{task.name}] {rows_a_step} rows a step, {trainer.path}", flush=True)
 
-    checkpoint = resumable_checkpoint(folder.runs, ours.fingerprint, get_last_checkpoint)
-    if checkpoint and trainer.is_world_process_zero():
-        print(f"[{task.name}] going on from {Path(checkpoint).name}", flush=True)
-    if trainer.is_world_process_zero():
-        write_json(folder.runs / "fingerprint.json", ours.fingerprint)
+    checkpoint = None
+    if trainer.is_world_process_zero():  # alone: it may remove what is there
+        same = [sys.argv[1:], rows_a_step, base_id, revision, *(part._fingerprint for part in encoded.values())]
+        mark = ours.fingerprint or json.dumps(same)
+        checkpoint = resumable_checkpoint(folder.runs, mark, get_last_checkpoint)
+        write_json(folder.runs / "fingerprint.json", mark)
+        if checkpoint:
+            print(f"[{task.name}] going on from {Path(checkpoint).name}", flush=True)
+    checkpoint = broadcast_object_list([checkpoint])[0]
     started = time.time()
     trainer.train(resume_from_checkpoint=checkpoint)
     seconds = time.time() - started
+    fresh = folder.root / "model.new"
+    if trainer.is_world_process_zero():
+        shutil.rmtree(fresh, ignore_errors=True)
+    tokenizer.model_max_length = limit
+    trainer.save_model(str(fresh))  # all take part where the weights are sharded; the first writes
+    trainer.accelerator.end_training()
     if not trainer.is_world_process_zero():
         return
 
-    fresh = folder.root / "model.new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    tokenizer.model_max_length = limit
-    trainer.save_model(str(fresh))
     (fresh / "training_args.bin").unlink(missing_ok=True)  # a pickle: releases are safetensors and JSON only
     finish_release(fresh, task, label_set)
-    calibration = calibrate(fresh, task, encoded["validation"], collator)
+    calibration = calibrate(fresh, task, encoded["validation"], trainer.data_collator)
     print(f"[{task.name}] temperature {calibration['temperature']:.3f}: {calibration['result']}", flush=True)
     write_json(
         fresh.parent / "training.json",
@@ -289,7 +327,7 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
             "presets": said,
             "arguments": {
                 "epochs": args.num_train_epochs,
-                "batch_size": args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size,
+                "batch_size": rows_a_step,
                 "learning_rate": args.learning_rate,
                 "weight_decay": args.weight_decay,
                 "warmup": args.warmup_steps,
@@ -298,6 +336,8 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
                 "seed": args.seed,
                 "precision": "bf16" if args.bf16 else "fp32",
                 "class_weights": weights,
+                "label_smoothing": args.label_smoothing_factor,
+                "focal_gamma": ours.focal_gamma,
             },
             "steps": trainer.state.global_step,
             "epochs_run": trainer.state.epoch,
@@ -306,6 +346,7 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
             "seconds": round(seconds, 1),
             "resumed": bool(checkpoint),
             "processes": args.world_size,
+            "path": trainer.path,
             "device": _device(torch, args),
             "versions": _versions(),
         },
@@ -335,10 +376,14 @@ def resumable_checkpoint(runs: Path, fingerprint: str, last: Any) -> str | None:
     return None
 
 
-def _model_type(base_id: str, revision: str | None) -> str:
+def _config(base_id: str, revision: str | None) -> Any:
     from transformers import AutoConfig
 
-    return str(AutoConfig.from_pretrained(base_id, revision=revision).model_type)
+    return AutoConfig.from_pretrained(base_id, revision=revision)
+
+
+def _world_size() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _device(torch: Any, args: Any) -> str:
@@ -355,17 +400,71 @@ def _versions() -> dict[str, str]:
     return {"hubtools": __version__, "python": sys.version.split()[0], **{name: version(name) for name in names}}
 
 
+def start_processes(argv: list[str]) -> None:
+    """Become the processes that ``accelerate launch --num_processes N`` was asked for where it started one.
+
+    On a CPU it leaves several to mpirun, and without one starts a single process without a word. It does set the
+    address at which they would meet; how many were asked for stands on its command line alone.
+    """
+    if "WORLD_SIZE" in os.environ or "MASTER_ADDR" not in os.environ:
+        return
+    import psutil
+
+    asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    asked.add_argument("--num_processes", "--num-processes", type=int, default=1)
+    parent = psutil.Process().parent()
+    count = asked.parse_known_args(parent.cmdline() if parent else [])[0].num_processes
+    if count < 2:
+        return
+    from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    with tempfile.TemporaryDirectory() as scratch:
+        shown_above = FAILURE in os.environ
+        note = Path(os.environ.setdefault(FAILURE, str(Path(scratch, "failure.txt"))))
+        launch = ["--standalone", "--nproc_per_node", str(count), str(Path(__file__).resolve()), *argv]
+        try:
+            run.run(run.parse_args(launch))  # type: ignore[no-untyped-call]
+        except ChildFailedError as error:
+            rank, first = error.get_first_failure()
+            if not note.exists():
+                note.write_text(f"process {rank} of {count}: {first.message}")
+            if not shown_above:
+                print(f"Error: {note.read_text()}", file=sys.stderr)
+            sys.exit(1)
+    sys.exit(0)
+
+
 def main(argv: list[str] | None = None) -> None:
     """Parse, train; an error that is the user's to mend ends with its message, not with a stack trace."""
     try:
         train(*parse(sys.argv[1:] if argv is None else argv))
     except HubtoolsError as error:
-        print(f"Error: {error}", file=sys.stderr, flush=True)
-        sys.exit(error.exit_code)
+        fail(str(error), error.exit_code)
     except OSError as error:
-        print(f"Error: {TrainingFailed('Training could not read or write', found=str(error))}", file=sys.stderr)
-        sys.exit(1)
+        fail(str(TrainingFailed("Training could not read or write", found=str(error))))
+    except Exception as error:
+        if _world_size() == 1:
+            raise
+        if "peer" in str(error) or "NCCL" in str(error):  # what others see when one of them is gone
+            print(f"Process {os.environ['RANK']} stops: another one of the training has ended.", file=sys.stderr)
+            sys.exit(1)
+        traceback.print_exc()
+        fail(f"{type(error).__name__}: {error}")
+
+
+def fail(message: str, code: int = 1) -> None:
+    """End this process with its message, which whoever started it shows where there are several."""
+    if _world_size() > 1:
+        message = f"process {os.environ['RANK']} of {_world_size()}: {message}"
+    if note := os.environ.get(FAILURE):
+        with contextlib.suppress(FileExistsError), open(note, "x") as file:  # the first that fails is the cause
+            file.write(message)
+    else:
+        print(f"Error: {message}", file=sys.stderr, flush=True)
+    sys.exit(code)
 
 
 if __name__ == "__main__":
+    start_processes(sys.argv[1:])
     main()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hubtools.errors import UsageError
@@ -39,12 +40,19 @@ def check_training_flags(flags: Sequence[str]) -> None:
         refuse(" ".join(unknown))
 
 
-def run_to_the_end(command: list[str], held: int) -> int:
-    """Exit code of ``command``, which ends when we are interrupted. ``held`` is a descriptor that it inherits."""
+def run_to_the_end(command: list[str], held: int, failure: Path) -> int:
+    """Exit code of ``command``, which ends when we are interrupted.
+
+    Args:
+        held: a descriptor that it inherits.
+        failure: where it leaves its message.
+    """
+    from hubtools.finetune import FAILURE
+
     process = subprocess.Popen(
         command,
         stdout=sys.stderr,  # line by line: our stdout is for data
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        env=os.environ | {"PYTHONUNBUFFERED": "1", FAILURE: str(failure.resolve())},
         pass_fds=(held,),
         start_new_session=True,  # Ctrl-C reaches us alone: no stack trace of each process
     )

@@ -268,13 +268,17 @@ def finetune_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
         if settings.dry_run:
             settings.note("would run: " + " ".join(command))
             return {"command": command}
-        code = run_to_the_end(command, held)
+        failure = folder.root / "failure.txt"
+        failure.unlink(missing_ok=True)
+        code = run_to_the_end(command, held, failure)
     if code:
+        said = " ".join(failure.read_text().split()) if failure.exists() else ""
+        failure.unlink(missing_ok=True)
         raise TrainingFailed(
             f"Training {task.name!r} ended without a model",
             expected="exit code 0",
-            found=f"killed by {signal.Signals(-code).name}" if code < 0 else
-                  f"exit code {code}; its own message stands above, or it was killed (often for want of memory)",
+            found=said or (f"killed by {signal.Signals(-code).name}" if code < 0 else
+                  f"exit code {code}; its own message stands above, or it was killed (often for want of memory)"),
             next=f"run the same command again: it goes on from the last checkpoint (or: hubtools finetune {task.name})",
         )  # fmt: skip
     return folder.read(folder.training, "finetune")

@@ -61,6 +61,11 @@ class TaskFolder:
         return self.root / "runs"
 
     @property
+    def tokens(self) -> Path:
+        """The encoded splits of the last training."""
+        return self.root / "tokens"
+
+    @property
     def predictions(self) -> Path:
         return self.root / "predictions.parquet"
 

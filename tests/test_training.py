@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -355,7 +354,7 @@ def test_every_run_is_evaluated_at_least_once_and_leaves_a_checkpoint(
         str(tmp_path), use_cpu=True, load_best_model_at_end=True, metric_for_best_model=task.primary.key, **chosen
     )
     assert args.save_strategy == args.eval_strategy
-    steps = math.ceil(rows / (args.per_device_train_batch_size * processes)) * args.num_train_epochs
+    steps = max(1, rows // (args.per_device_train_batch_size * processes)) * args.num_train_epochs
     if args.eval_strategy == "steps":
         assert args.eval_steps == args.save_steps <= steps
     else:
@@ -363,12 +362,18 @@ def test_every_run_is_evaluated_at_least_once_and_leaves_a_checkpoint(
 
 
 @pytest.mark.parametrize(
-    ("rows", "processes", "expected"), [(1599, 1, "epoch"), (1600, 1, "steps"), (1600, 2, "epoch"), (3200, 2, "steps")]
+    ("rows", "processes", "expected"), [(1599, 1, "epoch"), (1600, 1, "steps"), (1599, 2, "epoch"), (1600, 2, "steps")]
 )
 def test_a_run_shorter_than_its_steps_between_evaluations_is_evaluated_by_epoch(
     rows: int, processes: int, expected: str
 ) -> None:
     assert training_arguments(Preset(3, 16, 2e-5, 0.1, 0.06, 100, 2), rows, processes)["eval_strategy"] == expected
+
+
+@pytest.mark.parametrize(("parts", "each"), [(1, 16), (2, 8), (4, 4), (3, 5), (64, 1)])
+def test_the_batch_of_a_tier_is_shared_by_processes_and_accumulation(parts: int, each: int) -> None:
+    preset = Preset(3, 16, 2e-5, 0.1, 0.06, 100, 2)
+    assert training_arguments(preset, 5000, parts)["per_device_train_batch_size"] == each
 
 
 def test_warm_up_is_a_share_of_all_steps(tmp_path: Path) -> None:
@@ -545,10 +550,11 @@ def test_progress_says_which_evaluation_was_the_best_so_far(capsys: pytest.Captu
     progress = Progress(Metric("macro_f1", "macro F1"))
     args, state = (
         SimpleNamespace(num_train_epochs=3),
-        SimpleNamespace(is_world_process_zero=True, epoch=1.0, global_step=5, max_steps=15),
+        SimpleNamespace(is_world_process_zero=True, epoch=1.0, global_step=5, max_steps=15, best_metric=None),
     )
-    for score in (0.5, 0.4, 0.6):
+    for score, best in ((0.5, 0.5), (0.4, 0.5), (0.6, 0.6)):
         progress.on_evaluate(args, state, None, metrics={"eval_macro_f1": score})
+        state.best_metric = best  # as the Trainer notes it afterwards
     lines = capsys.readouterr().out.splitlines()
     assert ["best so far" in line for line in lines] == [True, False, True]
     assert "validation macro F1 0.4000" in lines[1]

@@ -111,7 +111,8 @@ def validation_logits(
     found, true = [], []
     with torch.inference_mode():
         for start in range(0, len(order), batch):
-            inputs = collator([encoded[i] for i in order[start : start + batch]]).to(device)
+            rows = collator([encoded[i] for i in order[start : start + batch]])
+            inputs = {name: value.to(device) for name, value in rows.items() if isinstance(value, torch.Tensor)}
             labels = inputs.pop("labels").reshape(-1)
             logits = model(**inputs).logits.float().reshape(len(labels), -1)
             kept = labels != IGNORED

@@ -1,8 +1,11 @@
-"""Texts to token ids, and spans to BIO labels of subwords."""
+"""Texts to token ids, spans to BIO labels of subwords, and the file that keeps both for the next training."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 IGNORED = -100  # label of special tokens: no loss, no score
@@ -47,7 +50,7 @@ def bio_labels(
 
 def encode_sequence(batch: Mapping[str, list[Any]], tokenizer: Any, max_length: int) -> dict[str, Any]:
     encoded = tokenizer(batch["text"], truncation=True, max_length=max_length)
-    return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"], "labels": batch["label"]}
+    return {**_ids(encoded), "labels": batch["label"]}
 
 
 def encode_tokens(batch: Mapping[str, list[Any]], tokenizer: Any, max_length: int, types: int) -> dict[str, Any]:
@@ -58,4 +61,49 @@ def encode_tokens(batch: Mapping[str, list[Any]], tokenizer: Any, max_length: in
         bio_labels(offsets, text, spans, ids)
         for offsets, text, spans in zip(encoded["offset_mapping"], batch["text"], batch["spans"], strict=True)
     ]
-    return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"], "labels": labels}
+    return {**_ids(encoded), "labels": labels}
+
+
+def _ids(encoded: Mapping[str, Any]) -> dict[str, Any]:
+    ids = encoded["input_ids"]
+    return {"input_ids": ids, "attention_mask": encoded["attention_mask"], "length": [len(row) for row in ids]}
+
+
+def encode_splits(data: Mapping[str, Any], tokenizer: Any, max_length: int, types: int, cache: Path) -> dict[str, Any]:
+    """The training and the validation split as the Trainer takes them, from ``cache`` where they are there.
+
+    A file is known by its content's causes: rows, tokenizer, length, and this module. What else lies in ``cache`` is of
+    other rows or another base, and goes.
+
+    Args:
+        types: entity types of a token task; 0 for a sequence task.
+    """
+    function, options = (encode_tokens, {"types": types}) if types else (encode_sequence, {})
+    vocabulary = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else json.dumps(tokenizer.get_vocab())
+    encoded, kept = {}, set()
+    cache.mkdir(parents=True, exist_ok=True)
+    for split in ("train", "validation"):
+        known = hashlib.sha256(Path(__file__).read_bytes())
+        known.update(json.dumps([max_length, types, vocabulary]).encode())
+        known.update(_content(data[split]))
+        mark = known.hexdigest()[:16]
+        file = cache / f"{split}-{mark}.arrow"
+        kept.add(file)
+        encoded[split] = data[split].map(
+            function, batched=True, remove_columns=data[split].column_names, cache_file_name=str(file),
+            fn_kwargs={"tokenizer": tokenizer, "max_length": max_length, **options}, new_fingerprint=mark,
+        )  # fmt: skip
+    for file in set(cache.glob("*.arrow")) - kept:
+        file.unlink(missing_ok=True)
+    return encoded
+
+
+def _content(dataset: Any) -> bytes:
+    """A dataset's rows as bytes, whatever file they came from."""
+    import pyarrow as pa
+
+    table = dataset.with_format("arrow")[:].replace_schema_metadata(None).combine_chunks()
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return bytes(sink.getvalue())

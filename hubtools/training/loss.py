@@ -1,7 +1,7 @@
 """The loss: cross-entropy summed over a step and divided by what the whole step holds.
 
 ModernBERT's own heads ignore ``num_items_in_batch``, so that the Trainer's gradient grows with the accumulation
-steps and the number of processes. This one divides by it, and takes class weights.
+steps and the number of processes. This one divides by it, and knows class weights, label smoothing and focal loss.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from hubtools.errors import UsageError
 from hubtools.training.encoding import IGNORED
 
 
@@ -20,19 +21,58 @@ def class_weights(labels: Iterable[int], classes: int) -> list[float]:
     return [total / (classes * counts[c]) if counts[c] else 1.0 for c in range(classes)]
 
 
-def loss_function(weights: list[float] | None) -> Callable[..., Any]:
+def chosen_weights(asked: str, weighted: bool, labels: Iterable[Any], classes: int) -> list[float] | None:
+    """The class weights that ``--class_weights`` asks for; None for a plain loss.
+
+    Args:
+        asked: "auto" (balanced where the task is ``weighted``), "balanced", "none", or a number a class, such as
+            "1,2.5", in the order of the labels.
+        labels: of the training split: one a row, or one a token, of which :data:`IGNORED` do not count.
+
+    Raises:
+        UsageError: none of these.
+    """
+    if asked == "balanced" or (asked == "auto" and weighted):
+        flat = (label for row in labels for label in (row if isinstance(row, list) else [row]))
+        return class_weights((label for label in flat if label != IGNORED), classes)
+    if asked in ("auto", "none"):
+        return None
+    try:
+        weights = [float(part) for part in asked.split(",")]
+    except ValueError:
+        weights = []
+    if len(weights) != classes or not all(0 < weight < float("inf") for weight in weights):
+        raise UsageError(
+            "--class_weights", expected=f"auto, balanced, none, or {classes} positive numbers with commas", found=asked,
+            next="hubtools finetune TASK --class_weights balanced",
+        )  # fmt: skip
+    return weights
+
+
+def loss_function(
+    weights: list[float] | None, label_smoothing: float = 0.0, focal_gamma: float = 0.0
+) -> Callable[..., Any]:
     """A ``compute_loss_func`` for the Trainer.
 
     It takes logits of any shape (..., classes) and labels of shape (...); label -100 is ignored.
+
+    Args:
+        weights: of each class.
+        label_smoothing: share of the target that goes to all classes alike; the Trainer leaves it to its loss function.
+        focal_gamma: an item whose class has probability p counts (1 - p) ** gamma: hard ones more (Lin et al., 2017).
     """
     import torch
 
     def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
-        logits = outputs.logits.float()
+        logits, labels = outputs.logits.float().flatten(0, -2), labels.flatten()
         weight = torch.tensor(weights, device=logits.device) if weights else None
-        total = torch.nn.functional.cross_entropy(
-            logits.flatten(0, -2), labels.flatten(), weight=weight, ignore_index=IGNORED, reduction="sum"
+        each = torch.nn.functional.cross_entropy(
+            logits, labels, weight=weight, ignore_index=IGNORED, reduction="none", label_smoothing=label_smoothing
         )
-        return total / (labels.ne(IGNORED).sum() if num_items_in_batch is None else num_items_in_batch)
+        if focal_gamma:
+            p = logits.softmax(-1).gather(1, labels.clamp(min=0)[:, None]).squeeze(1)
+            each = each * (1 - p).clamp(min=1e-6) ** focal_gamma  # at p = 1 a gamma below 1 has no gradient
+        count = labels.ne(IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
+        return each.sum() / count
 
     return loss

@@ -16,6 +16,7 @@ class Preset:
     """Training arguments in the terms of the design.
 
     Attributes:
+        batch_size: rows of an optimizer step, however many processes and accumulated batches share them.
         warmup: share of all steps.
         eval_steps: steps between evaluations; 0 evaluates each epoch.
         patience: evaluations without a better primary metric before training stops.
@@ -53,12 +54,13 @@ def training_arguments(preset: Preset, rows: int, batches_a_step: int = 1) -> di
     """The preset as defaults of transformers' ``TrainingArguments``.
 
     Args:
-        batches_a_step: processes times accumulation steps.
+        batches_a_step: processes times accumulation steps, among which the rows of a step are divided.
 
     A run of fewer steps than ``eval_steps`` would never be evaluated and would leave no checkpoint: such a run
     is evaluated each epoch.
     """
-    steps_per_epoch = max(1, rows // (preset.batch_size * batches_a_step))
+    per_device = max(1, round(preset.batch_size / batches_a_step))
+    steps_per_epoch = max(1, rows // (per_device * batches_a_step))
     by_epoch = preset.eval_steps == 0 or preset.eval_steps > steps_per_epoch
     when: dict[str, Any] = (
         {"eval_strategy": "epoch", "save_strategy": "epoch"}
@@ -70,7 +72,7 @@ def training_arguments(preset: Preset, rows: int, batches_a_step: int = 1) -> di
     )  # fmt: skip
     return {
         "num_train_epochs": preset.epochs,
-        "per_device_train_batch_size": preset.batch_size,
+        "per_device_train_batch_size": per_device,
         "learning_rate": preset.learning_rate,
         "weight_decay": preset.weight_decay,
         "warmup_steps": preset.warmup,  # a float below 1 is a share of all steps since transformers 5

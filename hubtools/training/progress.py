@@ -11,31 +11,36 @@ from hubtools.errors import TrainingFailed
 from hubtools.spec import Metric
 
 
+def check_loss(loss: float, step: int) -> None:
+    """Raises :class:`TrainingFailed` where the loss of a step is no number: the weights are lost."""
+    if not math.isfinite(loss):
+        raise TrainingFailed(
+            f"The loss is {loss} at step {step}",
+            expected="a number",
+            next="lower --learning_rate; with ModernBERT use bf16 or fp32, never --fp16",
+        )
+
+
 class Progress(TrainerCallback):
     """One line an evaluation: epoch, loss, the primary metric and whether it is the best so far."""
 
     def __init__(self, primary: Metric) -> None:
-        self.primary, self.loss, self.best = primary, float("nan"), -math.inf
+        self.primary, self.loss = primary, float("nan")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         loss = (logs or {}).get("loss")
         if loss is None:
             return
         self.loss = float(loss)
-        if not math.isfinite(self.loss):
-            raise TrainingFailed(
-                f"The loss is {self.loss} at step {state.global_step}",
-                expected="a number",
-                next="lower --learning_rate; with ModernBERT use bf16 or fp32, never --fp16",
-            )
+        check_loss(self.loss, state.global_step)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
         score = float((metrics or {})[f"eval_{self.primary.key}"])
         if state.is_world_process_zero:
-            best = "  best so far" if score > self.best else ""
+            # The Trainer notes the best after this; a training that goes on knows it from its checkpoint.
+            best = "  best so far" if state.best_metric is None or score > state.best_metric else ""
             print(
                 f"  epoch {state.epoch:5.2f}/{args.num_train_epochs:g}  step {state.global_step}/{state.max_steps}  "
                 f"loss {self.loss:.4f}  validation {self.primary.title} {score:.4f}{best}",
                 flush=True,
             )
-        self.best = max(self.best, score)

@@ -1,0 +1,112 @@
+"""Which rows a step takes, and which of them go through the model together.
+
+A step holds the rows that its batch size says, drawn at random: batches of rows of like length, as length grouping
+makes them, would hold rows of like label as well. What is computed together is another question, answered within
+the step: the sum of the losses over the step's rows is divided once, so that any division gives the same gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Sampler
+
+from hubtools.errors import UsageError
+from hubtools.training.encoding import IGNORED
+
+
+class StepBatches(Sampler[list[int]]):
+    """Each epoch's steps, one batch a part; the parts of a step are its processes times its accumulation.
+
+    All steps of an epoch have the same number of rows up to one, and every row comes once: no last step of a few
+    rows that would weigh as much as a whole one, and nothing repeated to fill up. The parts hold about as many tokens
+    as one another, so that no process waits. The order follows from the seed and the epoch alone: any number of
+    parts sees the same steps.
+
+    Args:
+        lengths: tokens of each row.
+        rows: of a step.
+        epoch: tells which one begins.
+    """
+
+    def __init__(self, lengths: Sequence[int], rows: int, parts: int, seed: int, epoch: Callable[[], int]) -> None:
+        if len(lengths) < parts:
+            raise UsageError(
+                f"{len(lengths)} training rows are too few",
+                expected=f"a row for each of {parts} batches of a step (processes times accumulation)",
+                next="use fewer processes, or a smaller --gradient_accumulation_steps",
+            )
+        self.lengths, self.parts, self.seed, self.epoch = lengths, parts, seed, epoch
+        self.steps = max(1, len(lengths) // rows)
+
+    def __len__(self) -> int:
+        return self.steps * self.parts
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.random.default_rng([self.seed, self.epoch()]).permutation(len(self.lengths))
+        for step in np.array_split(order, self.steps):
+            yield from self.dealt(step.tolist())
+
+    def dealt(self, step: list[int]) -> list[list[int]]:
+        """The step's rows in parts of about as many tokens: the longest first, each to the lightest part."""
+        if self.parts == 1:
+            return [step]
+        dealt: list[list[int]] = [[] for _ in range(self.parts)]
+        tokens = [0] * self.parts
+        for row in sorted(step, key=lambda row: -self.lengths[row]):
+            lightest = tokens.index(min(tokens))
+            dealt[lightest].append(row)
+            tokens[lightest] += self.lengths[row]
+        return dealt
+
+
+def passes(lengths: Sequence[int], budget: int, padded: bool, a_pass: int) -> list[list[int]]:
+    """Which rows go through the model together: the division that costs least.
+
+    Args:
+        lengths: tokens of each row.
+        budget: tokens of a pass, at most; a row that is longer goes alone.
+        padded: rows cost as much as the longest beside them.
+        a_pass: what a further pass costs, in tokens.
+
+    Returns:
+        positions in ``lengths``, each once; all in their own order where one pass takes them all.
+    """
+    count = len(lengths)
+    order = sorted(range(count), key=lambda row: lengths[row])
+    cost, begin = [0.0] + [float("inf")] * count, [0] * (count + 1)
+    for end in range(1, count + 1):
+        longest, real = lengths[order[end - 1]], 0
+        for start in range(end - 1, -1, -1):
+            real += lengths[order[start]]
+            tokens = longest * (end - start) if padded else real
+            if tokens > budget and end - start > 1:
+                break
+            if cost[start] + a_pass + tokens < cost[end]:
+                cost[end], begin[end] = cost[start] + a_pass + tokens, start
+    found, end = [], count
+    while end:
+        found.append(order[begin[end] : end])
+        end = begin[end]
+    return found if len(found) > 1 else [list(range(count))]
+
+
+class Collator:
+    """Rows to one padded batch: ``input_ids``, ``attention_mask``, ``labels`` and, as plain numbers, ``lengths``."""
+
+    def __init__(self, pad: int) -> None:
+        self.pad = pad
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        lengths = [len(row["input_ids"]) for row in rows]
+        labels = [torch.tensor(row["labels"]) for row in rows]
+        return {
+            "input_ids": pad_sequence([torch.tensor(row["input_ids"]) for row in rows], True, self.pad),
+            "attention_mask": (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long(),
+            "labels": pad_sequence(labels, True, IGNORED) if labels[0].dim() else torch.stack(labels),
+            "lengths": lengths,
+        }

@@ -1,0 +1,133 @@
+"""transformers' Trainer with batches that hold no padding to speak of.
+
+Steps, accumulation, processes, evaluation, checkpoints: all that is the Trainer's and accelerate's. What is ours is
+which rows a step takes (``StepBatches``), and that a batch goes through the model in as many passes as are cheapest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from transformers import Trainer
+
+from hubtools.training.batching import Collator, StepBatches, passes
+from hubtools.training.encoding import IGNORED
+from hubtools.training.packing import pack, why_not
+from hubtools.training.progress import check_loss
+
+# What a pass costs beside its tokens, in tokens: on a CPU next to nothing, on a GPU the launch of its kernels.
+PASS = {"cpu": 32}
+PASS_ELSEWHERE = 4096
+# Activations of a pass are what training needs memory for: about 1.5 MB a token at base size in fp32.
+BUDGET = {"cpu": 4096}
+BUDGET_ELSEWHERE = 16_384
+WATCHED = 20  # steps between looks at the loss on a device that would have to be waited for
+
+
+class ClassifierTrainer(Trainer):
+    """A Trainer for one classifier.
+
+    Args:
+        tokens_per_batch: the most tokens that go through the model at once; None follows the device.
+        may_pack: drop the padding inside the model where model and device can.
+        **options: the Trainer's. ``compute_loss_func`` must divide by ``num_items_in_batch``; the datasets hold
+            ``input_ids``, ``labels`` and ``length``.
+    """
+
+    def __init__(self, *, tokens_per_batch: int | None = None, may_pack: bool = True, **options: Any) -> None:
+        model, args = options["model"], options["args"]
+        # Otherwise the Trainer takes ModernBERT's **kwargs for support of num_items_in_batch and scales gradients up.
+        model.accepts_loss_kwargs = False
+        kind = args.device.type
+        why = why_not(model, args.device, args.bf16) if may_pack else "packing is switched off"
+        self.packed = not why
+        if self.packed:
+            pack(model)
+            if args.ddp_find_unused_parameters is None:
+                args.ddp_find_unused_parameters = False  # every weight of a ModernBERT is used
+        self.budget = tokens_per_batch or BUDGET.get(kind, BUDGET_ELSEWHERE)
+        self.a_pass = PASS.get(kind, PASS_ELSEWHERE)
+        self.path = (
+            f"{'packed, no padding' if self.packed else 'padded, in passes of like length'}"
+            f" ({why or {'cpu': 'text by text on the CPU'}.get(kind, 'variable-length attention on the GPU')}),"
+            f" {'bf16' if args.bf16 else 'fp32'}, at most {self.budget} tokens at once"
+        )
+        super().__init__(data_collator=Collator(options["processing_class"].pad_token_id or 0), **options)
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Batches of :class:`StepBatches`, or the Trainer's own where ``train_sampling_strategy`` asks for them."""
+        args = self.args
+        if args.train_sampling_strategy != "random":
+            return super().get_train_dataloader()
+        parts = args.world_size * args.gradient_accumulation_steps
+        data: Any = self.train_dataset
+        batches = StepBatches(
+            data["length"][:],
+            rows=self._train_batch_size * parts,
+            parts=parts,
+            seed=args.seed if args.data_seed is None else args.data_seed,
+            epoch=lambda: int(self.state.epoch or 0),
+        )
+        loader = DataLoader(
+            data, batch_sampler=batches, collate_fn=self.data_collator,
+            num_workers=args.dataloader_num_workers, pin_memory=args.dataloader_pin_memory,
+            persistent_workers=args.dataloader_persistent_workers, prefetch_factor=args.dataloader_prefetch_factor,
+        )  # fmt: skip
+        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        """The Trainer's step, pass by pass. Processes exchange gradients once, after the last."""
+        parts = self._parts(inputs)
+        total: Any = 0
+        for number, (_, part) in enumerate(parts, 1):
+            with contextlib.nullcontext() if number == len(parts) else self.accelerator.no_sync(model):
+                total = total + super().training_step(model, part, num_items_in_batch)
+        if self.args.device.type == "cpu" or self.state.global_step % WATCHED == 0:
+            check_loss(float(total), self.state.global_step + 1)
+        return total  # type: ignore[no-any-return]
+
+    def prediction_step(
+        self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
+    ) -> tuple[Any, Any, Any]:
+        """Loss, logits and labels of a batch, its rows in their own order."""
+        inputs = self._prepare_inputs(inputs)
+        labels, logits = inputs["labels"], None
+        with torch.no_grad(), self.compute_loss_context_manager():
+            for rows, part in self._parts(inputs):
+                del part["labels"]
+                found = model(**part).logits.float()
+                if logits is None:
+                    logits = found.new_zeros(*labels.shape, found.shape[-1])
+                if found.dim() == 2:
+                    logits[rows] = found[: len(rows)]
+                else:
+                    logits[rows, : found.shape[1]] = found[: len(rows)]
+            loss = self.compute_loss_func(SimpleNamespace(logits=logits), labels)  # type: ignore[misc]
+        return loss, None if prediction_loss_only else logits, None if prediction_loss_only else labels
+
+    def _parts(self, inputs: dict[str, Any]) -> list[tuple[list[int], dict[str, Any]]]:
+        """A batch in passes: the rows of each, and what the model is given."""
+        lengths = inputs.get("lengths") or inputs["attention_mask"].sum(1).tolist()
+        parts = []
+        for rows in passes(lengths, self.budget, not self.packed, self.a_pass):
+            part: dict[str, Any] = {name: value for name, value in inputs.items() if name != "lengths"}
+            if len(rows) < len(lengths):
+                longest = max(lengths[row] for row in rows)
+                part = {name: v[rows, :longest] if v.dim() > 1 else v[rows] for name, v in part.items()}
+            if self.packed:
+                part["lengths"] = [lengths[row] for row in rows]
+            parts.append((rows, part))
+        for _ in range(self._most(len(parts)) - len(parts)):
+            idle = torch.full_like(parts[0][1]["labels"], IGNORED)
+            parts.append(([], parts[0][1] | {"labels": idle}))
+        return parts
+
+    def _most(self, count: int) -> int:
+        """The most passes that any process makes of its batch: where weights are sharded, all must make as many."""
+        if not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+            return count
+        return int(self.accelerator.gather(torch.tensor([count], device=self.args.device)).max())
