@@ -22,7 +22,7 @@ from tiny_classifiers import make_classifier
 from hubtools.curation.external import _known
 from hubtools.errors import UsageError
 from hubtools.evaluation.baselines import presidio, surest
-from hubtools.evaluation.classifiers import plan_labels
+from hubtools.evaluation.classifiers import plan_labels, shipped_threshold
 from hubtools.evaluation.compare import bootstrap_difference, mcnemar, paired
 from hubtools.evaluation.external import scores_on
 from hubtools.evaluation.fewshot import shots
@@ -154,11 +154,14 @@ def test_the_card_shows_other_data_apart_from_the_test_split(
     card = Path(hubtools("model-card", "jailbreak", *flags).stdout.strip()).read_text()
     before, section = card.split("## On other data")
     section = section.split("\n## ")[0]
+    shipped = json.loads((scored / "jailbreak" / "model" / "thresholds.json").read_text())["threshold"]
     assert "their-set" not in before
     assert "their-set" not in metrics
     auc = on_other[0]["scores"]["roc_auc"]
     assert f"| ROC-AUC | {auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}] |" in section
-    assert "41 of 45 rows scored; 2 dropped: label 'unclear' is mapped to null; " in section
+    assert (
+        f"41 of 45 rows scored, at the threshold {shipped}; 2 dropped: label 'unclear' is mapped to null; " in section
+    )
     assert "left out as they stand in our training split: 1 exactly, 1 nearly; 1 repeat another." in section
     assert "`attack`: jailbreak, `fine`: benign, `unclear`: left out" in section
 
@@ -211,6 +214,7 @@ def test_another_model_is_scored_on_other_data_without_a_place_on_our_card(
         (["--dataset", "THEIRS", *("--text-column", "prompt", "--label-column", "verdict", "--label-map", "MAP"),
           "--split", "test"], "has no split 'test'"),
         (["--dataset", "THEIRS", "--baseline", "setfit"], "without baselines"),
+        (["--dataset", "THEIRS", "--target-fpr", "0.1"], "--target-fpr"),
         (["--dataset", "THEIRS", "--label-map", "them=MAP"], "MODEL=FILE"),
     ],
 )  # fmt: skip
@@ -244,6 +248,8 @@ def three(hubtools: Command, hub: Hub, tmp_path_factory: pytest.TempPathFactory)
     names = {"yes": ["Benign", "JAILBREAK"], "no": ["jailbreak", "benign"], "nameless": ["LABEL_0", "LABEL_1"]}
     for name, labels in names.items():
         make_classifier(folder / name, labels, sure_of={"yes": "JAILBREAK", "no": "benign"}.get(name, ""))
+    shipped = {"kind": "detection", "label": "jailbreak", "threshold": 0.125}
+    (folder / "yes" / "thresholds.json").write_text(json.dumps(shipped))
     return [published(hubtools, hub, f"local/{name}", folder / name) for name in names]
 
 
@@ -257,6 +263,9 @@ def test_models_side_by_side_have_the_scores_and_the_tests_that_follow_from_thei
     assert [entry["rows"] for entry in report["models"]] == [attacks + harmless] * 2
     accuracy = [entry["scores"]["accuracy"]["value"] for entry in report["models"]]
     assert accuracy == pytest.approx([attacks / (attacks + harmless), harmless / (attacks + harmless)])
+    assert [(entry["threshold"], entry["ships_threshold"]) for entry in report["models"]] == [
+        (0.125, True), (JAILBREAK.threshold, False),
+    ]  # fmt: skip
     assert [entry["scores"]["fpr_at_threshold"]["value"] for entry in report["models"]] == [1.0, 0.0]
     [pair] = report["pairs"]
     assert (pair["accuracy"]["only_a"], pair["accuracy"]["only_b"]) == (attacks, harmless)
@@ -269,6 +278,8 @@ def test_a_comparison_names_its_tests_in_the_table_and_in_markdown(
     shown = hubtools("compare", "jailbreak", *three[:2], *at, "--work-dir", scored).stdout
     assert "McNemar's test, exact (scipy.stats.binomtest)" in shown
     assert "paired bootstrap over rows, 1000 resamples" in shown
+    assert "local/yes is judged at the threshold 0.125, which it ships with." in shown
+    assert f"local/no is judged at the threshold {JAILBREAK.threshold:g}, the router's default" in shown
     markdown = hubtools("compare", "jailbreak", *three[:2], "--markdown", *at, "--work-dir", scored).stdout
     table = [line for line in markdown.splitlines() if line.startswith("|")]
     assert table[0] == "|  | local/yes | local/no |"
@@ -370,6 +381,8 @@ def test_the_version_before_stands_in_the_table_where_it_answered_the_same_rows(
     card = Path(hubtools("model-card", "jailbreak", *flags).stdout.strip()).read_text()
     assert "| | this model | majority class | TF-IDF, logistic regression | previous version (v1) |" in card
     assert "- previous version (v1): local/tiny-jailbreak at v1, its own answers to the same test rows." in card
+    hubtools("evaluate", "jailbreak", "--from-predictions", *flags)
+    assert json.loads((again / "jailbreak" / "metrics.json").read_text()) == metrics, "what stands beside it stays"
 
 
 def test_a_version_that_was_scored_on_other_rows_is_named_but_not_compared(
@@ -436,6 +449,36 @@ def test_a_map_to_null_takes_a_label_away_and_several_may_have_one_meaning() -> 
 def test_labels_without_a_meaning_of_ours_are_refused(names: list[str]) -> None:
     with pytest.raises(UsageError, match="Model 'm'"):
         plan_labels("m", names, JAILBREAK.label_set(), {}, "sequence")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ('{"kind": "detection", "label": "jailbreak", "threshold": 0.43}', 0.43),
+        ('{"kind": "abstention", "label": "other", "threshold": 0.43}', None),
+        ('{"jailbreak": 0.43}', None),
+        ("[0.43]", None),
+        ("half", None),
+        (None, None),
+    ],
+)
+def test_a_shipped_threshold_is_that_of_the_task_and_a_strange_file_is_none(
+    tmp_path: Path, content: str | None, found: float | None
+) -> None:
+    path = tmp_path / "thresholds.json"
+    if content is not None:
+        path.write_text(content)
+    assert shipped_threshold(JAILBREAK, path if content is not None else None) == found
+    assert shipped_threshold(CATEGORY, path if content is not None else None) is None
+
+
+def test_data_of_one_class_have_the_one_kind_of_mistake_at_the_threshold() -> None:
+    labels = JAILBREAK.label_set().labels
+    found = [[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.4, 0.6, 0.0], [0.3, 0.7, 0.0]]
+    scores, _ = scores_on(JAILBREAK, labels, [1] * 4, found, frozenset({0, 1}), 0.7)
+    assert scores["fnr_at_threshold"]["value"] == 0.5
+    assert "fpr_at_threshold" not in scores
+    assert scores["threshold"] == 0.7
 
 
 def test_rows_whose_label_a_model_lacks_are_not_scored() -> None:

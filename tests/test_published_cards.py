@@ -20,6 +20,7 @@ from jinja2.exceptions import UndefinedError
 
 from hubtools.curation.describe import COMPARISON, licence_facts
 from hubtools.errors import CardRejected
+from hubtools.evaluation.baselines import ABOUT
 from hubtools.evaluation.scores import headlines
 from hubtools.localhub.cards import validate
 from hubtools.publishing.cards import END, START, cell, dataset_card, join, lint, merged, model_card, score, take_apart
@@ -169,15 +170,35 @@ def run_of(task: TaskSpec, variant: str) -> dict[str, Any]:
         "metrics": {
             "scores": scores,
             "primary": {"key": task.primary.key, "title": task.primary.title, **scores[task.primary.key]},
-            "baselines": {name: {key: value_of(worse[key]) for key, _ in headlines(task)} for name in baselines},
+            "baselines": {
+                name: {"about": ABOUT[name], **{key: value_of(worse[key]) for key, _ in headlines(task)}}
+                for name in baselines
+            },
+            "previous": {"repo": "ann/model", "tag": "v1", "revision": REVISION, "title": task.primary.title,
+                         "value": 0.625, "why_not": "it was scored on other rows"},
             "examples": [{"text": task.examples[0], "output": answer}, {"text": task.examples[1], "output": []}],
             "plots": [[name, f"What {name} shows."] for name in PLOTS],
             "thresholds": found_thresholds(task),
             **found_elsewhere(task),
         },
+        "external": [external_of(task)],
         "texts": {} if task.kind == "token" else {"a1": "Which | of\nthe two <is> it?"},
         "facts": facts_of(task, variant),
         "dataset": {"repo": f"ann/router-{task.name}", "revision": REVISION, "tag": "v2"},
+    }  # fmt: skip
+
+
+def external_of(task: TaskSpec) -> dict[str, Any]:
+    """A report of ``evaluate --dataset`` as evaluate_on() writes it."""
+    return {
+        "task": task.name, "name": "their--set", "dataset": "their/set", "revision": REVISION, "split": "test",
+        "columns": ["text", "label"], "label_map": {"theirs": task.label_set().labels[0], "odd": None},
+        "other_files": [], "model": None, "threshold": 0.43 if task.positive else None,
+        "rows": {"read": 120, "dropped": {"label 'odd' is mapped to null": 5}, "other_splits": 10,
+                 "in_training": {"exact": 3, "near": 2}, "repeated": 1, "scored": 100},
+        "labels": {"scored": [], "not_in_data": [] if task.positive else [task.label_set().labels[-1]],
+                   "not_in_model": [], "other_answers": [], "ignored": []},
+        "scores": found_scores(task, 0.7) | {"rows": 100},
     }  # fmt: skip
 
 

@@ -31,8 +31,8 @@ _SPACY = ("en_core_web_lg", "en_core_web_md", "en_core_web_sm")
 # What a baseline is, as the card says it, by its name.
 ABOUT = {
     "majority class": "answers the most common label of the training split, always",
-    "TF-IDF, logistic regression": "words and pairs of words of the training split, scikit-learn's defaults but for "
-    "C=10 and balanced classes",
+    "TF-IDF, logistic regression": "scikit-learn's logistic regression (C=10, balanced classes) over TF-IDF of the "
+    "words and pairs of words of the training split",
     "SetFit, 8 shots a class": "eight training rows of each class, contrastive training of the base model's own "
     "embeddings, then logistic regression",
     "regular expressions": "for " + ", ".join(PATTERNS) + " alone; nothing is trained",
