@@ -20,7 +20,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from hubtools.curation.build import curate
+from hubtools.curation.build import STARTER_COPIES, curate
 from hubtools.curation.duplicates import (
     NEAR,
     Clusters,
@@ -684,7 +684,7 @@ def test_a_starter_corpus_of_templates_is_filled_by_split(tmp_path: Path) -> Non
         facts["splits"]["train"]["groups"] + facts["splits"]["test"]["groups"] + facts["splits"]["validation"]["groups"]
         == 30
     )
-    assert facts["splits"]["train"]["rows"] == 12 * facts["splits"]["train"]["groups"]
+    assert facts["splits"]["train"]["rows"] == STARTER_COPIES["train"] * facts["splits"]["train"]["groups"]
     assert facts["splits"]["test"]["rows"] == 4 * facts["splits"]["test"]["groups"]
     assert "{{" not in "".join(row["text"] for row in everything(folder))
 

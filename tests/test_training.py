@@ -686,11 +686,12 @@ def test_finetune_moves_the_weights_alike_however_its_batch_is_cut(
     """The user's own command: a step of 16 rows, whole and in four parts of four, with weighted classes."""
     descent = ["--optim", "sgd", "--learning_rate", "0.5", "--lr_scheduler_type", "constant", "--warmup_steps", "0",
                "--weight_decay", "0", "--max_grad_norm", "0", "--num_train_epochs", "1"]  # fmt: skip
-    whole, parts = (
+    whole, parts, unweighted = (
         trained_weights(run_finetune(name, *descent, *flags).model)
         for name, flags in (
             ("whole", ("--per_device_train_batch_size", "16")),
             ("parts", ("--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "4")),
+            ("unweighted", ("--per_device_train_batch_size", "16", "--class_weights", "none")),
         )
     )
     base = weights(tiny_base)
@@ -700,8 +701,9 @@ def test_finetune_moves_the_weights_alike_however_its_batch_is_cut(
     apart = torch.cat([(whole[name] - parts[name]).flatten() for name in whole]).norm()
     assert moved > 1e-3
     assert apart < 1e-3 * moved
-    # Balanced classes pull the bias neither way; without weights three benign rows to one would move it by 0.125.
-    assert whole["classifier.bias"].abs().max() < 0.03
+    # Three benign rows to one pull the bias by 0.5 (3/4 - 1/2) towards benign, where nothing weighs against it.
+    pull = unweighted["classifier.bias"] - whole["classifier.bias"]
+    assert pull.tolist() == pytest.approx([0.125, -0.125], abs=0.03)
 
 
 def test_the_best_checkpoint_is_released_and_patience_stops_the_training(
