@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +50,17 @@ def run_to_the_end(command: list[str], held: int, failure: Path) -> int:
     """
     from hubtools.finetune import FAILURE
 
-    process = subprocess.Popen(
-        command,
-        stdout=sys.stderr,  # line by line: our stdout is for data
-        env=os.environ | {"PYTHONUNBUFFERED": "1", FAILURE: str(failure.resolve())},
-        pass_fds=(held,),
-        start_new_session=True,  # Ctrl-C reaches us alone: no stack trace of each process
-    )
+    with _signals_kept() as signals:
+        process = subprocess.Popen(
+            command,
+            stdout=sys.stderr,  # line by line: our stdout is for data
+            env=os.environ | {"PYTHONUNBUFFERED": "1", FAILURE: str(failure.resolve())},
+            pass_fds=(held,),
+            start_new_session=True,  # Ctrl-C reaches us alone: no stack trace of each process
+        )
     try:
+        for number in signals:
+            signal.raise_signal(number)
         return process.wait()
     except BaseException:
         # accelerate does not pass a signal on to the training: the whole group ends.
@@ -67,3 +71,20 @@ def run_to_the_end(command: list[str], held: int, failure: Path) -> int:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         raise
+
+
+@contextlib.contextmanager
+def _signals_kept() -> Iterator[list[int]]:
+    """Signals that would end us, kept for later: one that comes while a child is started would leave it alone."""
+    kept: list[int] = []
+    ours = threading.current_thread() is threading.main_thread()  # no other may set handlers, or is interrupted
+    before = {
+        number: signal.signal(number, lambda number, _: kept.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if ours
+    }
+    try:
+        yield kept
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
