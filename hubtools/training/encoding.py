@@ -79,7 +79,9 @@ def encode_splits(data: Mapping[str, Any], tokenizer: Any, max_length: int, type
         types: entity types of a token task; 0 for a sequence task.
     """
     function, options = (encode_tokens, {"types": types}) if types else (encode_sequence, {})
-    vocabulary = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else json.dumps(tokenizer.get_vocab())
+    # How a tokenizer cut or padded last is a state that it keeps, not what it is.
+    whole = json.loads(tokenizer.backend_tokenizer.to_str()) if tokenizer.is_fast else tokenizer.get_vocab()
+    vocabulary = {key: value for key, value in whole.items() if key not in ("truncation", "padding")}
     encoded, kept = {}, set()
     cache.mkdir(parents=True, exist_ok=True)
     for split in ("train", "validation"):
