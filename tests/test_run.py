@@ -174,7 +174,7 @@ def test_sending_an_e_mail_is_communication(seen: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("task", "score", "floor"),
     [
-        ("pii", "entity_f1", 0.75),  # 0.85 takes the nano model longer than a demonstration may
+        ("pii", "entity_f1", 0.80),  # 0.85 is reached; other processors round otherwise, and land beside it
         ("jailbreak", "roc_auc", 0.95),
         ("intent", "macro_f1", 0.78),  # 0.80 is reached; other processors round otherwise, and land beside it
         ("category", "macro_f1", 0.60),
