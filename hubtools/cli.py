@@ -211,9 +211,20 @@ def _defaults(path: Path, context: typer.Context) -> dict[str, Any]:
 
 
 def _settings(**given: Any) -> Any:
+    """What was given, as the stages take it; flags that may be repeated are lists."""
     from hubtools.pipeline import Settings
 
-    return Settings(**{key: value for key, value in given.items() if value is not None})
+    said: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in given.items() if value is not None
+    }
+    return Settings(**said)
+
+
+def _columns(**given: Any) -> Any:
+    """How the rows of a user's own data are laid out."""
+    from hubtools.curation.own import Columns
+
+    return Columns(**given)
 
 
 def _print(data: Any, as_json: bool, lines: list[str]) -> None:
@@ -259,11 +270,12 @@ def check(
     from hubtools.preflight import preflight
 
     settings = _settings(
-        work_dir=work_dir, namespace=namespace, base=base, source=source, text_column=text_column,
-        label_column=label_column, label_map=label_map,
-        group_column=group_column, tokens_column=tokens_column, tags_column=tags_column,
-        label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows,
-        supplements=tuple(supplement or ()), without=tuple(without or ()),
+        columns=_columns(
+            text=text_column, label=label_column, label_map=label_map, group=group_column, tokens=tokens_column,
+            tags=tags_column,
+        ),
+        work_dir=work_dir, namespace=namespace, base=base, source=source, label_sets=label_set,
+        skip_bad_rows=skip_bad_rows, supplements=supplement, without=without,
     )  # fmt: skip
     findings = preflight(tasks, settings)
     _print(findings, json_output, [f"{'ok  ' if f['ok'] else 'FAIL'}  {f['what']}: {f['found']}" for f in findings])
@@ -299,10 +311,12 @@ def curate(
     from hubtools.pipeline import curate_task
 
     settings = _settings(
-        work_dir=work_dir, source=source, text_column=text_column, label_column=label_column, label_map=label_map,
-        group_column=group_column, tokens_column=tokens_column, tags_column=tags_column, license=license,
-        label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows,
-        supplements=tuple(supplement or ()), without=tuple(without or ()), seed=seed,
+        columns=_columns(
+            text=text_column, label=label_column, label_map=label_map, group=group_column, tokens=tokens_column,
+            tags=tags_column,
+        ),
+        work_dir=work_dir, source=source, license=license, label_sets=label_set, skip_bad_rows=skip_bad_rows,
+        supplements=supplement, without=without, seed=seed,
     )  # fmt: skip
     facts = {t.name: curate_task(t, settings) for t in tasks}
     _print(facts, json_output, [str(settings.folder(t).dataset) for t in tasks])
@@ -343,10 +357,12 @@ def push_dataset(
     from hubtools.pipeline import push_datasets
 
     settings = _settings(
-        work_dir=work_dir, source=source, text_column=text_column, label_column=label_column, label_map=label_map,
-        group_column=group_column, tokens_column=tokens_column, tags_column=tags_column, license=license,
-        label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows,
-        supplements=tuple(supplement or ()), without=tuple(without or ()), seed=seed, dataset_name=dataset_name,
+        columns=_columns(
+            text=text_column, label=label_column, label_map=label_map, group=group_column, tokens=tokens_column,
+            tags=tags_column,
+        ),
+        work_dir=work_dir, source=source, license=license, label_sets=label_set, skip_bad_rows=skip_bad_rows,
+        supplements=supplement, without=without, seed=seed, dataset_name=dataset_name,
         namespace=namespace, private=private, accept_license=accept_license, gated=gated, create_pr=create_pr,
         dry_run=dry_run,
     )  # fmt: skip
@@ -428,7 +444,6 @@ def evaluate(
     With --dataset score somebody else's data instead, as a section of its own on the card.
     """
     tasks = tasks_named(task)
-    columns = (text_column, label_column, tokens_column, tags_column)
     _of_dataset(context, dataset, ("model", "split", "label_map", *_COLUMNS))
     given = _typed(context, ("baseline", "from_predictions", "target_fpr", "target_recall"))
     if dataset is not None and (len(tasks) > 1 or given):
@@ -453,8 +468,9 @@ def evaluate(
 
         [spec] = tasks
         report = evaluate_on(
-            spec, settings.folder(spec), dataset, columns=_columns(*columns), split=split, model=model,
-            label_map=label_map or (), skip_bad_rows=skip_bad_rows, note=settings.note,
+            spec, settings.folder(spec), dataset, split=split, model=model, label_map=label_map or (),
+            columns=_columns(text=text_column, label=label_column, tokens=tokens_column, tags=tags_column),
+            skip_bad_rows=skip_bad_rows, note=settings.note,
         )  # fmt: skip
         _print(report, json_output, _external_lines(spec.primary.key, spec.primary.title, report))
         return
@@ -480,12 +496,6 @@ def _of_dataset(context: typer.Context, dataset: str | None, flags: Sequence[str
             "The test split is read and scored as it is", expected="--dataset with " + ", ".join(typed),
             found=", ".join(typed) + " alone", next="name the data with --dataset",
         )  # fmt: skip
-
-
-def _columns(text: str | None, label: str | None, tokens: str | None, tags: str | None) -> Any:
-    from hubtools.curation.own import Columns
-
-    return Columns(text=text, label=label, tokens=tokens, tags=tags)
 
 
 def _external_lines(key: str, title: str, report: dict[str, Any]) -> list[str]:
@@ -534,8 +544,8 @@ def compare(
     settings = _settings(work_dir=work_dir)
     report = compared(
         spec, model, settings.folder(spec), dataset=dataset, split=split, label_map=label_map or (),
-        columns=_columns(text_column, label_column, tokens_column, tags_column), skip_bad_rows=skip_bad_rows,
-        note=settings.note,
+        columns=_columns(text=text_column, label=label_column, tokens=tokens_column, tags=tags_column),
+        skip_bad_rows=skip_bad_rows, note=settings.note,
     )  # fmt: skip
     _print(report, json_output, comparison(spec, report, markdown=markdown))
 
@@ -704,8 +714,8 @@ def run(
     from hubtools import pipeline
 
     settings = _settings(
-        work_dir=work_dir, label_sets=tuple(label_set or ()), skip_bad_rows=skip_bad_rows,
-        supplements=tuple(supplement or ()), without=tuple(without or ()), seed=seed, base=base,
+        work_dir=work_dir, label_sets=label_set, skip_bad_rows=skip_bad_rows,
+        supplements=supplement, without=without, seed=seed, base=base,
         processes=processes, target_fpr=target_fpr, target_recall=target_recall, namespace=namespace,
         private=private, accept_license=accept_license, gated=gated, dry_run=dry_run, training=tuple(context.args),
     )  # fmt: skip

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class Settings:
     Attributes:
         label_sets: names of label sets, or ``task=name`` for one of several tasks.
         source: a user's own file, its address, or a dataset repo, in place of the task's.
-        text_column, ...: names of the columns in it, and the map of its labels; see curation/own.py.
+        columns: names of the columns in it, and the map of its labels.
         license: what its owner says it is under.
         supplements, without: names of supplements that join although they are optional, or stay out.
         accept_license: push what may not be published, to a private repo.
@@ -59,12 +59,7 @@ class Settings:
     namespace: str | None = None
     label_sets: tuple[str, ...] = ()
     source: str | None = None
-    text_column: str | None = None
-    label_column: str | None = None
-    label_map: Path | None = None
-    group_column: str | None = None
-    tokens_column: str | None = None
-    tags_column: str | None = None
+    columns: Columns = field(default_factory=Columns)
     license: str | None = None
     skip_bad_rows: bool = False
     supplements: tuple[str, ...] = ()
@@ -88,13 +83,6 @@ class Settings:
 
     def folder(self, task: TaskSpec) -> TaskFolder:
         return task_folder(self.work_dir, task.name)
-
-    @property
-    def columns(self) -> Columns:
-        return Columns(
-            text=self.text_column, label=self.label_column, label_map=self.label_map, group=self.group_column,
-            tokens=self.tokens_column, tags=self.tags_column,
-        )  # fmt: skip
 
 
 def curate_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:

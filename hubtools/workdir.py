@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -144,3 +145,9 @@ def write_json(path: Path, content: Any) -> None:
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     os.replace(temporary, path)
+
+
+def sha256_of(path: Path) -> str:
+    """Of the content of a file, in hexadecimal digits; the file is not held in memory."""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -29,13 +29,13 @@ from hubtools.curation.intake import UNCLEAN, Drops, read_examples
 from hubtools.curation.leaks import PRECEDENCE, grouped, leakage, without_duplicates, without_leaks
 from hubtools.curation.lengths import baseline, matching
 from hubtools.curation.parquet import write_split
-from hubtools.curation.sources import SourceFiles, sha256_of
+from hubtools.curation.sources import SourceFiles
 from hubtools.curation.split import SPLITS, split_groups
 from hubtools.curation.supplements import Joined, supplemented
 from hubtools.curation.synthesis import documents, provenance
 from hubtools.errors import SourceError
 from hubtools.spec import Example, LabelSet, TaskSpec
-from hubtools.workdir import TaskFolder, write_json
+from hubtools.workdir import TaskFolder, sha256_of, write_json
 
 FACTS = 3  # bumped when facts.json says more, or says it otherwise
 

@@ -19,6 +19,7 @@ from hubtools.curation.own import Columns, own_labels, own_source, read_label_ma
 from hubtools.curation.reading import SUFFIXES, columns_of, one_line
 from hubtools.errors import HubUnavailable, SourceError, UsageError
 from hubtools.spec import LabelSet, Source, TaskSpec
+from hubtools.workdir import sha256_of
 
 # What others call the splits; "" is a pool still to be split.
 SPLIT_NAMES = {
@@ -122,15 +123,10 @@ def _local(source: Source, asked: str) -> SourceFiles:
     return SourceFiles(replace(source, id=path.name, url=""), (("", path),), f"sha256:{sha256_of(path)}")
 
 
-def sha256_of(path: Path) -> str:
-    """Of the content of a file, in hexadecimal digits."""
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
 def _from_address(source: Source, asked: str) -> SourceFiles:
     """A file by its URL; ``#sha256=...`` behind it is compared, and saves the download where the file is known."""
     address, _, pin = asked.partition("#sha256=")
+    pin = pin.lower()
     parts = urlsplit(address)
     name = Path(unquote(parts.path)).name
     here = parts.hostname in ("localhost", "127.0.0.1", "::1")
@@ -148,7 +144,7 @@ def _from_address(source: Source, asked: str) -> SourceFiles:
     if not (pin and target.exists() and sha256_of(target) == pin):
         _download(address, target, f"Source {name!r}")
     digest = sha256_of(target)
-    if pin and digest != pin.lower():
+    if pin and digest != pin:
         raise SourceError(
             f"Source {name!r} is not the file that was asked for", expected=f"sha256 {pin}", found=f"sha256 {digest}",
             next="look at what stands at the address now; without #sha256=... it is read as it is",

@@ -26,7 +26,7 @@ from hubtools.evaluation.thresholds import Target, target_of, thresholds
 from hubtools.spec import LabelSet, TaskSpec
 from hubtools.training.calibration import FILE as CALIBRATION
 from hubtools.training.calibration import reliability
-from hubtools.workdir import TaskFolder, write_json
+from hubtools.workdir import TaskFolder, sha256_of, write_json
 
 PREDICTIONS = 2  # bumped when a file of predictions says more, or says it otherwise
 METRICS = 3  # the same of metrics.json
@@ -60,7 +60,7 @@ class Predictions:
                 f"{path.name} of {folder.task!r} cannot be read", expected="what hubtools evaluate writes",
                 found=f"{type(error).__name__}: {error}".splitlines()[0], next=f"hubtools evaluate {folder.task}",
             ) from error  # fmt: skip
-        return Predictions(table.to_pydict(), about, _sha(path))
+        return Predictions(table.to_pydict(), about, sha256_of(path))
 
 
 def evaluate(
@@ -129,14 +129,15 @@ def score(task: TaskSpec, label_set: LabelSet, folder: TaskFolder, tick: Callabl
 
     weights = folder.need(folder.model / "model.safetensors", "finetune")
     files = {split: folder.need(folder.split_file(split), "curate") for split in ("validation", "test")}
-    parts = [_sha(weights), *(_sha(file) for file in files.values()), task.version, str(PREDICTIONS)]
+    digest = sha256_of(weights)
+    parts = [digest, *(sha256_of(file) for file in files.values()), task.version, str(PREDICTIONS)]
     mark = hashlib.sha256("".join(parts).encode()).hexdigest()
     written = {"validation": folder.validation_predictions, "test": folder.predictions}
     if all(path.exists() and _about(path).get("fingerprint") == mark for path in written.values()):
         return
     calibration = folder.model / CALIBRATION
     temperature = json.loads(calibration.read_text())["temperature"] if calibration.exists() else 1.0
-    about = {"fingerprint": mark, "weights_sha256": _sha(weights), "temperature": temperature,
+    about = {"fingerprint": mark, "weights_sha256": digest, "temperature": temperature,
              "labels": list(task.model_labels(label_set))}  # fmt: skip
     data = load_dataset(str(folder.dataset))
     classifier = load_classifier(task, str(folder.model))
@@ -239,7 +240,3 @@ def _about(path: Path) -> dict[str, Any]:
         return dict(json.loads((pq.read_schema(path).metadata or {}).get(b"hubtools", b"{}")))
     except (pa.ArrowException, OSError, ValueError):
         return {}  # damaged: written again
-
-
-def _sha(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from hubtools.spec import TaskSpec
+
+
+def releases(tags: Iterable[Any]) -> list[Any]:
+    """Of a repo's tags those that name a release, ``v1``, ``v2``…: the newest first."""
+    named = [ref for ref in tags if ref.name[:1] == "v" and ref.name[1:].isdecimal()]
+    return sorted(named, key=lambda ref: int(ref.name[1:]), reverse=True)
 
 
 def previous_version(repo: str, weights_sha256: str) -> dict[str, Any] | None:
@@ -21,9 +28,8 @@ def previous_version(repo: str, weights_sha256: str) -> dict[str, Any] | None:
         tags = HfApi().list_repo_refs(repo).tags
     except RepositoryNotFoundError:
         return None
-    numbered = {int(ref.name[1:]): ref for ref in tags if ref.name[:1] == "v" and ref.name[1:].isdecimal()}
-    for number in sorted(numbered, reverse=True):
-        revision = str(numbered[number].target_commit)
+    for ref in releases(tags):
+        revision = str(ref.target_commit)
         try:
             metrics = json.loads(Path(hf_hub_download(repo, "metrics.json", revision=revision)).read_text())
             predictions = Path(hf_hub_download(repo, "predictions.parquet", revision=revision))
@@ -31,7 +37,7 @@ def previous_version(repo: str, weights_sha256: str) -> dict[str, Any] | None:
             continue
         if not isinstance(metrics, dict) or metrics.get("weights_sha256") == weights_sha256:
             continue
-        return {"repo": repo, "tag": numbered[number].name, "revision": revision, "metrics": metrics,
+        return {"repo": repo, "tag": ref.name, "revision": revision, "metrics": metrics,
                 "predictions": predictions}  # fmt: skip
     return None
 

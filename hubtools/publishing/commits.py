@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hubtools.errors import HubUnavailable, MissingStage
+from hubtools.evaluation.previous import releases
 
 # What a repo is to hold, by path. A card is made when the one on the Hub is known, which a person may have edited.
 Files = Mapping[str, bytes | Path | Callable[[str | None], bytes]]
@@ -288,18 +289,17 @@ def _tagged(api: Any, repo: str, kind: str, revision: str, message: str, ours: b
     Where the last commits are a person's, who changed the card alone, the release is the one below them; its tag may
     still be missing, where an earlier push was killed before it.
     """
-    refs = api.list_repo_refs(repo, repo_type=kind).tags
-    numbers = {ref.name: ref.target_commit for ref in refs if ref.name[:1] == "v" and ref.name[1:].isdecimal()}
+    known = releases(api.list_repo_refs(repo, repo_type=kind).tags)
     if not ours:
         commits = api.list_repo_commits(repo, repo_type=kind, revision=revision)
-        tagged = set(numbers.values())
+        tagged = {ref.target_commit for ref in known}
         found = next((c.commit_id for c in commits if c.commit_id in tagged or c.title.startswith(message)), revision)
         if found != revision and _data(api, repo, kind, found) == _data(api, repo, kind, revision):
             revision = found
-    for name in sorted(numbers, key=lambda name: int(name[1:]), reverse=True):
-        if numbers[name] == revision:
-            return revision, name
-    name = f"v{max((int(name[1:]) for name in numbers), default=0) + 1}"
+    for ref in known:
+        if ref.target_commit == revision:
+            return revision, str(ref.name)
+    name = f"v{int(known[0].name[1:]) + 1 if known else 1}"
     api.create_tag(repo, tag=name, revision=revision, repo_type=kind)
     return revision, name
 

@@ -16,7 +16,7 @@ from hubtools.evaluation.external import FOLDER, sections
 from hubtools.publishing.cards import lint, merged, model_card
 from hubtools.publishing.commits import Change, Release, difference, release
 from hubtools.spec import TaskSpec
-from hubtools.workdir import TaskFolder
+from hubtools.workdir import TaskFolder, sha256_of
 
 VERIFIED_ROWS = 16
 TOLERANCE = 1e-4  # batches of other shapes differ in the last bits of float32
@@ -130,9 +130,7 @@ def _owned(path: str) -> bool:
 
 
 def check_scores_belong(task: TaskSpec, folder: TaskFolder) -> None:
-    import hashlib
-
-    weights = hashlib.sha256((folder.model / "model.safetensors").read_bytes()).hexdigest()
+    weights = sha256_of(folder.model / "model.safetensors")
     scored = folder.read(folder.metrics, "evaluate")["weights_sha256"]
     if scored != weights:
         raise MissingStage(
