@@ -14,14 +14,12 @@ its last checkpoint.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import json
 import logging
 import os
 import shutil
 import sys
-import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -34,48 +32,13 @@ if not __package__:  # started by path: the repository root, not hubtools/, must
 # models many times slower. Read when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from hubtools import __version__
-from hubtools.errors import HubtoolsError, TrainingFailed, UsageError
-from hubtools.spec import LabelSet, TaskSpec
-from hubtools.tasks import TASKS, base_named, task_named
+from hubtools.errors import HubtoolsError, TrainingFailed
+from hubtools.tasks import base_named, task_named
+from hubtools.training.arguments import FinetuneArguments
+from hubtools.training.inputs import commit_of, config_of, labels_of, load_splits, resolve_base
 from hubtools.training.presets import preset_for, training_arguments
-from hubtools.workdir import DEFAULT, TaskFolder, task_folder, write_json
-
-FAILURE = "HUBTOOLS_FAILURE"  # names a file for the message of a process that fails, shown by whoever set it
-
-
-@dataclasses.dataclass
-class FinetuneArguments:
-    """What is ours; everything else is TrainingArguments."""
-
-    task: str = dataclasses.field(metadata={"help": "one of: " + ", ".join(TASKS)})
-    base: str | None = dataclasses.field(
-        default=None, metadata={"help": "encoder to start from, a repo or folder [ModernBERT-base]"}
-    )
-    dataset: str | None = dataclasses.field(
-        default=None, metadata={"help": "dataset folder or repo [the curated one, else the pushed one]"}
-    )
-    label_set: str | None = dataclasses.field(default=None, metadata={"help": "a variant of the task's labels"})
-    work_dir: str = dataclasses.field(default=str(DEFAULT), metadata={"help": "folder of the run's files"})
-    hub: str | None = dataclasses.field(default=None, metadata={"help": '"local" for the embedded Hub'})
-    max_length: int = dataclasses.field(default=512, metadata={"help": "tokens of a text that are read, at most 8192"})
-    patience: int | None = dataclasses.field(
-        default=None, metadata={"help": "evaluations without a better primary metric before training stops"}
-    )
-    tokens_per_batch: int | None = dataclasses.field(
-        default=None, metadata={"help": "tokens that go through the model at once, at most [16384, on a CPU 4096]"}
-    )
-    pack: bool = dataclasses.field(
-        default=True, metadata={"help": "leave padding out of the model's layers where model and device can"}
-    )
-    class_weights: str = dataclasses.field(
-        default="auto",
-        metadata={"help": "auto (as the task says), balanced: n/(k n_c), none, or a number a label: 1,2.5"},
-    )
-    focal_gamma: float = dataclasses.field(
-        default=0.0, metadata={"help": "focal loss: what the model is sure of counts (1 - p) ** gamma"}
-    )
-    fingerprint: str = dataclasses.field(default="", metadata={"help": "what identifies this training; written down"})
+from hubtools.training.processes import fail, start_processes, world_size
+from hubtools.workdir import DEFAULT, task_folder, write_json
 
 
 def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:
@@ -110,12 +73,12 @@ def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:
     rows = len(load_splits(early.dataset, folder, task)["train"])
     base = resolve_base(early.base)
     preset, said = preset_for(rows, task, base_named(base))
-    together = _world_size() * early.gradient_accumulation_steps
+    together = world_size() * early.gradient_accumulation_steps
     if early.per_device_train_batch_size:
         preset = dataclasses.replace(preset, batch_size=early.per_device_train_batch_size * together)
     on_cpu = early.use_cpu.lower() == "true" or not torch.accelerator.is_available()
     # fp16 gives NaN with ModernBERT, so never that unasked.
-    bf16 = early.fp16.lower() != "true" and has_bf16(on_cpu, _config(base, commit_of(base)))
+    bf16 = early.fp16.lower() != "true" and has_bf16(on_cpu, config_of(base, commit_of(base)))
     parser.set_defaults(
         output_dir=str(folder.runs),
         load_best_model_at_end=True,
@@ -136,28 +99,6 @@ def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:
     return ours, trainer, said, preset.patience if ours.patience is None else ours.patience
 
 
-def resolve_base(asked: str | None) -> str:
-    """The base that is asked for, or ModernBERT-base, or the nano model on a Hub that has only that.
-
-    Raises:
-        UsageError: there is no such model on this Hub.
-    """
-    from hubtools.connection import first_repo
-    from hubtools.tasks import MODERNBERT, NANO
-
-    if asked and Path(asked).is_dir():
-        return asked
-    found = first_repo([asked] if asked else [MODERNBERT.id, NANO.id], "model")
-    if found is None:
-        raise UsageError(
-            f"Base model {asked or MODERNBERT.id!r}",
-            expected="a model on this Hub, or a folder",
-            found=f"no such repo at {os.environ.get('HF_ENDPOINT', 'huggingface.co')}",
-            next="name another with --base, or serve a copy with --mirror DIR (DIR/<owner>/<name>/)",
-        )
-    return found
-
-
 def has_bf16(on_cpu: bool, config: Any) -> bool:
     """Whether mixed precision is exact enough and faster here.
 
@@ -171,74 +112,18 @@ def has_bf16(on_cpu: bool, config: Any) -> bool:
     return bool((features.get("avx512_bf16") or features.get("amx_bf16")) and config.hidden_size >= 512)
 
 
-def commit_of(base_id: str) -> str | None:
-    """The commit that a base is loaded at: the pinned one, else the newest; None for a folder."""
-    from hubtools.connection import api
-
-    if Path(base_id).is_dir():
-        return None
-    return str(api().model_info(base_id, revision=base_named(base_id).revision).sha)
-
-
-def load_splits(dataset: str | None, folder: TaskFolder, task: TaskSpec) -> Any:
-    """The ``DatasetDict`` to train on: a folder or a repo; by default the curated one, else the pushed one."""
-    from datasets import load_dataset
-    from datasets.exceptions import DatasetNotFoundError
-
-    if dataset is None and not folder.dataset.exists() and folder.published.exists():
-        dataset = json.loads(folder.published.read_text()).get("dataset", {}).get("repo")
-    if dataset is None:
-        folder.need(folder.split_file("train"), "curate")
-        dataset = str(folder.dataset)
-    try:
-        return load_dataset(dataset)
-    except (DatasetNotFoundError, FileNotFoundError, ValueError) as error:
-        raise UsageError(
-            f"Dataset {dataset!r}",
-            expected="a dataset repo or folder with train and validation",
-            found=str(error).splitlines()[0],
-            next=f"hubtools curate {task.name}",
-        ) from error
-
-
-def labels_of(dataset: Any, task: TaskSpec, asked: str | None) -> LabelSet:
-    """The label set whose names the dataset carries.
-
-    Raises:
-        UsageError: they are those of no label set of the task, or not of the one asked for.
-    """
-    feature = dataset["train"].features
-    names = tuple(feature["label"].names if task.kind == "sequence" else feature["spans"].feature["label"].names)
-    for label_set in task.label_sets:
-        if label_set.labels == names and asked in (None, label_set.name):
-            return label_set
-    raise UsageError(
-        f"Labels of the {task.name} dataset",
-        expected=" or ".join(f"{s.name}: {', '.join(s.labels)}" for s in task.label_sets if asked in (None, s.name)),
-        found=", ".join(names),
-        next=f"hubtools curate {task.name} --label-set {asked or task.label_sets[0].name}",
-    )
-
-
 def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) -> None:
     """Train, and leave the release in the work folder."""
-    import torch
     import transformers
     from accelerate.utils import broadcast_object_list
-    from transformers import (
-        AutoModelForSequenceClassification,
-        AutoModelForTokenClassification,
-        AutoTokenizer,
-        EarlyStoppingCallback,
-        set_seed,
-    )
+    from transformers import AutoTokenizer, EarlyStoppingCallback, set_seed
     from transformers.trainer_utils import get_last_checkpoint
 
-    from hubtools.training.calibration import calibrate
     from hubtools.training.encoding import encode_splits
     from hubtools.training.loss import chosen_weights, loss_function
+    from hubtools.training.model import new_classifier
     from hubtools.training.progress import Progress
-    from hubtools.training.release import finish_release
+    from hubtools.training.release import environment, leave
     from hubtools.training.selection import selection_metrics
     from hubtools.training.trainer import ClassifierTrainer
 
@@ -248,18 +133,12 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
     label_set = labels_of(data, task, ours.label_set)
     names = task.model_labels(label_set)
     base_id = resolve_base(ours.base)
-    base = base_named(base_id)
     args._n_gpu = min(args.n_gpu, 1)  # one process, one GPU: DataParallel would divide the loss wrongly
 
     set_seed(args.seed)
     revision = commit_of(base_id)
     tokenizer = AutoTokenizer.from_pretrained(base_id, revision=revision)
-    head = AutoModelForTokenClassification if task.kind == "token" else AutoModelForSequenceClassification
-    extra = {"classifier_pooling": "mean"} if "modernbert" in _config(base_id, revision).model_type else {}
-    model = head.from_pretrained(
-        base_id, revision=revision, num_labels=len(names), id2label=dict(enumerate(names)),
-        label2id={name: i for i, name in enumerate(names)}, dtype=torch.float32, **extra,
-    )  # fmt: skip
+    model = new_classifier(task, names, base_id, revision)
     limit = min(ours.max_length, getattr(model.config, "max_position_embeddings", ours.max_length))
     with args.main_process_first(desc="encoding"):
         types = len(label_set.labels) if task.kind == "token" else 0
@@ -311,49 +190,40 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
     if not trainer.is_world_process_zero():
         return
 
-    (fresh / "training_args.bin").unlink(missing_ok=True)  # a pickle: releases are safetensors and JSON only
-    finish_release(fresh, task, label_set)
-    calibration = calibrate(fresh, task, encoded["validation"], trainer.data_collator)
-    print(f"[{task.name}] temperature {calibration['temperature']:.3f}: {calibration['result']}", flush=True)
-    write_json(
-        fresh.parent / "training.json",
-        {
-            "task": task.name,
-            "fingerprint": ours.fingerprint,
-            "base": base_id,
-            "base_revision": revision,
-            "base_note": base.note,
-            "label_set": label_set.name,
-            "presets": said,
-            "arguments": {
-                "epochs": args.num_train_epochs,
-                "batch_size": rows_a_step,
-                "learning_rate": args.learning_rate,
-                "weight_decay": args.weight_decay,
-                "warmup": args.warmup_steps,
-                "patience": patience,
-                "max_length": limit,
-                "seed": args.seed,
-                "precision": "bf16" if args.bf16 else "fp32",
-                "class_weights": weights,
-                "label_smoothing": args.label_smoothing_factor,
-                "focal_gamma": ours.focal_gamma,
-            },
-            "steps": trainer.state.global_step,
-            "epochs_run": trainer.state.epoch,
-            "best_validation": {task.primary.key: trainer.state.best_metric},
-            "history": [entry for entry in trainer.state.log_history if "loss" in entry or "eval_loss" in entry],
-            "seconds": round(seconds, 1),
-            "resumed": bool(checkpoint),
-            "processes": args.world_size,
-            "path": trainer.path,
-            "device": _device(torch, args),
-            "versions": _versions(),
-        },
-    )
-    shutil.rmtree(folder.model, ignore_errors=True)
-    fresh.rename(folder.model)
-    shutil.rmtree(folder.runs, ignore_errors=True)
+    arguments = {
+        "epochs": args.num_train_epochs,
+        "batch_size": rows_a_step,
+        "learning_rate": args.learning_rate,
+        "weight_decay": args.weight_decay,
+        "warmup": args.warmup_steps,
+        "patience": patience,
+        "max_length": limit,
+        "seed": args.seed,
+        "precision": "bf16" if args.bf16 else "fp32",
+        "class_weights": weights,
+        "label_smoothing": args.label_smoothing_factor,
+        "focal_gamma": ours.focal_gamma,
+    }
+    record = {
+        "task": task.name,
+        "fingerprint": ours.fingerprint,
+        "base": base_id,
+        "base_revision": revision,
+        "base_note": base_named(base_id).note,
+        "label_set": label_set.name,
+        "presets": said,
+        "arguments": arguments,
+        "steps": trainer.state.global_step,
+        "epochs_run": trainer.state.epoch,
+        "best_validation": {task.primary.key: trainer.state.best_metric},
+        "history": [entry for entry in trainer.state.log_history if "loss" in entry or "eval_loss" in entry],
+        "seconds": round(seconds, 1),
+        "resumed": bool(checkpoint),
+        "processes": args.world_size,
+        "path": trainer.path,
+        **environment(args.device),
+    }
+    leave(fresh, folder, task, label_set, encoded["validation"], trainer.data_collator, record)
 
 
 def resumable_checkpoint(runs: Path, fingerprint: str, last: Any) -> str | None:
@@ -376,65 +246,6 @@ def resumable_checkpoint(runs: Path, fingerprint: str, last: Any) -> str | None:
     return None
 
 
-def _config(base_id: str, revision: str | None) -> Any:
-    from transformers import AutoConfig
-
-    return AutoConfig.from_pretrained(base_id, revision=revision)
-
-
-def _world_size() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def _device(torch: Any, args: Any) -> str:
-    if args.device.type == "cuda":
-        return str(torch.cuda.get_device_name())
-    threads = torch.get_num_threads()
-    return f"CPU, {threads} thread{'s' * (threads > 1)}"
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    names = ("torch", "transformers", "datasets", "accelerate", "huggingface_hub", "tokenizers")
-    return {"hubtools": __version__, "python": sys.version.split()[0], **{name: version(name) for name in names}}
-
-
-def start_processes(argv: list[str]) -> None:
-    """Become the processes that ``accelerate launch --num_processes N`` was asked for where it started one.
-
-    On a CPU it leaves several to mpirun, and without one starts a single process without a word. It does set the
-    address at which they would meet; how many were asked for stands on its command line alone.
-    """
-    if "WORLD_SIZE" in os.environ or "MASTER_ADDR" not in os.environ:
-        return
-    import psutil
-
-    asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    asked.add_argument("--num_processes", "--num-processes", type=int, default=1)
-    parent = psutil.Process().parent()
-    count = asked.parse_known_args(parent.cmdline() if parent else [])[0].num_processes
-    if count < 2:
-        return
-    from torch.distributed import run
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-
-    with tempfile.TemporaryDirectory() as scratch:
-        shown_above = FAILURE in os.environ
-        note = Path(os.environ.setdefault(FAILURE, str(Path(scratch, "failure.txt"))))
-        launch = ["--standalone", "--nproc_per_node", str(count), str(Path(__file__).resolve()), *argv]
-        try:
-            run.run(run.parse_args(launch))  # type: ignore[no-untyped-call]
-        except ChildFailedError as error:
-            rank, first = error.get_first_failure()
-            if not note.exists():
-                note.write_text(f"process {rank} of {count}: {first.message}")
-            if not shown_above:
-                print(f"Error: {note.read_text()}", file=sys.stderr)
-            sys.exit(1)
-    sys.exit(0)
-
-
 def main(argv: list[str] | None = None) -> None:
     """Parse, train; an error that is the user's to mend ends with its message, not with a stack trace."""
     try:
@@ -444,7 +255,7 @@ def main(argv: list[str] | None = None) -> None:
     except OSError as error:
         fail(str(TrainingFailed("Training could not read or write", found=str(error))))
     except Exception as error:
-        if _world_size() == 1:
+        if world_size() == 1:
             raise
         if "peer" in str(error) or "NCCL" in str(error):  # what others see when one of them is gone
             print(f"Process {os.environ['RANK']} stops: another one of the training has ended.", file=sys.stderr)
@@ -453,18 +264,6 @@ def main(argv: list[str] | None = None) -> None:
         fail(f"{type(error).__name__}: {error}")
 
 
-def fail(message: str, code: int = 1) -> None:
-    """End this process with its message, which whoever started it shows where there are several."""
-    if _world_size() > 1:
-        message = f"process {os.environ['RANK']} of {_world_size()}: {message}"
-    if note := os.environ.get(FAILURE):
-        with contextlib.suppress(FileExistsError), open(note, "x") as file:  # the first that fails is the cause
-            file.write(message)
-    else:
-        print(f"Error: {message}", file=sys.stderr, flush=True)
-    sys.exit(code)
-
-
 if __name__ == "__main__":
-    start_processes(sys.argv[1:])
+    start_processes(str(Path(__file__).resolve()), sys.argv[1:])
     main()

@@ -25,7 +25,7 @@ def check_training_flags(flags: Sequence[str]) -> None:
         return
     from transformers import HfArgumentParser, TrainingArguments
 
-    from hubtools.finetune import FinetuneArguments
+    from hubtools.training.arguments import FinetuneArguments
 
     def refuse(message: str) -> Any:
         raise UsageError(
@@ -48,7 +48,7 @@ def run_to_the_end(command: list[str], held: int, failure: Path) -> int:
         held: a descriptor that it inherits.
         failure: where it leaves its message.
     """
-    from hubtools.finetune import FAILURE
+    from hubtools.training.processes import FAILURE
 
     with _signals_kept() as signals:
         process = subprocess.Popen(

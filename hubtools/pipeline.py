@@ -217,8 +217,8 @@ def _say(settings: Settings, what: str, kind: str, done: Release | Change) -> No
 
 def training_fingerprint(task: TaskSpec, settings: Settings) -> tuple[str, str]:
     """The base to train from, and what identifies the training: data, base and its commit, flags, version."""
-    from hubtools.finetune import commit_of, resolve_base
     from hubtools.tasks import base_named
+    from hubtools.training.inputs import commit_of, resolve_base
 
     folder = settings.folder(task)
     facts = folder.read(folder.facts, "curate")

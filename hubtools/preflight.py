@@ -64,7 +64,7 @@ def _classes(rows: Sequence[Example]) -> list[tuple[str, str]]:
 
 
 def _base(asked: str | None) -> str:
-    from hubtools.finetune import resolve_base
+    from hubtools.training.inputs import resolve_base
 
     return resolve_base(asked)
 

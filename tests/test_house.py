@@ -37,16 +37,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Cards show the scores that evaluation puts at the head, and a release is verified as it was scored;
     # a dataset is pushed in the splits that curation makes. Cards are checked by the Hub's rules before they go there.
     "publishing": VALUES | {"assets", "evaluation", "curation", "localhub"},
-    "training": VALUES,
+    "training": VALUES | {"connection"},
     "finetune": VALUES | {"training", "connection"},
-    "launch": VALUES | {"finetune"},
-    "preflight": VALUES | {"connection", "curation", "finetune", "pipeline"},
-    "pipeline": VALUES | {"connection", "curation", "evaluation", "publishing", "finetune", "launch"},
+    "launch": VALUES | {"training"},
+    "preflight": VALUES | {"connection", "curation", "training", "pipeline"},
+    "pipeline": VALUES | {"connection", "curation", "evaluation", "publishing", "training", "launch"},
     "cli": VALUES | {"connection", "curation", "evaluation", "pipeline", "preflight", "publishing", "localhub"},
 }
 
-# finetune is a process of its own. What the pipeline shares with it loads nothing heavy.
-SHARED_BY_FINETUNE = {"FAILURE", "FinetuneArguments", "commit_of", "resolve_base"}
+# The training is a process of its own. What those who start it share with it loads nothing heavy.
+LIGHT = {"arguments", "inputs", "processes"}
 
 # Functions whose documentation is owed. Take names out; put none in.
 UNDOCUMENTED = {
@@ -116,15 +116,13 @@ def test_the_order_of_parts_has_no_circle() -> None:
     assert {part_of(path) for path in MODULES} - {"__init__"} == set(MAY_IMPORT)
 
 
-def test_the_pipeline_takes_from_finetune_only_what_is_light() -> None:
-    taken = {
-        name
-        for path in MODULES
-        if part_of(path) != "finetune"
-        for part, name in ours(tree_of(path))
-        if part == "finetune"
-    }
-    assert taken <= SHARED_BY_FINETUNE
+def test_who_starts_the_training_shares_with_it_only_what_is_light() -> None:
+    for path in MODULES:
+        taken = {module for module, _ in imports_of(tree_of(path)) if module.startswith("hubtools.")}
+        assert "hubtools.finetune" not in taken
+        if part_of(path) in ("launch", "pipeline", "preflight"):
+            training = {module for module in taken if module.startswith("hubtools.training")}
+            assert training <= {f"hubtools.training.{name}" for name in LIGHT}
 
 
 def test_publishing_takes_from_the_embedded_hub_its_rules_for_cards_alone() -> None:

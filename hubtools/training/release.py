@@ -1,14 +1,19 @@
-"""Make a saved model one that every runtime loads: legacy configuration keys and the label mapping."""
+"""Make a saved model one that every runtime loads, calibrated, and put it in its place with what is known of it."""
 
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from hubtools import __version__
 from hubtools.errors import TrainingFailed
 from hubtools.spec import LabelSet, TaskSpec
-from hubtools.workdir import write_json
+from hubtools.workdir import TaskFolder, write_json
 
 
 def complete_config(path: Path) -> None:
@@ -61,3 +66,41 @@ def finish_release(folder: Path, task: TaskSpec, label_set: LabelSet) -> None:
         raise TrainingFailed(f"{folder} lacks model.safetensors", expected="one file of weights")
     if task.mapping_file:
         write_json(folder / task.mapping_file, label_mapping(task, label_set))
+
+
+def leave(
+    fresh: Path, folder: TaskFolder, task: TaskSpec, label_set: LabelSet, validation: Any,
+    collator: Callable[[list[Any]], Any], record: dict[str, Any],
+) -> None:  # fmt: skip
+    """The end of a training: complete and calibrate the model in ``fresh``, and make it the one of ``folder``.
+
+    Args:
+        fresh: beside ``folder.model``; a training that is killed before its end leaves the model before alone.
+        validation: the encoded validation split; ``collator`` makes batches of it.
+        record: what ``training.json`` says.
+    """
+    from hubtools.training.calibration import calibrate
+
+    (fresh / "training_args.bin").unlink(missing_ok=True)  # a pickle: releases are safetensors and JSON only
+    finish_release(fresh, task, label_set)
+    calibration = calibrate(fresh, task, validation, collator)
+    print(f"[{task.name}] temperature {calibration['temperature']:.3f}: {calibration['result']}", flush=True)
+    write_json(folder.training, record)
+    shutil.rmtree(folder.model, ignore_errors=True)
+    fresh.rename(folder.model)
+    shutil.rmtree(folder.runs, ignore_errors=True)
+
+
+def environment(device: Any) -> dict[str, Any]:
+    """The machine and the versions of a training, as ``training.json`` and the card have them."""
+    import torch
+
+    threads = torch.get_num_threads()
+    on_cpu = f"CPU, {threads} thread{'s' * (threads > 1)}"
+    names = ("torch", "transformers", "datasets", "accelerate", "huggingface_hub", "tokenizers")
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else on_cpu,
+        "versions": {
+            "hubtools": __version__, "python": sys.version.split()[0], **{name: version(name) for name in names},
+        },
+    }  # fmt: skip
