@@ -90,13 +90,16 @@ def ours(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 def tracked() -> list[Path]:
-    """Files that git holds, or would hold."""
+    """Files that git holds, or would hold; all that are no leftovers of a build where the tree is no checkout."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )
+        # The checkout may be another user's.
+        ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, check=False,
+    )  # fmt: skip
+    if listed.returncode:
+        made = ("__pycache__", "build", "dist", "hubtools-work")
+        found = (path for path in ROOT.rglob("*") if path.is_file())
+        return [p for p in found if not any(n in made or n[0] == "." for n in p.relative_to(ROOT).parts[:-1])]
     return [ROOT / name for name in listed.stdout.decode().split("\0") if name and (ROOT / name).is_file()]
 
 
