@@ -22,7 +22,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 install: $(VENV)/installed  ## build .venv with pinned versions
 
 demo: install  ## the whole job on the embedded Hub, then the Space (SERVE=0: stop when the job is done)
-	@$(BIN)/hubtools run --hub local --hub-dir $(DEMO)/hub --work-dir $(DEMO)/work $(if $(MIRROR),--mirror $(MIRROR))
+	@$(BIN)/hubtools run --hub local --hub-dir $(DEMO)/hub --work-dir $(DEMO)/work --jobs 2 $(if $(MIRROR),--mirror $(MIRROR))
 	@if [ "$(SERVE)" != 0 ]; then exec $(BIN)/hubtools demo --hub local --hub-dir $(DEMO)/hub; fi
 
 test: install  ## every test

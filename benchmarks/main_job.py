@@ -3,8 +3,8 @@
     python benchmarks/main_job.py                             # starter corpora: what `make demo SERVE=0` does
     python benchmarks/main_job.py --mirror DIR --name real    # public data from DIR/<owner>/<name>/
 
-Runs ``hubtools run --hub local`` in fresh folders, adds up the resident memory of its whole process tree and of
-the embedded Hub four times a second, prints a table, and writes ``benchmarks/results/<name>.json``.
+Runs ``hubtools run --hub local --jobs 2`` in fresh folders, adds up the resident memory of its whole process tree and
+of the embedded Hub four times a second, prints a table, and writes ``benchmarks/results/<name>.json``.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def main() -> None:
         hub_dir, work = Path(folder, "hub"), Path(folder, "work")
         hubtools = [sys.executable, "-m", "hubtools.cli"]
         command = [*hubtools, "run", "--hub", "local", "--hub-dir", str(hub_dir), "--work-dir", str(work)]
+        command += ["--jobs", "2"]
         command += ["--mirror", args.mirror] if args.mirror else []
         started = time.time()
         process = subprocess.Popen(command)
@@ -71,7 +72,7 @@ def main() -> None:
         report = json.loads((work / "run.json").read_text())
 
     report |= {
-        "command": "hubtools run --hub local" + (" --mirror DIR" if args.mirror else ""),
+        "command": "hubtools run --hub local --jobs 2" + (" --mirror DIR" if args.mirror else ""),
         "total_seconds": round(seconds, 1),
         "peak_memory_gib": round(peak / 2**30, 2),
         "machine": {"cores": os.cpu_count(), "cpu": platform.machine(), "python": platform.python_version()},

@@ -134,6 +134,10 @@ Base = Annotated[
                  "[default: answerdotai/ModernBERT-base, or the nano model where the Hub has only that]"),
 ]  # fmt: skip
 Processes = Annotated[int, typer.Option(min=1, help="Processes that accelerate starts.")]
+Jobs = Annotated[
+    int,
+    typer.Option(min=1, help="Trainings side by side. On a CPU, small models with a core each beat all cores for one."),
+]
 Private = Annotated[bool, typer.Option("--private", help="Create repos as private.")]
 CreatePr = Annotated[bool, typer.Option("--create-pr", help="Open a pull request instead of committing to main.")]
 Gated = Annotated[
@@ -381,6 +385,7 @@ def finetune(
     task: TaskArgument,
     base: Base = None,
     processes: Processes = 1,
+    jobs: Jobs = 1,
     seed: Seed = 0,
     dry_run: DryRun = False,
     hub: Hub = None,
@@ -396,12 +401,13 @@ def finetune(
     """
     tasks = tasks_named(task)
     connect(hub, mirror or (), hub_dir)
-    from hubtools.pipeline import finetune_task
+    from hubtools.pipeline import finetune_tasks
 
     settings = _settings(
-        work_dir=work_dir, base=base, processes=processes, seed=seed, dry_run=dry_run, training=tuple(context.args)
-    )
-    done = {t.name: finetune_task(t, settings) for t in tasks}
+        work_dir=work_dir, base=base, processes=processes, jobs=jobs, seed=seed, dry_run=dry_run,
+        training=tuple(context.args),
+    )  # fmt: skip
+    done = {task.name: known for task, known, _ in finetune_tasks(tasks, settings)}
     _print(done, json_output, [] if dry_run else [str(settings.folder(t).model) for t in tasks])
 
 
@@ -690,6 +696,7 @@ def run(
     seed: Seed = 0,
     base: Base = None,
     processes: Processes = 1,
+    jobs: Jobs = 1,
     target_fpr: TargetFpr = None,
     target_recall: TargetRecall = None,
     namespace: Namespace = None,
@@ -716,7 +723,7 @@ def run(
     settings = _settings(
         work_dir=work_dir, label_sets=label_set, skip_bad_rows=skip_bad_rows,
         supplements=supplement, without=without, seed=seed, base=base,
-        processes=processes, target_fpr=target_fpr, target_recall=target_recall, namespace=namespace,
+        processes=processes, jobs=jobs, target_fpr=target_fpr, target_recall=target_recall, namespace=namespace,
         private=private, accept_license=accept_license, gated=gated, dry_run=dry_run, training=tuple(context.args),
     )  # fmt: skip
     report = pipeline.run(tasks, settings)

@@ -155,7 +155,7 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
         compute_loss_func=loss_function(weights, args.label_smoothing_factor, ours.focal_gamma),
         compute_metrics=selection_metrics(task, label_set),
         preprocess_logits_for_metrics=(lambda logits, _: logits.argmax(-1)) if task.kind == "token" else None,
-        callbacks=[EarlyStoppingCallback(patience), Progress(task.primary)],
+        callbacks=[EarlyStoppingCallback(patience), Progress(task.name, task.primary)],
     )
     trainer.remove_callback(transformers.PrinterCallback)
     rows_a_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size

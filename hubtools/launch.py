@@ -41,36 +41,47 @@ def check_training_flags(flags: Sequence[str]) -> None:
         refuse(" ".join(unknown))
 
 
-def run_to_the_end(command: list[str], held: int, failure: Path) -> int:
-    """Exit code of ``command``, which ends when we are interrupted.
+class Training:
+    """A training under way, a group of processes that ends when :meth:`end` is called, if not before.
 
     Args:
+        command: starts it.
         held: a descriptor that it inherits.
         failure: where it leaves its message.
     """
-    from hubtools.training.processes import FAILURE
 
-    with _signals_kept() as signals:
-        process = subprocess.Popen(
-            command,
-            stdout=sys.stderr,  # line by line: our stdout is for data
-            env=os.environ | {"PYTHONUNBUFFERED": "1", FAILURE: str(failure.resolve())},
-            pass_fds=(held,),
-            start_new_session=True,  # Ctrl-C reaches us alone: no stack trace of each process
-        )
-    try:
-        for number in signals:
-            signal.raise_signal(number)
-        return process.wait()
-    except BaseException:
-        # accelerate does not pass a signal on to the training: the whole group ends.
+    def __init__(self, command: list[str], held: int, failure: Path) -> None:
+        from hubtools.training.processes import FAILURE
+
+        with _signals_kept() as signals:
+            self.process = subprocess.Popen(
+                command,
+                stdout=sys.stderr,  # line by line: our stdout is for data
+                env=os.environ | {"PYTHONUNBUFFERED": "1", FAILURE: str(failure.resolve())},
+                pass_fds=(held,),
+                start_new_session=True,  # Ctrl-C reaches us alone: no stack trace of each process
+            )
+        try:
+            for number in signals:
+                signal.raise_signal(number)
+        except BaseException:
+            self.end()
+            raise
+
+    def code(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return self.process.poll()
+
+    def end(self) -> None:
+        """Stop it where it still runs. accelerate does not pass a signal on to the training: the whole group ends."""
+        if self.process.poll() is not None:
+            return
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
+            os.killpg(self.process.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(10)
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        raise
+                self.process.wait(10)
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
 
 @contextlib.contextmanager

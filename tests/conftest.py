@@ -67,7 +67,7 @@ def demo(hubtools: Command, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     flags = ("--hub", "local", "--hub-dir", hub_dir, "--work-dir", work)
     began = time.monotonic()
     try:
-        done = hubtools("run", *flags, timeout=3600)
+        done = hubtools("run", *flags, "--jobs", 2, timeout=3600)
         seconds = time.monotonic() - began
         shown = hubtools.run("bash", "-c", 'eval "$(hubtools hub env --hub-dir "$0")"; env -0', hub_dir).stdout
         exported = dict(item.split("=", 1) for item in shown.split("\0") if item)

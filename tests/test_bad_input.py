@@ -392,13 +392,14 @@ def test_a_training_that_was_killed_goes_on_from_its_last_checkpoint(
     assert not (work / "intent" / "runs").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_training_ends_with_a_sentence_and_leaves_no_process(
-    hubtools: Command, flags: tuple[object, ...], trainings: Callable[[], list[int]], number: signal.Signals
-) -> None:
-    hubtools("curate", "intent", *flags)
-    with hubtools.begin("finetune", "intent", *flags, "--max_steps", 1000) as process:
-        wait_for(trainings, process)
+@pytest.mark.parametrize(("number", "tasks", "jobs"), [(signal.SIGINT, "intent", 1), (signal.SIGTERM, "all", 2)])
+def test_interrupted_trainings_end_with_a_sentence_and_leave_no_process(
+    hubtools: Command, flags: tuple[object, ...], trainings: Callable[[], list[int]],
+    number: signal.Signals, tasks: str, jobs: int,
+) -> None:  # fmt: skip
+    hubtools("curate", tasks, *flags)
+    with hubtools.begin("finetune", tasks, *flags, "--jobs", jobs, "--max_steps", 1000) as process:
+        wait_for(lambda: len(trainings()) == jobs, process)
         process.send_signal(number)
         said = process.communicate(timeout=60)[0]
     assert process.returncode == 130

@@ -538,7 +538,7 @@ def test_selection_scores_count_the_spans_that_a_pipeline_would_show() -> None:
 
 def test_a_loss_that_is_no_number_stops_the_training() -> None:
     state = TrainerState(global_step=7)
-    progress = Progress(CATEGORY.primary)
+    progress = Progress("category", CATEGORY.primary)
     progress.on_log(None, state, None, logs={"loss": 0.5})
     progress.on_log(None, state, None, logs={"eval_loss": float("nan")})
     for loss in (float("nan"), float("inf")):
@@ -547,7 +547,7 @@ def test_a_loss_that_is_no_number_stops_the_training() -> None:
 
 
 def test_progress_says_which_evaluation_was_the_best_so_far(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress(Metric("macro_f1", "macro F1"))
+    progress = Progress("category", Metric("macro_f1", "macro F1"))
     args, state = (
         SimpleNamespace(num_train_epochs=3),
         SimpleNamespace(is_world_process_zero=True, epoch=1.0, global_step=5, max_steps=15, best_metric=None),

@@ -24,8 +24,8 @@ def check_loss(loss: float, step: int) -> None:
 class Progress(TrainerCallback):
     """One line an evaluation: epoch, loss, the primary metric and whether it is the best so far."""
 
-    def __init__(self, primary: Metric) -> None:
-        self.primary, self.loss = primary, float("nan")
+    def __init__(self, name: str, primary: Metric) -> None:
+        self.name, self.primary, self.loss = name, primary, float("nan")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         loss = (logs or {}).get("loss")
@@ -40,7 +40,7 @@ class Progress(TrainerCallback):
             # The Trainer notes the best after this; a training that goes on knows it from its checkpoint.
             best = "  best so far" if state.best_metric is None or score > state.best_metric else ""
             print(
-                f"  epoch {state.epoch:5.2f}/{args.num_train_epochs:g}  step {state.global_step}/{state.max_steps}  "
-                f"loss {self.loss:.4f}  validation {self.primary.title} {score:.4f}{best}",
+                f"[{self.name}] epoch {state.epoch:5.2f}/{args.num_train_epochs:g}  step {state.global_step}"
+                f"/{state.max_steps}  loss {self.loss:.4f}  validation {self.primary.title} {score:.4f}{best}",
                 flush=True,
             )
