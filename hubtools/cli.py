@@ -216,7 +216,7 @@ def _defaults(path: Path, context: typer.Context) -> dict[str, Any]:
 
 def _settings(**given: Any) -> Any:
     """What was given, as the stages take it; flags that may be repeated are lists."""
-    from hubtools.pipeline import Settings
+    from hubtools.settings import Settings
 
     said: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in given.items() if value is not None
@@ -401,7 +401,7 @@ def finetune(
     """
     tasks = tasks_named(task)
     connect(hub, mirror or (), hub_dir)
-    from hubtools.pipeline import finetune_tasks
+    from hubtools.launch import finetune_tasks
 
     settings = _settings(
         work_dir=work_dir, base=base, processes=processes, jobs=jobs, seed=seed, dry_run=dry_run,

@@ -1,18 +1,29 @@
-"""The training as a process of its own: whether it would take its flags, and that it ends when we do."""
+"""Trainings as processes of their own: whether one is needed, what starts it, several side by side, and their end."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from hubtools.errors import UsageError
+from hubtools import __version__
+from hubtools.errors import TrainingFailed, UsageError
+from hubtools.settings import Settings
+from hubtools.spec import TaskSpec
+from hubtools.tasks import base_named, task_named
+from hubtools.training.arguments import FinetuneArguments
+from hubtools.training.inputs import commit_of, resolve_base
+from hubtools.training.processes import FAILURE
+from hubtools.workdir import TaskFolder
 
 
 def check_training_flags(flags: Sequence[str]) -> None:
@@ -24,8 +35,6 @@ def check_training_flags(flags: Sequence[str]) -> None:
     if not flags:
         return
     from transformers import HfArgumentParser, TrainingArguments
-
-    from hubtools.training.arguments import FinetuneArguments
 
     def refuse(message: str) -> Any:
         raise UsageError(
@@ -41,6 +50,140 @@ def check_training_flags(flags: Sequence[str]) -> None:
         refuse(" ".join(unknown))
 
 
+def training_fingerprint(task: TaskSpec, settings: Settings) -> tuple[str, str]:
+    """The base to train from, and what identifies the training: data, base and its commit, flags, version."""
+
+    folder = settings.folder(task)
+    facts = folder.read(folder.facts, "curate")
+    base = resolve_base(settings.base)
+    ours = base_named(base)
+    defaults = [dict(task.overrides), dict(ours.overrides), dict(ours.by_task.get(task.name, {}))]
+    known = [__version__, facts["fingerprint"], base, commit_of(base), settings.seed, settings.processes,
+             settings.training, defaults]  # fmt: skip
+    return base, hashlib.sha256(json.dumps(known).encode()).hexdigest()
+
+
+def finetune_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
+    """``training.json`` of the task, trained now unless the same training is already done."""
+    [done] = finetune_tasks([task], settings)
+    return done.known
+
+
+class Trained(NamedTuple):
+    """A task, its ``training.json``, and the seconds that its training took; 0 for an earlier one."""
+
+    task: TaskSpec
+    known: dict[str, Any]
+    seconds: float
+
+
+def finetune_tasks(tasks: Sequence[TaskSpec], settings: Settings) -> Generator[Trained]:
+    """Train, ``settings.jobs`` at a time, and give each task when its model is there.
+
+    Whoever stops asking ends the trainings under way; they go on from their last checkpoints next time.
+
+    Raises:
+        TrainingFailed: one of them ended without a model; its own message stands above.
+    """
+    check_training_flags(settings.training)
+    if settings.dry_run:
+        for task in tasks:
+            yield Trained(task, _would_train(task, settings), 0.0)
+        return
+    waiting: list[TaskSpec] = [*tasks]
+    running: dict[str, tuple[Training | None, float, contextlib.ExitStack]] = {}
+    with contextlib.ExitStack() as all_of_them:
+
+        def start() -> None:
+            while waiting and len(running) < settings.jobs:
+                task = waiting.pop(0)
+                one = all_of_them.enter_context(contextlib.ExitStack())
+                running[task.name] = (one.enter_context(_training(task, settings)), time.time(), one)
+
+        while waiting or running:
+            start()
+            ended = {}
+            for name, (training, began, one) in [*running.items()]:
+                if training is not None and training.code() is None:
+                    continue
+                ended[name] = time.time() - began if training else 0.0
+                del running[name]
+                one.close()
+                if training and training.code():
+                    raise _failed(task_named(name), settings, training.code() or 0)
+            start()  # before whoever asks does something with those that ended
+            for name, seconds in ended.items():
+                folder = settings.folder(task_named(name))
+                yield Trained(task_named(name), folder.read(folder.training, "finetune"), seconds)
+            if not ended:
+                time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def _training(task: TaskSpec, settings: Settings) -> Iterator[Training | None]:
+    """The training of a task, whose folder it holds; None where the model is up to date."""
+    folder = settings.folder(task)
+    command, mark = _training_command(task, settings)
+    with folder.alone(settings.note) as held:
+        if _is_trained(folder, mark):
+            settings.note(f"{task.name}: model is up to date")
+            yield None
+            return
+        failure = folder.root / "failure.txt"
+        failure.unlink(missing_ok=True)
+        training = Training(command, held, failure)
+        try:
+            yield training
+        finally:
+            training.end()
+
+
+def _would_train(task: TaskSpec, settings: Settings) -> dict[str, Any]:
+    """What a dry run says of a training: what is known of it where it is done, else its command."""
+    folder = settings.folder(task)
+    command, mark = _training_command(task, settings)
+    if _is_trained(folder, mark):
+        settings.note(f"{task.name}: model is up to date")
+        return folder.read(folder.training, "finetune")
+    settings.note("would run: " + " ".join(command))
+    return {"command": command}
+
+
+def _training_command(task: TaskSpec, settings: Settings) -> tuple[list[str], str]:
+    """What starts the training of a task, and the mark that ``training.json`` will bear."""
+    base, mark = training_fingerprint(task, settings)
+    together = settings.jobs * settings.processes
+    command = [
+        sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--num_machines", "1", "--mixed_precision", "no",
+        "--dynamo_backend", "no", "--num_processes", str(settings.processes),
+        # Left to itself, accelerate gives each process on a CPU one thread.
+        "--num_cpu_threads_per_process", str(max(1, (os.cpu_count() or 1) // together)),
+        str(Path(__file__).with_name("finetune.py")), "--task", task.name, "--work_dir", str(settings.work_dir),
+        "--base", base, "--seed", str(settings.seed), "--fingerprint", mark,
+        *(["--disable_tqdm", "true"] if settings.jobs > 1 else []), *settings.training,
+    ]  # fmt: skip
+    return command, mark
+
+
+def _is_trained(folder: TaskFolder, mark: str) -> bool:
+    if not (folder.training.exists() and (folder.model / "model.safetensors").exists()):
+        return False
+    return folder.read(folder.training, "finetune").get("fingerprint") == mark
+
+
+def _failed(task: TaskSpec, settings: Settings, code: int) -> TrainingFailed:
+    failure = settings.folder(task).root / "failure.txt"
+    said = " ".join(failure.read_text().split()) if failure.exists() else ""
+    failure.unlink(missing_ok=True)
+    return TrainingFailed(
+        f"Training {task.name!r} ended without a model",
+        expected="exit code 0",
+        found=said or (f"killed by {signal.Signals(-code).name}" if code < 0 else
+              f"exit code {code}; its own message stands above, or it was killed (often for want of memory)"),
+        next=f"run the same command again: it goes on from the last checkpoint (or: hubtools finetune {task.name})",
+    )  # fmt: skip
+
+
 class Training:
     """A training under way, a group of processes that ends when :meth:`end` is called, if not before.
 
@@ -51,7 +194,6 @@ class Training:
     """
 
     def __init__(self, command: list[str], held: int, failure: Path) -> None:
-        from hubtools.training.processes import FAILURE
 
         with _signals_kept() as signals:
             self.process = subprocess.Popen(

@@ -8,83 +8,23 @@ checkpoint.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import os
-import signal
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from hubtools import __version__
 from hubtools.connection import api, namespace
-from hubtools.curation.own import Columns
 from hubtools.curation.sources import SourceFiles, check_flags, chosen_source
 from hubtools.curation.supplements import LENGTHS, check_names, located, wanted
-from hubtools.errors import HubUnavailable, TrainingFailed, UsageError
-from hubtools.launch import Training, check_training_flags
+from hubtools.errors import HubUnavailable, UsageError
+from hubtools.launch import check_training_flags, finetune_tasks
 from hubtools.publishing.commits import Change, Release
+from hubtools.settings import Settings
 from hubtools.spec import LabelSet, TaskSpec
-from hubtools.tasks import TASKS, task_named
-from hubtools.workdir import DEFAULT, TaskFolder, task_folder, write_json
-
-
-def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the flags hold, for every stage.
-
-    Attributes:
-        label_sets: names of label sets, or ``task=name`` for one of several tasks.
-        source: a user's own file, its address, or a dataset repo, in place of the task's.
-        columns: names of the columns in it, and the map of its labels.
-        license: what its owner says it is under.
-        supplements, without: names of supplements that join although they are optional, or stay out.
-        accept_license: push what may not be published, to a private repo.
-        gated: "auto" or "manual", where readers of a dataset must ask for it.
-        target_fpr, target_recall: what a threshold is chosen for; see evaluation/thresholds.py.
-        names: repo names by what they name ("dataset", "model", "space"), where they differ from ours.
-        processes, jobs: of a training, and trainings side by side; on a CPU its threads are divided among all.
-        baselines: those that cost time, such as "setfit"; for the tasks that they can be had for.
-        training: flags for ``finetune.py``, as they were given.
-    """
-
-    work_dir: Path = DEFAULT
-    namespace: str | None = None
-    label_sets: tuple[str, ...] = ()
-    source: str | None = None
-    columns: Columns = field(default_factory=Columns)
-    license: str | None = None
-    skip_bad_rows: bool = False
-    supplements: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
-    seed: int = 0
-    base: str | None = None
-    processes: int = 1
-    jobs: int = 1
-    training: tuple[str, ...] = ()
-    target_fpr: float | None = None
-    target_recall: float | None = None
-    private: bool = False
-    create_pr: bool = False
-    dry_run: bool = False
-    accept_license: bool = False
-    gated: str | None = None
-    dataset_name: str | None = None
-    model_name: str | None = None
-    space_name: str | None = None
-    baselines: tuple[str, ...] = ()
-    note: Callable[[str], None] = _to_stderr
-
-    def folder(self, task: TaskSpec) -> TaskFolder:
-        return task_folder(self.work_dir, task.name)
+from hubtools.tasks import TASKS
+from hubtools.workdir import write_json
 
 
 def curate_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
@@ -215,142 +155,6 @@ def _say(settings: Settings, what: str, kind: str, done: Release | Change) -> No
                 settings.note(f"{what}: would {verb} {file.path} ({size:,} bytes{was})")
         if not done:
             settings.note(f"{what}: nothing would change")
-
-
-def training_fingerprint(task: TaskSpec, settings: Settings) -> tuple[str, str]:
-    """The base to train from, and what identifies the training: data, base and its commit, flags, version."""
-    from hubtools.tasks import base_named
-    from hubtools.training.inputs import commit_of, resolve_base
-
-    folder = settings.folder(task)
-    facts = folder.read(folder.facts, "curate")
-    base = resolve_base(settings.base)
-    ours = base_named(base)
-    defaults = [dict(task.overrides), dict(ours.overrides), dict(ours.by_task.get(task.name, {}))]
-    known = [__version__, facts["fingerprint"], base, commit_of(base), settings.seed, settings.processes,
-             settings.training, defaults]  # fmt: skip
-    return base, hashlib.sha256(json.dumps(known).encode()).hexdigest()
-
-
-def finetune_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
-    """``training.json`` of the task, trained now unless the same training is already done."""
-    [done] = finetune_tasks([task], settings)
-    return done.known
-
-
-class Trained(NamedTuple):
-    """A task, its ``training.json``, and the seconds that its training took; 0 for an earlier one."""
-
-    task: TaskSpec
-    known: dict[str, Any]
-    seconds: float
-
-
-def finetune_tasks(tasks: Sequence[TaskSpec], settings: Settings) -> Generator[Trained]:
-    """Train, ``settings.jobs`` at a time, and give each task when its model is there.
-
-    Whoever stops asking ends the trainings under way; they go on from their last checkpoints next time.
-
-    Raises:
-        TrainingFailed: one of them ended without a model; its own message stands above.
-    """
-    check_training_flags(settings.training)
-    if settings.dry_run:
-        for task in tasks:
-            yield Trained(task, _would_train(task, settings), 0.0)
-        return
-    waiting: list[TaskSpec] = [*tasks]
-    running: dict[str, tuple[Training | None, float, contextlib.ExitStack]] = {}
-    with contextlib.ExitStack() as all_of_them:
-
-        def start() -> None:
-            while waiting and len(running) < settings.jobs:
-                task = waiting.pop(0)
-                one = all_of_them.enter_context(contextlib.ExitStack())
-                running[task.name] = (one.enter_context(_training(task, settings)), time.time(), one)
-
-        while waiting or running:
-            start()
-            ended = {}
-            for name, (training, began, one) in [*running.items()]:
-                if training is not None and training.code() is None:
-                    continue
-                ended[name] = time.time() - began if training else 0.0
-                del running[name]
-                one.close()
-                if training and training.code():
-                    raise _failed(task_named(name), settings, training.code() or 0)
-            start()  # before whoever asks does something with those that ended
-            for name, seconds in ended.items():
-                folder = settings.folder(task_named(name))
-                yield Trained(task_named(name), folder.read(folder.training, "finetune"), seconds)
-            if not ended:
-                time.sleep(0.1)
-
-
-@contextlib.contextmanager
-def _training(task: TaskSpec, settings: Settings) -> Iterator[Training | None]:
-    """The training of a task, whose folder it holds; None where the model is up to date."""
-    folder = settings.folder(task)
-    command, mark = _training_command(task, settings)
-    with folder.alone(settings.note) as held:
-        if _is_trained(folder, mark):
-            settings.note(f"{task.name}: model is up to date")
-            yield None
-            return
-        failure = folder.root / "failure.txt"
-        failure.unlink(missing_ok=True)
-        training = Training(command, held, failure)
-        try:
-            yield training
-        finally:
-            training.end()
-
-
-def _would_train(task: TaskSpec, settings: Settings) -> dict[str, Any]:
-    """What a dry run says of a training: what is known of it where it is done, else its command."""
-    folder = settings.folder(task)
-    command, mark = _training_command(task, settings)
-    if _is_trained(folder, mark):
-        settings.note(f"{task.name}: model is up to date")
-        return folder.read(folder.training, "finetune")
-    settings.note("would run: " + " ".join(command))
-    return {"command": command}
-
-
-def _training_command(task: TaskSpec, settings: Settings) -> tuple[list[str], str]:
-    """What starts the training of a task, and the mark that ``training.json`` will bear."""
-    base, mark = training_fingerprint(task, settings)
-    together = settings.jobs * settings.processes
-    command = [
-        sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--num_machines", "1", "--mixed_precision", "no",
-        "--dynamo_backend", "no", "--num_processes", str(settings.processes),
-        # Left to itself, accelerate gives each process on a CPU one thread.
-        "--num_cpu_threads_per_process", str(max(1, (os.cpu_count() or 1) // together)),
-        str(Path(__file__).with_name("finetune.py")), "--task", task.name, "--work_dir", str(settings.work_dir),
-        "--base", base, "--seed", str(settings.seed), "--fingerprint", mark,
-        *(["--disable_tqdm", "true"] if settings.jobs > 1 else []), *settings.training,
-    ]  # fmt: skip
-    return command, mark
-
-
-def _is_trained(folder: TaskFolder, mark: str) -> bool:
-    if not (folder.training.exists() and (folder.model / "model.safetensors").exists()):
-        return False
-    return folder.read(folder.training, "finetune").get("fingerprint") == mark
-
-
-def _failed(task: TaskSpec, settings: Settings, code: int) -> TrainingFailed:
-    failure = settings.folder(task).root / "failure.txt"
-    said = " ".join(failure.read_text().split()) if failure.exists() else ""
-    failure.unlink(missing_ok=True)
-    return TrainingFailed(
-        f"Training {task.name!r} ended without a model",
-        expected="exit code 0",
-        found=said or (f"killed by {signal.Signals(-code).name}" if code < 0 else
-              f"exit code {code}; its own message stands above, or it was killed (often for want of memory)"),
-        next=f"run the same command again: it goes on from the last checkpoint (or: hubtools finetune {task.name})",
-    )  # fmt: skip
 
 
 def evaluate_task(task: TaskSpec, settings: Settings, from_predictions: bool = False) -> dict[str, Any]:

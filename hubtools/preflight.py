@@ -10,7 +10,8 @@ from typing import Any
 
 from hubtools.connection import namespace
 from hubtools.errors import HubtoolsError
-from hubtools.pipeline import Settings, source_of, supplements_of
+from hubtools.pipeline import source_of, supplements_of
+from hubtools.settings import Settings
 from hubtools.spec import Example, TaskSpec
 
 DISK_GIB = 4

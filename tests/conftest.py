@@ -14,6 +14,14 @@ from hubtools.localhub import Hub, start, stop
 from hubtools.localhub.faults import VARIABLE
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For several workers: a file stays on one of them, for what its tests share; the main job begins first."""
+    looked_at = {item.path for item in items if "demo" in getattr(item, "fixturenames", ())}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("main job" if item.path in looked_at else item.path.name))
+    items.sort(key=lambda item: item.path not in looked_at)
+
+
 @pytest.fixture(scope="session")
 def hubtools(tmp_path_factory: pytest.TempPathFactory) -> Command:
     return Command(tmp_path_factory.mktemp("home"))

@@ -39,10 +39,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "publishing": VALUES | {"assets", "evaluation", "curation", "localhub"},
     "training": VALUES | {"connection"},
     "finetune": VALUES | {"training", "connection"},
-    "launch": VALUES | {"training"},
-    "preflight": VALUES | {"connection", "curation", "training", "pipeline"},
-    "pipeline": VALUES | {"connection", "curation", "evaluation", "publishing", "training", "launch"},
-    "cli": VALUES | {"connection", "curation", "evaluation", "pipeline", "preflight", "publishing", "localhub"},
+    "settings": VALUES | {"curation"},
+    "launch": VALUES | {"training", "settings"},
+    "preflight": VALUES | {"connection", "curation", "training", "settings", "pipeline"},
+    "pipeline": VALUES | {"connection", "curation", "evaluation", "publishing", "settings", "launch"},
+    "cli": VALUES
+    | {"connection", "curation", "evaluation", "settings", "launch", "pipeline", "preflight", "publishing", "localhub"},
 }
 
 # The training is a process of its own. What those who start it share with it loads nothing heavy.

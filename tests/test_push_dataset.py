@@ -317,7 +317,8 @@ from pathlib import Path
 from hubtools.connection import connect
 connect("local", (), Path({str(hub.data_dir)!r}))
 from hubtools.errors import LicenceRefused
-from hubtools.pipeline import Settings, run
+from hubtools.pipeline import run
+from hubtools.settings import Settings
 from hubtools.tasks import TASKS
 bad = replace(TASKS["jailbreak"], starter=replace(TASKS["jailbreak"].starter, license="cc-by-nd-4.0"))
 try:
