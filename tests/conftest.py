@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,12 @@ from huggingface_hub import HfApi
 
 from hubtools.localhub import Hub, start, stop
 from hubtools.localhub.faults import VARIABLE
+
+
+def pytest_configure() -> None:
+    """Started in the background of a script, we ignore Ctrl-C, and so would every command that is started here."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
