@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,6 +23,7 @@ from hubtools import __version__
 from hubtools.connection import connect
 from hubtools.errors import HubtoolsError, HubUnavailable, StorageError, UsageError
 from hubtools.tasks import TASKS, tasks_named
+from hubtools.training.arguments import FinetuneArguments
 from hubtools.workdir import DEFAULT
 
 app = typer.Typer(
@@ -152,7 +154,22 @@ ModelName = Annotated[
 ]
 SpaceName = Annotated[str | None, typer.Option(help="Name of the Space. [default: router-classifiers]")]
 
-_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+# Further flags go to the training; ours may be written as its are, with underscores.
+_PASS_ON = {
+    "allow_extra_args": True, "ignore_unknown_options": True,
+    "token_normalize_func": lambda flag: flag.replace("_", "-"),
+}  # fmt: skip
+
+
+def _training_flags() -> str:
+    """The training's own flags, but those that the command has itself, as paragraphs of its help."""
+    told = {"task", "base", "work_dir", "hub", "fingerprint"}
+    lines = [
+        textwrap.fill(f"--{field.name} {field.metadata['help']}", 78, subsequent_indent=" " * 6)
+        for field in dataclasses.fields(FinetuneArguments)
+        if field.name not in told
+    ]
+    return "\n".join(["\b", "Flags of the training, beside those of transformers' TrainingArguments:", *lines])
 
 
 def _version(asked: bool) -> None:
@@ -379,7 +396,7 @@ def _print_pushed(pushed: dict[str, Any], as_json: bool) -> None:
     _print({name: _done(done) for name, done in pushed.items()}, as_json, [line for line in lines if line])
 
 
-@app.command(context_settings=_PASS_ON)
+@app.command(context_settings=_PASS_ON, epilog=_training_flags())
 def finetune(
     context: typer.Context,
     task: TaskArgument,
@@ -396,8 +413,8 @@ def finetune(
 ) -> None:
     """Fine-tune by accelerate launch hubtools/finetune.py.
 
-    Every further flag goes to it: --learning_rate 5e-5, --num_train_epochs 2, --max_length 1024, --dataset REPO,
-    and all others of transformers' TrainingArguments.
+    Every further flag goes to it: those below, --learning_rate 5e-5, --num_train_epochs 2, --gradient_checkpointing,
+    --report_to trackio, and all others of transformers' TrainingArguments.
     """
     tasks = tasks_named(task)
     connect(hub, mirror or (), hub_dir)

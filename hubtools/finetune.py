@@ -18,6 +18,7 @@ import dataclasses
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 import time
@@ -38,6 +39,7 @@ from hubtools.training.arguments import FinetuneArguments
 from hubtools.training.inputs import commit_of, config_of, labels_of, load_splits, resolve_base
 from hubtools.training.presets import preset_for, training_arguments
 from hubtools.training.processes import fail, start_processes, world_size
+from hubtools.training.tracking import PROJECT, check_reports, keep_curves, usual_report
 from hubtools.workdir import DEFAULT, task_folder, write_json
 
 
@@ -47,13 +49,15 @@ def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:
     The defaults depend on the task, the base and the size of the dataset, so these are looked at first.
     """
     peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for field in dataclasses.fields(FinetuneArguments):
-        peek.add_argument(f"--{field.name}", f"--{field.name.replace('_', '-')}", dest=field.name)
+    names = [field.name for field in dataclasses.fields(FinetuneArguments)]
+    looked_at: dict[str, dict[str, Any]] = {name: {"nargs": "?"} for name in names}
     # How many steps an epoch has decides how often it is evaluated.
-    peek.add_argument("--per_device_train_batch_size", type=int)
-    peek.add_argument("--gradient_accumulation_steps", type=int, default=1)
-    peek.add_argument("--use_cpu", nargs="?", const="true", default="false")
-    peek.add_argument("--fp16", nargs="?", const="true", default="false")
+    looked_at["per_device_train_batch_size"] = {"type": int}
+    looked_at["gradient_accumulation_steps"] = {"type": int, "default": 1}
+    for name in ("use_cpu", "fp16"):
+        looked_at[name] = {"nargs": "?", "const": "true", "default": "false"}
+    for name, how in looked_at.items():
+        peek.add_argument(f"--{name}", f"--{name.replace('_', '-')}", dest=name, **how)
     early, _ = peek.parse_known_args(argv)
     from hubtools.connection import connect
 
@@ -72,7 +76,7 @@ def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:
     folder = task_folder(Path(early.work_dir or DEFAULT), task.name)
     rows = len(load_splits(early.dataset, folder, task)["train"])
     base = resolve_base(early.base)
-    preset, said = preset_for(rows, task, base_named(base))
+    preset, said = preset_for(rows, task, base_named(base), lora=early.lora_rank not in (None, "0"))
     together = world_size() * early.gradient_accumulation_steps
     if early.per_device_train_batch_size:
         preset = dataclasses.replace(preset, batch_size=early.per_device_train_batch_size * together)
@@ -86,7 +90,8 @@ def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:
         greater_is_better=True,
         save_total_limit=2,
         logging_steps=0.1,
-        report_to="none",
+        report_to=usual_report(),
+        project=PROJECT,
         per_device_eval_batch_size=128,
         use_cpu=on_cpu,
         bf16=bf16,
@@ -95,7 +100,11 @@ def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:
         dataloader_pin_memory=torch.cuda.is_available(),
         **training_arguments(preset, rows, together),
     )
+    if "activation_checkpointing" in {field.name for field in dataclasses.fields(TrainingArguments)}:
+        # What newer transformers call it; there the name that people know warns at each start.
+        argv = [re.sub("^--gradient[_-]checkpointing", "--activation_checkpointing", flag) for flag in argv]
     ours, trainer = parser.parse_args_into_dataclasses(argv)
+    check_reports(trainer.report_to)
     return ours, trainer, said, preset.patience if ours.patience is None else ours.patience
 
 
@@ -119,13 +128,15 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
     from transformers import AutoTokenizer, EarlyStoppingCallback, set_seed
     from transformers.trainer_utils import get_last_checkpoint
 
-    from hubtools.training.encoding import encode_splits
+    from hubtools.training.emissions import Emissions
+    from hubtools.training.encoding import encode_splits, truncation, truncation_line
     from hubtools.training.loss import chosen_weights, loss_function
-    from hubtools.training.model import new_classifier
+    from hubtools.training.model import new_classifier, readable
     from hubtools.training.progress import Progress
     from hubtools.training.release import environment, leave
     from hubtools.training.selection import selection_metrics
     from hubtools.training.trainer import ClassifierTrainer
+    from hubtools.training.tuning import merged, tuned
 
     task = task_named(ours.task)
     folder = task_folder(Path(ours.work_dir), task.name)
@@ -139,14 +150,20 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
     revision = commit_of(base_id)
     tokenizer = AutoTokenizer.from_pretrained(base_id, revision=revision)
     model = new_classifier(task, names, base_id, revision)
-    limit = min(ours.max_length, getattr(model.config, "max_position_embeddings", ours.max_length))
+    limit = readable(model, ours.max_length)
+    model, options, tuning = tuned(model, ours, args.learning_rate)
+    if args.gradient_checkpointing:
+        options["gradient_checkpointing"] = True
     with args.main_process_first(desc="encoding"):
         types = len(label_set.labels) if task.kind == "token" else 0
         encoded = encode_splits(data, tokenizer, limit, types, folder.tokens)
+    cut = {split: truncation(part, limit, types) for split, part in encoded.items()}
+    emissions = [Emissions(ours.emissions_country or "", folder.runs)] if ours.emissions else []
     weights = chosen_weights(ours.class_weights, task.weighted_loss, encoded["train"]["labels"], len(names))
     trainer = ClassifierTrainer(
         tokens_per_batch=ours.tokens_per_batch,
         may_pack=ours.pack,
+        layer_decay=ours.layer_decay,
         model=model,
         args=args,
         train_dataset=encoded["train"],
@@ -155,7 +172,7 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
         compute_loss_func=loss_function(weights, args.label_smoothing_factor, ours.focal_gamma),
         compute_metrics=selection_metrics(task, label_set),
         preprocess_logits_for_metrics=(lambda logits, _: logits.argmax(-1)) if task.kind == "token" else None,
-        callbacks=[EarlyStoppingCallback(patience), Progress(task.name, task.primary)],
+        callbacks=[EarlyStoppingCallback(patience), Progress(task.name, task.primary), *emissions],
     )
     trainer.remove_callback(transformers.PrinterCallback)
     rows_a_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
@@ -167,7 +184,8 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
             f"{args.world_size} process{'es' * (args.world_size > 1)}, seed {args.seed}",
             flush=True,
         )
-        print(f"[{task.name}] {rows_a_step} rows a step, {trainer.path}", flush=True)
+        for line in (f"{rows_a_step} rows a step, {trainer.path}", *tuning, truncation_line(cut)):
+            print(f"[{task.name}] {line}", flush=True)
 
     checkpoint = None
     if trainer.is_world_process_zero():  # alone: it may remove what is there
@@ -177,6 +195,8 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
         write_json(folder.runs / "fingerprint.json", mark)
         if checkpoint:
             print(f"[{task.name}] going on from {Path(checkpoint).name}", flush=True)
+        for line in keep_curves(trainer, folder, resumed=bool(checkpoint)):
+            print(f"[{task.name}] {line}", flush=True)
     checkpoint = broadcast_object_list([checkpoint])[0]
     started = time.time()
     trainer.train(resume_from_checkpoint=checkpoint)
@@ -185,7 +205,9 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
     if trainer.is_world_process_zero():
         shutil.rmtree(fresh, ignore_errors=True)
     tokenizer.model_max_length = limit
+    trainer.model = merged(trainer.model)
     trainer.save_model(str(fresh))  # all take part where the weights are sharded; the first writes
+    energy = [measured.found() for measured in emissions]
     trainer.accelerator.end_training()
     if not trainer.is_world_process_zero():
         return
@@ -211,8 +233,11 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
         "base_revision": revision,
         "base_note": base_named(base_id).note,
         "label_set": label_set.name,
+        "method": "fine-tuning",
         "presets": said,
         "arguments": arguments,
+        "options": options,
+        "truncation": cut,
         "steps": trainer.state.global_step,
         "epochs_run": trainer.state.epoch,
         "best_validation": {task.primary.key: trainer.state.best_metric},
@@ -221,6 +246,7 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
         "resumed": bool(checkpoint),
         "processes": args.world_size,
         "path": trainer.path,
+        **({"emissions": energy[0]} if energy else {}),
         **environment(args.device),
     }
     leave(fresh, folder, task, label_set, encoded["validation"], trainer.data_collator, record)

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +31,7 @@ def check_training_flags(flags: Sequence[str]) -> None:
     """Flags that finetune.py does not know stop here, before anything is done.
 
     Raises:
-        UsageError: an unknown flag, or a value of the wrong type.
+        UsageError: an unknown flag, a value of the wrong type, or one of ours out of range.
     """
     if not flags:
         return
@@ -45,9 +46,10 @@ def check_training_flags(flags: Sequence[str]) -> None:
     kinds: list[Any] = [FinetuneArguments, TrainingArguments]
     parser = HfArgumentParser(kinds, allow_abbrev=False)
     parser.error = refuse  # type: ignore[method-assign]
-    _, unknown = parser.parse_known_args(["--task", "", *flags])
+    given, unknown = parser.parse_known_args(["--task", "", *flags])
     if unknown:
         refuse(" ".join(unknown))
+    FinetuneArguments(**{field.name: getattr(given, field.name) for field in fields(FinetuneArguments)})
 
 
 def training_fingerprint(task: TaskSpec, settings: Settings) -> tuple[str, str]:

@@ -58,8 +58,13 @@ class TaskFolder:
 
     @property
     def runs(self) -> Path:
-        """Checkpoints and logs of the training under way."""
+        """Checkpoints of the training under way."""
         return self.root / "runs"
+
+    @property
+    def logs(self) -> Path:
+        """Curves of this and earlier trainings, a folder each."""
+        return self.root / "logs"
 
     @property
     def tokens(self) -> Path:

@@ -239,7 +239,8 @@ def bert() -> BertConfig:
 
 
 def trainer_for(model: Any, rows: list[dict[str, Any]], folder: Path, **options: Any) -> ClassifierTrainer:
-    ours = {name: options.pop(name) for name in ("tokens_per_batch", "may_pack", "callbacks") if name in options}
+    own = ("tokens_per_batch", "may_pack", "layer_decay", "callbacks")
+    ours = {name: options.pop(name) for name in own if name in options}
     loss = options.pop("loss", loss_function(None))
     args = TrainingArguments(
         str(folder), **{"max_steps": 1, "max_grad_norm": 0, "report_to": "none", "use_cpu": True, "save_strategy": "no",

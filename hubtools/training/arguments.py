@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from importlib.util import find_spec
 
+from hubtools.errors import UsageError
 from hubtools.tasks import TASKS
 from hubtools.workdir import DEFAULT
+
+LONGEST = 8192  # tokens that ModernBERT reads
+SHORTEST = 3  # a token between the two that begin and end a text
 
 
 @dataclasses.dataclass
@@ -22,7 +27,10 @@ class FinetuneArguments:
     label_set: str | None = dataclasses.field(default=None, metadata={"help": "a variant of the task's labels"})
     work_dir: str = dataclasses.field(default=str(DEFAULT), metadata={"help": "folder of the run's files"})
     hub: str | None = dataclasses.field(default=None, metadata={"help": '"local" for the embedded Hub'})
-    max_length: int = dataclasses.field(default=512, metadata={"help": "tokens of a text that are read, at most 8192"})
+    max_length: int | None = dataclasses.field(
+        default=None,
+        metadata={"help": f"tokens of a text that are read, at most {LONGEST} [512, or all that the base can read]"},
+    )
     patience: int | None = dataclasses.field(
         default=None, metadata={"help": "evaluations without a better primary metric before training stops"}
     )
@@ -39,4 +47,55 @@ class FinetuneArguments:
     focal_gamma: float = dataclasses.field(
         default=0.0, metadata={"help": "focal loss: what the model is sure of counts (1 - p) ** gamma"}
     )
+    lora_rank: int = dataclasses.field(
+        default=0,
+        metadata={"help": "train LoRA adapters of this rank and the head, merged at the end [0: all weights train]"},
+    )
+    lora_alpha: int | None = dataclasses.field(
+        default=None, metadata={"help": "adapters count alpha/rank [twice the rank]"}
+    )
+    lora_dropout: float = dataclasses.field(default=0.05, metadata={"help": "dropout before each adapter"})
+    lora_targets: str = dataclasses.field(
+        default="all", metadata={"help": "linear layers that get an adapter, such as Wqkv,Wo [all of the encoder's]"}
+    )
+    freeze_layers: int = dataclasses.field(
+        default=0, metadata={"help": "keep the embeddings and this many of the lowest layers as they are"}
+    )
+    layer_decay: float = dataclasses.field(
+        default=1.0, metadata={"help": "learning rate of a layer, as a share of the one above it, such as 0.9"}
+    )
+    emissions: bool = dataclasses.field(
+        default=False, metadata={"help": "measure energy and CO2 with codecarbon; needs --emissions_country"}
+    )
+    emissions_country: str | None = dataclasses.field(
+        default=None, metadata={"help": "where the electricity comes from: an ISO code of three letters, such as USA"}
+    )
     fingerprint: str = dataclasses.field(default="", metadata={"help": "what identifies this training; written down"})
+
+    def __post_init__(self) -> None:
+        """Values that no model and no data could make right stop here.
+
+        Raises:
+            UsageError: out of range, or of a package that is not installed.
+        """
+        for flag, right, expected in (
+            ("max_length", self.max_length is None or SHORTEST <= self.max_length <= LONGEST,
+             f"from {SHORTEST} to {LONGEST} tokens"),
+            ("lora_rank", self.lora_rank >= 0, "0 for none, or a rank such as 16"),
+            ("lora_alpha", self.lora_alpha is None or self.lora_alpha > 0, "more than 0"),
+            ("lora_dropout", 0 <= self.lora_dropout < 1, "from 0 to below 1"),
+            ("freeze_layers", self.freeze_layers >= 0, "0 for none, or a number of layers"),
+            ("layer_decay", 0 < self.layer_decay <= 1, "above 0, and at most 1"),
+            ("emissions_country", not self.emissions or self.emissions_country,
+             "with --emissions, an ISO code of three letters: how clean electricity is depends on the country"),
+        ):  # fmt: skip
+            if not right:
+                raise UsageError(
+                    f"--{flag}", expected=expected, found=str(getattr(self, flag)), next="hubtools finetune --help"
+                )
+        for flag, package, extra in (("lora_rank", "peft", ""), ("emissions", "codecarbon", "[emissions]")):
+            if getattr(self, flag) and not find_spec(package):
+                raise UsageError(
+                    f"--{flag} needs the package {package}", found="it is not installed",
+                    next=f"pip install '{f'hubtools{extra}' if extra else package}'",
+                )  # fmt: skip

@@ -14,10 +14,12 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer
 
+from hubtools.errors import UsageError
 from hubtools.training.batching import Collator, StepBatches, passes
 from hubtools.training.encoding import IGNORED
 from hubtools.training.packing import pack, why_not
 from hubtools.training.progress import check_loss
+from hubtools.training.tuning import decay_by_depth, plain
 
 # What a pass costs beside its tokens, in tokens: on a CPU next to nothing, on a GPU the launch of its kernels.
 PASS = {"cpu": 32}
@@ -34,12 +36,16 @@ class ClassifierTrainer(Trainer):
     Args:
         tokens_per_batch: the most tokens that go through the model at once; None follows the device.
         may_pack: drop the padding inside the model where model and device can.
+        layer_decay: learning rate of a layer as a share of the one above it; 1 is the same for all.
         **options: the Trainer's. ``compute_loss_func`` must divide by ``num_items_in_batch``; the datasets hold
             ``input_ids``, ``labels`` and ``length``.
     """
 
-    def __init__(self, *, tokens_per_batch: int | None = None, may_pack: bool = True, **options: Any) -> None:
-        model, args = options["model"], options["args"]
+    def __init__(
+        self, *, tokens_per_batch: int | None = None, may_pack: bool = True, layer_decay: float = 1.0, **options: Any
+    ) -> None:
+        model, args = plain(options["model"]), options["args"]
+        self.layer_decay = layer_decay
         # Otherwise the Trainer takes ModernBERT's **kwargs for support of num_items_in_batch and scales gradients up.
         model.accepts_loss_kwargs = False
         kind = args.device.type
@@ -55,8 +61,14 @@ class ClassifierTrainer(Trainer):
             f"{'packed, no padding' if self.packed else 'padded, in passes of like length'}"
             f" ({why or {'cpu': 'text by text on the CPU'}.get(kind, 'variable-length attention on the GPU')}),"
             f" {'bf16' if args.bf16 else 'fp32'}, at most {self.budget} tokens at once"
+            f"{', gradient checkpointing' if args.gradient_checkpointing else ''}"
         )
         super().__init__(data_collator=Collator(options["processing_class"].pad_token_id or 0), **options)
+        if model is not self.model and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+            raise UsageError(
+                "--lora_rank where the weights are divided among processes", expected="whole weights, to merge into",
+                found="FSDP or DeepSpeed", next="accelerate launch --config_file configs/ddp.yaml ...",
+            )  # fmt: skip
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches of :class:`StepBatches`, or the Trainer's own where ``train_sampling_strategy`` asks for them."""
@@ -78,6 +90,14 @@ class ClassifierTrainer(Trainer):
             persistent_workers=args.dataloader_persistent_workers, prefetch_factor=args.dataloader_prefetch_factor,
         )  # fmt: skip
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+
+    def create_optimizer(self, *given: Any) -> torch.optim.Optimizer:
+        """The Trainer's, with learning rates by depth where they are asked for."""
+        is_new = self.optimizer is None
+        optimizer: torch.optim.Optimizer = super().create_optimizer(*given)
+        if is_new and self.layer_decay < 1:
+            decay_by_depth(optimizer, given[0] if given and given[0] else self.model, self.layer_decay)
+        return optimizer
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         """The Trainer's step, pass by pass. Processes exchange gradients once, after the last."""

@@ -1,0 +1,81 @@
+"""Energy and CO2 of a training, as codecarbon measures or estimates them, without a network."""
+
+from __future__ import annotations
+
+import json
+import logging
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from accelerate.utils import gather_object
+from transformers import TrainerCallback
+
+from hubtools.errors import UsageError
+from hubtools.workdir import write_json
+
+
+class Emissions(TrainerCallback):
+    """Measures from the first to the last step, on each machine once.
+
+    What a training that was killed has used up to its last checkpoint counts as well: it is kept beside the
+    checkpoints.
+
+    Args:
+        country: ISO code of three letters.
+        runs: folder of the checkpoints.
+
+    Raises:
+        UsageError: a country whose electricity codecarbon does not know.
+    """
+
+    def __init__(self, country: str, runs: Path) -> None:
+        from codecarbon import OfflineEmissionsTracker
+        from codecarbon.input import DataSource
+
+        logging.getLogger("codecarbon").setLevel(logging.ERROR)  # before it reads what log_level says
+        self.country, self.runs = country.upper(), runs
+        if self.country not in DataSource().get_global_energy_mix_data():  # type: ignore[no-untyped-call]
+            raise UsageError(
+                "--emissions_country", expected="an ISO code of three letters that codecarbon knows, such as USA",
+                found=country, next="hubtools finetune TASK --emissions --emissions_country USA",
+            )  # fmt: skip
+        self.tracker = OfflineEmissionsTracker(country_iso_code=self.country, output_methods=[], log_level="error")
+        self.used = {"co2_kg": 0.0, "energy_kwh": 0.0}
+        self.before = dict(self.used)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_local_process_zero:
+            if self._kept(args).exists():
+                self.before = json.loads(self._kept(args).read_text())
+            self.tracker.start()
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_local_process_zero:
+            self._add(self.tracker.flush())
+            write_json(self._kept(args), self.used)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_local_process_zero:
+            self._add(self.tracker.stop())
+
+    def found(self) -> dict[str, Any]:
+        """The sum over all machines, as ``training.json`` has it; every process must ask."""
+        each = gather_object([self.used])
+        return {
+            **{name: sum(machine[name] for machine in each) for name in self.used},
+            "country": self.country,
+            "tool": f"codecarbon {version('codecarbon')}",
+        }
+
+    def _kept(self, args: Any) -> Path:
+        return self.runs / f"emissions-{args.process_index}.json"
+
+    def _add(self, co2_kg: float | None) -> None:
+        """Note what has been used so far; codecarbon gives None where it failed, and says so itself."""
+        if co2_kg is not None:
+            energy = float(self.tracker._total_energy.kWh)
+            self.used = {
+                "co2_kg": self.before["co2_kg"] + float(co2_kg),
+                "energy_kwh": self.before["energy_kwh"] + energy,
+            }

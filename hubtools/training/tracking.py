@@ -1,0 +1,54 @@
+"""Where the curves of a training go: TensorBoard files in the work folder, or what ``--report_to`` names."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
+
+from hubtools.errors import UsageError
+from hubtools.workdir import TaskFolder
+
+PROJECT = "hubtools"
+
+
+def usual_report() -> str:
+    """Where curves go unless a flag says so."""
+    return "tensorboard" if find_spec("tensorboard") else "none"
+
+
+def check_reports(names: Sequence[str]) -> None:
+    """Raises :class:`UsageError` for a place that is unknown, or whose package is not installed."""
+    from transformers.integrations.integration_utils import get_available_reporting_integrations
+
+    there = get_available_reporting_integrations()  # type: ignore[no-untyped-call]
+    for name in names:
+        if name not in there:
+            raise UsageError(
+                f"--report_to {name}", expected=" or ".join(["none", *there]), found="no such package is installed",
+                next=f"pip install '{'hubtools[tracking]' if name == 'trackio' else name}'",
+            )  # fmt: skip
+
+
+def keep_curves(trainer: Any, folder: TaskFolder, resumed: bool) -> list[str]:
+    """Give the curves a folder that outlives the checkpoints, and say how to look at them.
+
+    Args:
+        resumed: go on with the curves of the last training.
+    """
+    from transformers.integrations.integration_utils import TensorBoardCallback
+
+    args = trainer.args
+    begun = sorted(path.name for path in folder.logs.glob("*"))
+    name = begun[-1] if resumed and begun else time.strftime("%Y-%m-%d-%H%M%S")
+    args.run_name = args.run_name or f"{folder.task}-{name}"
+    said = []
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
+            callback.logging_dir = str(folder.logs / name)
+            said.append(f"curves: tensorboard --logdir {shlex.quote(str(folder.logs))}")
+    if "trackio" in args.report_to:
+        said.append(f"curves: trackio show --project {shlex.quote(args.project)}")
+    return said or ["no curves are kept: pip install tensorboard, or see --report_to"] * (not args.report_to)

@@ -1,0 +1,511 @@
+"""What a user may ask of a fine-tuning beyond its defaults: LoRA, frozen layers, long texts, curves, emissions."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset, load_dataset
+from test_batching import HEADS, model_for, rows_for, trainer_for
+from test_training import curated, one_thread, run_finetune, temperature, tiny_base, tiny_config, tokenizer, weights
+from transformers import (
+    AlbertConfig,
+    AlbertForSequenceClassification,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    ModernBertForSequenceClassification,
+    pipeline,
+)
+
+from hubtools.errors import UsageError
+from hubtools.launch import check_training_flags
+from hubtools.spec import BaseModel
+from hubtools.tasks.intent import INTENT
+from hubtools.training.arguments import FinetuneArguments
+from hubtools.training.encoding import encode_counted, encode_splits, truncation, truncation_line
+from hubtools.training.model import readable
+from hubtools.training.packing import PackedModernBert, pack
+from hubtools.training.presets import preset_for
+from hubtools.training.trainer import ClassifierTrainer
+from hubtools.training.tuning import add_lora, depths, freeze, merged, plain
+from hubtools.workdir import TaskFolder
+
+__all__ = ["curated", "one_thread", "run_finetune", "tiny_base", "tokenizer"]  # fixtures
+Finetune = Callable[..., TaskFolder]
+SHORT = ("--max_steps", "2", "--eval_strategy", "steps", "--eval_steps", "2", "--save_strategy", "steps",
+         "--save_steps", "2", "--logging_steps", "1", "--learning_rate", "1e-2", "--report_to", "none")  # fmt: skip
+EVERYTHING = ("--lora_rank", "2", "--freeze_layers", "1", "--layer_decay", "0.5", "--gradient_checkpointing")
+
+
+def training_of(folder: TaskFolder) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(folder.training.read_text())
+    return found
+
+
+def logits_of(model: Any, rows: list[dict[str, Any]]) -> torch.Tensor:
+    with torch.no_grad():
+        return torch.cat([model(torch.tensor([row["input_ids"]])).logits.flatten(0, -2) for row in rows])
+
+
+# --- LoRA -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_lora_leaves_is_a_plain_model_that_answers_as_the_best_adapters_did(
+    run_finetune: Finetune, tiny_base: Path, curated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scores are given, so that the second of three evaluations is the best; all else is real."""
+    script, seen = [0.6, 0.9, 0.7], list[np.ndarray]()
+
+    def scripted(task: Any, label_set: Any) -> Callable[[Any], dict[str, float]]:
+        def scores(prediction: Any) -> dict[str, float]:
+            seen.append(prediction.predictions)
+            return {"roc_auc": script[len(seen) - 1]}
+
+        return scores
+
+    monkeypatch.setattr("hubtools.training.selection.selection_metrics", scripted)
+    folder = run_finetune(
+        "lora", "--lora_rank", "4", "--num_train_epochs", "3", "--patience", "9", "--learning_rate", "3e-2"
+    )
+    base, found = weights(tiny_base), weights(folder.model)
+    model = AutoModelForSequenceClassification.from_pretrained(folder.model).eval()
+    assert set(found) == set(model.state_dict())
+    assert {path.suffix for path in folder.model.iterdir()} <= {".json", ".safetensors"}
+    assert not [path.name for path in folder.model.iterdir() if "adapter" in path.name]
+    same = {name for name in found if name in base and torch.equal(found[name], base[name])}
+    assert {name.rsplit(".", 2)[1] for name in set(found) & set(base) - same if ".layers." in name} == {
+        "Wqkv", "Wo", "Wi",
+    }  # fmt: skip
+    assert "model.embeddings.tok_embeddings.weight" in same
+    rows = load_dataset(str(curated / "jailbreak" / "dataset"), split="validation")
+    read = AutoTokenizer.from_pretrained(folder.model)
+    with torch.no_grad():
+        logits = [model(**read(text, return_tensors="pt")).logits[0].double().numpy() for text in rows["text"]]
+    found_logits = np.array(sorted((np.array(logits) * temperature(folder.model)).tolist()))
+    assert found_logits == pytest.approx(np.array(sorted(seen[1].tolist())), abs=1e-5)
+    assert np.abs(np.sort(seen[1], axis=0) - np.sort(seen[2], axis=0)).max() > 1e-2, "the last weights are others"
+    answers = pipeline("text-classification", model=str(folder.model))(["please help"])
+    assert answers[0]["label"] in ("benign", "jailbreak")
+    training = training_of(folder)
+    assert training["method"] == "fine-tuning"
+    assert training["options"] == {
+        "lora": {"rank": 4, "alpha": 8, "dropout": 0.05, "targets": ["Wqkv", "Wo", "Wi"]}
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_merged_adapters_answer_alike_and_packed_training_reaches_them(head: str, tmp_path: Path) -> None:
+    rows = rows_for(head)
+    model, _ = add_lora(model_for(head), 2, 4, 0.0, "all")
+    trainer = trainer_for(model, rows, tmp_path, max_steps=3, learning_rate=0.5)
+    assert trainer.packed
+    assert type(plain(model).base_model) is PackedModernBert
+    before = logits_of(model.eval(), rows)
+    trainer.train()
+    after = logits_of(model.eval(), rows)
+    assert (after - before).abs().max() > 1e-3
+    assert torch.allclose(logits_of(merged(model).eval(), rows), after, atol=1e-5)
+
+
+def test_packed_adapters_have_the_gradients_of_padded_ones(tmp_path: Path) -> None:
+    found = []
+    for may_pack in (True, False):
+        model, _ = add_lora(model_for("token"), 2, 4, 0.0, "all")
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.constant_(weight, 0.1)  # they begin at 0, where lora_A has no gradient
+        before = {name: weight.detach().clone() for name, weight in model.named_parameters() if weight.requires_grad}
+        trainer_for(model, rows_for("token"), tmp_path, may_pack=may_pack, per_device_train_batch_size=8).train()
+        found.append({name: before[name] - weight.detach() for name, weight in model.named_parameters()
+                      if weight.requires_grad})  # fmt: skip
+    assert any("lora_A" in name and gradient.norm() > 1e-4 for name, gradient in found[0].items())
+    for name, gradient in found[0].items():
+        assert torch.allclose(gradient, found[1][name], atol=1e-5), name
+
+
+def test_lora_trains_adapters_and_the_head_at_ten_times_the_rate() -> None:
+    full, _ = preset_for(6000, INTENT, BaseModel("some/encoder"))
+    lora, said = preset_for(6000, INTENT, BaseModel("some/encoder"), lora=True)
+    assert lora.learning_rate == pytest.approx(10 * full.learning_rate)
+    assert said[-1] == "LoRA: learning_rate 0.0003, 10 times that of full fine-tuning"
+    model, _ = add_lora(model_for("sequence"), 2, 4, 0.0, "Wqkv")
+    trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    assert {name.split(".lora")[0].rpartition(".")[2] for name in trained if "lora" in name} == {"Wqkv"}
+    assert {name.split(".")[2] for name in trained if "lora" not in name} == {"head", "classifier"}
+
+
+def test_a_flag_for_the_learning_rate_wins_over_that_of_lora(run_finetune: Finetune, capsys: Any) -> None:
+    flags = [flag for flag in SHORT if flag not in ("--learning_rate", "1e-2")]
+    usual = training_of(run_finetune("usual", *flags))["arguments"]["learning_rate"]
+    lora = training_of(run_finetune("lora", *flags, "--lora-rank", "2"))
+    assert lora["arguments"]["learning_rate"] == pytest.approx(10 * usual)
+    assert "10 times that of full fine-tuning" in capsys.readouterr().out
+    given = training_of(run_finetune("given", *SHORT, "--lora_rank", "2"))
+    assert given["arguments"]["learning_rate"] == 1e-2
+
+
+def test_layers_that_are_not_there_get_no_adapter() -> None:
+    with pytest.raises(UsageError, match=r"(?s)--lora_targets.*Wqkv, Wo, Wi.*query"):
+        add_lora(model_for("sequence"), 2, 4, 0.0, "query")
+
+
+class Killed(BaseException):
+    """What no handler of a training catches, as a signal is."""
+
+
+def test_a_training_with_every_option_goes_on_to_the_same_weights(
+    run_finetune: Finetune, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = (*EVERYTHING, "--num_train_epochs", "3", "--per_device_train_batch_size", "4", "--patience", "99",
+             "--fingerprint", "mark", "--learning_rate", "1e-2", "--logging_steps", "2")  # fmt: skip
+    undisturbed = run_finetune("undisturbed", *flags)
+    step = ClassifierTrainer.training_step
+
+    def deadly(self: Any, *given: Any) -> Any:
+        if self.state.global_step == 9:
+            raise Killed
+        return step(self, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ClassifierTrainer, "training_step", deadly)
+        with pytest.raises(Killed):
+            run_finetune("killed", *flags)
+    resumed = run_finetune("killed", *flags)
+    assert training_of(resumed)["resumed"]
+    assert training_of(resumed)["steps"] == training_of(undisturbed)["steps"] == 12
+    expected = weights(undisturbed.model)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(resumed.model).items())
+    [curves] = resumed.logs.iterdir()
+    assert len([*curves.iterdir()]) == 2, "the curves go on where they ended"
+
+
+# --- frozen layers, learning rates by depth, gradient checkpointing ---------------------------------------------------
+
+
+def test_frozen_layers_stay_as_they_are_and_are_not_computed_backwards(
+    run_finetune: Finetune, tiny_base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = run_finetune("frozen", *SHORT, "--freeze_layers", "1")
+    base, found = weights(tiny_base), weights(folder.model)
+    changed = {name for name in base if name in found and not torch.equal(base[name], found[name])}
+    assert {name.split(".")[2] for name in changed if ".layers." in name} == {"1"}
+    assert not [name for name in changed if "embeddings" in name]
+    assert training_of(folder)["options"] == {"freeze_layers": 1}
+    assert "frozen: the embeddings and the lowest 1 of 2 layers" in capsys.readouterr().out
+    model = model_for("sequence").train()
+    freeze(model, 2)
+    pack(model)
+    needed: list[bool] = []
+    for layer in model.model.layers:
+        layer.register_forward_hook(lambda _, __, output: needed.append(output.requires_grad))
+    model(torch.tensor([[1, 5, 2]]))
+    assert needed == [False, False, True]
+
+
+def test_more_frozen_layers_than_there_are_is_an_error(
+    run_finetune: Finetune, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        run_finetune("too many", *SHORT, "--freeze_layers", "3")
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert "--freeze_layers 3" in said
+    assert "at most the 2 layers of this base" in said
+
+
+def test_learning_rates_fall_from_the_head_to_the_embeddings_and_weight_decay_stays(tmp_path: Path) -> None:
+    model = model_for("sequence")
+    plainly = trainer_for(model, rows_for("sequence"), tmp_path, weight_decay=0.1, optim="adamw_torch")
+    by_depth = trainer_for(model, rows_for("sequence"), tmp_path, weight_decay=0.1, optim="adamw_torch",
+                           layer_decay=0.5)  # fmt: skip
+    rules = {id(w): g["weight_decay"] for g in plainly.create_optimizer().param_groups for w in g["params"]}
+    assert set(rules.values()) == {0.0, 0.1}
+    groups = by_depth.create_optimizer().param_groups
+    assert {id(w): g["weight_decay"] for g in groups for w in g["params"]} == rules
+    rates = {id(w): g["lr"] for g in groups for w in g["params"]}
+    found = {name: rates[id(weight)] for name, weight in model.named_parameters()}
+    assert found["classifier.weight"] == found["head.dense.weight"] == found["model.final_norm.weight"] == 1.0
+    for layer, rate in ((2, 0.5), (1, 0.25), (0, 0.125)):
+        assert {r for name, r in found.items() if f".layers.{layer}." in name} == {rate}
+    assert {r for name, r in found.items() if "embeddings" in name} == {0.0625}
+    assert groups[0]["lr"] == 1.0, "the rate that is logged"
+
+
+def test_the_rates_of_a_decay_follow_the_schedule(run_finetune: Finetune, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = run_finetune("decay", *SHORT, "--layer-decay", "0.4", "--warmup_steps", "0")
+    rates = [entry["learning_rate"] for entry in training_of(folder)["history"] if "learning_rate" in entry]
+    assert rates == pytest.approx([1e-2, 5e-3])
+    assert training_of(folder)["options"] == {"layer_decay": 0.4}
+    assert "learning rate 0.01 at the head, 0.4 of it a layer, 0.00064 at the bottom" in capsys.readouterr().out
+
+
+def test_gradient_checkpointing_changes_no_weight_and_is_reported(
+    run_finetune: Finetune, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[Any] = []
+    checkpoint = torch.utils.checkpoint.checkpoint
+
+    def watched(*given: Any, **named: Any) -> Any:
+        called.append(given)
+        return checkpoint(*given, **named)
+
+    for path, more in (("packed", ()), ("padded", ("--no_pack",))):
+        usual = run_finetune(f"usual {path}", *SHORT, *more)
+        assert "gradient checkpointing" not in capsys.readouterr().out
+        called.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr("transformers.modeling_utils.checkpoint", watched)
+            spared = run_finetune(f"spared {path}", *SHORT, *more, "--gradient_checkpointing", "true")
+        assert called
+        assert "gradient checkpointing" in capsys.readouterr().out
+        assert training_of(spared)["options"] == {"gradient_checkpointing": True}
+        for name, tensor in weights(usual.model).items():
+            assert torch.allclose(tensor, weights(spared.model)[name], atol=1e-6), name
+
+
+# --- how much is read -------------------------------------------------------------------------------------------------
+
+
+def pii_batch() -> dict[str, list[Any]]:
+    """Texts of about 4, 30 and 30 tokens; of the second the last span is cut through, of the third it is lost."""
+    first, filler = "Ann Lee of Rome", "word " * 24
+    second = "Bob " + filler + "Wolfeschlegelsteinhausenbergerdorff"
+    third = "Bob " + filler + "and then " * 9 + "Cleo"
+    span = [{"start": 0, "end": 3, "label": 0}]
+    return {
+        "text": [first, second, third],
+        "spans": [
+            span,
+            [*span, {"start": 4 + len(filler), "end": len(second), "label": 0}],
+            [*span, {"start": len(third) - 4, "end": len(third), "label": 0}],
+        ],
+        "label": [0, 1, 0],
+    }
+
+
+def test_what_a_limit_cuts_is_counted_in_rows_tokens_and_spans(tokenizer: Any) -> None:
+    batch = pii_batch()
+    whole = [len(ids) for ids in tokenizer(batch["text"])["input_ids"]]
+    inside = len(tokenizer("Bob " + "word " * 24 + "Wolfe", add_special_tokens=False)["input_ids"])
+    limit = inside + 2
+    assert whole[0] < limit < min(whole[1:])
+    counted = encode_counted(batch, tokenizer, limit, 5)
+    assert counted["cut_tokens"] == [max(0, length - limit) for length in whole]
+    assert counted["spans"] == [1, 2, 2]
+    assert counted["cut_spans"] == [0, 1, 1]
+    found = truncation(Dataset.from_dict({k: v for k, v in counted.items() if k != "labels"}), limit, 5)
+    lost = sum(whole) - sum(min(length, limit) for length in whole)
+    assert found == pytest.approx({
+        "max_length": limit, "rows_cut_share": 2 / 3, "tokens_cut_share": lost / sum(whole), "spans_cut_share": 2 / 5,
+    })  # fmt: skip
+    assert encode_counted(batch, tokenizer, max(whole), 5)["cut_tokens"] == [0, 0, 0]
+    sequence = encode_counted(batch, tokenizer, limit, 0)
+    assert sequence["cut_tokens"] == counted["cut_tokens"]
+    assert sequence["labels"] == [0, 1, 0]
+
+
+def test_the_report_of_a_limit_is_the_same_from_the_cache(tokenizer: Any, tmp_path: Path) -> None:
+    data = {split: Dataset.from_dict(pii_batch()) for split in ("train", "validation")}
+    reports = []
+    for _ in range(2):
+        encoded = encode_splits(data, tokenizer, 20, 5, tmp_path)
+        reports.append({split: truncation(part, 20, 5) for split, part in encoded.items()})
+    assert reports[0] == reports[1]
+    assert reports[0]["train"]["spans_cut_share"] == 0.4
+
+
+def test_a_line_says_what_the_limit_costs() -> None:
+    nothing = {"max_length": 512, "rows_cut_share": 0.0, "tokens_cut_share": 0.0, "spans_cut_share": None}
+    some = {"max_length": 512, "rows_cut_share": 0.125, "tokens_cut_share": 0.031, "spans_cut_share": None}
+    assert truncation_line({"train": nothing, "validation": nothing}) == "max length 512: nothing is cut"
+    assert (
+        truncation_line({"train": some | {"spans_cut_share": 0.04}, "validation": nothing})
+        == "max length 512 cuts 12.5% of the train rows, with 3.1% of all tokens and 4.0% of all spans"
+    )
+    assert truncation_line({"train": some, "validation": some}).endswith(
+        "; 12.5% of the validation rows, with 3.1% of all tokens"
+    )
+
+
+def test_a_training_reports_what_its_limit_cuts(
+    run_finetune: Finetune, capsys: pytest.CaptureFixture[str], curated: Path, tokenizer: Any
+) -> None:
+    rows = load_dataset(str(curated / "jailbreak" / "dataset"))
+    lengths = [len(ids) for ids in tokenizer(rows["train"]["text"][:])["input_ids"]]
+    limit = sorted(lengths)[8]
+    folder = run_finetune("cut", *SHORT, "--max-length", str(limit))
+    found = training_of(folder)["truncation"]
+    assert found["train"] == pytest.approx({
+        "max_length": limit, "rows_cut_share": sum(length > limit for length in lengths) / 16,
+        "tokens_cut_share": sum(max(0, length - limit) for length in lengths) / sum(lengths), "spans_cut_share": None,
+    })  # fmt: skip
+    assert 0 < found["train"]["rows_cut_share"] < 1
+    assert set(found) == {"train", "validation"}
+    assert f"max length {limit} cuts" in capsys.readouterr().out
+    run_finetune("whole", *SHORT)
+    assert "max length 512: nothing is cut" in capsys.readouterr().out
+
+
+def test_a_limit_beyond_the_model_is_an_error(run_finetune: Finetune, capsys: pytest.CaptureFixture[str]) -> None:
+    for length, message in (("9000", "from 3 to 8192 tokens"), ("513", "at most 512 tokens for modernbert")):
+        with pytest.raises(SystemExit) as end:
+            run_finetune("far", *SHORT, "--max_length", length)
+        assert end.value.code == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_model_of_8192_positions_reads_8192_tokens() -> None:
+    model = ModernBertForSequenceClassification(tiny_config(num_hidden_layers=1, max_position_embeddings=8192)).eval()
+    assert readable(model, 8192) == 8192
+    assert readable(model, None) == 512
+    pack(model)
+    ids = torch.randint(3, 64, (1, 8192), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        first, other = model(ids).logits, model(torch.cat([ids[:, :-1], ids[:, -1:] ^ 1], dim=1)).logits
+    assert not torch.equal(first, other), "the last token counts"
+
+
+# --- curves -----------------------------------------------------------------------------------------------------------
+
+
+def test_curves_outlive_the_training_and_a_line_says_how_to_see_them(
+    run_finetune: Finetune, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    flags = [flag for flag in SHORT if flag not in ("--report_to", "none")]
+    folder = run_finetune("curves", *flags)
+    assert f"curves: tensorboard --logdir {folder.logs}" in capsys.readouterr().out
+    assert not folder.runs.exists()
+    [run] = folder.logs.iterdir()
+    events = EventAccumulator(str(run))
+    events.Reload()
+    assert {"train/loss", "train/learning_rate", "eval/roc_auc"} <= set(events.Tags()["scalars"])
+    logged = [entry["loss"] for entry in training_of(folder)["history"] if "loss" in entry]
+    assert [event.value for event in events.Scalars("train/loss")] == pytest.approx(logged)
+    assert not run_finetune("none", *SHORT).logs.exists()
+
+
+def test_without_tensorboard_the_log_says_how_to_get_it(
+    run_finetune: Finetune, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hubtools.training.tracking.find_spec", lambda name: None)
+    run_finetune("bare", *(flag for flag in SHORT if flag not in ("--report_to", "none")))
+    assert "no curves are kept: pip install tensorboard" in capsys.readouterr().out
+
+
+def test_trackio_keeps_curves_on_this_machine(
+    run_finetune: Finetune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read when trackio is imported, here for once
+    folder = run_finetune("tracked", *SHORT[:-1], "trackio")
+    assert "curves: trackio show --project hubtools" in capsys.readouterr().out
+    from trackio.sqlite_storage import SQLiteStorage
+
+    [run] = SQLiteStorage.get_runs("hubtools")
+    assert run.startswith("jailbreak-")
+    found = [entry["train/loss"] for entry in SQLiteStorage.get_logs("hubtools", run) if "train/loss" in entry]
+    logged = [entry["loss"] for entry in training_of(folder)["history"] if "loss" in entry]
+    assert found == pytest.approx(logged)
+
+
+def test_curves_for_nobody_are_an_error(run_finetune: Finetune, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        run_finetune("nobody", *SHORT[:-1], "nonsense")
+    assert end.value.code == 2
+    assert "--report_to nonsense" in capsys.readouterr().err
+
+
+# --- emissions --------------------------------------------------------------------------------------------------------
+
+
+def test_emissions_are_measured_quietly_and_written_down(
+    run_finetune: Finetune, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = run_finetune("measured", *SHORT, "--emissions", "--emissions_country", "deu")
+    found = training_of(folder)["emissions"]
+    assert set(found) == {"co2_kg", "energy_kwh", "country", "tool"}
+    assert found["country"] == "DEU"
+    assert found["tool"].startswith("codecarbon ")
+    # Germany's electricity emits between 0.1 and 1 kg a kWh.
+    assert 0 < 0.1 * found["energy_kwh"] < found["co2_kg"] < found["energy_kwh"] < 0.1
+    assert "codecarbon" not in capsys.readouterr().err
+    assert logging.getLogger("codecarbon").level == logging.ERROR
+    assert "emissions" not in training_of(run_finetune("unmeasured", *SHORT))
+
+
+def test_emissions_of_a_training_that_was_killed_count_as_well(tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    from hubtools.training.emissions import Emissions
+
+    (tmp_path / "emissions-0.json").write_text('{"co2_kg": 5.0, "energy_kwh": 7.0}')
+    measured = Emissions("USA", tmp_path)
+    args, state = SimpleNamespace(process_index=0), SimpleNamespace(is_local_process_zero=True)
+    measured.on_train_begin(args, state, None)
+    measured.on_save(args, state, None)
+    kept = json.loads((tmp_path / "emissions-0.json").read_text())
+    measured.on_train_end(args, state, None)
+    found = measured.found()
+    assert 5.0 < kept["co2_kg"] <= found["co2_kg"] < 5.1
+    assert 7.0 < kept["energy_kwh"] <= found["energy_kwh"] < 7.1
+
+
+def test_a_country_that_codecarbon_does_not_know_is_an_error(
+    run_finetune: Finetune, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        run_finetune("nowhere", *SHORT, "--emissions", "--emissions_country", "XYZ")
+    assert end.value.code == 2
+    assert "--emissions_country" in capsys.readouterr().err
+
+
+# --- flags ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--max_length", "8193"), ("--max_length", "2"), ("--lora_rank", "-1"), ("--lora_alpha", "0"),
+        ("--lora_dropout", "1"), ("--freeze_layers", "-1"), ("--layer_decay", "0"), ("--layer_decay", "1.1"),
+        ("--emissions",),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_values_out_of_range_stop_before_anything_is_started(flags: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match="--") as error:
+        check_training_flags(flags)
+    assert error.value.expected
+
+
+def test_an_option_whose_package_is_absent_stops_before_anything_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hubtools.training.arguments.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"(?s)codecarbon.*not installed.*hubtools\[emissions\]"):
+        FinetuneArguments(task="intent", emissions=True, emissions_country="USA")
+    with pytest.raises(UsageError, match=r"(?s)peft.*not installed"):
+        FinetuneArguments(task="intent", lora_rank=8)
+
+
+def test_an_encoder_without_numbered_layers_says_so() -> None:
+    config = AlbertConfig(
+        vocab_size=64, embedding_size=16, hidden_size=16, intermediate_size=16, num_hidden_layers=2,
+        num_attention_heads=2,
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="type albert has no numbered layers"):
+        depths(AlbertForSequenceClassification(config))
+
+
+def test_flags_may_be_written_with_dashes(run_finetune: Finetune) -> None:
+    folder = run_finetune(
+        "dashes", *(flag.replace("_", "-") for flag in SHORT), "--per-device-train-batch-size", "3",
+        "--gradient-accumulation-steps", "2", "--gradient-checkpointing",
+    )  # fmt: skip
+    training = training_of(folder)
+    assert training["arguments"]["batch_size"] == 6
+    assert training["options"] == {"gradient_checkpointing": True}
