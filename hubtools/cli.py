@@ -165,7 +165,7 @@ def _training_flags() -> str:
     """The training's own flags, but those that the command has itself, as paragraphs of its help."""
     told = {"task", "base", "work_dir", "hub", "fingerprint"}
     lines = [
-        textwrap.fill(f"--{field.name} {field.metadata['help']}", 78, subsequent_indent=" " * 6)
+        textwrap.fill(field.metadata["help"], 78, initial_indent=f"--{field.name:<20}", subsequent_indent=" " * 22)
         for field in dataclasses.fields(FinetuneArguments)
         if field.name not in told
     ]

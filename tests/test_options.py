@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from as_user import Command
 from datasets import Dataset, load_dataset
 from test_batching import HEADS, model_for, rows_for, trainer_for
 from test_training import curated, one_thread, run_finetune, temperature, tiny_base, tiny_config, tokenizer, weights
@@ -242,7 +244,7 @@ def test_the_rates_of_a_decay_follow_the_schedule(run_finetune: Finetune, capsys
     rates = [entry["learning_rate"] for entry in training_of(folder)["history"] if "learning_rate" in entry]
     assert rates == pytest.approx([1e-2, 5e-3])
     assert training_of(folder)["options"] == {"layer_decay": 0.4}
-    assert "learning rate 0.01 at the head, 0.4 of it a layer, 0.00064 at the bottom" in capsys.readouterr().out
+    assert "learning rate 0.01 at the head, 0.00064 at the embeddings: times 0.4 a layer" in capsys.readouterr().out
 
 
 def test_gradient_checkpointing_changes_no_weight_and_is_reported(
@@ -499,6 +501,19 @@ def test_an_encoder_without_numbered_layers_says_so() -> None:
     )  # fmt: skip
     with pytest.raises(UsageError, match="type albert has no numbered layers"):
         depths(AlbertForSequenceClassification(config))
+
+
+def test_the_help_of_finetune_names_every_flag_of_ours(hubtools: Command) -> None:
+    shown = hubtools("finetune", "--help").stdout
+    named = {field.name for field in dataclasses.fields(FinetuneArguments)} - {"task", "fingerprint"}
+    assert [name for name in named if f"  --{name} " not in shown.replace("work-dir", "work_dir")] == []
+    assert "--gradient_checkpointing" in shown
+
+
+def test_flags_of_the_command_may_be_written_with_underscores(hubtools: Command, tmp_path: Path) -> None:
+    done = hubtools("finetune", "intent", "--work_dir", tmp_path / "here", "--dry_run", check=False)
+    assert done.returncode == 1
+    assert str(tmp_path / "here" / "intent" / "facts.json") in done.stderr
 
 
 def test_flags_may_be_written_with_dashes(run_finetune: Finetune) -> None:

@@ -58,6 +58,8 @@ def test_two_processes_train_as_one_does_and_the_first_alone_writes(
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
     assert done.stdout.count("training rows") == 1
     assert done.stdout.count("validation ROC-AUC") == 2
+    [curves] = two.logs.iterdir()
+    assert len([*curves.iterdir()]) == 1
     for name, tensor in weights(one.model).items():
         assert torch.allclose(tensor, weights(two.model)[name], atol=1e-5)
 

@@ -54,7 +54,7 @@ class FinetuneArguments:
     lora_alpha: int | None = dataclasses.field(
         default=None, metadata={"help": "adapters count alpha/rank [twice the rank]"}
     )
-    lora_dropout: float = dataclasses.field(default=0.05, metadata={"help": "dropout before each adapter"})
+    lora_dropout: float = dataclasses.field(default=0.05, metadata={"help": "dropout before each adapter [0.05]"})
     lora_targets: str = dataclasses.field(
         default="all", metadata={"help": "linear layers that get an adapter, such as Wqkv,Wo [all of the encoder's]"}
     )
@@ -62,7 +62,7 @@ class FinetuneArguments:
         default=0, metadata={"help": "keep the embeddings and this many of the lowest layers as they are"}
     )
     layer_decay: float = dataclasses.field(
-        default=1.0, metadata={"help": "learning rate of a layer, as a share of the one above it, such as 0.9"}
+        default=1.0, metadata={"help": "learning rate of a layer, as a share of the one above it, such as 0.9 [1]"}
     )
     emissions: bool = dataclasses.field(
         default=False, metadata={"help": "measure energy and CO2 with codecarbon; needs --emissions_country"}

@@ -32,6 +32,7 @@ class Emissions(TrainerCallback):
     def __init__(self, country: str, runs: Path) -> None:
         from codecarbon import OfflineEmissionsTracker
         from codecarbon.input import DataSource
+        from codecarbon.output_methods.base_output import BaseOutput
 
         logging.getLogger("codecarbon").setLevel(logging.ERROR)  # before it reads what log_level says
         self.country, self.runs = country.upper(), runs
@@ -40,7 +41,11 @@ class Emissions(TrainerCallback):
                 "--emissions_country", expected="an ISO code of three letters that codecarbon knows, such as USA",
                 found=country, next="hubtools finetune TASK --emissions --emissions_country USA",
             )  # fmt: skip
-        self.tracker = OfflineEmissionsTracker(country_iso_code=self.country, output_methods=[], log_level="error")
+        told = BaseOutput()
+        told.out = self._note  # type: ignore[method-assign]
+        self.tracker = OfflineEmissionsTracker(
+            country_iso_code=self.country, output_methods=[], output_handlers=[told], log_level="error"
+        )
         self.used = {"co2_kg": 0.0, "energy_kwh": 0.0}
         self.before = dict(self.used)
 
@@ -52,12 +57,12 @@ class Emissions(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.is_local_process_zero:
-            self._add(self.tracker.flush())
+            self.tracker.flush()
             write_json(self._kept(args), self.used)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.is_local_process_zero:
-            self._add(self.tracker.stop())
+            self.tracker.stop()
 
     def found(self) -> dict[str, Any]:
         """The sum over all machines, as ``training.json`` has it; every process must ask."""
@@ -71,11 +76,9 @@ class Emissions(TrainerCallback):
     def _kept(self, args: Any) -> Path:
         return self.runs / f"emissions-{args.process_index}.json"
 
-    def _add(self, co2_kg: float | None) -> None:
-        """Note what has been used so far; codecarbon gives None where it failed, and says so itself."""
-        if co2_kg is not None:
-            energy = float(self.tracker._total_energy.kWh)
-            self.used = {
-                "co2_kg": self.before["co2_kg"] + float(co2_kg),
-                "energy_kwh": self.before["energy_kwh"] + energy,
-            }
+    def _note(self, total: Any, delta: Any) -> None:
+        """What codecarbon tells when it is flushed or stopped: ``total`` since the start of this process."""
+        self.used = {
+            "co2_kg": self.before["co2_kg"] + float(total.emissions),
+            "energy_kwh": self.before["energy_kwh"] + float(total.energy_consumed),
+        }

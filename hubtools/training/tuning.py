@@ -84,7 +84,8 @@ def add_lora(model: Any, rank: int, alpha: int, dropout: float, targets: str) ->
     wanted = kinds if targets == "all" else [part.strip() for part in targets.split(",")]
     if not set(wanted) <= set(kinds) or not kinds:
         raise UsageError(
-            "--lora_targets", expected=f"all, or some of {', '.join(kinds)} of layers that are not frozen",
+            "--lora_targets",
+            expected=f"all, or some of the linear layers that are not frozen: {', '.join(kinds) or 'there are none'}",
             found=targets, next="hubtools finetune TASK --lora_rank 16",
         )  # fmt: skip
     head = [name for name, part in model.named_children() if name != encoder and any(True for _ in part.parameters())]
