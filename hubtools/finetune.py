@@ -39,7 +39,7 @@ from hubtools.training.arguments import FinetuneArguments
 from hubtools.training.inputs import commit_of, config_of, labels_of, load_splits, resolve_base
 from hubtools.training.presets import preset_for, training_arguments
 from hubtools.training.processes import fail, start_processes, world_size
-from hubtools.training.tracking import PROJECT, check_reports, keep_curves, usual_report
+from hubtools.training.tracking import PROJECT, keep_curves, prepare_reports, usual_report
 from hubtools.workdir import DEFAULT, task_folder, write_json
 
 
@@ -104,7 +104,7 @@ def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:
         # What newer transformers call it; there the name that people know warns at each start.
         argv = [re.sub("^--gradient[_-]checkpointing", "--activation_checkpointing", flag) for flag in argv]
     ours, trainer = parser.parse_args_into_dataclasses(argv)
-    check_reports(trainer.report_to)
+    prepare_reports(trainer.report_to, folder)
     return ours, trainer, said, preset.patience if ours.patience is None else ours.patience
 
 

@@ -37,9 +37,11 @@ TIERS: tuple[tuple[str, float, Preset], ...] = (
     ("large (5,000 rows or more)", float("inf"), Preset(4, 16, 3e-5, 0.05, 0.03, 200, 3)),
 )
 
-# Adapters learn best at about ten times the rate of full fine-tuning, whatever the model and the data (Schulman et
-# al. 2025, "LoRA Without Regret").
-LORA_RATE = 10
+# Adapters learn best at about ten times the rate of full fine-tuning (Schulman et al. 2025, "LoRA Without Regret"). A
+# base whose own rate is high already gets no more than this: on intent's starter corpus, adapters of the nano model
+# reached a validation macro F1 of 0.53 at a rate of 1e-2, and 0.81 at 3e-3, as did full fine-tuning at 1e-3.
+LORA_TIMES = 10
+LORA_MOST = 3e-3
 
 
 def preset_for(rows: int, task: TaskSpec, base: BaseModel, lora: bool = False) -> tuple[Preset, list[str]]:
@@ -52,8 +54,9 @@ def preset_for(rows: int, task: TaskSpec, base: BaseModel, lora: bool = False) -
             preset = replace(preset, **overrides)  # type: ignore[arg-type]
             said.append(f"{layer}: {_listed(overrides)}")
     if lora:
-        preset = replace(preset, learning_rate=LORA_RATE * preset.learning_rate)
-        said.append(f"LoRA: learning_rate {preset.learning_rate:g}, {LORA_RATE} times that of full fine-tuning")
+        full = preset.learning_rate
+        preset = replace(preset, learning_rate=max(full, min(LORA_TIMES * full, LORA_MOST)))
+        said.append(f"LoRA: learning_rate {preset.learning_rate:g}, {preset.learning_rate / full:g} times the usual")
     return preset, said
 
 

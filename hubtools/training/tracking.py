@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
 import time
 from collections.abc import Sequence
@@ -9,7 +11,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from hubtools.errors import UsageError
-from hubtools.workdir import TaskFolder
+from hubtools.workdir import TaskFolder, write_json
 
 PROJECT = "hubtools"
 
@@ -19,8 +21,12 @@ def usual_report() -> str:
     return "tensorboard" if find_spec("tensorboard") else "none"
 
 
-def check_reports(names: Sequence[str]) -> None:
-    """Raises :class:`UsageError` for a place that is unknown, or whose package is not installed."""
+def prepare_reports(names: Sequence[str], folder: TaskFolder) -> None:
+    """Before anything is built: are the places there, and where does Trackio keep its files?
+
+    Raises:
+        UsageError: a place that is unknown, or whose package is not installed.
+    """
     from transformers.integrations.integration_utils import get_available_reporting_integrations
 
     there = get_available_reporting_integrations()  # type: ignore[no-untyped-call]
@@ -30,6 +36,8 @@ def check_reports(names: Sequence[str]) -> None:
                 f"--report_to {name}", expected=" or ".join(["none", *there]), found="no such package is installed",
                 next=f"pip install '{'hubtools[tracking]' if name == 'trackio' else name}'",
             )  # fmt: skip
+    # Read when trackio is imported. Its own place lies below HF_HOME, which is another one with the embedded Hub.
+    os.environ.setdefault("TRACKIO_DIR", str((folder.logs / "trackio").resolve()))
 
 
 def keep_curves(trainer: Any, folder: TaskFolder, resumed: bool) -> list[str]:
@@ -40,9 +48,9 @@ def keep_curves(trainer: Any, folder: TaskFolder, resumed: bool) -> list[str]:
     """
     from transformers.integrations.integration_utils import TensorBoardCallback
 
-    args = trainer.args
-    begun = sorted(path.name for path in folder.logs.glob("*"))
-    name = begun[-1] if resumed and begun else time.strftime("%Y-%m-%d-%H%M%S")
+    args, known = trainer.args, folder.runs / "curves.json"
+    name = json.loads(known.read_text()) if resumed and known.exists() else time.strftime("%Y-%m-%d-%H%M%S")
+    write_json(known, name)
     args.run_name = args.run_name or f"{folder.task}-{name}"
     said = []
     for callback in trainer.callback_handler.callbacks:
@@ -50,5 +58,8 @@ def keep_curves(trainer: Any, folder: TaskFolder, resumed: bool) -> list[str]:
             callback.logging_dir = str(folder.logs / name)
             said.append(f"curves: tensorboard --logdir {shlex.quote(str(folder.logs))}")
     if "trackio" in args.report_to:
-        said.append(f"curves: trackio show --project {shlex.quote(args.project)}")
-    return said or ["no curves are kept: pip install tensorboard, or see --report_to"] * (not args.report_to)
+        where = shlex.quote(os.environ["TRACKIO_DIR"])
+        said.append(f"curves: TRACKIO_DIR={where} trackio show --project {shlex.quote(args.project)}")
+    if not args.report_to and usual_report() == "none":
+        said.append("no curves are kept: pip install tensorboard, or see --report_to")
+    return said
