@@ -414,7 +414,8 @@ def finetune(
     """Fine-tune by accelerate launch hubtools/finetune.py.
 
     Every further flag goes to it: those below, --learning_rate 5e-5, --num_train_epochs 2, --gradient_checkpointing,
-    --report_to trackio, and all others of transformers' TrainingArguments.
+    --report_to trackio, and all others of transformers' TrainingArguments. --method setfit --shots 8 trains on 8 rows
+    of each class.
     """
     tasks = tasks_named(task)
     connect(hub, mirror or (), hub_dir)

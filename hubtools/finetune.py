@@ -35,7 +35,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from hubtools.errors import HubtoolsError, TrainingFailed
 from hubtools.tasks import base_named, task_named
-from hubtools.training.arguments import FinetuneArguments
+from hubtools.training.arguments import SETFIT, FinetuneArguments
+from hubtools.training.fewshot import check_method, few_shot_preset, is_few_shot, preferred_bases
 from hubtools.training.inputs import commit_of, config_of, labels_of, load_splits, resolve_base
 from hubtools.training.presets import preset_for, training_arguments
 from hubtools.training.processes import fail, start_processes, world_size
@@ -73,10 +74,14 @@ def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:
     if {"-h", "--help"} & set(argv) or early.task is None:
         parser.parse_args(argv)  # prints help, or that --task is missing, and exits
     task = task_named(early.task)
+    check_method(argv, [task], world_size())
     folder = task_folder(Path(early.work_dir or DEFAULT), task.name)
     rows = len(load_splits(early.dataset, folder, task)["train"])
-    base = resolve_base(early.base)
-    preset, said = preset_for(rows, task, base_named(base), lora=early.lora_rank not in (None, "0"))
+    base = resolve_base(early.base, preferred_bases(argv))
+    if is_few_shot(argv):
+        preset, said = few_shot_preset()
+    else:
+        preset, said = preset_for(rows, task, base_named(base), lora=early.lora_rank not in (None, "0"))
     together = world_size() * early.gradient_accumulation_steps
     if early.per_device_train_batch_size:
         preset = dataclasses.replace(preset, batch_size=early.per_device_train_batch_size * together)
@@ -123,6 +128,11 @@ def has_bf16(on_cpu: bool, config: Any) -> bool:
 
 def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) -> None:
     """Train, and leave the release in the work folder."""
+    if ours.method == SETFIT:
+        from hubtools.training.fewshot import train as train_few_shot
+
+        train_few_shot(ours, args, said)
+        return
     import transformers
     from accelerate.utils import broadcast_object_list
     from transformers import AutoTokenizer, EarlyStoppingCallback, set_seed
@@ -233,7 +243,7 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
         "base_revision": revision,
         "base_note": base_named(base_id).note,
         "label_set": label_set.name,
-        "method": "fine-tuning",
+        "method": ours.method,
         "presets": said,
         "arguments": arguments,
         "options": options,

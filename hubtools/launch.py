@@ -22,16 +22,17 @@ from hubtools.settings import Settings
 from hubtools.spec import TaskSpec
 from hubtools.tasks import base_named, task_named
 from hubtools.training.arguments import FinetuneArguments
+from hubtools.training.fewshot import check_method, preferred_bases
 from hubtools.training.inputs import commit_of, resolve_base
 from hubtools.training.processes import FAILURE
 from hubtools.workdir import TaskFolder
 
 
-def check_training_flags(flags: Sequence[str]) -> None:
-    """Flags that finetune.py does not know stop here, before anything is done.
+def check_training_flags(flags: Sequence[str], tasks: Sequence[TaskSpec], processes: int) -> None:
+    """Flags that finetune.py does not know, or that do not go together, stop here, before anything is done.
 
     Raises:
-        UsageError: an unknown flag, a value of the wrong type, or one of ours out of range.
+        UsageError: an unknown flag, a value of the wrong type or out of range, or a method that is not for these tasks.
     """
     if not flags:
         return
@@ -50,6 +51,7 @@ def check_training_flags(flags: Sequence[str]) -> None:
     if unknown:
         refuse(" ".join(unknown))
     FinetuneArguments(**{field.name: getattr(given, field.name) for field in fields(FinetuneArguments)})
+    check_method(flags, tasks, processes)
 
 
 def training_fingerprint(task: TaskSpec, settings: Settings) -> tuple[str, str]:
@@ -57,7 +59,7 @@ def training_fingerprint(task: TaskSpec, settings: Settings) -> tuple[str, str]:
 
     folder = settings.folder(task)
     facts = folder.read(folder.facts, "curate")
-    base = resolve_base(settings.base)
+    base = resolve_base(settings.base, preferred_bases(settings.training))
     ours = base_named(base)
     defaults = [dict(task.overrides), dict(ours.overrides), dict(ours.by_task.get(task.name, {}))]
     known = [__version__, facts["fingerprint"], base, commit_of(base), settings.seed, settings.processes,
@@ -87,7 +89,7 @@ def finetune_tasks(tasks: Sequence[TaskSpec], settings: Settings) -> Generator[T
     Raises:
         TrainingFailed: one of them ended without a model; its own message stands above.
     """
-    check_training_flags(settings.training)
+    check_training_flags(settings.training, tasks, settings.processes)
     if settings.dry_run:
         for task in tasks:
             yield Trained(task, _would_train(task, settings), 0.0)

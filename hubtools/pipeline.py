@@ -254,7 +254,7 @@ def run(tasks: Sequence[TaskSpec], settings: Settings) -> dict[str, Any]:
 
     # What is wrong with the command stops it here, before anything costs time.
     namespace(settings.namespace)
-    check_training_flags(settings.training)
+    check_training_flags(settings.training, tasks, settings.processes)
     check_targets(tasks, settings)
     seconds: dict[str, dict[str, float]] = {}
     results: dict[str, Any] = {}

@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 # The training is a process of its own. What those who start it share with it loads nothing heavy.
-LIGHT = {"arguments", "inputs", "processes"}
+LIGHT = {"arguments", "fewshot", "inputs", "processes"}
 
 # Functions whose documentation is owed. Take names out; put none in.
 UNDOCUMENTED = {

@@ -25,11 +25,11 @@ from hubtools.evaluation.baselines import presidio, surest
 from hubtools.evaluation.classifiers import plan_labels, shipped_threshold
 from hubtools.evaluation.compare import bootstrap_difference, mcnemar, paired
 from hubtools.evaluation.external import scores_on
-from hubtools.evaluation.fewshot import shots
 from hubtools.localhub import Hub
 from hubtools.tasks.category import CATEGORY
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
+from hubtools.training.fewshot import shots
 
 TRAINING: dict[str, Any] = {
     "fingerprint": "by hand", "base": "hubtools/modernbert-nano", "base_revision": None, "base_note": "",

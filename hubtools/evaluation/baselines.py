@@ -1,4 +1,4 @@
-"""What a score must beat: the majority class, words alone, and Presidio or regular expressions."""
+"""What a score must beat: the majority class, words alone, a few examples, and Presidio or regular expressions."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from hubtools.evaluation.scores import scores_of
 from hubtools.spec import LabelSet, TaskSpec
+from hubtools.training.fewshot import SHOTS, few_shot_preset, shots, trained
 
 PATTERNS = {
     "US_SSN": re.compile(r"(?<!\d)\d{3}-\d{2}-\d{4}(?!\d)"),
@@ -28,12 +29,14 @@ PRESIDIO = {
 }  # fmt: skip
 _SPACY = ("en_core_web_lg", "en_core_web_md", "en_core_web_sm")
 
+FEW_SHOT = f"SetFit, {SHOTS} shots a class"
+
 # What a baseline is, as the card says it, by its name.
 ABOUT = {
     "majority class": "answers the most common label of the training split, always",
     "TF-IDF, logistic regression": "scikit-learn's logistic regression (C=10, balanced classes) over TF-IDF of the "
     "words and pairs of words of the training split",
-    "SetFit, 8 shots a class": "eight training rows of each class, contrastive training of the base model's own "
+    FEW_SHOT: f"{SHOTS} training rows of each class, contrastive training of the base model's own "
     "embeddings, then logistic regression",
     "regular expressions": "for " + ", ".join(PATTERNS) + " alone; nothing is trained",
     "Presidio": "presidio-analyzer as it comes, its types mapped to ours; nothing is trained",
@@ -85,6 +88,19 @@ def tfidf(texts: Sequence[str], labels: Sequence[int], test: Sequence[str], clas
     model.fit(list(texts), list(labels))
     out = np.zeros((len(test), classes))
     out[:, model.classes_] = model.predict_proba(list(test))
+    return out
+
+
+def few_shot(
+    base: str, revision: str | None, texts: Sequence[str], labels: Sequence[int], test: Sequence[str], classes: int,
+    seed: int = 0,
+) -> np.ndarray:  # fmt: skip
+    """(rows, classes): SetFit on a few rows of each class, from an encoder that is a repo or a folder."""
+    chosen = shots(labels, SHOTS, seed)
+    preset, _ = few_shot_preset()
+    model = trained(base, revision, [texts[i] for i in chosen], [labels[i] for i in chosen], preset, seed)
+    out = np.zeros((len(test), classes))
+    out[:, model.model_head.classes_] = model.predict_proba(list(test), as_numpy=True, show_progress_bar=False)
     return out
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hubtools.evaluation.baselines import ABOUT, baselines
-from hubtools.evaluation.fewshot import NAME as FEW_SHOT
-from hubtools.evaluation.fewshot import few_shot
+from hubtools.evaluation.baselines import ABOUT, FEW_SHOT, baselines, few_shot
 from hubtools.evaluation.previous import difference_of_rows, previous_version
 from hubtools.evaluation.scores import plain_headlines, scores_of
 from hubtools.spec import LabelSet, TaskSpec

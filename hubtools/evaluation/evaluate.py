@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from hubtools.errors import MissingStage
+from hubtools.evaluation.baselines import FEW_SHOT
 from hubtools.evaluation.beside import beside, few_shot_column
-from hubtools.evaluation.fewshot import NAME as FEW_SHOT
 from hubtools.evaluation.plots import draw_plots
 from hubtools.evaluation.predict import load_classifier, predictions_table, probabilities, spans
 from hubtools.evaluation.scores import scores_of

@@ -12,6 +12,8 @@ from hubtools.tasks.pii import PII
 TASKS: dict[str, TaskSpec] = {task.name: task for task in (CATEGORY, PII, JAILBREAK, INTENT)}
 
 MODERNBERT = BaseModel("answerdotai/ModernBERT-base", revision="8949b909ec900327062f0ebf497f51aef5e6f0c8")
+# An encoder whose embeddings are trained already: what few-shot training starts from.
+EMBEDDING = BaseModel("nomic-ai/modernbert-embed-base")
 NANO = BaseModel(
     "hubtools/modernbert-nano",
     # A model of a few million parameters needs larger steps and more of them than ModernBERT-base.
@@ -20,7 +22,7 @@ NANO = BaseModel(
     by_task={"pii": {"epochs": 3.4, "batch_size": 16, "patience": 9}},
     note="nano model: a small stand-in that shows the work, not what ModernBERT-base reaches",
 )
-BASES: dict[str, BaseModel] = {base.id: base for base in (MODERNBERT, NANO)}
+BASES: dict[str, BaseModel] = {base.id: base for base in (MODERNBERT, EMBEDDING, NANO)}
 
 
 def task_named(name: str) -> TaskSpec:

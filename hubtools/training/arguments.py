@@ -11,6 +11,8 @@ from hubtools.workdir import DEFAULT
 
 LONGEST = 8192  # tokens that ModernBERT reads
 SHORTEST = 3  # a token between the two that begin and end a text
+FINE_TUNING, SETFIT = METHODS = ("fine-tuning", "setfit")
+MOST_SHOTS = 100
 
 
 @dataclasses.dataclass
@@ -70,6 +72,10 @@ class FinetuneArguments:
     emissions_country: str | None = dataclasses.field(
         default=None, metadata={"help": "where the electricity comes from: an ISO code of three letters, such as USA"}
     )
+    method: str = dataclasses.field(
+        default=FINE_TUNING, metadata={"help": "fine-tuning, or setfit: few-shot training, not for pii [fine-tuning]"}
+    )
+    shots: int | None = dataclasses.field(default=None, metadata={"help": "with setfit: rows of each class [8]"})
     fingerprint: str = dataclasses.field(default="", metadata={"help": "what identifies this training; written down"})
 
     def __post_init__(self) -> None:
@@ -81,6 +87,10 @@ class FinetuneArguments:
         for flag, right, expected in (
             ("max_length", self.max_length is None or SHORTEST <= self.max_length <= LONGEST,
              f"from {SHORTEST} to {LONGEST} tokens"),
+            ("method", self.method in METHODS, " or ".join(METHODS)),
+            ("shots", self.shots is None or 2 <= self.shots <= MOST_SHOTS,
+             f"from 2 to {MOST_SHOTS} rows of each class, to make pairs of; with more, train on all rows"),
+            ("shots", self.shots is None or self.method == SETFIT, f"--method {SETFIT} with it"),
             ("lora_rank", self.lora_rank >= 0, "0 for none, or a rank such as 16"),
             ("lora_alpha", self.lora_alpha is None or self.lora_alpha > 0, "more than 0"),
             ("lora_dropout", 0 <= self.lora_dropout < 1, "from 0 to below 1"),

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hubtools.errors import UsageError
-from hubtools.spec import LabelSet, TaskSpec
+from hubtools.spec import BaseModel, LabelSet, TaskSpec
 from hubtools.tasks import base_named
 from hubtools.workdir import TaskFolder
 
 
-def resolve_base(asked: str | None) -> str:
-    """The base that is asked for, or ModernBERT-base, or the nano model on a Hub that has only that.
+def resolve_base(asked: str | None, preferred: Sequence[BaseModel] = ()) -> str:
+    """The base that is asked for, or the first that the Hub has: a preferred one, ModernBERT-base, the nano model.
 
     Raises:
         UsageError: there is no such model on this Hub.
@@ -24,7 +25,7 @@ def resolve_base(asked: str | None) -> str:
 
     if asked and Path(asked).is_dir():
         return asked
-    found = first_repo([asked] if asked else [MODERNBERT.id, NANO.id], "model")
+    found = first_repo([asked] if asked else [b.id for b in (*preferred, MODERNBERT, NANO)], "model")
     if found is None:
         raise UsageError(
             f"Base model {asked or MODERNBERT.id!r}",

@@ -47,12 +47,12 @@ LORA_MOST = 3e-3
 def preset_for(rows: int, task: TaskSpec, base: BaseModel, lora: bool = False) -> tuple[Preset, list[str]]:
     """The defaults for ``rows`` training rows, and a line a layer that says where they come from."""
     tier, _, preset = next(t for t in TIERS if rows < t[1])
-    said = [f"size: {tier}: {_listed(_values(preset))}"]
+    said = [f"size: {tier}: {listed(_values(preset))}"]
     both = {**base.overrides, **base.by_task.get(task.name, {})}
     for layer, overrides in ((f"task {task.name}", task.overrides), (f"base {base.short_name}", both)):
         if overrides:
             preset = replace(preset, **overrides)  # type: ignore[arg-type]
-            said.append(f"{layer}: {_listed(overrides)}")
+            said.append(f"{layer}: {listed(overrides)}")
     if lora:
         full = preset.learning_rate
         preset = replace(preset, learning_rate=max(full, min(LORA_TIMES * full, LORA_MOST)))
@@ -94,5 +94,6 @@ def _values(preset: Preset) -> dict[str, Any]:
     return {field.name: getattr(preset, field.name) for field in fields(preset)}
 
 
-def _listed(values: Any) -> str:
+def listed(values: Any) -> str:
+    """Names and values in one line."""
     return ", ".join(f"{name} {value:g}" for name, value in dict(values).items())

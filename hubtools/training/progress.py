@@ -1,4 +1,4 @@
-"""What a training says while it runs: a line an evaluation, and a stop where the loss is no number."""
+"""What a training says while it runs: a line an evaluation or a log, and a stop where a loss is no number."""
 
 from __future__ import annotations
 
@@ -44,3 +44,27 @@ class Progress(TrainerCallback):
                 f"/{state.max_steps}  loss {self.loss:.4f}  validation {self.primary.title} {score:.4f}{best}",
                 flush=True,
             )
+
+
+class PairProgress(TrainerCallback):
+    """A line whenever contrastive training logs its loss, and how long it was.
+
+    Attributes:
+        steps, epoch: that it has run.
+    """
+
+    steps, epoch = 0, 0.0
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        loss = (logs or {}).get("embedding_loss")
+        if loss is not None:
+            check_loss(float(loss), state.global_step)
+            print(
+                f"[{self.name}] pairs: step {state.global_step}/{state.max_steps}  loss {float(loss):.4f}", flush=True
+            )
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.steps, self.epoch = state.global_step, float(state.epoch)
