@@ -304,7 +304,9 @@ def _result(task: TaskSpec, settings: Settings) -> dict[str, Any]:
     return {
         "metric": metrics["primary"]["title"],
         **{key: metrics["primary"][key] for key in ("value", "low", "high")},
-        "baselines": {name: scores[metrics["primary"]["key"]] for name, scores in metrics["baselines"].items()},
+        "baselines": {
+            name: scores[metrics["primary"]["key"]]["value"] for name, scores in metrics["baselines"].items()
+        },
         "dataset": published["dataset"]["url"],
         "model": published["model"]["url"],
     }

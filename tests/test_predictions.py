@@ -15,7 +15,7 @@ import pytest
 from as_user import Command
 from datasets import Dataset
 from test_calibration import WORDS, random_model
-from test_published_cards import facts_of, run_of
+from test_published_cards import REVISION, facts_of, plots_of, run_of
 from transformers import (
     AutoTokenizer,
     DataCollatorForTokenClassification,
@@ -25,8 +25,10 @@ from transformers import (
 )
 
 from hubtools.errors import CardRejected, MissingStage
+from hubtools.evaluation import beside
 from hubtools.evaluation import evaluate as evaluation
 from hubtools.evaluation.evaluate import evaluate
+from hubtools.evaluation.scores import headlines
 from hubtools.publishing.cards import take_apart
 from hubtools.publishing.model import check_card, check_scores_belong, write_model_card
 from hubtools.publishing.space import space_files
@@ -178,10 +180,18 @@ def test_the_texts_of_personal_data_and_of_what_may_not_be_handed_on_are_in_no_f
     shown = [text for text in pq.read_table(folder.split_file("test"))["text"].to_pylist()
              if text in (folder.model / "README.md").read_text()]  # fmt: skip
     assert bool(shown) == (task.kind == "sequence")
-    facts = json.loads(folder.facts.read_text())
-    write_json(folder.facts, facts | {"license": facts["license"] | {"id": "other"}})
-    card = write_model_card(task, folder, REPO).read_text()
-    assert not [text for text in shown if text in card]
+    facts, published = (json.loads(path.read_text()) for path in (folder.facts, folder.published))
+    other_licence = facts | {"license": facts["license"] | {"id": "other"}}
+    for why, licensed, access in (
+        ("the licence of a source does not allow to hand them on", other_licence, "public"),
+        ("the dataset is gated", facts, "gated"),
+        ("the dataset is private", facts, "private"),
+    ):
+        write_json(folder.facts, licensed)
+        write_json(folder.published, {"dataset": published["dataset"] | {"access": access}})
+        card = write_model_card(task, folder, REPO).read_text()
+        assert not [text for text in shown if text in card]
+        assert (f"their texts are not shown, because {why}." in card) == (task.kind == "sequence")
 
 
 # --- a changed prediction -------------------------------------------------------------------------------------------
@@ -269,6 +279,39 @@ def test_predictions_that_cannot_be_read_name_the_command_that_makes_them(
     assert pq.read_table(folder.predictions).num_rows == SPLITS["test"]
 
 
+def test_another_target_leaves_the_baselines_alone_and_other_training_rows_do_not(
+    copied: Callable[[str], TaskFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, task = copied("jailbreak"), TASKS["jailbreak"]
+    metrics = json.loads(folder.metrics.read_text())
+    few = metrics["baselines"]["majority class"] | {"base": ["hubtools/modernbert-nano", REVISION], "roc_auc": 0.123}
+    training = json.loads(folder.training.read_text()) | {"base": few["base"][0], "base_revision": few["base"][1]}
+    write_json(folder.training, training)
+    known = metrics["baselines"] | {"SetFit, 8 shots a class": few}
+    write_json(folder.metrics, metrics | {"baselines": known})
+
+    def never(*_: Any) -> None:
+        raise AssertionError("trained again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(beside, "baselines", never)
+        found = evaluate(task, folder, target_recall=0.5)
+    assert found["baselines"] == known
+    assert found["thresholds"]["target"] == {"recall": 0.5}
+    write_json(folder.training, training | {"base": "somebody/else"})
+    assert list(evaluate(task, folder, target_recall=0.6)["baselines"]) == [*metrics["baselines"]]
+    rows_of(task, SPLITS["train"], 9).to_parquet(folder.split_file("train"))
+    again = evaluate(task, folder, target_recall=0.5)["baselines"]
+    assert again["TF-IDF, logistic regression"] != known["TF-IDF, logistic regression"]
+
+
+def test_the_baselines_have_the_intervals_of_the_model(scored: Callable[[str], TaskFolder]) -> None:
+    metrics = json.loads(scored("jailbreak").metrics.read_text())
+    for column in metrics["baselines"].values():
+        for key, _ in headlines(TASKS["jailbreak"]):
+            assert column[key]["low"] <= column[key]["value"] <= column[key]["high"]
+
+
 # --- what is measured -----------------------------------------------------------------------------------------------
 
 
@@ -303,6 +346,15 @@ def test_the_threshold_is_chosen_on_validation_and_measured_on_test(scored: Call
     assert chosen["shipped"]["test"]["fnr"]["value"] == missed / test["label"].count(1)
     assert metrics["scores"]["threshold"] == chosen["threshold"]
     assert chosen["router_default"]["threshold"] == 0.7
+
+
+@TASK
+def test_each_task_has_its_pictures(name: str, scored: Callable[[str], TaskFolder]) -> None:
+    folder = scored(name)
+    drawn = {file for file, _ in json.loads(folder.metrics.read_text())["plots"]}
+    assert drawn == set(plots_of(TASKS[name])) == {path.name for path in folder.model.glob("*.png")}
+    card = (folder.model / "README.md").read_text()
+    assert all(f"({file})" in card for file in drawn)
 
 
 def test_alarming_words_are_noted_where_the_text_holds_one(scored: Callable[[str], TaskFolder]) -> None:

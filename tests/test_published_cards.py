@@ -41,10 +41,6 @@ def scored(value: float, spread: float = 0.02) -> dict[str, float]:
     return {"value": value, "low": round(value - spread, 4), "high": round(value + spread, 4)}
 
 
-def value_of(found: Any) -> Any:
-    return found["value"] if isinstance(found, dict) else found
-
-
 def found_scores(task: TaskSpec, best: float) -> dict[str, Any]:
     """Scores in the form of hubtools.evaluation.scores, falling from ``best`` in the order of the labels."""
     names = task.label_set().labels
@@ -78,7 +74,7 @@ def found_scores(task: TaskSpec, best: float) -> dict[str, Any]:
             "roc_auc": scored(best + 0.03, 0.01), "pr_auc": scored(best + 0.01),
             "recall_at_1_fpr": scored(best - 0.2, 0.1),
             "recall_at_5_fpr": scored(best - 0.1, 0.05), "threshold": 0.43, "fpr_at_threshold": scored(0.0125, 0.01),
-            "fnr_at_threshold": scored(0.25), "positives": 100, "negatives": 200, "roc": [],
+            "fnr_at_threshold": scored(0.25), "positives": 100, "negatives": 200, "roc": [], "pr": [],
         }  # fmt: skip
     return scores
 
@@ -96,7 +92,8 @@ def found_thresholds(task: TaskSpec) -> dict[str, Any] | None:
     elif task.fallback:
         target, label, chosen = {"recall": 0.95}, task.fallback, 0.31
         split = {"rows": 300, "answered": scored(0.88), "kept": scored(0.94), "caught": scored(0.21),
-                 "accuracy_of_answered": scored(0.93), "accuracy": 0.89, "macro_f1": 0.88}  # fmt: skip
+                 "accuracy_of_answered": scored(0.93), "macro_f1_of_answered": 0.92, "accuracy": 0.89,
+                 "macro_f1": 0.88}  # fmt: skip
     else:
         return None
     at = {name: {"threshold": t, "validation": split, "test": split}
@@ -114,7 +111,8 @@ def found_elsewhere(task: TaskSpec) -> dict[str, Any]:
         measured |= {"spans": 410, "ece_of_spans": 0.12}
         length["entity_f1"] = scored(0.88)
         slices |= {"family_count": 34, "family_mean": 0.71,
-                   "families": [{"family": "csv-row", "rows": 12, "entity_f1": 0.42}]}  # fmt: skip
+                   "families": [{"family": "csv-row", "rows": 12, "entity_f1": 0.42, "overlap_f1": 0.61}],
+                   "clean_families": [{"family": "order-note", "rows": 8, "false_alarms": 0.25}]}  # fmt: skip
         mistakes: Any = {
             "kinds": [{"label": name, "exact": 30, "other bounds": 4, "other type": 1, "missed": 2, "false alarm": 5}
                       for name in names],
@@ -123,9 +121,13 @@ def found_elsewhere(task: TaskSpec) -> dict[str, Any]:
         }  # fmt: skip
     else:
         length["accuracy"] = scored(0.9)
-        mistakes = [{"label": names[0], "as": names[1], "rows": 7,
-                     "worst": [{"id": "a1", "confidence": 0.97, "slice": "up to 100"},
-                               {"id": "a2", "confidence": 0.91, "slice": "101 to 300"}]}]  # fmt: skip
+        pair = {"label": names[0], "as": names[1]}
+        worst = [pair | {"id": "a1", "confidence": 0.97, "slice": "up to 100"},
+                 pair | {"id": "a2", "confidence": 0.91, "slice": "101 to 300"}]  # fmt: skip
+        mistakes = {
+            "pairs": [pair | {"rows": 7, "worst": worst}],
+            "slices": [{"slice": m["slice"], "rows": 90, "wrong": 4, "worst": m} for m in worst],
+        }
     if task.positive:
         length |= {"positives": 40, "negatives": 80, "fnr": scored(0.3), "fpr": None, "roc_auc": 0.91}
         slices |= {
@@ -140,7 +142,23 @@ def found_elsewhere(task: TaskSpec) -> dict[str, Any]:
     }  # fmt: skip
 
 
-PLOTS = ("confusion.png", "per_type.png", "roc.png", "reliability.png", "support.png", "training.png")
+def plots_of(task: TaskSpec) -> list[str]:
+    """The pictures that hubtools.evaluation.plots draws for a task."""
+    first = ["per_type.png"] if task.kind == "token" else ["confusion.png"]
+    curves = ["roc.png", "pr.png"] if task.positive else ["abstention.png"] if task.fallback else []
+    return [*first, *curves, "reliability.png", "support.png", "training.png"]
+
+
+def noted(task: TaskSpec) -> dict[str, Any]:
+    """What training.json may hold besides: how it was trained, what it read, what it gave off."""
+    cut = {"max_length": 512, "rows_cut_share": 0.0213, "tokens_cut_share": 0.0104,
+           "spans_cut_share": 0.004 if task.kind == "token" else None}  # fmt: skip
+    return {
+        "method": "fine-tuning",
+        "options": {"lora": {"rank": 16, "alpha": 32}, "frozen_layers": 14, "layer_decay": None},
+        "truncation": {"train": cut, "validation": cut, "test": cut},
+        "emissions": {"co2_kg": 0.0123456, "energy_kwh": 0.0345678, "country": "Germany", "tool": "codecarbon 3.0"},
+    }  # fmt: skip
 
 
 def run_of(task: TaskSpec, variant: str) -> dict[str, Any]:
@@ -166,18 +184,19 @@ def run_of(task: TaskSpec, variant: str) -> dict[str, Any]:
             "steps": 375, "epochs_run": 3.0, "best_validation": {task.primary.key: 0.91}, "history": [],
             "seconds": 754.3, "resumed": False, "processes": 1, "device": "CPU, 2 threads",
             "versions": {"hubtools": "1.0.0", "python": "3.11.2", "torch": "2.13.0"},
+            **({} if starter else noted(task)),
         },
         "metrics": {
             "scores": scores,
             "primary": {"key": task.primary.key, "title": task.primary.title, **scores[task.primary.key]},
             "baselines": {
-                name: {"about": ABOUT[name], **{key: value_of(worse[key]) for key, _ in headlines(task)}}
+                name: {"about": ABOUT[name], **{key: worse[key] for key, _ in headlines(task)}}
                 for name in baselines
             },
             "previous": {"repo": "ann/model", "tag": "v1", "revision": REVISION, "title": task.primary.title,
                          "value": 0.625, "why_not": "it was scored on other rows"},
             "examples": [{"text": task.examples[0], "output": answer}, {"text": task.examples[1], "output": []}],
-            "plots": [[name, f"What {name} shows."] for name in PLOTS],
+            "plots": [[name, f"What {name} shows."] for name in plots_of(task)],
             "thresholds": found_thresholds(task),
             **found_elsewhere(task),
         },
@@ -459,6 +478,24 @@ def test_a_score_that_does_not_exist_is_a_dash_and_no_metric() -> None:
     assert re.search(r"\| false alarms[^|]*\| \*\*–\*\* \|", card)
     lint(card, "model")
     assert "false alarms" not in yaml.safe_dump(take_apart(card)[0]["model-index"])
+
+
+def test_what_was_cut_is_told_of_spans_where_a_task_has_them() -> None:
+    card = model_card_of(TASKS["pii"], "public")
+    assert "| split | texts cut | tokens cut | spans cut |" in card
+    assert "| test | 2.1% | 1.0% | 0.4% |" in card
+    assert "read in pieces that overlap" in card
+
+
+@pytest.mark.parametrize("emissions", [None, {}, ...])
+def test_emissions_that_were_not_measured_are_nowhere(emissions: Any) -> None:
+    run = run_of(TASKS["intent"], "public")
+    run["training"].pop("emissions")
+    if emissions is not ...:
+        run["training"]["emissions"] = emissions
+    card = model_card(TASKS["intent"], "ann/m", **run)
+    assert "| emissions | not measured |" in card
+    assert "co2_eq_emissions" not in card
 
 
 # --- lint -----------------------------------------------------------------------------------------------------------

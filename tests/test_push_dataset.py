@@ -149,7 +149,8 @@ def test_a_dry_run_for_a_new_repo_says_that_it_would_be_made_and_gated(push: Pus
 def test_a_gated_dataset_asks_its_readers_first_and_keeps_a_persons_words(
     push: Push, api: HfApi, hub: Hub, tmp_path: Path
 ) -> None:
-    push("jailbreak", "gated", "--gated", "manual")
+    done = push("jailbreak", "gated", "--gated", "manual", "--json")
+    assert json.loads(done.stdout)["jailbreak"]["access"] == "gated"
     assert api.dataset_info("local/gated").gated == "manual"
     asked = DatasetCard(card_of(api, "gated")).data
     assert "vulgar" in asked["extra_gated_prompt"]
@@ -257,7 +258,7 @@ def test_what_may_not_be_published_goes_to_a_private_repo_that_is_asked_for(
     push: Push, api: HfApi, hub: Hub, tmp_path: Path
 ) -> None:
     own = ("--source", own_rows(tmp_path / "mine.csv"), "--private", "--accept-license")
-    push("jailbreak", "for-me", *own)
+    assert json.loads(push("jailbreak", "for-me", *own, "--json").stdout)["jailbreak"]["access"] == "private"
     assert api.dataset_info("local/for-me").private is True
     with pytest.raises(RepositoryNotFoundError):
         HfApi(endpoint=hub.url, token=False).dataset_info("local/for-me")

@@ -27,14 +27,15 @@ from hubtools.evaluation.scores import (
     average_precision,
     classification_scores,
     detection_scores,
-    entity_f1,
     interval,
     macro_f1,
     matched_roc_auc,
     rate,
     recall_at_fpr,
     roc_auc,
+    span_counts,
     span_scores,
+    strict_prf,
     weighted_f1,
 )
 from hubtools.tasks.jailbreak import JAILBREAK
@@ -213,6 +214,9 @@ def test_detection_scores_by_hand() -> None:
     assert (scores["positives"], scores["negatives"], scores["threshold"]) == (4, 4, 0.7)
     assert scores["roc"][0] == [0.0, 0.0]
     assert scores["roc"][-1] == [1.0, 1.0]
+    # recall and precision after the first two attacks, and when the last of them is flagged
+    assert [0.5, 1.0] in scores["pr"]
+    assert [1.0, 4 / 7] in scores["pr"]
 
 
 def test_detection_scores_agree_with_scikit_learn_whichever_class_is_positive() -> None:
@@ -340,10 +344,13 @@ def test_two_halves_of_a_span_are_both_right_by_overlap_and_find_it_once() -> No
     assert scores["covered"]["value"] == 9 / 10
 
 
-def test_the_short_entity_f1_is_that_of_all_scores() -> None:
+def test_spans_are_counted_by_document_and_type() -> None:
     true = [[span(0, 10, 0), span(20, 24, 1)], [span(0, 3, 1)]]
-    found = [[span(0, 10, 0)], [span(0, 3, 1), span(5, 6, 0)]]
-    assert entity_f1(true, found) == span_scores(true, found, TYPES)["entity_f1"]["value"] == pytest.approx(4 / 6)
+    found = [[span(0, 10, 0)], [span(0, 3, 1), span(2, 6, 0)]]
+    counts = span_counts(true, found, 2)
+    assert counts.tolist() == [[[1, 1, 1, 1, 1], [0, 0, 1, 0, 0]], [[0, 1, 0, 0, 0], [1, 1, 1, 1, 1]]]
+    assert strict_prf(counts.sum((0, 1)))[2] == span_scores(true, found, TYPES)["entity_f1"]["value"]
+    assert strict_prf(counts.sum((0, 1))) == pytest.approx((2 / 3, 2 / 3, 2 / 3))
 
 
 def test_a_span_of_one_document_is_no_answer_to_another() -> None:

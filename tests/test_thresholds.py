@@ -22,6 +22,7 @@ from hubtools.evaluation.thresholds import (
     ABSTENTION,
     DETECTION,
     Target,
+    abstention_curve,
     check_target,
     short,
     target_of,
@@ -149,6 +150,18 @@ def test_an_unsure_answer_becomes_the_fallback_which_may_be_right() -> None:
         [2 / 5, 1 / 2, 2 / 3, 1 / 2]
     )
     assert at["accuracy"] == pytest.approx(2 / 5), "the first row, and the last, which is other"
+    assert at["macro_f1_of_answered"] == pytest.approx((2 / 3 + 0) / 2), "biology is answered to biology and chemistry"
+
+
+def test_the_curve_of_abstention_ends_with_all_rows_and_leaves_out_what_few_rows_say() -> None:
+    """A hundred rows, of which the surest 60 are right, each of them surer than the next."""
+    sure = np.linspace(0.99, 0.51, 100)
+    labels = (np.arange(100) >= 60).astype(int)
+    curve = abstention_curve({"label": labels, "probabilities": np.c_[sure, 1 - sure]}, 2)
+    assert [curve[0]["answered"], curve[-1]["answered"]] == [0.21, 1.0]
+    assert [at["accuracy"] for at in curve] == pytest.approx([min(1, 0.6 / at["answered"]) for at in curve])
+    assert curve[-1]["macro_f1"] == pytest.approx(2 * 60 / (100 + 60) / 2)
+    assert [at["threshold"] for at in curve] == sorted((at["threshold"] for at in curve), reverse=True)
 
 
 def test_without_a_fallback_among_its_labels_a_label_set_has_no_threshold() -> None:
@@ -223,7 +236,22 @@ def test_the_weakest_families_come_first_and_small_ones_do_not_count() -> None:
     found = token_slices(PII.label_set(), rows)
     assert [(f["family"], f["rows"]) for f in found["families"]] == [("letter", 10), ("form", 5)]
     assert [f["entity_f1"] for f in found["families"]] == pytest.approx([2 * 5 / (5 + 10), 1])
+    assert [f["overlap_f1"] for f in found["families"]] == pytest.approx([2 * 5 / (5 + 10), 1])
+    assert found["clean_families"] == []
     assert (found["family_count"], found["family_mean"]) == (3, pytest.approx((2 / 3 + 1 + 0) / 3))
+
+
+def test_families_of_clean_documents_are_listed_by_their_false_alarms() -> None:
+    rows = {
+        "spans": [[]] * 15 + [[span(0, 3, 0)]],
+        "found": [[span(1, 2, 1, 0.6)]] * 2 + [[]] * 13 + [[span(1, 3, 0, 0.9)]],
+        "group": ["order 00000001"] * 6 + ["note 00000002"] * 9 + ["order 00000001"],
+        "characters": [50] * 16,
+    }
+    found = token_slices(PII.label_set(), rows)
+    assert found["clean_families"] == [{"family": "order", "rows": 6, "false_alarms": pytest.approx(1 / 3)}]
+    [order] = found["families"]
+    assert (order["rows"], order["entity_f1"], order["overlap_f1"]) == (7, 0.0, pytest.approx(2 * (1 / 3) / (4 / 3)))
 
 
 # --- mistakes -------------------------------------------------------------------------------------------------------
@@ -233,10 +261,17 @@ def test_the_most_confident_mistakes_of_a_pair_come_first() -> None:
     rows = detector(
         [0.6, 0.9, 0.7, 0.2, 0.8], [0, 0, 0, 1, 1], id=["a", "b", "c", "d", "e"], characters=[10, 20, 400, 10, 10],
     )  # fmt: skip
-    benign, attack = sequence_mistakes(JAILBREAK.label_set(), rows)
+    found = sequence_mistakes(JAILBREAK.label_set(), rows)
+    benign, attack = found["pairs"]
     assert (benign["label"], benign["as"], benign["rows"]) == ("benign", "jailbreak", 3)
     assert [(w["id"], w["slice"]) for w in benign["worst"]] == [("b", "up to 100"), ("c", "301 to 1,000")]
     assert [w["confidence"] for w in attack["worst"]] == pytest.approx([0.8])
+    assert [(s["slice"], s["rows"], s["wrong"], s["worst"]["id"]) for s in found["slices"]] == [
+        ("up to 100", 4, 3, "b"), ("301 to 1,000", 1, 1, "c"),
+    ]  # fmt: skip
+    loud = sequence_mistakes(JAILBREAK.label_set(), rows | {"alarming": [False, False, True, True, True]})["slices"][-1]
+    assert (loud["slice"], loud["rows"], loud["wrong"], loud["worst"]["id"]) == ("with an alarming word", 3, 2, "d")
+    assert (loud["worst"]["label"], loud["worst"]["as"]) == ("jailbreak", "benign")
 
 
 def test_each_mistake_of_a_span_has_its_kind() -> None:

@@ -38,7 +38,7 @@ class LabelledRows:
 
 
 def own_test_split(task: TaskSpec, folder: TaskFolder) -> LabelledRows:
-    """The test split of the work folder, which shares nothing with its training split."""
+    """The test split of the work folder, which shares nothing with its other splits."""
     import pyarrow.parquet as pq
 
     truth = "label" if task.kind == "sequence" else "spans"
@@ -96,10 +96,10 @@ def external_rows(
     kept = [i for i in range(len(rows)) if i not in exact and i not in near]
     if not kept:
         told = [f"{n} rows: {why}" for why, n in drops.most_common(5)]
-        told += [f"{len(exact) + len(near)} rows stand in our training split"] if exact or near else []
+        told += [f"{len(exact) + len(near)} rows stand in our training or validation split"] if exact or near else []
         raise SourceError(
             f"Nothing is left of {asked!r} to score {task.name} on",
-            expected="labelled rows outside our training split",
+            expected="labelled rows outside our training and validation splits",
             found="; ".join(told) or "no rows", next="map its labels with --label-map, or give other data",
         )  # fmt: skip
     about = {

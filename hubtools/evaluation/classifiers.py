@@ -168,10 +168,11 @@ def open_classifier(task: TaskSpec, label_set: LabelSet, model: str, label_map: 
 
 
 def shipped_threshold(task: TaskSpec, path: Path | None) -> float | None:
-    """A detector's threshold in its thresholds.json; None where there is no such file, or it is of something else."""
+    """The threshold in a model's thresholds.json; None where there is no such file, or it is of something else."""
+    kind = "detection" if task.positive else "abstention"
     try:
         known: Any = json.loads(path.read_text()) if path else {"kind": None}
-        if task.positive and known["kind"] == "detection" and known["label"] == task.positive:
+        if known["kind"] == kind and known["label"] == (task.positive or task.fallback):
             return float(known["threshold"])
     except (OSError, ValueError, TypeError, KeyError):
         pass  # somebody else's file of that name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -13,7 +13,8 @@ from hubtools.curation.own import Columns
 from hubtools.errors import UsageError
 from hubtools.evaluation.classifiers import label_maps, open_classifier
 from hubtools.evaluation.external import answered, label_set_of, of_types, scores_on, training_texts, with_map
-from hubtools.evaluation.scores import RESAMPLES, macro_f1, roc_auc, table_of
+from hubtools.evaluation.scores import RESAMPLES, macro_f1, roc_auc, span_counts, strict_prf, table_of
+from hubtools.evaluation.thresholds import label_of
 from hubtools.spec import TaskSpec
 from hubtools.workdir import TaskFolder
 
@@ -35,8 +36,8 @@ def compare(
 ) -> dict[str, Any]:
     """Score ``models`` on ``dataset``, or on the test split of the work folder.
 
-    A detector is judged at the threshold that it ships with, else at the router's default. A model that lacks a label
-    is scored on the rows (or types) that it can answer, and a pair on those that both can.
+    What depends on a threshold is judged at the one that a model ships with, else at the router's default. A model that
+    lacks a label is scored on the rows (or types) that it can answer, and a pair on those that both can.
 
     Returns:
         ``rows``, ``models`` with their scores, and ``pairs`` with their differences; ready for JSON.
@@ -63,13 +64,14 @@ def compare(
     for classifier, answer in zip(opened, found, strict=True):
         plan = classifier.plan
         threshold = classifier.threshold or task.threshold
-        scores, used = scores_on(task, label_set.labels, rows.truth, answer, plan.known, threshold)
+        scores, used = scores_on(task, label_set, rows.truth, answer, plan.known, threshold)
         lacking = [label for label in used["not_in_model"] if label not in used["not_in_data"]]
         entries.append({
             "model": classifier.name, "revision": classifier.revision, "rows": scores["rows"],
             "lacks": lacking, "other_answers": list(plan.others), "ignored": list(plan.ignored),
             "scores": {key: scores.get(key) for key, _ in table_of(task)},
-            "threshold": threshold if task.positive else None, "ships_threshold": classifier.threshold is not None,
+            "threshold": threshold if label_of(task, label_set) else None,
+            "ships_threshold": classifier.threshold is not None,
         })  # fmt: skip
     pairs = []
     for i, j in combinations(range(len(opened)), 2):
@@ -98,7 +100,7 @@ def paired(
         kept = sorted({span["label"] for spans in truth for span in spans} & known)
         true, one, two = (of_types(rows, kept) for rows in (truth, a, b))
         rows = len(true)
-        counted = [document_counts(true, guess) for guess in (one, two)]
+        counted = [span_counts(true, guess, len(kept)).sum(1) for guess in (one, two)]
         right = [(c[:, 0] == c[:, 1]) & (c[:, 0] == c[:, 2]) for c in counted]
         score_a, score_b = (_entity_f1(c) for c in counted)
     else:
@@ -127,23 +129,7 @@ def _sequence_score(task: TaskSpec, labels: Sequence[str], y: np.ndarray, p: np.
 
 
 def _entity_f1(counts: np.ndarray) -> Score:
-    def score(rows: np.ndarray) -> float:
-        hits, found, true = counts[rows].sum(0)
-        return float(2 * hits / (found + true)) if found + true else 0.0
-
-    return score
-
-
-def document_counts(
-    truth: Sequence[Sequence[Mapping[str, Any]]], found: Sequence[Sequence[Mapping[str, Any]]]
-) -> np.ndarray:
-    """(documents, 3): spans that are right in start, end and type; spans found; spans that are there."""
-    counts = []
-    for true, guess in zip(truth, found, strict=True):
-        wanted = {(s["start"], s["end"], s["label"]) for s in true}
-        given = {(s["start"], s["end"], s["label"]) for s in guess}
-        counts.append((len(wanted & given), len(given), len(wanted)))
-    return np.array(counts, dtype=int).reshape(-1, 3)
+    return lambda rows: strict_prf(counts[rows].sum(0))[2]
 
 
 def bootstrap_difference(a: Score, b: Score, rows: int) -> dict[str, float] | None:

@@ -17,19 +17,20 @@ import numpy as np
 from hubtools.errors import MissingStage
 from hubtools.evaluation.baselines import FEW_SHOT
 from hubtools.evaluation.beside import beside, few_shot_column
+from hubtools.evaluation.external import follow_threshold
 from hubtools.evaluation.plots import draw_plots
 from hubtools.evaluation.predict import load_classifier, predictions_table, probabilities, spans
 from hubtools.evaluation.scores import scores_of
 from hubtools.evaluation.slices import sequence_mistakes, sequence_slices, token_mistakes, token_slices
 from hubtools.evaluation.thresholds import FILE as THRESHOLDS
-from hubtools.evaluation.thresholds import Target, target_of, thresholds
+from hubtools.evaluation.thresholds import Target, abstention_curve, shipped, target_of, thresholds
 from hubtools.spec import LabelSet, TaskSpec
 from hubtools.training.calibration import FILE as CALIBRATION
 from hubtools.training.calibration import reliability
 from hubtools.workdir import TaskFolder, sha256_of, write_json
 
 PREDICTIONS = 2  # bumped when a file of predictions says more, or says it otherwise
-METRICS = 3  # the same of metrics.json
+METRICS = 4  # the same of metrics.json
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Write predictions, ``metrics.json``, ``thresholds.json`` and the plots; return the metrics.
 
-    Skipped while neither the weights nor the dataset have changed, but for a baseline that is not there yet.
+    Skipped while neither the weights nor the dataset have changed, but for a baseline that is not there yet. Reports
+    on other data follow the threshold.
 
     Args:
         target_fpr, target_recall: what the threshold is chosen for on the validation split; see thresholds.py.
@@ -105,17 +107,21 @@ def evaluate(
         return known
 
     metrics = metrics_of(task, label_set, test, validation, target) | {"fingerprint": mark}
-    if known.get("baselines") and (from_predictions or known.get("fingerprint") == mark):
-        metrics |= {key: known[key] for key in ("baselines", "previous") if key in known}  # they are not of this model
+    if from_predictions and known.get("baselines"):  # the dataset need not be there, or may be another by now
+        metrics |= {key: known[key] for key in ("baselines_of", "baselines", "previous") if key in known}
+        if extra and FEW_SHOT not in metrics["baselines"]:
+            metrics["baselines"][FEW_SHOT] = few_shot_column(task, label_set, folder, training, note)
     else:
-        metrics |= beside(task, label_set, folder, metrics["weights_sha256"], repo, note)
-    if extra and FEW_SHOT not in metrics["baselines"]:
-        metrics["baselines"][FEW_SHOT] = few_shot_column(task, label_set, folder, training, note)
+        metrics |= beside(
+            task, label_set, folder, training, known, weights_sha256=metrics["weights_sha256"], few_shots=bool(extra),
+            repo=repo, note=note,
+        )  # fmt: skip
     folder.model.mkdir(exist_ok=True)
     metrics["plots"] = draw_plots(metrics, training, facts, folder.model)
-    write_json(folder.metrics, metrics)
     if metrics["thresholds"]:
         write_json(folder.model / THRESHOLDS, {"task": task.name, **metrics["thresholds"]})
+    follow_threshold(task, label_set, folder, metrics["weights_sha256"], shipped(metrics), note)
+    write_json(folder.metrics, metrics)  # last: its fingerprint says that all is done
     first = metrics["primary"]
     interval = f"[{first['low']:.3f}, {first['high']:.3f}]"
     note(f"{task.name}: {first['title']} {first['value']:.3f} {interval} on {metrics['scores']['rows']} test rows")
@@ -164,6 +170,7 @@ def metrics_of(
         "scores": scores,
         "target": {target.kind: target.value} if target else None,
         "thresholds": chosen,
+        **({"abstention": abstention_curve(test.rows, len(label_set.labels))} if task.fallback and chosen else {}),
         "calibration": {
             "temperature": test.about["temperature"],
             **{name: _calibration(task, p) for name, p in (("validation", validation), ("test", test))},

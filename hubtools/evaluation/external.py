@@ -12,6 +12,7 @@ from hubtools.curation.external import LabelledRows, external_rows, file_name
 from hubtools.curation.own import Columns
 from hubtools.evaluation.classifiers import ANOTHER, Classifier, answers, label_maps, open_classifier
 from hubtools.evaluation.scores import classification_scores, detection_scores, rate, span_scores
+from hubtools.evaluation.thresholds import label_of, shipped
 from hubtools.spec import LabelSet, TaskSpec
 from hubtools.workdir import TaskFolder, write_json
 
@@ -32,7 +33,7 @@ def evaluate_on(
 ) -> dict[str, Any]:
     """Score the work folder's model, or ``model``, on ``dataset``; write ``external/<name>.json`` and its answers.
 
-    Rows that stand in our training split are left out.
+    Rows that stand in our training or validation split are left out.
 
     Returns:
         What the JSON holds.
@@ -48,7 +49,7 @@ def evaluate_on(
     maps = label_maps(label_map, [name], task, label_set)
     rows = external_rows(
         task, dataset, with_map(columns, label_map), label_set, split=split, skip_bad_rows=skip_bad_rows,
-        training=training_texts(folder) if model else _texts(folder.need(folder.split_file("train"), "curate")),
+        training=training_texts(folder, needed=not model),
     )  # fmt: skip
     classifier = open_classifier(task, label_set, name, maps.get("", {}) | maps.get(name, {}))
     found = answered(task, label_set, classifier, rows, note)
@@ -59,7 +60,7 @@ def evaluate_on(
     part.replace(out.with_name(out.name + ".parquet"))
 
     threshold = classifier.threshold or task.threshold
-    scores, used = scores_on(task, label_set.labels, rows.truth, found, classifier.plan.known, threshold)
+    scores, used = scores_on(task, label_set, rows.truth, found, classifier.plan.known, threshold)
     report = {
         "task": task.name,
         "name": out.name,
@@ -69,11 +70,40 @@ def evaluate_on(
         "weights_sha256": classifier.weights_sha256,
         "label_set": label_set.name,
         "labels": used | {"other_answers": list(classifier.plan.others), "ignored": list(classifier.plan.ignored)},
-        "threshold": threshold if task.positive else None,
+        "threshold": threshold if label_of(task, label_set) else None,
         "scores": scores,
     }
     write_json(out.with_name(out.name + ".json"), report)
     return report
+
+
+def follow_threshold(
+    task: TaskSpec, label_set: LabelSet, folder: TaskFolder, weights_sha256: str, threshold: float | None,
+    note: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Compute the reports on other data of these weights again where they were made at another threshold.
+
+    They are made of the answers beside them; a report whose answers are gone stays, and has no place on the card.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for path, report in _reports(folder, weights_sha256):
+        if threshold is None or report["threshold"] == threshold:
+            continue
+        truth, answer = ("spans", "found") if task.kind == "token" else ("label", "probabilities")
+        try:
+            rows = pq.read_table(path.with_suffix(".parquet")).to_pydict()
+            lacking = {label_set.labels.index(label) for label in report["labels"]["not_in_model"]}
+            known = frozenset(range(len(label_set.labels))) - lacking
+            scores, _ = scores_on(task, label_set, rows[truth], rows[answer], known, threshold)
+        except (pa.ArrowException, OSError, KeyError):
+            note(
+                f"{task.name}: {report['dataset']} was scored at the threshold {report['threshold']:g}, and its "
+                "answers cannot be read: the card leaves it out until evaluate --dataset scores it again"
+            )
+            continue
+        write_json(path, report | {"threshold": threshold, "scores": scores})
 
 
 def with_map(columns: Columns, label_map: Sequence[str]) -> Columns:
@@ -87,17 +117,17 @@ def label_set_of(task: TaskSpec, folder: TaskFolder) -> LabelSet:
     return task.label_set(folder.read(folder.facts, "curate")["label_set"] if folder.facts.exists() else None)
 
 
-def training_texts(folder: TaskFolder) -> list[str] | None:
-    """Texts of the training split; None where the work folder has no dataset."""
-    path = folder.split_file("train")
-    return _texts(path) if path.exists() else None
-
-
-def _texts(path: Path) -> list[str]:
+def training_texts(folder: TaskFolder, *, needed: bool = False) -> list[str] | None:
+    """Texts that a model was made with: those it was trained on, and those that chose its checkpoint, temperature and
+    threshold. None where the work folder has no dataset, unless it is ``needed``.
+    """
     import pyarrow.parquet as pq
 
-    texts: list[str] = pq.read_table(path, columns=["text"]).column("text").to_pylist()
-    return texts
+    files = [folder.split_file(split) for split in ("train", "validation")]
+    if not needed and not all(path.exists() for path in files):
+        return None
+    tables = [pq.read_table(folder.need(path, "curate"), columns=["text"]) for path in files]
+    return [text for table in tables for text in table["text"].to_pylist()]
 
 
 def answered(
@@ -115,7 +145,7 @@ def answered(
 
 
 def scores_on(
-    task: TaskSpec, labels: Sequence[str], truth: Sequence[Any], found: Sequence[Any], known: frozenset[int],
+    task: TaskSpec, label_set: LabelSet, truth: Sequence[Any], found: Sequence[Any], known: frozenset[int],
     threshold: float,
 ) -> tuple[dict[str, Any], dict[str, list[str]]]:  # fmt: skip
     """Scores on what the data ask and the model can answer.
@@ -129,6 +159,7 @@ def scores_on(
     Returns:
         The scores, and which labels were ``scored``, ``not_in_data`` and ``not_in_model``.
     """
+    labels = label_set.labels
     if task.kind == "token":
         held = {span["label"] for spans in truth for span in spans}
         kept = sorted(held & known)
@@ -138,7 +169,7 @@ def scores_on(
         kept = sorted(held & known)
         rows = [i for i, label in enumerate(truth) if label in known]
         y, p = [truth[i] for i in rows], np.array([found[i] for i in rows])
-        scores = _sequence_scores(task, labels, y, p, threshold) if rows else {"rows": 0}
+        scores = _sequence_scores(task, label_set, y, p, threshold) if rows else {"rows": 0}
     used = {
         "scored": [labels[i] for i in kept],
         "not_in_data": [label for i, label in enumerate(labels) if i not in held],
@@ -154,21 +185,33 @@ def of_types(rows: Sequence[Sequence[Mapping[str, Any]]], types: Sequence[int]) 
 
 
 def _sequence_scores(
-    task: TaskSpec, labels: Sequence[str], y: Sequence[int], p: np.ndarray, threshold: float
+    task: TaskSpec, label_set: LabelSet, y: Sequence[int], p: np.ndarray, threshold: float
 ) -> dict[str, Any]:
+    labels = label_set.labels
     scores = classification_scores(y, p, [*labels, ANOTHER])
     scores["absent"] = [name for name in scores["absent"] if name != ANOTHER]
     if not p[:, -1].any():  # the model has no label but ours
         scores["per_class"].pop()
         scores["confusion"] = [row[:-1] for row in scores["confusion"][:-1]]
     if not task.positive:
-        return scores
+        return scores | (_answered(y, p, threshold) if label_of(task, label_set) else {})
     positive = labels.index(task.positive)
     if len({label == positive for label in y}) == 2:
         return scores | detection_scores(y, p, positive, threshold)
     flagged = int((p[:, positive] >= threshold).sum())
     key, wrong = ("fnr_at_threshold", len(y) - flagged) if y[0] == positive else ("fpr_at_threshold", flagged)
     return scores | {"threshold": threshold, key: rate(wrong, len(y))}
+
+
+def _answered(y: Sequence[int], p: np.ndarray, threshold: float) -> dict[str, Any]:
+    """How many rows a model is sure enough of, and how many of these it has right."""
+    answered = p.max(1) >= threshold
+    right = p.argmax(1) == np.array(y)
+    return {
+        "threshold": threshold,
+        "answered": rate(int(answered.sum()), len(y)),
+        "accuracy_of_answered": rate(int((answered & right).sum()), int(answered.sum())),
+    }
 
 
 def _table(task: TaskSpec, rows: LabelledRows, found: list[Any]) -> Any:
@@ -189,11 +232,13 @@ def _table(task: TaskSpec, rows: LabelledRows, found: list[Any]) -> Any:
     )  # fmt: skip
 
 
-def sections(folder: TaskFolder, weights_sha256: str) -> list[dict[str, Any]]:
-    """What a card says of other data: the reports of these weights, by name; those of other weights are passed by."""
-    found = []
-    for path in sorted((folder.root / FOLDER).glob("*.json")):
-        report = folder.read(path, "evaluate")
-        if report.get("weights_sha256") == weights_sha256 and not report.get("model"):
-            found.append(report)
-    return found
+def sections(folder: TaskFolder, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a card says of other data: the reports of the weights and the threshold of ``metrics``, by name."""
+    found = [report for _, report in _reports(folder, metrics["weights_sha256"])]
+    return [report for report in found if report["threshold"] == shipped(metrics)]
+
+
+def _reports(folder: TaskFolder, weights_sha256: str) -> list[tuple[Path, dict[str, Any]]]:
+    """The reports on other data that are of these weights, and of the work folder's own model."""
+    read = [(path, folder.read(path, "evaluate")) for path in sorted((folder.root / FOLDER).glob("*.json"))]
+    return [(path, r) for path, r in read if r.get("weights_sha256") == weights_sha256 and not r.get("model")]

@@ -15,6 +15,8 @@ _STYLE: dict[Any, Any] = {
     "font.size": 10, "axes.titlesize": 11, "axes.spines.top": False, "axes.spines.right": False,
 }  # fmt: skip
 _INK, _SECOND, _GREY = "#1d4ed8", "#c2410c", "#9ca3af"
+# Where a curve is worked at, each with its mark.
+_POINTS = (("shipped", "o", _SECOND), ("router_default", "s", "#374151"))
 
 
 def draw_plots(
@@ -41,6 +43,13 @@ def draw_plots(
             made.append(("roc.png", "ROC curve on the test split, with the shipped threshold and the router's default. "
                          "The scale of the false positive rate is logarithmic: what matters lies at its left.",
                          _roc(metrics, plt)))  # fmt: skip
+            made.append(("pr.png", "Precision and recall on the test split, with the shipped threshold and the "
+                         "router's default. Where attacks are rarer than in this split, precision is lower.",
+                         _pr(metrics, plt)))  # fmt: skip
+        if "abstention" in metrics:
+            made.append(("abstention.png", "Accuracy and macro F1 of the rows of the test split that are answered, by "
+                         "their share, the surest first; with the shipped threshold and the router's default.",
+                         _abstention(metrics, plt)))  # fmt: skip
         of = "tokens" if "spans" in metrics["calibration"]["test"] else "rows"
         made.append(("reliability.png", f"How often answers of a given probability are right ({of} of the test split), "
                      "before and after the temperature.", _reliability(metrics, of, plt)))  # fmt: skip
@@ -99,10 +108,10 @@ def _roc(metrics: Mapping[str, Any], plt: Any) -> Any:
     axes.plot(rates, curve[:, 1], color=_INK, drawstyle="steps-post", label=auc)
     chance = np.geomspace(floor, 1, 50)
     axes.plot(chance, chance, color=_GREY, linewidth=0.8, linestyle="--", label="chance")
-    for name, marker, colour in (("shipped", "o", _SECOND), ("router_default", "s", "#374151")):
+    for name, marker, colour in _POINTS:
         at = chosen[name]["test"]
         axes.plot(max(at["fpr"]["value"], floor), 1 - at["fnr"]["value"], marker, color=colour, clip_on=False,
-                  label=f"{name.replace('_', ' ')}: threshold {chosen[name]['threshold']:g}")  # fmt: skip
+                  label=_named(chosen, name))  # fmt: skip
     axes.set_xscale("log")
     axes.set_xlim(floor, 1)
     ticks = [t for t in (0.001, 0.01, 0.05, 0.1, 0.5, 1) if t > 1.5 * floor]
@@ -113,6 +122,53 @@ def _roc(metrics: Mapping[str, Any], plt: Any) -> Any:
     axes.set_ylabel("recall (attacks caught)")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=9)
     return figure
+
+
+def _pr(metrics: Mapping[str, Any], plt: Any) -> Any:
+    scores, chosen = metrics["scores"], metrics["thresholds"]
+    figure, axes = plt.subplots(figsize=(5.4, 4.2))
+    curve = np.array(scores["pr"])
+    axes.plot(curve[:, 0], curve[:, 1], color=_INK, drawstyle="steps-post",
+              label=f"average precision {scores['pr_auc']['value']:.3f}")  # fmt: skip
+    share = scores["positives"] / (scores["positives"] + scores["negatives"])
+    axes.axhline(share, color=_GREY, linewidth=0.8, linestyle="--", label=f"chance: {share:.0%} are attacks")
+    for name, marker, colour in _POINTS:
+        at = chosen[name]["test"]
+        caught, flagged = (1 - at["fnr"]["value"]) * at["positives"], at["fpr"]["value"] * at["negatives"]
+        if caught + flagged:  # where nothing is flagged there is no precision
+            axes.plot(caught / at["positives"], caught / (caught + flagged), marker, color=colour, clip_on=False,
+                      label=_named(chosen, name))  # fmt: skip
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("recall (attacks caught)")
+    axes.set_ylabel("precision (flags that are attacks)")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=9)
+    return figure
+
+
+def _abstention(metrics: Mapping[str, Any], plt: Any) -> Any:
+    curve, chosen = metrics["abstention"], metrics["thresholds"]
+    figure, axes = plt.subplots(figsize=(5.4, 4.2))
+    share = [at["answered"] for at in curve]
+    for key, title, line in (("accuracy", "accuracy", "-"), ("macro_f1", "macro F1", "--")):
+        axes.plot(share, [at[key] for at in curve], color=_INK, linestyle=line, label=title)
+    for name, marker, colour in _POINTS:
+        at = chosen[name]["test"]
+        if at["accuracy_of_answered"]:  # where nothing is answered there is none
+            both = [at["accuracy_of_answered"]["value"], at["macro_f1_of_answered"]]
+            axes.plot([at["answered"]["value"]] * 2, both, marker, color=colour, clip_on=False,
+                      label=_named(chosen, name))  # fmt: skip
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.02)
+    axes.xaxis.set_major_formatter("{x:.0%}")
+    axes.set_xlabel("share of rows that are answered")
+    axes.set_ylabel("score of what is answered")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=9)
+    return figure
+
+
+def _named(chosen: Mapping[str, Any], name: str) -> str:
+    return f"{name.replace('_', ' ')}: threshold {chosen[name]['threshold']:g}"
 
 
 def _reliability(metrics: Mapping[str, Any], of: str, plt: Any) -> Any:

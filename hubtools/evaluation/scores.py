@@ -37,16 +37,15 @@ def headlines(task: TaskSpec) -> tuple[tuple[str, str], ...]:
 
 # Of a detector, with the threshold that it was judged at; either is absent where the other's rows are.
 AT_THRESHOLD = (("fpr_at_threshold", "FPR at the threshold"), ("fnr_at_threshold", "FNR at the threshold"))
+# Of a model that may leave a row to the fallback.
+ABSTAINING = (
+    ("answered", "answered at the threshold"), ("accuracy_of_answered", "accuracy of what is answered"),
+)  # fmt: skip
 
 
 def table_of(task: TaskSpec) -> tuple[tuple[str, str], ...]:
-    """(key, title) of the scores on other data and of other models: of a detector also those at its threshold."""
-    return headlines(task) + (AT_THRESHOLD if task.positive else ())
-
-
-def plain_headlines(task: TaskSpec, scores: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of the headlines, without their intervals."""
-    return {key: scores[key]["value"] if isinstance(scores[key], dict) else scores[key] for key, _ in headlines(task)}
+    """(key, title) of the scores on other data and of other models: the headlines, and those at a threshold."""
+    return headlines(task) + (AT_THRESHOLD if task.positive else ABSTAINING if task.fallback else ())
 
 
 def scores_of(task: TaskSpec, label_set: LabelSet, rows: Mapping[str, Any], threshold: float) -> dict[str, Any]:
@@ -200,14 +199,15 @@ def matched_roc_auc(positive: np.ndarray, score: np.ndarray, stratum: np.ndarray
 
 def detection_scores(labels: Sequence[int], probabilities: Any, positive: int, threshold: float) -> dict[str, Any]:
     """Scores of a two-class task as a detector of the class ``positive``."""
-    from sklearn.metrics import average_precision_score, roc_curve
+    from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
     y = np.asarray(labels) == positive
     score = np.asarray(probabilities, dtype=float)[:, positive]
     flagged = score >= threshold
     fpr, tpr, _ = roc_curve(y, score)
+    precision, recall, _ = precision_recall_curve(y, score, drop_intermediate=True)
     return {
-        "roc_auc": interval(lambda r: roc_auc(y[r], score[r]), len(y)),
+        "roc_auc": interval(lambda r: roc_auc(y[r], score[r]), len(y)) | {"value": float(roc_auc_score(y, score))},
         "pr_auc": interval(lambda r: average_precision(y[r], score[r]), len(y)) | {
             "value": float(average_precision_score(y, score))},
         "recall_at_1_fpr": interval(lambda r: recall_at_fpr(y[r], score[r], 0.01), len(y)),
@@ -218,6 +218,7 @@ def detection_scores(labels: Sequence[int], probabilities: Any, positive: int, t
         "positives": int(y.sum()),
         "negatives": int((~y).sum()),
         "roc": [[float(a), float(b)] for a, b in zip(fpr, tpr, strict=True)],
+        "pr": [[float(a), float(b)] for a, b in zip(recall, precision, strict=True)],
     }  # fmt: skip
 
 
@@ -230,29 +231,18 @@ def span_scores(
     of the characters of personal data that lie in a found span of whatever type: what a mask would hide.
     ``false_alarms`` is the share of documents without personal data in which something was found.
     """
-    counts = np.zeros((len(spans), len(types), 5), dtype=int)  # by document and type, see the columns below
-    covered = np.zeros((len(spans), 2), dtype=int)
-    for row, (true, guess) in enumerate(zip(spans, found, strict=True)):
-        wanted = {(s["start"], s["end"], s["label"]) for s in true}
-        given = {(s["start"], s["end"], s["label"]) for s in guess}
-        touched = {s for s in wanted if any(_overlap(s, g) for g in given if g[2] == s[2])}
-        touching = {g for g in given if any(_overlap(s, g) for s in wanted if g[2] == s[2])}
-        for column, group in enumerate((wanted & given, given, wanted, touching, touched)):
-            for _, _, label in group:
-                counts[row, label, column] += 1
-        hidden = {i for start, end, _ in given for i in range(start, end)}
-        personal = {i for start, end, _ in wanted for i in range(start, end)}
-        covered[row] = len(personal & hidden), len(personal)
+    counts = span_counts(spans, found, len(types))
+    covered = np.array([_covered(true, guess) for true, guess in zip(spans, found, strict=True)]).reshape(-1, 2)
     per_type: list[dict[str, Any]] = []
     for kind, name in enumerate(types):
-        p, r, f = _prf(counts[:, kind].sum(0))
+        p, r, f = strict_prf(counts[:, kind].sum(0))
         per_type.append({"label": name, "precision": p, "recall": r, "f1": f,
-                         "overlap_f1": _overlap_prf(counts[:, kind].sum(0))[2],
+                         "overlap_f1": overlap_prf(counts[:, kind].sum(0))[2],
                          "support": int(counts[:, kind, 2].sum())})  # fmt: skip
     micro = counts.sum(1)
     clean = [row for row, true in enumerate(spans) if not true]
 
-    def scored(part: int, by: Callable[[Any], tuple[float, float, float]] = _prf) -> dict[str, float]:
+    def scored(part: int, by: Callable[[Any], tuple[float, float, float]] = strict_prf) -> dict[str, float]:
         return interval(lambda r: by(micro[r].sum(0))[part], len(spans))
 
     return {
@@ -260,9 +250,9 @@ def span_scores(
         "entity_f1": scored(2),
         "entity_precision": scored(0),
         "entity_recall": scored(1),
-        "overlap_f1": scored(2, _overlap_prf),
-        "overlap_precision": scored(0, _overlap_prf),
-        "overlap_recall": scored(1, _overlap_prf),
+        "overlap_f1": scored(2, overlap_prf),
+        "overlap_precision": scored(0, overlap_prf),
+        "overlap_recall": scored(1, overlap_prf),
         "covered": interval(lambda r: _share(covered[r].sum(0)), len(spans)) if covered.any() else None,
         "per_class": per_type,
         "absent": [entry["label"] for entry in per_type if not entry["support"]],
@@ -272,13 +262,29 @@ def span_scores(
     }
 
 
-def entity_f1(spans: Sequence[Sequence[Mapping[str, Any]]], found: Sequence[Sequence[Mapping[str, Any]]]) -> float:
-    """The strict F1 of :func:`span_scores` without an interval, for small parts of a split."""
-    wanted, given = (
-        {(row, s["start"], s["end"], s["label"]) for row, of_row in enumerate(side) for s in of_row}
-        for side in (spans, found)
-    )
-    return _prf((len(wanted & given), len(given), len(wanted)))[2]
+def span_counts(
+    spans: Sequence[Sequence[Mapping[str, Any]]], found: Sequence[Sequence[Mapping[str, Any]]], types: int
+) -> np.ndarray:
+    """(documents, types, 5): spans found exactly, found at all, and true; then found spans that share a character with
+    a true one of their type, and true ones that do with a found one.
+    """
+    counts = np.zeros((len(spans), types, 5), dtype=int)
+    for row, (true, guess) in enumerate(zip(spans, found, strict=True)):
+        wanted = {(s["start"], s["end"], s["label"]) for s in true}
+        given = {(s["start"], s["end"], s["label"]) for s in guess}
+        touched = {s for s in wanted if any(_overlap(s, g) for g in given if g[2] == s[2])}
+        touching = {g for g in given if any(_overlap(s, g) for s in wanted if g[2] == s[2])}
+        for column, group in enumerate((wanted & given, given, wanted, touching, touched)):
+            for _, _, label in group:
+                counts[row, label, column] += 1
+    return counts
+
+
+def _covered(true: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+    """Characters of personal data that lie in a found span, and all of them."""
+    hidden = {i for s in found for i in range(s["start"], s["end"])}
+    personal = {i for s in true for i in range(s["start"], s["end"])}
+    return len(personal & hidden), len(personal)
 
 
 def _overlap(a: tuple[int, int, int], b: tuple[int, int, int]) -> bool:
@@ -291,18 +297,20 @@ def _share(counts: Any) -> float:
 
 def _macro(counts: Any) -> float:
     """Mean F1 of the types that occur."""
-    present = [_prf(of_type)[2] for of_type in counts if of_type[2]]
+    present = [strict_prf(of_type)[2] for of_type in counts if of_type[2]]
     return float(np.mean(present)) if present else 0.0
 
 
-def _prf(counts: Any) -> tuple[float, float, float]:
+def strict_prf(counts: Any) -> tuple[float, float, float]:
+    """Precision, recall and F1 of exact spans, from a row of :func:`span_counts`, or a sum of them."""
     hits, found, true = (int(n) for n in counts[:3])
     precision = hits / found if found else 0.0
     recall = hits / true if true else 0.0
     return precision, recall, 2 * hits / (found + true) if found + true else 0.0
 
 
-def _overlap_prf(counts: Any) -> tuple[float, float, float]:
+def overlap_prf(counts: Any) -> tuple[float, float, float]:
+    """The same of spans that share a character."""
     _, found, true, touching, touched = (int(n) for n in counts)
     precision = touching / found if found else 0.0
     recall = touched / true if true else 0.0

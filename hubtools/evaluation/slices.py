@@ -10,7 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from hubtools.evaluation.scores import entity_f1, interval, matched_roc_auc, rate, roc_auc, span_scores
+from hubtools.evaluation.scores import (
+    interval,
+    matched_roc_auc,
+    overlap_prf,
+    rate,
+    roc_auc,
+    span_counts,
+    span_scores,
+    strict_prf,
+)
 from hubtools.spec import LabelSet, TaskSpec
 
 LENGTHS = (100, 300, 1000)  # characters: the bounds of the slices, each in the slice below it
@@ -80,15 +89,24 @@ def token_slices(label_set: LabelSet, rows: Mapping[str, Any]) -> dict[str, Any]
     def part(r: np.ndarray) -> tuple[list[Any], list[Any]]:
         return [rows["spans"][i] for i in r], [rows["found"][i] for i in r]
 
+    counts = span_counts(rows["spans"], rows["found"], len(label_set.labels)).sum(1)
     names = np.array([family_of(group) for group in rows["group"]])
-    marked = np.array([bool(spans) for spans in rows["spans"]])
-    each = [entity_f1(*part(np.flatnonzero(names == name))) for name in {*names[marked].tolist()} - {""}]
+    marked, found = (np.array([bool(spans) for spans in rows[key]]) for key in ("spans", "found"))
+    each = [strict_prf(counts[names == name].sum(0))[2] for name in {*names[marked].tolist()} - {""}]
+    lowest = worst_families(names.tolist(), lambda r: strict_prf(counts[r].sum(0))[2], "entity_f1", marked)
+    clean = worst_families(np.where(marked, "", names).tolist(), lambda r: -float(found[r].mean()), "false_alarms")
     return {
         "length": [
             {"slice": name, "rows": len(r), "entity_f1": span_scores(*part(r), label_set.labels)["entity_f1"]}
             for name, r in length_slices(rows["characters"])
         ],
-        "families": worst_families(names.tolist(), lambda r: entity_f1(*part(r)), "entity_f1", marked),
+        "families": [
+            family | {"overlap_f1": overlap_prf(counts[names == family["family"]].sum(0))[2]} for family in lowest
+        ],
+        # The same of documents without personal data: where something is found in them, and how often.
+        "clean_families": [
+            family | {"false_alarms": -family["false_alarms"]} for family in clean if family["false_alarms"]
+        ],
         "family_count": len(each),
         # Each family counts once: what to expect of a template that the model has never seen.
         "family_mean": float(np.mean(each)) if each else None,
@@ -110,23 +128,36 @@ def worst_families(
     return sorted(found, key=lambda entry: entry[key])[:SHOWN]
 
 
-def sequence_mistakes(label_set: LabelSet, rows: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The pairs of labels that are confused most often, each with its most confident mistakes by their row's id."""
+def sequence_mistakes(label_set: LabelSet, rows: Mapping[str, Any]) -> dict[str, Any]:
+    """The most confident mistakes by their row's id: of the ``pairs`` of labels that are confused most often, and of
+    the ``slices`` that have one: each length, and prompts with an alarming word where the rows tell.
+    """
     labels = np.asarray(rows["label"])
     p = np.asarray(rows["probabilities"], dtype=float)
     chosen = p.argmax(1)
     pairs: dict[tuple[int, int], list[int]] = defaultdict(list)
     for i in np.flatnonzero(chosen != labels):
         pairs[int(labels[i]), int(chosen[i])].append(int(i))
-    slice_of = {int(i): name for name, r in length_slices(rows["characters"]) for i in r}
+    parts = length_slices(rows["characters"])
+    slice_of = {int(i): name for name, r in parts for i in r}
+
+    def worst(r: Sequence[int], count: int) -> list[dict[str, Any]]:
+        first = sorted(r, key=lambda i: (-p[i, chosen[i]], rows["id"][i]))[:count]
+        return [{"id": rows["id"][i], "label": label_set.labels[labels[i]], "as": label_set.labels[chosen[i]],
+                 "confidence": float(p[i, chosen[i]]), "slice": slice_of[i]} for i in first]  # fmt: skip
+
     found = []
     for (label, answer), r in sorted(pairs.items(), key=lambda pair: (-len(pair[1]), pair[0]))[:SHOWN]:
-        worst = sorted(r, key=lambda i: (-p[i, answer], rows["id"][i]))[:WORST]
-        found.append({
-            "label": label_set.labels[label], "as": label_set.labels[answer], "rows": len(r),
-            "worst": [{"id": rows["id"][i], "confidence": float(p[i, answer]), "slice": slice_of[i]} for i in worst],
-        })  # fmt: skip
-    return found
+        found.append({"label": label_set.labels[label], "as": label_set.labels[answer], "rows": len(r),
+                      "worst": worst(r, WORST)})  # fmt: skip
+    if "alarming" in rows:
+        parts.append(("with an alarming word", np.flatnonzero(rows["alarming"])))
+    wrong = [(name, len(r), [int(i) for i in r if chosen[i] != labels[i]]) for name, r in parts]
+    return {
+        "pairs": found,
+        "slices": [{"slice": name, "rows": count, "wrong": len(r), "worst": worst(r, 1)[0]}
+                   for name, count, r in wrong if r],
+    }  # fmt: skip
 
 
 def token_mistakes(label_set: LabelSet, rows: Mapping[str, Any]) -> dict[str, Any]:

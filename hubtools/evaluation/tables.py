@@ -32,7 +32,10 @@ def left_out(rows: Mapping[str, Any]) -> list[str]:
     if known is None:
         told.append("overlap with a training split not looked at: the work folder has none")
     elif known["exact"] or known["near"]:
-        told.append(f"left out as they stand in our training split: {known['exact']} exactly, {known['near']} nearly")
+        told.append(
+            "left out as they stand in our training or validation split: "
+            f"{known['exact']} exactly, {known['near']} nearly"
+        )
     if rows["repeated"]:
         told.append(f"{rows['repeated']} repeat another")
     return told
@@ -43,7 +46,10 @@ def comparison(task: TaskSpec, report: Mapping[str, Any], *, markdown: bool) -> 
     models = report["models"]
     titles = ["", *(entry["model"] for entry in models)]
     body = [["rows", *(str(entry["rows"]) for entry in models)]]
-    body += [[title, *(score_text(entry["scores"][key]) for entry in models)] for key, title in table_of(task)]
+    body += [
+        [title, *(score_text(entry["scores"][key]) for entry in models)] for key, title in table_of(task)
+        if any(entry["scores"][key] is not None for entry in models)
+    ]  # fmt: skip
     accuracy = "documents without a mistake" if task.kind == "token" else "accuracy"
     primary = report["primary"]["title"]
     pairs = [
@@ -59,6 +65,8 @@ def comparison(task: TaskSpec, report: Mapping[str, Any], *, markdown: bool) -> 
     ]
     if len(pairs) > 1:
         notes.append(f"The p values are not corrected for the {len(pairs)} pairs.")
+    if task.kind == "sequence" and not task.positive and any(entry["threshold"] is not None for entry in models):
+        notes.append("Every answer counts, however unsure, but in what is said of those at a threshold.")
     notes += [line for entry in models for line in (*_of_threshold(entry), *_of_labels(entry, task))]
     if markdown:
         return [*_markdown(titles, body), "", *_markdown(head, pairs), "", *notes]

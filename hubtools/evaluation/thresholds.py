@@ -18,6 +18,7 @@ from hubtools.evaluation.scores import macro_f1, rate, span_scores
 from hubtools.spec import LabelSet, TaskSpec
 
 FILE = "thresholds.json"  # beside the weights
+FEWEST = 20  # rows that an accuracy is drawn of
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,17 @@ def check_target(tasks: Sequence[TaskSpec], fpr: float | None, recall: float | N
                 f"No threshold is chosen for {tasks[0].name!r}", expected="a task that flags, or that may be unsure",
                 found=name, next=f"leave {name} out for {tasks[0].name}",
             )  # fmt: skip
+
+
+def label_of(task: TaskSpec, label_set: LabelSet) -> str:
+    """The label that a threshold is about: what a detector flags, or what an unsure answer becomes; "" for none."""
+    return task.positive or (task.fallback if task.fallback in label_set.labels else "")
+
+
+def shipped(metrics: Mapping[str, Any]) -> float | None:
+    """The threshold that ``metrics`` chose; None where the task has none to choose."""
+    chosen = metrics["thresholds"]
+    return float(chosen["threshold"]) if chosen and chosen["kind"] in ("detection", "abstention") else None
 
 
 def target_of(task: TaskSpec, fpr: float | None, recall: float | None) -> Target | None:
@@ -95,14 +107,11 @@ def thresholds(
             "kind": "spans", "threshold": 0.0, "target": None,
             "router_default": {"threshold": task.threshold, "test": _spans(test, label_set.labels, task.threshold)},
         }  # fmt: skip
-    if target is None or (task.fallback and task.fallback not in label_set.labels):
+    label = label_of(task, label_set)
+    if target is None or not label:
         return None
-    if task.positive:
-        index, kind = label_set.labels.index(task.positive), "detection"
-        measured = _detection
-    else:
-        index, kind = label_set.labels.index(task.fallback), "abstention"
-        measured = _abstention
+    index = label_set.labels.index(label)
+    kind, measured = ("detection", _detection) if task.positive else ("abstention", _abstention)
     positive, score = _signal(validation, index, kind)
     chosen = threshold_for(positive, score, target)
     at = {
@@ -111,9 +120,27 @@ def thresholds(
         for name, t in (("shipped", chosen), ("router_default", task.threshold))
     }  # fmt: skip
     return {
-        "kind": kind, "label": label_set.labels[index], "threshold": chosen,
-        "target": {target.kind: target.value}, **at,
+        "kind": kind, "label": label, "threshold": chosen, "target": {target.kind: target.value}, **at,
     }  # fmt: skip
+
+
+def abstention_curve(rows: Mapping[str, Any], classes: int) -> list[dict[str, float]]:
+    """What abstaining buys: with the surest fiftieth of the rows ``answered``, with two, up to all of them.
+
+    ``accuracy`` and ``macro_f1`` are those of the rows answered; of fewer than :data:`FEWEST` they say nothing.
+    """
+    labels, p = np.asarray(rows["label"]), np.asarray(rows["probabilities"], dtype=float)
+    score, answer = p.max(1), p.argmax(1)
+    curve = []
+    for threshold in sorted({float(t) for t in np.quantile(score, np.arange(50) / 50, method="lower")}, reverse=True):
+        on = score >= threshold
+        if on.sum() >= min(FEWEST, len(labels)):
+            curve.append({
+                "threshold": threshold, "answered": float(on.mean()),
+                "accuracy": float((answer[on] == labels[on]).mean()),
+                "macro_f1": macro_f1(labels[on], answer[on], classes),
+            })  # fmt: skip
+    return curve
 
 
 def _signal(rows: Mapping[str, Any], index: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -146,6 +173,7 @@ def _abstention(rows: Mapping[str, Any], index: int, threshold: float, classes: 
         "kept": rate(int((answered & right).sum()), int(right.sum())),
         "caught": rate(int((~answered & ~right).sum()), int((~right).sum())),
         "accuracy_of_answered": rate(int((answered & right).sum()), int(answered.sum())),
+        "macro_f1_of_answered": macro_f1(labels[answered], p[answered].argmax(1), classes) if answered.any() else None,
         "accuracy": float((final == labels).mean()),
         "macro_f1": macro_f1(labels, final, classes),
     }

@@ -28,7 +28,7 @@ def render(folder: str, task: TaskSpec, metadata: Mapping[str, Any], **values: A
     )  # fmt: skip
     environment.filters |= {
         "number": number, "cell": cell, "score": score, "share": share, "percent": lambda v: f"{100 * v:.1f}%",
-        "left_out": left_out,
+        "plainly": plainly, "significant": lambda v: f"{_significant(v):,g}", "left_out": left_out,
     }  # fmt: skip
     body = environment.get_template(f"{task.name}.md.jinja").render(task=task, **values)
     body = re.sub(r"\n{3,}", "\n\n", body).strip()
@@ -105,6 +105,13 @@ def share(value: Any) -> str:
     return f"{100 * value['value']:.1f}% [{100 * value['low']:.1f}%, {100 * value['high']:.1f}%]"
 
 
+def plainly(value: Any) -> str:
+    """A setting, with those within it: ``rank 16, alpha 32``."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name.replace('_', ' ')} {plainly(inner)}" for name, inner in value.items())
+    return ", ".join(map(plainly, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
 def cell(text: str, limit: int = 160) -> str:
     """``text`` in one cell of a Markdown table."""
     flat = " ".join(text.split())
@@ -121,6 +128,7 @@ def model_card(
     facts: Mapping[str, Any],
     dataset: Mapping[str, Any],
     texts: Mapping[str, str] | None = None,
+    withheld: str = "",
     external: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The card of a model.
@@ -128,6 +136,7 @@ def model_card(
     Args:
         dataset: ``repo``, ``revision`` and ``tag`` of the dataset it was trained and scored on.
         texts: of the rows that it shows as mistakes, by their id; what is not there is not shown.
+        withheld: why none is, in the words of the card.
         external: reports on other data, as ``evaluate --dataset`` writes them.
     """
     scores = metrics["scores"]
@@ -149,6 +158,7 @@ def model_card(
         "metrics": ["f1", "precision", "recall"] + (["roc_auc"] if task.positive else []),
         "tags": tags + (["starter-corpus"] if starter else []),
         "model_max_length": training["arguments"]["max_length"],
+        **_emissions(training),
         "widget": [
             {"text": e["text"], "example_title": f"Example {i}", "output": e["output"]}
             for i, e in enumerate((e for e in metrics["examples"] if e["output"]), 1)
@@ -174,9 +184,36 @@ def model_card(
     return render(
         "model_cards", task, metadata, repo=repo, training=training, metrics=metrics, scores=scores, facts=facts,
         dataset=dataset, rows=rows, starter=starter, label_set=task.label_set(facts["label_set"]), texts=texts or {},
-        pictures=dict(metrics["plots"]), origin=_origin(task, facts),
+        withheld=withheld, hardware=_hardware(training), pictures=dict(metrics["plots"]), origin=_origin(task, facts),
         external=external, external_rows=_rows_of(external, task),
     )  # fmt: skip
+
+
+def _emissions(training: Mapping[str, Any]) -> dict[str, Any]:
+    """The Hub's key, in grams, where the training was measured."""
+    found = training.get("emissions")
+    if not found:
+        return {}
+    where = {"geographical_location": found["country"]} if found["country"] else {}
+    return {
+        "co2_eq_emissions": {
+            "emissions": _significant(1000 * found["co2_kg"]),
+            "source": found["tool"],
+            "training_type": "fine-tuning",
+            **where,
+            "hardware_used": _hardware(training),
+        }
+    }
+
+
+def _significant(value: float) -> float:
+    """``value`` to four significant digits: what was measured is not known better."""
+    return float(f"{value:.4g}")
+
+
+def _hardware(training: Mapping[str, Any]) -> str:
+    count = training["processes"]
+    return f"{training['device']}, {count} process{'es' * (count > 1)}"
 
 
 def _rows_of(external: Sequence[Mapping[str, Any]], task: TaskSpec) -> list[dict[str, Any]]:

@@ -55,7 +55,7 @@ class Change:
 class Release:
     """Where a release ended: ``revision`` is the commit, ``tag`` its name, ``changed`` whether it was made now.
 
-    ``url`` is the repo's, or that of the pull request.
+    ``url`` is the repo's, or that of the pull request; ``access`` says who may read: "public", "private" or "gated".
     """
 
     repo: str
@@ -64,6 +64,7 @@ class Release:
     tag: str
     changed: bool
     url: str
+    access: str
 
 
 def is_connection_error(error: BaseException) -> bool:
@@ -265,7 +266,9 @@ def release(
     tag = ""
     if not create_pr:
         revision, tag = retrying(lambda: _tagged(api, repo, kind, revision, message, changed))
-    return Release(repo, kind, revision, tag, changed, url)
+    info = retrying(lambda: api.repo_info(repo, repo_type=kind))
+    access = "private" if info.private else "gated" if getattr(info, "gated", False) else "public"
+    return Release(repo, kind, revision, tag, changed, url, access)
 
 
 def _open_request(

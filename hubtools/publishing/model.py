@@ -32,6 +32,7 @@ def rendered_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
             f"The {task.name} dataset is not pushed", expected=f"the repo it was pushed to, in {folder.published}",
             found=f"{', '.join(published) or 'nothing'} alone", next=f"hubtools push-dataset {task.name}",
         )  # fmt: skip
+    withheld = _withheld(facts, published["dataset"])
     card = model_card(
         task,
         repo,
@@ -39,22 +40,31 @@ def rendered_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
         metrics=metrics,
         facts=facts,
         dataset=published["dataset"],
-        texts=_texts_of_mistakes(task, folder, metrics, facts),
-        external=sections(folder, metrics["weights_sha256"]),
+        texts={} if withheld else _texts_of_mistakes(task, folder, metrics),
+        withheld=withheld,
+        external=sections(folder, metrics),
     )
     lint(card, "model")
     return card
 
 
-def _texts_of_mistakes(
-    task: TaskSpec, folder: TaskFolder, metrics: Mapping[str, Any], facts: Mapping[str, Any]
-) -> dict[str, str]:
-    """The texts that the card shows, by row id: none of personal data, and none that may not be handed on."""
+def _withheld(facts: Mapping[str, Any], dataset: Mapping[str, Any]) -> str:
+    """Why a card, which may be public, shows no text of the dataset; "" where it may."""
+    if facts["license"]["id"] == OTHER:
+        return "the licence of a source does not allow to hand them on"
+    access = dataset.get("access", "public")
+    return "" if access == "public" else f"the dataset is {access}"
+
+
+def _texts_of_mistakes(task: TaskSpec, folder: TaskFolder, metrics: Mapping[str, Any]) -> dict[str, str]:
+    """The texts that the card shows, by row id: none of personal data."""
     import pyarrow.parquet as pq
 
-    if task.kind == "token" or facts["license"]["id"] == OTHER or not folder.split_file("test").exists():
+    if task.kind == "token" or not folder.split_file("test").exists():
         return {}
-    wanted = {mistake["id"] for pair in metrics["mistakes"] for mistake in pair["worst"]}
+    found = metrics["mistakes"]
+    shown = [*(mistake for pair in found["pairs"] for mistake in pair["worst"]), *(s["worst"] for s in found["slices"])]
+    wanted = {mistake["id"] for mistake in shown}
     rows = pq.read_table(folder.split_file("test"), columns=["id", "text"])
     return {i: text for i, text in zip(*(column.to_pylist() for column in rows.columns), strict=True) if i in wanted}
 
@@ -107,16 +117,16 @@ def push_model(
     files: dict[str, Any] = {p.name: p for p in sorted(folder.model.iterdir()) if p.is_file()}
     ours = (folder.metrics, folder.training, folder.predictions, folder.validation_predictions)
     files |= {path.name: path for path in ours}
-    weights = folder.read(folder.metrics, "evaluate")["weights_sha256"]
-    others = [f"{FOLDER}/{report['name']}.json" for report in sections(folder, weights)]
+    metrics = folder.read(folder.metrics, "evaluate")
+    others = [f"{FOLDER}/{report['name']}.json" for report in sections(folder, metrics)]
     files |= {name: folder.root / name for name in others}
     files["README.md"] = lambda theirs: merged(card, theirs).encode()
     if dry_run:
         return difference(api, repo, "model", files, _owned, private=private, create_pr=create_pr)
     (folder.model / "README.md").write_text(card)
-    metrics = folder.read(folder.metrics, "evaluate")["primary"]
+    first = metrics["primary"]
     done = release(
-        api, repo, "model", files, message=f"{task.title} classifier, {metrics['title']} {metrics['value']:.3f}",
+        api, repo, "model", files, message=f"{task.title} classifier, {first['title']} {first['value']:.3f}",
         owned=_owned, private=private, create_pr=create_pr,
     )  # fmt: skip
     folder.record_published("model", dataclasses.asdict(done))

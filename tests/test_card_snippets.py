@@ -1,0 +1,99 @@
+"""The Python on each card, run as a reader runs it: by the libraries alone, from a clean cache."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+
+import pytest
+from as_user import Command
+from test_published_cards import run_of
+from tiny_classifiers import WINDOW, make_classifier
+
+from hubtools.localhub import Hub
+from hubtools.publishing.cards import model_card
+from hubtools.tasks import TASKS
+
+# What the tiny model of each task answers to everything, and the thresholds that it is released with in turn.
+SURE_OF = {"category": "law", "pii": "B-PERSON", "jailbreak": "jailbreak", "intent": "scheduling"}
+REACHED, MISSED = 0.43, 1.01
+
+RELEASE = """
+import sys
+from pathlib import Path
+from huggingface_hub import HfApi
+for folder in Path(sys.argv[1]).iterdir():
+    HfApi().create_repo(f"local/{folder.name}")
+    HfApi().upload_folder(repo_id=f"local/{folder.name}", folder_path=folder)
+"""
+READER = """
+import contextlib, io, json, sys
+said = {}
+for name, snippets in json.load(open(sys.argv[1])).items():
+    said[name] = []
+    for snippet in snippets:
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            exec(snippet, {"__name__": "__main__"})
+        said[name].append(out.getvalue())
+print(json.dumps(said))
+"""
+
+
+@pytest.fixture(scope="module")
+def said(hubtools: Command, hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """What each snippet prints, by the name of its repo: the task and the threshold of the release."""
+    work = tmp_path_factory.mktemp("snippets")
+    snippets = {}
+    for task in TASKS.values():
+        for threshold in (REACHED, MISSED) if run_of(task, "public")["metrics"]["thresholds"] else (REACHED,):
+            name = f"snippet-{task.name}-{threshold}"
+            folder = work / "repos" / name
+            make_classifier(folder, list(task.model_labels(task.label_set())), task.kind, SURE_OF[task.name])
+            (folder / "thresholds.json").write_text(json.dumps({"threshold": threshold}))
+            run = run_of(task, "public")
+            run["training"]["arguments"]["max_length"] = WINDOW
+            card = model_card(task, f"local/{name}", **run)
+            (folder / "README.md").write_text(card)
+            snippets[name] = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    hubtools.run(sys.executable, "-c", RELEASE, work / "repos", env=hub.environ)
+    (work / "snippets.json").write_text(json.dumps(snippets))
+    clean = {name: str(work / name) for name in ("HF_HOME", "HF_HUB_CACHE")}
+    done = hubtools.run(sys.executable, "-c", READER, work / "snippets.json", env=hub.environ | clean)
+    found: dict[str, list[str]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("task", ["category", "jailbreak", "intent"])
+def test_the_first_snippet_prints_every_label_the_likeliest_first(said: dict[str, list[str]], task: str) -> None:
+    answers = ast.literal_eval(said[f"snippet-{task}-{REACHED}"][0])
+    assert {answer["label"] for answer in answers} == set(TASKS[task].label_set().labels)
+    assert answers[0]["label"] == SURE_OF[task]
+    assert answers[0]["score"] > 0.99
+
+
+def test_the_snippet_of_pii_prints_spans_of_a_text_that_is_longer_than_the_model_reads(
+    said: dict[str, list[str]],
+) -> None:
+    lines = said[f"snippet-pii-{REACHED}"][0].splitlines()
+    assert len(TASKS["pii"].examples[0]) > WINDOW
+    assert len(lines) > WINDOW
+    assert all(re.fullmatch(r"PERSON '.*' 1\.0", line) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("task", "reached", "missed"), [("category", "law", "other"), ("jailbreak", "flagged", "passed")]
+)
+def test_the_snippet_with_the_threshold_acts_on_the_threshold_of_the_release(
+    said: dict[str, list[str]], task: str, reached: str, missed: str
+) -> None:
+    printed = [said[f"snippet-{task}-{threshold}"][1].strip() for threshold in (REACHED, MISSED)]
+    assert printed == [reached, missed]
+
+
+def test_no_card_is_without_a_snippet_or_has_one_that_is_not_run(said: dict[str, list[str]]) -> None:
+    assert {name.split("-")[1]: len(printed) for name, printed in said.items()} == {
+        "category": 2, "pii": 1, "jailbreak": 2, "intent": 1,
+    }  # fmt: skip
+    assert all(text for printed in said.values() for text in printed)
