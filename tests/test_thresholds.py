@@ -154,11 +154,11 @@ def test_an_unsure_answer_becomes_the_fallback_which_may_be_right() -> None:
 
 
 def test_the_curve_of_abstention_ends_with_all_rows_and_leaves_out_what_few_rows_say() -> None:
-    """A hundred rows, of which the surest 60 are right, each of them surer than the next."""
-    sure = np.linspace(0.99, 0.51, 100)
-    labels = (np.arange(100) >= 60).astype(int)
+    """Five hundred rows, of which the surest 300 are right, each of them surer than the next."""
+    sure = np.linspace(0.99, 0.51, 500)
+    labels = (np.arange(500) >= 300).astype(int)
     curve = abstention_curve({"label": labels, "probabilities": np.c_[sure, 1 - sure]}, 2)
-    assert [curve[0]["answered"], curve[-1]["answered"]] == [0.21, 1.0]
+    assert [curve[0]["answered"], curve[-1]["answered"]] == [0.202, 1.0]
     assert [at["accuracy"] for at in curve] == pytest.approx([min(1, 0.6 / at["answered"]) for at in curve])
     assert curve[-1]["macro_f1"] == pytest.approx(2 * 60 / (100 + 60) / 2)
     assert [at["threshold"] for at in curve] == sorted((at["threshold"] for at in curve), reverse=True)
@@ -267,7 +267,7 @@ def test_the_most_confident_mistakes_of_a_pair_come_first() -> None:
     assert [(w["id"], w["slice"]) for w in benign["worst"]] == [("b", "up to 100"), ("c", "301 to 1,000")]
     assert [w["confidence"] for w in attack["worst"]] == pytest.approx([0.8])
     assert [(s["slice"], s["rows"], s["wrong"], s["worst"]["id"]) for s in found["slices"]] == [
-        ("up to 100", 4, 3, "b"), ("301 to 1,000", 1, 1, "c"),
+        ("up to 100 characters", 4, 3, "b"), ("301 to 1,000 characters", 1, 1, "c"),
     ]  # fmt: skip
     loud = sequence_mistakes(JAILBREAK.label_set(), rows | {"alarming": [False, False, True, True, True]})["slices"][-1]
     assert (loud["slice"], loud["rows"], loud["wrong"], loud["worst"]["id"]) == ("with an alarming word", 3, 2, "d")

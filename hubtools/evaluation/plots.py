@@ -47,12 +47,15 @@ def draw_plots(
                          "router's default. Where attacks are rarer than in this split, precision is lower.",
                          _pr(metrics, plt)))  # fmt: skip
         if "abstention" in metrics:
-            made.append(("abstention.png", "Accuracy and macro F1 of the rows of the test split that are answered, by "
-                         "their share, the surest first; with the shipped threshold and the router's default.",
+            made.append(("abstention.png", "Accuracy, and macro F1 over the classes that occur, of the rows of the "
+                         "test split that are answered, the surest first; with the shipped threshold and the "
+                         "router's default.",
                          _abstention(metrics, plt)))  # fmt: skip
         of = "tokens" if "spans" in metrics["calibration"]["test"] else "rows"
-        made.append(("reliability.png", f"How often answers of a given probability are right ({of} of the test split), "
-                     "before and after the temperature.", _reliability(metrics, of, plt)))  # fmt: skip
+        scaled = metrics["calibration"]["temperature"] != 1
+        made.append(("reliability.png", f"How often answers of a given probability are right ({of} of the test split)"
+                     + (", before and after the temperature." if scaled else "."),
+                     _reliability(metrics, of, scaled, plt)))  # fmt: skip
         made.append(("support.png", "Training and test " + ("spans" if of == "tokens" else "rows") + " by label.",
                      _support(metrics, facts, plt)))  # fmt: skip
         if training.get("history"):
@@ -159,7 +162,7 @@ def _abstention(metrics: Mapping[str, Any], plt: Any) -> Any:
             axes.plot([at["answered"]["value"]] * 2, both, marker, color=colour, clip_on=False,
                       label=_named(chosen, name))  # fmt: skip
     axes.set_xlim(0, 1.02)
-    axes.set_ylim(0, 1.02)
+    axes.set_ylim(max(0.0, min(at[key] for at in curve for key in ("accuracy", "macro_f1")) - 0.1), 1.02)
     axes.xaxis.set_major_formatter("{x:.0%}")
     axes.set_xlabel("share of rows that are answered")
     axes.set_ylabel("score of what is answered")
@@ -171,18 +174,21 @@ def _named(chosen: Mapping[str, Any], name: str) -> str:
     return f"{name.replace('_', ' ')}: threshold {chosen[name]['threshold']:g}"
 
 
-def _reliability(metrics: Mapping[str, Any], of: str, plt: Any) -> Any:
+def _reliability(metrics: Mapping[str, Any], of: str, scaled: bool, plt: Any) -> Any:
     found = metrics["calibration"]["test"]
+    lines = [("after", _INK, "o", "full")]
+    if scaled:
+        lines.insert(0, ("before", _SECOND, "s", "none"))
     figure, (axes, below) = plt.subplots(
         2, 1, figsize=(4.8, 5), sharex=True, height_ratios=(3, 1), gridspec_kw={"hspace": 0.12}
     )
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle="--", label="as sure as right")
-    for when, colour, marker, filled in (("before", _SECOND, "s", "none"), ("after", _INK, "o", "full")):
+    for when, colour, marker, filled in lines:
         bins = found[f"bins_{when}"]
         axes.plot([b["confidence"] for b in bins], [b["accuracy"] for b in bins], color=colour, marker=marker,
                   markersize=5, fillstyle=filled, linewidth=1.2,
-                  label=f"{when} (ECE {found[f'ece_{when}']:.3f})")  # fmt: skip
-        shift = -0.008 if when == "before" else 0.008
+                  label=f"{when if scaled else 'the model'} (ECE {found[f'ece_{when}']:.3f})")  # fmt: skip
+        shift = (-0.008 if when == "before" else 0.008) if scaled else 0
         below.bar([b["confidence"] + shift for b in bins], [b["rows"] for b in bins], width=0.014, color=colour)
     axes.set_ylabel("share of right answers")
     axes.set_xlim(0, 1.02)

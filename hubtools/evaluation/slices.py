@@ -150,6 +150,7 @@ def sequence_mistakes(label_set: LabelSet, rows: Mapping[str, Any]) -> dict[str,
     for (label, answer), r in sorted(pairs.items(), key=lambda pair: (-len(pair[1]), pair[0]))[:SHOWN]:
         found.append({"label": label_set.labels[label], "as": label_set.labels[answer], "rows": len(r),
                       "worst": worst(r, WORST)})  # fmt: skip
+    parts = [(f"{name} characters", r) for name, r in parts]
     if "alarming" in rows:
         parts.append(("with an alarming word", np.flatnonzero(rows["alarming"])))
     wrong = [(name, len(r), [int(i) for i in r if chosen[i] != labels[i]]) for name, r in parts]

@@ -27,11 +27,13 @@ def render(folder: str, task: TaskSpec, metadata: Mapping[str, Any], **values: A
         autoescape=False,
     )  # fmt: skip
     environment.filters |= {
-        "number": number, "cell": cell, "score": score, "share": share, "percent": lambda v: f"{100 * v:.1f}%",
+        "number": number, "whole": "{:,}".format, "cell": cell, "score": score, "share": share,
+        "percent": lambda v: f"{100 * v:.1f}%",
         "plainly": plainly, "significant": lambda v: f"{_significant(v):,g}", "left_out": left_out,
     }  # fmt: skip
     body = environment.get_template(f"{task.name}.md.jinja").render(task=task, **values)
     body = re.sub(r"\n{3,}", "\n\n", body).strip()
+    body = re.sub(r"^(- .*\n)\n(?=- )", r"\1", body, flags=re.MULTILINE)  # blank lines would make a list a loose one
     return join(metadata, f"{START}\n{body}\n{END}\n")
 
 
@@ -113,10 +115,15 @@ def plainly(value: Any) -> str:
 
 
 def cell(text: str, limit: int = 160) -> str:
-    """``text`` in one cell of a Markdown table."""
+    """``text``, which may be anybody's, in one cell of a Markdown table: no link, picture or formula comes of it."""
     flat = " ".join(text.split())
     flat = flat if len(flat) <= limit else flat[: limit - 1] + "…"
-    return flat.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    flat = flat.replace("&", "&amp;").replace("<", "&lt;")
+    return _LINK.sub(lambda found: found[0].replace(":", "\\:").replace(".", "\\."), _MARKUP.sub(r"\\\g<0>", flat))
+
+
+_MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")  # an underscore within a word is no markup
+_LINK = re.compile(r"(?:https?|ftp)://|\bwww\.", re.IGNORECASE)  # what GitHub's Markdown links by itself
 
 
 def model_card(
@@ -155,7 +162,9 @@ def model_card(
         # A base from a folder has no page on the Hub to point to.
         **({"base_model": training["base"], "base_model_relation": "finetune"} if training["base_revision"] else {}),
         "datasets": [dataset["repo"]],
-        "metrics": ["f1", "precision", "recall"] + (["roc_auc"] if task.positive else []),
+        "metrics": ["f1", "precision", "recall"]
+        + (["accuracy"] if task.kind == "sequence" else [])
+        + (["roc_auc"] if task.positive else []),
         "tags": tags + (["starter-corpus"] if starter else []),
         "model_max_length": training["arguments"]["max_length"],
         **_emissions(training),
