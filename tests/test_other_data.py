@@ -328,10 +328,9 @@ def test_models_that_may_abstain_are_compared_on_what_they_answer_as_well(
     rows = [["text", "label"], *([f"May I sue {name} for it?", "law"] for name in ("him", "her", "them"))]
     path = write_csv(tmp_path / "set.csv", [*rows, ["What is a cell?", "biology"]])
     flags = ("--dataset", path, *at, "--work-dir", tmp_path / "work")
-    shown = hubtools("compare", "category", sure, unsure, *flags).stdout
-    lines = {line.split("  ")[0]: line for line in shown.splitlines()}
-    assert "1.000 [0.398, 1.000]  0.000 [0.000, 0.602]" in lines["answered at the threshold"]
-    assert re.search(r"0\.750 \[[^]]+\] +–", lines["accuracy of what is answered"])
+    shown = hubtools("compare", "category", sure, unsure, "--markdown", *flags).stdout
+    assert "| answered at the threshold | 1.000 [0.398, 1.000] | 0.000 [0.000, 0.602] |" in shown
+    assert re.search(r"\| accuracy of what is answered \| 0\.750 \[[^]]+\] \| – \|", shown)
     assert f"{unsure} is judged at the threshold 1.01, which it ships with." in shown
     assert f"{sure} is judged at the threshold 0.5, the router's default, as it ships with none." in shown
     assert "Every answer counts, however unsure, but in what is said of those at a threshold." in shown
