@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import json
 import os
 import signal
 import sys
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,8 +20,48 @@ import typer
 from hubtools import __version__
 from hubtools.connection import connect
 from hubtools.errors import HubtoolsError, HubUnavailable, StorageError, UsageError
+from hubtools.options import (
+    PASS_ON,
+    AcceptLicense,
+    Base,
+    CreatePr,
+    Dataset,
+    DatasetName,
+    DryRun,
+    Gated,
+    GroupColumn,
+    Hub,
+    HubDir,
+    Jobs,
+    Json,
+    LabelColumn,
+    LabelMap,
+    LabelMaps,
+    LabelSets,
+    License,
+    Mirror,
+    ModelName,
+    Namespace,
+    Private,
+    Processes,
+    Seed,
+    SkipBadRows,
+    SourceOption,
+    SpaceName,
+    Split,
+    Supplements,
+    TagsColumn,
+    TargetFpr,
+    TargetRecall,
+    TaskArgument,
+    TextColumn,
+    TokensColumn,
+    Without,
+    WorkDir,
+    show,
+    training_flags,
+)
 from hubtools.tasks import TASKS, tasks_named
-from hubtools.training.arguments import FinetuneArguments
 from hubtools.workdir import DEFAULT
 
 app = typer.Typer(
@@ -36,140 +74,6 @@ app = typer.Typer(
 )
 hub_app = typer.Typer(help="The embedded Hub on its own.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(hub_app, name="hub")
-
-TaskArgument = Annotated[str, typer.Argument(metavar="TASK", help="One of " + ", ".join(TASKS) + ", or all.")]
-Hub = Annotated[
-    str | None,
-    typer.Option(metavar="local", help="Use the embedded Hub, started where it is not running. "
-                 "Without it: the Hub that your token belongs to."),
-]  # fmt: skip
-HubDir = Annotated[Path | None, typer.Option(help="The embedded Hub's data folder.", envvar="HUBTOOLS_HUB_DIR")]
-Mirror = Annotated[
-    list[Path] | None,
-    typer.Option(help="A folder that the embedded Hub serves read-only, laid out as DIR/<owner>/<name>/. Repeatable."),
-]
-WorkDir = Annotated[Path, typer.Option(help="Folder of the run's files, one subfolder a task.")]
-Namespace = Annotated[str | None, typer.Option(help="Owner of the repos: a user or an organisation. [default: you]")]
-LabelSets = Annotated[
-    list[str] | None,
-    typer.Option("--label-set", help="Variant of the labels, such as seed10 or presidio17; "
-                 "with several tasks TASK=NAME. Repeatable."),
-]  # fmt: skip
-SourceOption = Annotated[
-    str | None,
-    typer.Option(help="Your own csv, json, jsonl or parquet file, its https:// address (#sha256=... pins it), "
-                 "a dataset repo (owner/name, or owner/name:config), or 'starter', in place of the task's public "
-                 "source."),
-]  # fmt: skip
-TargetFpr = Annotated[
-    float | None,
-    typer.Option(help="Threshold with at most this share of false positives on validation. [default: jailbreak 0.01]"),
-]
-TargetRecall = Annotated[
-    float | None,
-    typer.Option(help="Threshold that keeps at least this share: of attacks, or of right answers. "
-                 "[default: category 0.95]"),
-]  # fmt: skip
-TextColumn = Annotated[str | None, typer.Option(help="Column of the text in your own data. [default: text]")]
-LabelColumn = Annotated[
-    str | None,
-    typer.Option(help="Column of the label in your own data; for pii, of the spans: a list of objects with start, "
-                 "end and label (or type, entity_type). [default: label, spans]"),
-]  # fmt: skip
-LabelMap = Annotated[
-    Path | None,
-    typer.Option(help="YAML file from your labels or entity types to the task's, a line each (theirs: ours); "
-                 "null drops their rows, and O (pii) leaves a type unmarked."),
-]  # fmt: skip
-GroupColumn = Annotated[
-    str | None,
-    typer.Option(help="Column of what must not stand on both sides of a split, such as a template or an author. "
-                 "[default: group, family or template_id where there]"),
-]  # fmt: skip
-TokensColumn = Annotated[
-    str | None,
-    typer.Option(help="pii: column of the words, where your data has tags in place of spans. [default: tokens]"),
-]
-TagsColumn = Annotated[
-    str | None,
-    typer.Option(help="pii: column of the words' tags, as BIO, BILOU or bare types. [default: ner_tags or tags]"),
-]
-License = Annotated[
-    str | None,
-    typer.Option("--license", metavar="ID", help="Licence of your own source, as on the Hub, such as cc-by-4.0. "
-                 "[default: the one on its repo's card; other for a file]"),
-]  # fmt: skip
-AcceptLicense = Annotated[
-    bool,
-    typer.Option(
-        "--accept-license", help="With --private: push what its licence forbids to publish, for your own use."
-    ),
-]
-Dataset = Annotated[
-    str | None,
-    typer.Option(metavar="REPO_OR_FILE", help="Somebody else's labelled data: a csv, json, jsonl or parquet file, its "
-                 "https:// address, or a dataset repo (owner/name, or owner/name:config)."),
-]  # fmt: skip
-Split = Annotated[
-    str | None, typer.Option(help="Split of --dataset to score on. [default: test where there is one, else all]")
-]
-LabelMaps = Annotated[
-    list[str] | None,
-    typer.Option("--label-map", metavar="[MODEL=]FILE", help="YAML file from labels of the data and of models to the "
-                 "task's, a line each (theirs: ours); with MODEL= for that model alone. Repeatable."),
-]  # fmt: skip
-SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Drop and count rows that cannot be read.")]
-Supplements = Annotated[
-    list[str] | None,
-    typer.Option("--supplement", help="Add an optional supplement to the training split, such as intent's metatool. "
-                 "Repeatable."),
-]  # fmt: skip
-Without = Annotated[
-    list[str] | None,
-    typer.Option("--without", help="Leave out a supplement: templates and rare-types of pii, gpteacher of jailbreak, "
-                 "or lengths, jailbreak's harmless prompts as long as attacks. Repeatable."),
-]  # fmt: skip
-Seed = Annotated[int, typer.Option(help="Seed of splits, synthesis and training.")]
-Base = Annotated[
-    str | None,
-    typer.Option(help="Encoder to start from, a repo or a folder. "
-                 "[default: answerdotai/ModernBERT-base, or the nano model where the Hub has only that]"),
-]  # fmt: skip
-Processes = Annotated[int, typer.Option(min=1, help="Processes that accelerate starts.")]
-Jobs = Annotated[
-    int,
-    typer.Option(min=1, help="Trainings side by side. On a CPU, small models with a core each beat all cores for one."),
-]
-Private = Annotated[bool, typer.Option("--private", help="Create repos as private.")]
-CreatePr = Annotated[bool, typer.Option("--create-pr", help="Open a pull request instead of committing to main.")]
-Gated = Annotated[
-    Literal["auto", "manual"] | None,
-    typer.Option(help="Readers must ask for the dataset, and are let in by the Hub (auto) or by you (manual)."),
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-DatasetName = Annotated[str | None, typer.Option(help="Name of the dataset repo. [default: router-TASK]")]
-ModelName = Annotated[
-    str | None, typer.Option(help="Name of the model repo. [default: what the Semantic Router looks for]")
-]
-SpaceName = Annotated[str | None, typer.Option(help="Name of the Space. [default: router-classifiers]")]
-
-# Further flags go to the training; ours may be written as its are, with underscores.
-_PASS_ON = {
-    "allow_extra_args": True, "ignore_unknown_options": True,
-    "token_normalize_func": lambda flag: flag.replace("_", "-"),
-}  # fmt: skip
-
-
-def _training_flags() -> str:
-    """The training's own flags, but those that the command has itself, as paragraphs of its help."""
-    told = {"task", "base", "work_dir", "hub", "fingerprint"}
-    lines = [
-        textwrap.fill(field.metadata["help"], 78, initial_indent=f"--{field.name:<20}", subsequent_indent=" " * 22)
-        for field in dataclasses.fields(FinetuneArguments)
-        if field.name not in told
-    ]
-    return "\n".join(["\b", "Flags of the training, beside those of transformers' TrainingArguments:", *lines])
 
 
 def _version(asked: bool) -> None:
@@ -248,14 +152,6 @@ def _columns(**given: Any) -> Any:
     return Columns(**given)
 
 
-def _print(data: Any, as_json: bool, lines: list[str]) -> None:
-    if as_json:
-        print(json.dumps(data, indent=2, ensure_ascii=False))
-    else:
-        for line in lines:
-            print(line)
-
-
 def _done(done: Any) -> dict[str, Any]:
     return dataclasses.asdict(done)
 
@@ -299,7 +195,7 @@ def check(
         skip_bad_rows=skip_bad_rows, supplements=supplement, without=without,
     )  # fmt: skip
     findings = preflight(tasks, settings)
-    _print(findings, json_output, [f"{'ok  ' if f['ok'] else 'FAIL'}  {f['what']}: {f['found']}" for f in findings])
+    show(findings, json_output, [f"{'ok  ' if f['ok'] else 'FAIL'}  {f['what']}: {f['found']}" for f in findings])
     if not all(f["ok"] for f in findings):
         raise typer.Exit(1)
 
@@ -340,7 +236,7 @@ def curate(
         supplements=supplement, without=without, seed=seed,
     )  # fmt: skip
     facts = {t.name: curate_task(t, settings) for t in tasks}
-    _print(facts, json_output, [str(settings.folder(t).dataset) for t in tasks])
+    show(facts, json_output, [str(settings.folder(t).dataset) for t in tasks])
 
 
 @app.command()
@@ -393,10 +289,10 @@ def push_dataset(
 def _print_pushed(pushed: dict[str, Any], as_json: bool) -> None:
     # Of a push its address, of a dry run the diff of the card.
     lines = [done.url if hasattr(done, "url") else done.card.rstrip("\n") for done in pushed.values()]
-    _print({name: _done(done) for name, done in pushed.items()}, as_json, [line for line in lines if line])
+    show({name: _done(done) for name, done in pushed.items()}, as_json, [line for line in lines if line])
 
 
-@app.command(context_settings=_PASS_ON, epilog=_training_flags())
+@app.command(context_settings=PASS_ON, epilog=training_flags())
 def finetune(
     context: typer.Context,
     task: TaskArgument,
@@ -426,7 +322,7 @@ def finetune(
         training=tuple(context.args),
     )  # fmt: skip
     done = {task.name: known for task, known, _ in finetune_tasks(tasks, settings)}
-    _print(done, json_output, [] if dry_run else [str(settings.folder(t).model) for t in tasks])
+    show(done, json_output, [] if dry_run else [str(settings.folder(t).model) for t in tasks])
 
 
 @app.command()
@@ -496,11 +392,11 @@ def evaluate(
             columns=_columns(text=text_column, label=label_column, tokens=tokens_column, tags=tags_column),
             skip_bad_rows=skip_bad_rows, note=settings.note,
         )  # fmt: skip
-        _print(report, json_output, _external_lines(spec.primary.key, spec.primary.title, report))
+        show(report, json_output, _external_lines(spec.primary.key, spec.primary.title, report))
         return
     check_targets(tasks, settings)
     metrics = {t.name: evaluate_task(t, settings, from_predictions) for t in tasks}
-    _print(metrics, json_output, [_score_line(name, m["primary"]) for name, m in metrics.items()])
+    show(metrics, json_output, [_score_line(name, m["primary"]) for name, m in metrics.items()])
 
 
 _COLUMNS = ("text_column", "label_column", "tokens_column", "tags_column")
@@ -571,7 +467,7 @@ def compare(
         columns=_columns(text=text_column, label=label_column, tokens=tokens_column, tags=tags_column),
         skip_bad_rows=skip_bad_rows, note=settings.note,
     )  # fmt: skip
-    _print(report, json_output, comparison(spec, report, markdown=markdown))
+    show(report, json_output, comparison(spec, report, markdown=markdown))
 
 
 def _score_line(name: str, primary: dict[str, Any]) -> str:
@@ -608,7 +504,7 @@ def model_card(
         return model_card_task(spec, settings)
 
     cards = {t.name: str(card(t)) for t in tasks}
-    _print(cards, json_output, list(cards.values()))
+    show(cards, json_output, list(cards.values()))
 
 
 @app.command()
@@ -655,7 +551,7 @@ def verify(
 
     found = verify_model(spec, repo, revision)
     line = f"{repo}: {found['rows']} answers agree, largest difference {found['largest_difference']:.1g}"
-    _print(found, json_output, [line])
+    show(found, json_output, [line])
 
 
 @app.command()
@@ -703,7 +599,7 @@ def demo(
         process.wait()
 
 
-@app.command(context_settings=_PASS_ON)
+@app.command(context_settings=PASS_ON)
 def run(
     context: typer.Context,
     task: Annotated[str, typer.Argument(metavar="[TASK]", help="One task, or all.")] = "all",
@@ -745,7 +641,7 @@ def run(
         private=private, accept_license=accept_license, gated=gated, dry_run=dry_run, training=tuple(context.args),
     )  # fmt: skip
     report = pipeline.run(tasks, settings)
-    _print(report, json_output, _summary(report))
+    show(report, json_output, _summary(report))
 
 
 def _summary(report: dict[str, Any]) -> list[str]:
@@ -778,7 +674,7 @@ def hub_start(mirror: Mirror = None, hub_dir: HubDir = None, json_output: Json =
     from hubtools.localhub import default_dir, start
 
     hub = start(hub_dir or default_dir(), mirror or [])
-    _print({"url": hub.url, "pid": hub.pid, "data_dir": str(hub.data_dir)}, json_output, [hub.url])
+    show({"url": hub.url, "pid": hub.pid, "data_dir": str(hub.data_dir)}, json_output, [hub.url])
 
 
 @hub_app.command("stop")
@@ -798,7 +694,7 @@ def hub_status(hub_dir: HubDir = None, json_output: Json = False) -> None:
     folder = hub_dir or default_dir()
     hub = find(folder)
     found = {"running": hub is not None, "url": hub.url if hub else None, "data_dir": str(folder)}
-    _print(found, json_output, [hub.url if hub else f"no Hub runs on {folder}"])
+    show(found, json_output, [hub.url if hub else f"no Hub runs on {folder}"])
     if hub is None:
         raise typer.Exit(1)
 
