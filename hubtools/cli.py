@@ -11,6 +11,7 @@ import errno
 import os
 import signal
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +19,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from hubtools import __version__
+from hubtools.cli_studies import COMMANDS
 from hubtools.connection import connect
 from hubtools.errors import HubtoolsError, HubUnavailable, StorageError, UsageError
 from hubtools.options import (
@@ -59,9 +61,9 @@ from hubtools.options import (
     Without,
     WorkDir,
     show,
-    training_flags,
 )
 from hubtools.tasks import TASKS, tasks_named
+from hubtools.training.arguments import FinetuneArguments
 from hubtools.workdir import DEFAULT
 
 app = typer.Typer(
@@ -74,6 +76,17 @@ app = typer.Typer(
 )
 hub_app = typer.Typer(help="The embedded Hub on its own.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(hub_app, name="hub")
+
+
+def _training_flags() -> str:
+    """The training's own flags, but those that the command has itself, as paragraphs of its help."""
+    told = {"task", "base", "work_dir", "hub", "fingerprint"}
+    lines = [
+        textwrap.fill(field.metadata["help"], 78, initial_indent=f"--{field.name:<20}", subsequent_indent=" " * 22)
+        for field in dataclasses.fields(FinetuneArguments)
+        if field.name not in told
+    ]
+    return "\n".join(["\b", "Flags of the training, beside those of transformers' TrainingArguments:", *lines])
 
 
 def _version(asked: bool) -> None:
@@ -292,7 +305,7 @@ def _print_pushed(pushed: dict[str, Any], as_json: bool) -> None:
     show({name: _done(done) for name, done in pushed.items()}, as_json, [line for line in lines if line])
 
 
-@app.command(context_settings=PASS_ON, epilog=training_flags())
+@app.command(context_settings=PASS_ON, epilog=_training_flags())
 def finetune(
     context: typer.Context,
     task: TaskArgument,
@@ -323,6 +336,10 @@ def finetune(
     )  # fmt: skip
     done = {task.name: known for task, known, _ in finetune_tasks(tasks, settings)}
     show(done, json_output, [] if dry_run else [str(settings.folder(t).model) for t in tasks])
+
+
+for command in COMMANDS:
+    app.command(context_settings=PASS_ON)(command)
 
 
 @app.command()

@@ -6,12 +6,13 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from hubtools.training.arguments import FinetuneArguments
 from hubtools.training.fewshot import check_method, preferred_bases
 from hubtools.training.inputs import commit_of, resolve_base
 from hubtools.training.processes import FAILURE
-from hubtools.workdir import TaskFolder
+from hubtools.workdir import TaskFolder, write_json
 
 
 def check_training_flags(flags: Sequence[str], tasks: Sequence[TaskSpec], processes: int) -> None:
@@ -133,6 +134,9 @@ def _training(task: TaskSpec, settings: Settings) -> Iterator[Training | None]:
             settings.note(f"{task.name}: model is up to date")
             yield None
             return
+        if taken_over(folder, folder.trained(mark), settings.note):
+            yield None
+            return
         failure = folder.root / "failure.txt"
         failure.unlink(missing_ok=True)
         training = Training(command, held, failure)
@@ -149,6 +153,10 @@ def _would_train(task: TaskSpec, settings: Settings) -> dict[str, Any]:
     if _is_trained(folder, mark):
         settings.note(f"{task.name}: model is up to date")
         return folder.read(folder.training, "finetune")
+    for other in folder.trained(mark):
+        if other.has_model:
+            settings.note(f"{task.name}: would take over the model of {other.root}: the same training was done there")
+            return other.read(other.training, "finetune")
     settings.note("would run: " + " ".join(command))
     return {"command": command}
 
@@ -170,9 +178,32 @@ def _training_command(task: TaskSpec, settings: Settings) -> tuple[list[str], st
 
 
 def _is_trained(folder: TaskFolder, mark: str) -> bool:
-    if not (folder.training.exists() and (folder.model / "model.safetensors").exists()):
+    if not (folder.training.exists() and folder.has_model):
         return False
     return folder.read(folder.training, "finetune").get("fingerprint") == mark
+
+
+def taken_over(folder: TaskFolder, others: Iterable[TaskFolder], note: Callable[[str], None]) -> bool:
+    """Whether one of ``others``, which did the same training, has its model still, which then is ``folder``'s as well.
+
+    The caller holds ``folder``.
+    """
+    for other in others:
+        if other == folder:
+            continue
+        with other.alone(note):  # so that its study does not remove it meanwhile
+            if not other.has_model:
+                continue
+            fresh = folder.root / "model.new"
+            shutil.rmtree(fresh, ignore_errors=True)
+            shutil.copytree(other.model, fresh)
+            shutil.rmtree(folder.model, ignore_errors=True)  # first: no model stands beside another's training.json
+            write_json(folder.training, other.read(other.training, "finetune"))
+            fresh.rename(folder.model)
+            shutil.rmtree(folder.runs, ignore_errors=True)
+        note(f"{folder.task}: the same training was done in {other.root}: its model is taken over")
+        return True
+    return False
 
 
 def _failed(task: TaskSpec, settings: Settings, code: int) -> TrainingFailed:

@@ -1,17 +1,14 @@
-"""What the commands share: options with their help, what their help says of the training, and how a result is printed."""
+"""What the commands share: options with their help, and how a result is printed."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import textwrap
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from hubtools.tasks import TASKS
-from hubtools.training.arguments import FinetuneArguments
 
 TaskArgument = Annotated[str, typer.Argument(metavar="TASK", help="One of " + ", ".join(TASKS) + ", or all.")]
 Hub = Annotated[
@@ -135,17 +132,6 @@ PASS_ON = {
     "allow_extra_args": True, "ignore_unknown_options": True,
     "token_normalize_func": lambda flag: flag.replace("_", "-"),
 }  # fmt: skip
-
-
-def training_flags() -> str:
-    """The training's own flags, but those that the command has itself, as paragraphs of its help."""
-    told = {"task", "base", "work_dir", "hub", "fingerprint"}
-    lines = [
-        textwrap.fill(field.metadata["help"], 78, initial_indent=f"--{field.name:<20}", subsequent_indent=" " * 22)
-        for field in dataclasses.fields(FinetuneArguments)
-        if field.name not in told
-    ]
-    return "\n".join(["\b", "Flags of the training, beside those of transformers' TrainingArguments:", *lines])
 
 
 def show(data: Any, as_json: bool, lines: list[str]) -> None:

@@ -52,6 +52,10 @@ class TaskFolder:
         return self.root / "model"
 
     @property
+    def has_model(self) -> bool:
+        return (self.model / "model.safetensors").exists()
+
+    @property
     def training(self) -> Path:
         """What training did: arguments, which preset applied, hours, versions."""
         return self.root / "training.json"
@@ -85,6 +89,11 @@ class TaskFolder:
         return self.root / "metrics.json"
 
     @property
+    def studies(self) -> Path:
+        """Trainings beside the one that is released: a folder a study, in it a work folder a training."""
+        return self.root / "studies"
+
+    @property
     def published(self) -> Path:
         """Repos, revisions and tags of what was pushed."""
         return self.root / "published.json"
@@ -96,6 +105,13 @@ class TaskFolder:
 
     def split_file(self, split: str) -> Path:
         return self.dataset / "data" / f"{split}-00000-of-00001.parquet"
+
+    def trained(self, fingerprint: str) -> Iterator[TaskFolder]:
+        """This folder, and those of its studies, in which the training with this fingerprint was done."""
+        for path in (self.training, *sorted(self.studies.glob(f"*/*/{self.task}/{self.training.name}"))):
+            with contextlib.suppress(OSError, ValueError):
+                if json.loads(path.read_text()).get("fingerprint") == fingerprint:
+                    yield TaskFolder(path.parent)
 
     def need(self, path: Path, command: str) -> Path:
         """``path`` where it exists; raises :class:`MissingStage` naming the command that makes it."""

@@ -19,9 +19,11 @@ from hubtools.localhub import Hub, stop
 
 COMMANDS = [
     *("", "check", "curate", "push-dataset", "finetune", "evaluate", "compare", "model-card", "push-model", "verify"),
+    *("search", "cross-validate", "repeat"),
     *("push-space", "demo", "run", "hub", "hub serve", "hub start", "hub stop", "hub status", "hub env"),
 ]
-HEAVY = {"torch", "datasets", "transformers", "huggingface_hub", "gradio", "numpy", "pyarrow", "sklearn", "starlette"}
+HEAVY = {"torch", "datasets", "transformers", "huggingface_hub", "gradio", "numpy", "pyarrow", "sklearn", "starlette",
+         "optuna"}  # fmt: skip
 
 
 def files_under(folder: Path) -> dict[str, bytes]:

@@ -43,9 +43,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "launch": VALUES | {"training", "settings"},
     "preflight": VALUES | {"connection", "curation", "training", "settings", "pipeline"},
     "pipeline": VALUES | {"connection", "curation", "evaluation", "publishing", "settings", "launch"},
+    # Several trainings, on rows divided as curation divides them.
+    "studies": VALUES | {"curation", "evaluation", "launch", "settings", "training"},
+    "options": VALUES,
+    "cli_studies": VALUES | {"connection", "options", "settings", "studies"},
     "cli": VALUES
     | {"connection", "curation", "evaluation", "training", "settings", "launch", "pipeline", "preflight"}
-    | {"publishing", "localhub"},
+    | {"publishing", "localhub", "cli_studies", "options"},
 }
 
 # The training is a process of its own. What those who start it share with it loads nothing heavy.
@@ -138,12 +142,13 @@ def test_publishing_takes_from_the_embedded_hub_its_rules_for_cards_alone() -> N
 
 
 def test_stages_import_nothing_heavy_before_they_run() -> None:
-    heavy = ("torch", "transformers", "datasets", "gradio", "sklearn", "huggingface_hub", "matplotlib")
+    heavy = ("torch", "transformers", "datasets", "gradio", "sklearn", "huggingface_hub", "matplotlib", "optuna")
     code = f"""
 import sys
 import hubtools.cli, hubtools.pipeline, hubtools.preflight, hubtools.finetune, hubtools.curation.build
 import hubtools.publishing.model, hubtools.publishing.dataset, hubtools.publishing.space, hubtools.evaluation.evaluate
 import hubtools.evaluation.compare, hubtools.evaluation.external
+import hubtools.studies.search, hubtools.studies.cross_validation, hubtools.studies.repetition
 print(*[name for name in {heavy} if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

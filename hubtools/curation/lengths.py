@@ -16,6 +16,7 @@ from hubtools.curation.duplicates import content_hash
 from hubtools.spec import Example
 
 RATIO = 6  # harmless prompts for each attack, at every length
+_GROUP = "lengths "  # how the group of each row begins that is made here
 _BINS = 20
 _TRIES = 20
 
@@ -47,10 +48,15 @@ def matching(rows: Sequence[Example], positive: str, seed: int) -> Iterator[Exam
             if parts and text not in made:
                 made.add(text)
                 yield Example(
-                    text=text, label=parts[0].label, group=f"lengths {content_hash(text)[:16]}", split="train",
+                    text=text, label=parts[0].label, group=f"{_GROUP}{content_hash(text)[:16]}", split="train",
                     source=parts[0].source, rule=f"{len(parts)} harmless prompts of the training split",
                     place=f"made of {parts[0].place} and {len(parts) - 1} more",
                 )  # fmt: skip
+
+
+def is_matched(row: Example) -> bool:
+    """Whether a row of the dataset was made by :func:`matching`."""
+    return row.group.startswith(_GROUP)
 
 
 def _composed(pieces: Sequence[Example], target: int, low: int, high: int, rng: random.Random) -> list[Example]:

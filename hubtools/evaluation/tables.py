@@ -70,7 +70,7 @@ def comparison(task: TaskSpec, report: Mapping[str, Any], *, markdown: bool) -> 
     notes += [line for entry in models for line in (*_of_threshold(entry), *_of_labels(entry, task))]
     if markdown:
         return [*_markdown(titles, body), "", *_markdown(head, pairs), "", *notes]
-    return [*_aligned([titles, *body]), "", *_aligned([head, *pairs]), "", *notes]
+    return [*aligned([titles, *body]), "", *aligned([head, *pairs]), "", *notes]
 
 
 def _of_threshold(entry: Mapping[str, Any]) -> list[str]:
@@ -114,6 +114,7 @@ def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
 
 
-def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of cells as text, each column as wide as its widest cell."""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
