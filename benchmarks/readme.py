@@ -11,6 +11,7 @@ from pathlib import Path
 import curation
 import honest_split
 import main_job
+import sharing
 import throughput
 from main_job import RESULTS
 
@@ -22,7 +23,8 @@ def filled(text: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         file = RESULTS / f"{match.group(1)}.json"
-        known = {"curation": curation.table, "honest_split": honest_split.table, "throughput": throughput.table}
+        known = {"curation": curation.table, "honest_split": honest_split.table, "sharing": sharing.table,
+                 "throughput": throughput.table}  # fmt: skip
         table = known.get(file.stem, main_job.table)
         body = f"\n{table(json.loads(file.read_text()))}\n" if file.exists() else ""
         return f"<!-- results: {match.group(1)} -->\n{body}<!-- end -->"

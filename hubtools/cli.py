@@ -56,13 +56,14 @@ from hubtools.options import (
     TargetFpr,
     TargetRecall,
     TaskArgument,
+    TaskOrMulti,
     TextColumn,
     TokensColumn,
     Without,
     WorkDir,
     show,
 )
-from hubtools.tasks import TASKS, tasks_named
+from hubtools.tasks import MULTI, MULTI_MODEL, TASKS, tasks_named
 from hubtools.training.arguments import FinetuneArguments
 from hubtools.workdir import DEFAULT
 
@@ -146,6 +147,11 @@ def _defaults(path: Path, context: typer.Context) -> dict[str, Any]:
             next="mend the file; flags of the training follow the command instead",
         )
     return found
+
+
+def _of_all(task: str) -> list[Any]:
+    """The tasks of a command that knows ``multi``, which is the four of them."""
+    return tasks_named("all" if task == MULTI else task)
 
 
 def _settings(**given: Any) -> Any:
@@ -308,7 +314,7 @@ def _print_pushed(pushed: dict[str, Any], as_json: bool) -> None:
 @app.command(context_settings=PASS_ON, epilog=_training_flags())
 def finetune(
     context: typer.Context,
-    task: TaskArgument,
+    task: TaskOrMulti,
     base: Base = None,
     processes: Processes = 1,
     jobs: Jobs = 1,
@@ -326,15 +332,18 @@ def finetune(
     --report_to trackio, and all others of transformers' TrainingArguments. --method setfit --shots 8 trains on 8 rows
     of each class.
     """
-    tasks = tasks_named(task)
+    tasks = _of_all(task)
     connect(hub, mirror or (), hub_dir)
-    from hubtools.launch import finetune_tasks
+    from hubtools.launch import finetune_multi, finetune_tasks
 
     settings = _settings(
         work_dir=work_dir, base=base, processes=processes, jobs=jobs, seed=seed, dry_run=dry_run,
         training=tuple(context.args),
     )  # fmt: skip
-    done = {task.name: known for task, known, _ in finetune_tasks(tasks, settings)}
+    if task == MULTI:
+        done = {MULTI: finetune_multi(settings)}
+    else:
+        done = {t.name: known for t, known, _ in finetune_tasks(tasks, settings)}
     show(done, json_output, [] if dry_run else [str(settings.folder(t).model) for t in tasks])
 
 
@@ -345,7 +354,7 @@ for command in COMMANDS:
 @app.command()
 def evaluate(
     context: typer.Context,
-    task: TaskArgument,
+    task: TaskOrMulti,
     target_fpr: TargetFpr = None,
     target_recall: TargetRecall = None,
     from_predictions: Annotated[
@@ -380,7 +389,7 @@ def evaluate(
 
     With --dataset score somebody else's data instead, as a section of its own on the card.
     """
-    tasks = tasks_named(task)
+    tasks = _of_all(task)
     _of_dataset(context, dataset, ("model", "split", "label_map", *_COLUMNS))
     given = _typed(context, ("baseline", "from_predictions", "target_fpr", "target_recall"))
     if dataset is not None and (len(tasks) > 1 or given):
@@ -493,7 +502,7 @@ def _score_line(name: str, primary: dict[str, Any]) -> str:
 
 @app.command()
 def model_card(
-    task: TaskArgument,
+    task: TaskOrMulti,
     lint: Annotated[
         bool, typer.Option("--lint", help="Write nothing: say whether the Hub would take the card that is there.")
     ] = False,
@@ -508,25 +517,31 @@ def model_card(
     json_output: Json = False,
 ) -> None:
     """Render and lint the card from files; needs no GPU."""
-    tasks = tasks_named(task)
+    tasks = _of_all(task)
     settings = _settings(work_dir=work_dir, namespace=namespace, model_name=model_name)
     if check or not lint:  # whose repo it is, the Hub knows
         connect(hub, (), hub_dir)
-    from hubtools.pipeline import model_card_task, model_repo
+    from hubtools.pipeline import model_card_multi, model_card_task, model_repo, multi_repo
     from hubtools.publishing.model import check_card
+    from hubtools.publishing.multi import check_multi_card
 
     def card(spec: Any) -> Path:
         if lint or check:
             return check_card(spec, settings.folder(spec), model_repo(spec, settings) if check else None)
         return model_card_task(spec, settings)
 
-    cards = {t.name: str(card(t)) for t in tasks}
+    if task != MULTI:
+        cards = {t.name: str(card(t)) for t in tasks}
+    elif lint or check:
+        cards = {MULTI: str(check_multi_card(work_dir, multi_repo(settings) if check else None))}
+    else:
+        cards = {MULTI: str(model_card_multi(settings))}
     show(cards, json_output, list(cards.values()))
 
 
 @app.command()
 def push_model(
-    task: TaskArgument,
+    task: TaskOrMulti,
     namespace: Namespace = None,
     model_name: ModelName = None,
     private: Private = False,
@@ -538,15 +553,17 @@ def push_model(
     json_output: Json = False,
 ) -> None:
     """Release: one commit, a tag, then load it back and compare its answers."""
-    tasks = tasks_named(task)
+    tasks = _of_all(task)
     connect(hub, (), hub_dir)
-    from hubtools.pipeline import push_model_task
+    from hubtools.pipeline import push_model_task, push_multi_model
 
     settings = _settings(
         work_dir=work_dir, namespace=namespace, model_name=model_name, private=private, create_pr=create_pr,
         dry_run=dry_run,
     )  # fmt: skip
-    _print_pushed({t.name: push_model_task(t, settings) for t in tasks}, json_output)
+    multi = task == MULTI
+    pushed = {MULTI: push_multi_model(settings)} if multi else {t.name: push_model_task(t, settings) for t in tasks}
+    _print_pushed(pushed, json_output)
 
 
 @app.command()
@@ -559,14 +576,16 @@ def verify(
     json_output: Json = False,
 ) -> None:
     """Download a published model and check its answers against its own predictions.parquet."""
-    name = task or next((t for t in TASKS if repo.split("/")[-1].startswith(t)), None)
+    begins = {**{t: t for t in TASKS}, MULTI_MODEL.split("{")[0]: MULTI}
+    name = task or next((t for begin, t in begins.items() if repo.split("/")[-1].startswith(begin)), None)
     if name is None:
         raise UsageError(f"The task of {repo!r} is not plain from its name", next="say it with --task")
-    [spec] = tasks_named(name)
+    [spec, *_] = _of_all(name)
     connect(hub, (), hub_dir)
     from hubtools.publishing.model import verify_model
+    from hubtools.publishing.multi import verify_multi
 
-    found = verify_model(spec, repo, revision)
+    found = verify_multi(repo, revision) if name == MULTI else verify_model(spec, repo, revision)
     line = f"{repo}: {found['rows']} answers agree, largest difference {found['largest_difference']:.1g}"
     show(found, json_output, [line])
 

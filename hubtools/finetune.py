@@ -2,13 +2,14 @@
 
     accelerate launch hubtools/finetune.py --task pii
     accelerate launch --num_processes 2 hubtools/finetune.py --task jailbreak --learning_rate 3e-5
+    accelerate launch hubtools/finetune.py --task multi
 
 Reads the curated dataset of the work folder (or ``--dataset``, a folder or a repo on the Hub), trains with
 transformers' Trainer, and leaves the best checkpoint by the task's primary metric in ``<work-dir>/<task>/model``.
 Every flag of ``TrainingArguments`` is taken; what is not given follows the size of the training split, the task
 and the base model, and the log says which applied. The rows of a step, its loss and its gradient are the same however
 many processes, accumulated batches and passes through the model share them. A training that was killed goes on from
-its last checkpoint.
+its last checkpoint. ``--task multi`` trains all four tasks together on one body.
 """
 
 from __future__ import annotations
@@ -34,10 +35,13 @@ if not __package__:  # started by path: the repository root, not hubtools/, must
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from hubtools.errors import HubtoolsError, TrainingFailed
-from hubtools.tasks import base_named, task_named
+from hubtools.tasks import JOINT, MULTI, TASKS, base_named, task_named
 from hubtools.training.arguments import SETFIT, FinetuneArguments
 from hubtools.training.fewshot import check_method, few_shot_preset, is_few_shot, preferred_bases
 from hubtools.training.inputs import commit_of, config_of, labels_of, load_splits, resolve_base
+from hubtools.training.job import Job
+from hubtools.training.multi import check_flags
+from hubtools.training.multi import prepare as prepare_joint
 from hubtools.training.presets import preset_for, training_arguments
 from hubtools.training.processes import fail, start_processes, world_size
 from hubtools.training.tracking import PROJECT, keep_curves, prepare_reports, usual_report
@@ -73,10 +77,14 @@ def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:
     parser = HfArgumentParser(kinds, prog="finetune.py", description=__doc__)
     if {"-h", "--help"} & set(argv) or early.task is None:
         parser.parse_args(argv)  # prints help, or that --task is missing, and exits
-    task = task_named(early.task)
-    check_method(argv, [task], world_size())
-    folder = task_folder(Path(early.work_dir or DEFAULT), task.name)
-    rows = len(load_splits(early.dataset, folder, task)["train"])
+    task = None if early.task == MULTI else task_named(early.task)
+    work = Path(early.work_dir or DEFAULT)
+    check_method(argv, [task] if task else [*TASKS.values()], world_size())
+    if task:
+        rows = len(load_splits(early.dataset, task_folder(work, task.name), task)["train"])
+    else:
+        check_flags(early)
+        rows = sum(len(load_splits(None, task_folder(work, t.name), t)["train"]) for t in TASKS.values())
     base = resolve_base(early.base, preferred_bases(argv))
     if is_few_shot(argv):
         preset, said = few_shot_preset()
@@ -89,9 +97,9 @@ def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:
     # fp16 gives NaN with ModernBERT, so never that unasked.
     bf16 = early.fp16.lower() != "true" and has_bf16(on_cpu, config_of(base, commit_of(base)))
     parser.set_defaults(
-        output_dir=str(folder.runs),
+        output_dir=str(task_folder(work, early.task).runs),
         load_best_model_at_end=True,
-        metric_for_best_model=task.primary.key,
+        metric_for_best_model=(task.primary if task else JOINT).key,
         greater_is_better=True,
         save_total_limit=2,
         logging_steps=0.1,
@@ -109,7 +117,7 @@ def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:
         # What newer transformers call it; there the name that people know warns at each start.
         argv = [re.sub("^--gradient[_-]checkpointing", "--activation_checkpointing", flag) for flag in argv]
     ours, trainer = parser.parse_args_into_dataclasses(argv)
-    prepare_reports(trainer.report_to, folder)
+    prepare_reports(trainer.report_to, task_folder(work, early.task))
     return ours, trainer, said, preset.patience if ours.patience is None else ours.patience
 
 
@@ -126,49 +134,33 @@ def has_bf16(on_cpu: bool, config: Any) -> bool:
     return bool((features.get("avx512_bf16") or features.get("amx_bf16")) and config.hidden_size >= 512)
 
 
-def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) -> None:
-    """Train, and leave the release in the work folder."""
-    if ours.method == SETFIT:
-        from hubtools.training.fewshot import train as train_few_shot
+def prepare(
+    ours: FinetuneArguments, args: Any, tokenizer: Any, base_id: str, revision: str | None, patience: int
+) -> Job:
+    """The training of one task."""
+    from transformers import EarlyStoppingCallback
 
-        train_few_shot(ours, args, said)
-        return
-    import transformers
-    from accelerate.utils import broadcast_object_list
-    from transformers import AutoTokenizer, EarlyStoppingCallback, set_seed
-    from transformers.trainer_utils import get_last_checkpoint
-
-    from hubtools.training.emissions import Emissions
     from hubtools.training.encoding import encode_splits, truncation, truncation_line
     from hubtools.training.loss import chosen_weights, loss_function
     from hubtools.training.model import new_classifier, readable
     from hubtools.training.progress import Progress
-    from hubtools.training.release import environment, leave
+    from hubtools.training.release import leave
     from hubtools.training.selection import selection_metrics
     from hubtools.training.trainer import ClassifierTrainer
-    from hubtools.training.tuning import merged, tuned
+    from hubtools.training.tuning import tuned
 
     task = task_named(ours.task)
     folder = task_folder(Path(ours.work_dir), task.name)
     data = load_splits(ours.dataset, folder, task)
     label_set = labels_of(data, task, ours.label_set)
     names = task.model_labels(label_set)
-    base_id = resolve_base(ours.base)
-    args._n_gpu = min(args.n_gpu, 1)  # one process, one GPU: DataParallel would divide the loss wrongly
-
-    set_seed(args.seed)
-    revision = commit_of(base_id)
-    tokenizer = AutoTokenizer.from_pretrained(base_id, revision=revision)
     model = new_classifier(task, names, base_id, revision)
     limit = readable(model, ours.max_length)
     model, options, tuning = tuned(model, ours, args.learning_rate)
-    if args.gradient_checkpointing:
-        options["gradient_checkpointing"] = True
     with args.main_process_first(desc="encoding"):
         types = len(label_set.labels) if task.kind == "token" else 0
         encoded = encode_splits(data, tokenizer, limit, types, folder.tokens)
     cut = {split: truncation(part, limit, types) for split, part in encoded.items()}
-    emissions = [Emissions(ours.emissions_country or "", folder.runs)] if ours.emissions else []
     weights = chosen_weights(ours.class_weights, task.weighted_loss, encoded["train"]["labels"], len(names))
     trainer = ClassifierTrainer(
         tokens_per_batch=ours.tokens_per_batch,
@@ -182,31 +174,74 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
         compute_loss_func=loss_function(weights, args.label_smoothing_factor, ours.focal_gamma),
         compute_metrics=selection_metrics(task, label_set),
         preprocess_logits_for_metrics=(lambda logits, _: logits.argmax(-1)) if task.kind == "token" else None,
-        callbacks=[EarlyStoppingCallback(patience), Progress(task.name, task.primary), *emissions],
+        callbacks=[EarlyStoppingCallback(patience), Progress(task.name, task.primary)],
     )
+
+    def leave_it(fresh: Path, record: dict[str, Any]) -> None:
+        own = {
+            "task": task.name,
+            "label_set": label_set.name,
+            "arguments": {**record["arguments"], "class_weights": weights},
+            "truncation": cut,
+            "best_validation": {task.primary.key: trainer.state.best_metric},
+        }
+        leave(fresh, folder, task, label_set, encoded["validation"], trainer.data_collator, record | own)
+
+    rows = f"{len(encoded['train'])} training rows"
+    return Job(trainer, [*encoded.values()], rows, limit, options, [*tuning, truncation_line(cut)], leave_it)
+
+
+def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) -> None:
+    """Train, and leave the release in the work folder."""
+    if ours.method == SETFIT:
+        from hubtools.training.fewshot import train as train_few_shot
+
+        train_few_shot(ours, args, said)
+        return
+    import transformers
+    from accelerate.utils import broadcast_object_list
+    from transformers import AutoTokenizer, set_seed
+    from transformers.trainer_utils import get_last_checkpoint
+
+    from hubtools.training.emissions import Emissions
+    from hubtools.training.release import environment
+    from hubtools.training.tuning import merged
+
+    folder = task_folder(Path(ours.work_dir), ours.task)
+    base_id = resolve_base(ours.base)
+    args._n_gpu = min(args.n_gpu, 1)  # one process, one GPU: DataParallel would divide the loss wrongly
+
+    set_seed(args.seed)
+    revision = commit_of(base_id)
+    tokenizer = AutoTokenizer.from_pretrained(base_id, revision=revision)
+    job = (prepare_joint if ours.task == MULTI else prepare)(ours, args, tokenizer, base_id, revision, patience)
+    trainer = job.trainer
+    emissions = [Emissions(ours.emissions_country or "", folder.runs)] if ours.emissions else []
+    for measured in emissions:
+        trainer.add_callback(measured)
     trainer.remove_callback(transformers.PrinterCallback)
     rows_a_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
     if trainer.is_world_process_zero():
         for line in said:
-            print(f"[{task.name}] {line}", flush=True)
+            print(f"[{ours.task}] {line}", flush=True)
         print(
-            f"[{task.name}] {len(encoded['train'])} training rows, base {base_id}, device {args.device.type}, "
+            f"[{ours.task}] {job.rows}, base {base_id}, device {args.device.type}, "
             f"{args.world_size} process{'es' * (args.world_size > 1)}, seed {args.seed}",
             flush=True,
         )
-        for line in (f"{rows_a_step} rows a step, {trainer.path}", *tuning, truncation_line(cut)):
-            print(f"[{task.name}] {line}", flush=True)
+        for line in (f"{rows_a_step} rows a step, {trainer.path}", *job.lines):
+            print(f"[{ours.task}] {line}", flush=True)
 
     checkpoint = None
     if trainer.is_world_process_zero():  # alone: it may remove what is there
-        same = [sys.argv[1:], rows_a_step, base_id, revision, *(part._fingerprint for part in encoded.values())]
+        same = [sys.argv[1:], rows_a_step, base_id, revision, *(part._fingerprint for part in job.splits)]
         mark = ours.fingerprint or json.dumps(same)
         checkpoint = resumable_checkpoint(folder.runs, mark, get_last_checkpoint)
         write_json(folder.runs / "fingerprint.json", mark)
         if checkpoint:
-            print(f"[{task.name}] going on from {Path(checkpoint).name}", flush=True)
+            print(f"[{ours.task}] going on from {Path(checkpoint).name}", flush=True)
         for line in keep_curves(trainer, folder, resumed=bool(checkpoint)):
-            print(f"[{task.name}] {line}", flush=True)
+            print(f"[{ours.task}] {line}", flush=True)
     checkpoint = broadcast_object_list([checkpoint])[0]
     started = time.time()
     trainer.train(resume_from_checkpoint=checkpoint)
@@ -214,7 +249,7 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
     fresh = folder.root / "model.new"
     if trainer.is_world_process_zero():
         shutil.rmtree(fresh, ignore_errors=True)
-    tokenizer.model_max_length = limit
+    tokenizer.model_max_length = job.limit
     trainer.model = merged(trainer.model)
     trainer.save_model(str(fresh))  # all take part where the weights are sharded; the first writes
     energy = [measured.found() for measured in emissions]
@@ -229,28 +264,23 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
         "weight_decay": args.weight_decay,
         "warmup": args.warmup_steps,
         "patience": patience,
-        "max_length": limit,
+        "max_length": job.limit,
         "seed": args.seed,
         "precision": "bf16" if args.bf16 else "fp32",
-        "class_weights": weights,
         "label_smoothing": args.label_smoothing_factor,
         "focal_gamma": ours.focal_gamma,
     }
     record = {
-        "task": task.name,
         "fingerprint": ours.fingerprint,
         "base": base_id,
         "base_revision": revision,
         "base_note": base_named(base_id).note,
-        "label_set": label_set.name,
         "method": ours.method,
         "presets": said,
         "arguments": arguments,
-        "options": options,
-        "truncation": cut,
+        "options": job.options | ({"gradient_checkpointing": True} if args.gradient_checkpointing else {}),
         "steps": trainer.state.global_step,
         "epochs_run": trainer.state.epoch,
-        "best_validation": {task.primary.key: trainer.state.best_metric},
         "history": [entry for entry in trainer.state.log_history if "loss" in entry or "eval_loss" in entry],
         "seconds": round(seconds, 1),
         "resumed": bool(checkpoint),
@@ -259,7 +289,7 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
         **({"emissions": energy[0]} if energy else {}),
         **environment(args.device),
     }
-    leave(fresh, folder, task, label_set, encoded["validation"], trainer.data_collator, record)
+    job.leave(fresh, record)
 
 
 def resumable_checkpoint(runs: Path, fingerprint: str, last: Any) -> str | None:

@@ -21,12 +21,12 @@ from hubtools import __version__
 from hubtools.errors import TrainingFailed, UsageError
 from hubtools.settings import Settings
 from hubtools.spec import TaskSpec
-from hubtools.tasks import base_named, task_named
+from hubtools.tasks import MULTI, TASKS, base_named, task_named
 from hubtools.training.arguments import FinetuneArguments
 from hubtools.training.fewshot import check_method, preferred_bases
 from hubtools.training.inputs import commit_of, resolve_base
 from hubtools.training.processes import FAILURE
-from hubtools.workdir import TaskFolder, write_json
+from hubtools.workdir import TaskFolder, sha256_of, task_folder, write_json
 
 
 def check_training_flags(flags: Sequence[str], tasks: Sequence[TaskSpec], processes: int) -> None:
@@ -65,6 +65,14 @@ def training_fingerprint(task: TaskSpec, settings: Settings) -> tuple[str, str]:
     defaults = [dict(task.overrides), dict(ours.overrides), dict(ours.by_task.get(task.name, {}))]
     known = [__version__, facts["fingerprint"], base, commit_of(base), settings.seed, settings.processes,
              settings.training, defaults]  # fmt: skip
+    return base, hashlib.sha256(json.dumps(known).encode()).hexdigest()
+
+
+def joint_fingerprint(settings: Settings) -> tuple[str, str]:
+    """As :func:`training_fingerprint`, of all four tasks trained together."""
+    of_each = [training_fingerprint(task, settings) for task in TASKS.values()]
+    base = of_each[0][0]
+    known = [MULTI, dict(base_named(base).by_task.get(MULTI, {})), *(mark for _, mark in of_each)]
     return base, hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
 
@@ -115,13 +123,57 @@ def finetune_tasks(tasks: Sequence[TaskSpec], settings: Settings) -> Generator[T
                 del running[name]
                 one.close()
                 if training and training.code():
-                    raise _failed(task_named(name), settings, training.code() or 0)
+                    raise _failed(settings.folder(task_named(name)), training.code() or 0)
             start()  # before whoever asks does something with those that ended
             for name, seconds in ended.items():
                 folder = settings.folder(task_named(name))
                 yield Trained(task_named(name), folder.read(folder.training, "finetune"), seconds)
             if not ended:
                 time.sleep(0.1)
+
+
+def finetune_multi(settings: Settings) -> dict[str, Any]:
+    """``training.json`` of all four tasks trained together on one body, now unless the same training is already done.
+
+    It leaves a model in the work folder of each task, and one that answers all four in ``multi``.
+
+    Raises:
+        TrainingFailed: it ended without the models; its own message stands above.
+    """
+    check_training_flags(settings.training, [*TASKS.values()], settings.processes)
+    folder = task_folder(settings.work_dir, MULTI)
+    base, mark = joint_fingerprint(settings)
+    command = _command(MULTI, base, mark, settings)
+    with contextlib.ExitStack() as stack:
+        held = []
+        if not settings.dry_run:
+            folders = [settings.folder(task) for task in TASKS.values()]
+            held = [stack.enter_context(one.alone(settings.note)) for one in (folder, *folders)]
+        if _are_trained(folder, mark, settings):
+            settings.note(f"{MULTI}: models are up to date")
+            return folder.read(folder.training, "finetune")
+        if settings.dry_run:
+            settings.note("would run: " + " ".join(command))
+            return {"command": command}
+        failure = folder.root / "failure.txt"
+        failure.unlink(missing_ok=True)
+        training = Training(command, held, failure)
+        try:
+            code = training.process.wait()
+        finally:
+            training.end()
+    if code:
+        raise _failed(folder, code)
+    return folder.read(folder.training, "finetune")
+
+
+def _are_trained(folder: TaskFolder, mark: str, settings: Settings) -> bool:
+    """Whether the joint training is done, and its models are still those of the four tasks."""
+    if not _is_trained(folder, mark):
+        return False
+    files = {task.name: settings.folder(task).model / "model.safetensors" for task in TASKS.values()}
+    known = folder.read(folder.training, "finetune")["weights_sha256"]
+    return all(file.exists() and sha256_of(file) == known[name] for name, file in files.items())
 
 
 @contextlib.contextmanager
@@ -139,7 +191,7 @@ def _training(task: TaskSpec, settings: Settings) -> Iterator[Training | None]:
             return
         failure = folder.root / "failure.txt"
         failure.unlink(missing_ok=True)
-        training = Training(command, held, failure)
+        training = Training(command, [held], failure)
         try:
             yield training
         finally:
@@ -164,17 +216,20 @@ def _would_train(task: TaskSpec, settings: Settings) -> dict[str, Any]:
 def _training_command(task: TaskSpec, settings: Settings) -> tuple[list[str], str]:
     """What starts the training of a task, and the mark that ``training.json`` will bear."""
     base, mark = training_fingerprint(task, settings)
+    return _command(task.name, base, mark, settings), mark
+
+
+def _command(name: str, base: str, mark: str, settings: Settings) -> list[str]:
     together = settings.jobs * settings.processes
-    command = [
+    return [
         sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--num_machines", "1", "--mixed_precision", "no",
         "--dynamo_backend", "no", "--num_processes", str(settings.processes),
         # Left to itself, accelerate gives each process on a CPU one thread.
         "--num_cpu_threads_per_process", str(max(1, (os.cpu_count() or 1) // together)),
-        str(Path(__file__).with_name("finetune.py")), "--task", task.name, "--work_dir", str(settings.work_dir),
+        str(Path(__file__).with_name("finetune.py")), "--task", name, "--work_dir", str(settings.work_dir),
         "--base", base, "--seed", str(settings.seed), "--fingerprint", mark,
         *(["--disable_tqdm", "true"] if settings.jobs > 1 else []), *settings.training,
     ]  # fmt: skip
-    return command, mark
 
 
 def _is_trained(folder: TaskFolder, mark: str) -> bool:
@@ -206,16 +261,16 @@ def taken_over(folder: TaskFolder, others: Iterable[TaskFolder], note: Callable[
     return False
 
 
-def _failed(task: TaskSpec, settings: Settings, code: int) -> TrainingFailed:
-    failure = settings.folder(task).root / "failure.txt"
+def _failed(folder: TaskFolder, code: int) -> TrainingFailed:
+    failure = folder.root / "failure.txt"
     said = " ".join(failure.read_text().split()) if failure.exists() else ""
     failure.unlink(missing_ok=True)
     return TrainingFailed(
-        f"Training {task.name!r} ended without a model",
+        f"Training {folder.task!r} ended without a model",
         expected="exit code 0",
         found=said or (f"killed by {signal.Signals(-code).name}" if code < 0 else
               f"exit code {code}; its own message stands above, or it was killed (often for want of memory)"),
-        next=f"run the same command again: it goes on from the last checkpoint (or: hubtools finetune {task.name})",
+        next=f"run the same command again: it goes on from the last checkpoint (or: hubtools finetune {folder.task})",
     )  # fmt: skip
 
 
@@ -224,18 +279,17 @@ class Training:
 
     Args:
         command: starts it.
-        held: a descriptor that it inherits.
+        held: descriptors that it inherits.
         failure: where it leaves its message.
     """
 
-    def __init__(self, command: list[str], held: int, failure: Path) -> None:
-
+    def __init__(self, command: list[str], held: Sequence[int], failure: Path) -> None:
         with _signals_kept() as signals:
             self.process = subprocess.Popen(
                 command,
                 stdout=sys.stderr,  # line by line: our stdout is for data
                 env=os.environ | {"PYTHONUNBUFFERED": "1", FAILURE: str(failure.resolve())},
-                pass_fds=(held,),
+                pass_fds=held,
                 start_new_session=True,  # Ctrl-C reaches us alone: no stack trace of each process
             )
         try:

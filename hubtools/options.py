@@ -11,6 +11,10 @@ import typer
 from hubtools.tasks import TASKS
 
 TaskArgument = Annotated[str, typer.Argument(metavar="TASK", help="One of " + ", ".join(TASKS) + ", or all.")]
+TaskOrMulti = Annotated[
+    str,
+    typer.Argument(metavar="TASK", help="One of " + ", ".join(TASKS) + ", all, or multi: one body for all four."),
+]
 Hub = Annotated[
     str | None,
     typer.Option(metavar="local", help="Use the embedded Hub, started where it is not running. "

@@ -23,8 +23,8 @@ from hubtools.launch import check_training_flags, finetune_tasks
 from hubtools.publishing.commits import Change, Release
 from hubtools.settings import Settings
 from hubtools.spec import LabelSet, TaskSpec
-from hubtools.tasks import TASKS
-from hubtools.workdir import write_json
+from hubtools.tasks import MULTI, MULTI_MODEL, TASKS, base_named
+from hubtools.workdir import TaskFolder, task_folder, write_json
 
 
 def curate_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
@@ -77,13 +77,19 @@ def dataset_repo(task: TaskSpec, settings: Settings) -> str:
 
 def model_repo(task: TaskSpec, settings: Settings) -> str:
     """``owner/name``: the name follows the base that the model was trained from."""
-    from hubtools.tasks import base_named
+    return _named(task.model_name, settings.folder(task), settings)
 
+
+def multi_repo(settings: Settings) -> str:
+    """The one repo that answers all four, ``owner/name``."""
+    return _named(MULTI_MODEL, task_folder(settings.work_dir, MULTI), settings)
+
+
+def _named(pattern: str, folder: TaskFolder, settings: Settings) -> str:
     name = settings.model_name
     if name is None:
-        folder = settings.folder(task)
         base = folder.read(folder.training, "finetune")["base"]
-        name = task.model_name.format(base=base_named(base).short_name)
+        name = pattern.format(base=base_named(base).short_name)
     return f"{namespace(settings.namespace)}/{name}"
 
 
@@ -216,6 +222,33 @@ def push_model_task(task: TaskSpec, settings: Settings) -> Release | Change:
         checked = verify_model(task, done.repo, done.revision)
         settings.note(
             f"{task.name}: loaded back by pipeline(), {checked['rows']} answers agree "
+            f"(largest difference {checked['largest_difference']:.1g})"
+        )
+    return done
+
+
+def model_card_multi(settings: Settings) -> Path:
+    """Render the card of the one repo that answers all four."""
+    from hubtools.publishing.multi import write_multi_card
+
+    path = write_multi_card(settings.work_dir, multi_repo(settings))
+    settings.note(f"{MULTI}: card written to {path}")
+    return path
+
+
+def push_multi_model(settings: Settings) -> Release | Change:
+    """Release the one repo that answers all four; where a commit was made, load it back and compare."""
+    from hubtools.publishing.multi import push_multi, verify_multi
+
+    done = push_multi(
+        api(), settings.work_dir, multi_repo(settings), private=settings.private, create_pr=settings.create_pr,
+        dry_run=settings.dry_run,
+    )  # fmt: skip
+    _say(settings, MULTI, "model", done)
+    if isinstance(done, Release) and not settings.create_pr:
+        checked = verify_multi(done.repo, done.revision)
+        settings.note(
+            f"{MULTI}: loaded back, {checked['rows']} answers agree, all four in one pass "
             f"(largest difference {checked['largest_difference']:.1g})"
         )
     return done

@@ -87,7 +87,7 @@ def _previous(
     first = before["metrics"].get("primary") or {}
     title, value, tag = first.get("title"), first.get("value"), before["tag"]
     why_not = difference_of_rows(task, folder.predictions, before["predictions"])
-    previous = {key: before[key] for key in ("repo", "tag", "revision")} | {
+    previous = {key: before[key] for key in ("repo", "tag", "revision", "method")} | {
         "why_not": why_not, "title": title, "value": value
     }  # fmt: skip
     if why_not:

@@ -17,7 +17,8 @@ def releases(tags: Iterable[Any]) -> list[Any]:
 
 
 def previous_version(repo: str, weights_sha256: str) -> dict[str, Any] | None:
-    """The newest release of ``repo`` that has other weights: its tag, its metrics and the file of its predictions.
+    """The newest release of ``repo`` that has other weights: its tag, its metrics, the file of its predictions, and
+    the method of its training, "" for one task by itself.
 
     None where there is none, or none that hubtools made.
     """
@@ -33,12 +34,14 @@ def previous_version(repo: str, weights_sha256: str) -> dict[str, Any] | None:
         try:
             metrics = json.loads(Path(hf_hub_download(repo, "metrics.json", revision=revision)).read_text())
             predictions = Path(hf_hub_download(repo, "predictions.parquet", revision=revision))
+            training = json.loads(Path(hf_hub_download(repo, "training.json", revision=revision)).read_text())
         except (EntryNotFoundError, ValueError):
             continue
-        if not isinstance(metrics, dict) or metrics.get("weights_sha256") == weights_sha256:
+        whole = isinstance(metrics, dict) and isinstance(training, dict)
+        if not whole or metrics.get("weights_sha256") == weights_sha256:
             continue
         return {"repo": repo, "tag": ref.name, "revision": revision, "metrics": metrics,
-                "predictions": predictions}  # fmt: skip
+                "predictions": predictions, "method": training.get("method", "")}  # fmt: skip
     return None
 
 

@@ -18,8 +18,8 @@ START, END = "<!-- hubtools: written by a command; edit above or below -->", "<!
 _FRONT = re.compile(r"\A---\n(.*?)\n---\n?", re.DOTALL)
 
 
-def render(folder: str, task: TaskSpec, metadata: Mapping[str, Any], **values: Any) -> str:
-    """Front matter and body of a card, from ``<folder>/<task>.md.jinja``; an undefined variable is an error."""
+def render(folder: str, name: str, metadata: Mapping[str, Any], **values: Any) -> str:
+    """Front matter and body of a card, from ``<folder>/<name>.md.jinja``; an undefined variable is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -31,7 +31,7 @@ def render(folder: str, task: TaskSpec, metadata: Mapping[str, Any], **values: A
         "percent": lambda v: f"{100 * v:.1f}%",
         "plainly": plainly, "significant": lambda v: f"{_significant(v):,g}", "left_out": left_out,
     }  # fmt: skip
-    body = environment.get_template(f"{task.name}.md.jinja").render(task=task, **values)
+    body = environment.get_template(f"{name}.md.jinja").render(**values)
     body = re.sub(r"\n{3,}", "\n\n", body).strip()
     body = re.sub(r"^(- .*\n)\n(?=- )", r"\1", body, flags=re.MULTILINE)  # blank lines would make a list a loose one
     return join(metadata, f"{START}\n{body}\n{END}\n")
@@ -176,24 +176,17 @@ def model_card(
             {
                 "name": repo.split("/")[-1],
                 "results": [
-                    {
-                        "task": {"type": "token-classification" if task.kind == "token" else "text-classification",
-                                 "name": task.title},
-                        "dataset": {"type": dataset["repo"], "name": dataset["repo"].split("/")[-1],
-                                    "config": "default", "split": "test", "revision": dataset["revision"]},
-                        "metrics": [
-                            {"type": _metric_type(row["key"]), "name": row["title"], "value": _plain(row["ours"])}
-                            for row in rows if row["ours"] is not None
-                        ] + _at_threshold(scores),
-                    }
+                    result_of(task, dataset, [(row["key"], row["title"], row["ours"]) for row in rows],
+                              _at_threshold(scores))
                 ],
             }
         ],
     }  # fmt: skip
     return render(
-        "model_cards", task, metadata, repo=repo, training=training, metrics=metrics, scores=scores, facts=facts,
-        dataset=dataset, rows=rows, starter=starter, label_set=task.label_set(facts["label_set"]), texts=texts or {},
-        withheld=withheld, hardware=_hardware(training), pictures=dict(metrics["plots"]), origin=_origin(task, facts),
+        "model_cards", task.name, metadata, task=task, repo=repo, training=training, metrics=metrics, scores=scores,
+        facts=facts, dataset=dataset, rows=rows, starter=starter, label_set=task.label_set(facts["label_set"]),
+        texts=texts or {}, withheld=withheld, hardware=_hardware(training), pictures=dict(metrics["plots"]),
+        origin=_origin(task, facts),
         external=external, external_rows=_rows_of(external, task),
     )  # fmt: skip
 
@@ -225,6 +218,28 @@ def _hardware(training: Mapping[str, Any]) -> str:
     return f"{training['device']}, {count} process{'es' * (count > 1)}"
 
 
+def result_of(
+    task: TaskSpec, dataset: Mapping[str, Any], scores: Sequence[tuple[str, str, Any]],
+    more: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:  # fmt: skip
+    """An entry of a card's ``model-index``: what a model reaches on the test split of ``dataset``.
+
+    Args:
+        scores: key, title and value; without a value none is told.
+        more: entries of its ``metrics``, as they are.
+    """
+    return {
+        "task": {"type": "token-classification" if task.kind == "token" else "text-classification",
+                 "name": task.title},
+        "dataset": {"type": dataset["repo"], "name": dataset["repo"].split("/")[-1],
+                    "config": "default", "split": "test", "revision": dataset["revision"]},
+        "metrics": [
+            {"type": _metric_type(key), "name": title, "value": plain(value)}
+            for key, title, value in scores if value is not None
+        ] + list(more),
+    }  # fmt: skip
+
+
 def _rows_of(external: Sequence[Mapping[str, Any]], task: TaskSpec) -> list[dict[str, Any]]:
     """Lines of the table of other data; a score that none of them has gets no line."""
     rows = [{"title": title, "values": [e["scores"].get(key) for e in external]} for key, title in table_of(task)]
@@ -234,8 +249,8 @@ def _rows_of(external: Sequence[Mapping[str, Any]], task: TaskSpec) -> list[dict
 def _at_threshold(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Of a detector: its two kinds of mistakes at the threshold that it ships with."""
     return [
-        {"type": key, "name": title, "value": _plain(scores[key]),
-         "args": {"threshold": _plain(scores["threshold"])}}
+        {"type": key, "name": title, "value": plain(scores[key]),
+         "args": {"threshold": plain(scores["threshold"])}}
         for key, title in AT_THRESHOLD if scores.get(key) is not None
     ]  # fmt: skip
 
@@ -266,7 +281,7 @@ def dataset_card(task: TaskSpec, repo: str, facts: Mapping[str, Any], info: Mapp
         **info,
     }
     return render(
-        "dataset_cards", task, metadata, repo=repo, facts=facts, starter=starter, origin=origin,
+        "dataset_cards", task.name, metadata, task=task, repo=repo, facts=facts, starter=starter, origin=origin,
         label_set=task.label_set(facts["label_set"]),
     )  # fmt: skip
 
@@ -300,7 +315,8 @@ def _metric_type(key: str) -> str:
     return {"entity_precision": "precision", "entity_recall": "recall"}.get(key, key)
 
 
-def _plain(value: Any) -> float:
+def plain(value: Any) -> float:
+    """A score without its interval."""
     return float(value["value"] if isinstance(value, Mapping) else value)
 
 

@@ -129,7 +129,7 @@ def push_model(
         api, repo, "model", files, message=f"{task.title} classifier, {first['title']} {first['value']:.3f}",
         owned=_owned, private=private, create_pr=create_pr,
     )  # fmt: skip
-    folder.record_published("model", dataclasses.asdict(done))
+    folder.record_published("model", dataclasses.asdict(done) | {"weights_sha256": metrics["weights_sha256"]})
     return done
 
 
@@ -169,31 +169,9 @@ def verify_model(task: TaskSpec, repo: str, revision: str) -> dict[str, Any]:
     Raises:
         VerificationFailed: an answer differs, or the repo lacks what it needs.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-    from datasets import load_dataset
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-    from huggingface_hub.repocard import ModelCard
-
     from hubtools.evaluation.predict import load_classifier, probabilities, spans
 
-    try:
-        recorded = pq.read_table(hf_hub_download(repo, "predictions.parquet", revision=revision)).to_pydict()
-        card = ModelCard.load(hf_hub_download(repo, "README.md", revision=revision))
-        result = card.data.to_dict()["model-index"][0]["results"][0]["dataset"]
-        rows = load_dataset(result["type"], split="test", revision=result["revision"])
-        text_of = dict(zip(rows["id"], rows["text"], strict=True))
-        count = min(VERIFIED_ROWS, len(recorded["id"]))
-        texts = [text_of[i] for i in recorded["id"][:count]]
-    except LocalEntryNotFoundError:
-        raise  # the Hub did not answer
-    except (EntryNotFoundError, KeyError, IndexError, pa.ArrowException) as error:
-        raise VerificationFailed(
-            f"Model {repo!r} at {revision[:8]} cannot be checked",
-            expected="a release of hubtools: predictions.parquet, and a card that names the rows it was scored on",
-            found=f"{type(error).__name__}: {error}".splitlines()[0], next=f"hubtools push-model {task.name}",
-        ) from error  # fmt: skip
+    texts, recorded = recorded_answers(repo, revision, "predictions.parquet", 0, task.name)
     classifier = load_classifier(task, repo, revision)
     labels = [classifier.model.config.id2label[i] for i in range(classifier.model.config.num_labels)]
     worst = 0.0
@@ -219,4 +197,37 @@ def verify_model(task: TaskSpec, repo: str, revision: str) -> dict[str, Any]:
             found=f"{worst:.2g}",
             next=f"hubtools push-model {task.name}",
         )
-    return {"repo": repo, "revision": revision, "rows": count, "largest_difference": worst}
+    return {"repo": repo, "revision": revision, "rows": len(texts), "largest_difference": worst}
+
+
+def recorded_answers(repo: str, revision: str, file: str, number: int, name: str) -> tuple[list[str], dict[str, Any]]:
+    """The first texts that a published model was scored on, and the columns of what it answered.
+
+    Args:
+        file: its predictions. number: of the result on its card that they belong to. name: what pushes it.
+
+    Raises:
+        VerificationFailed: the repo lacks what it needs.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from datasets import load_dataset
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+    from huggingface_hub.repocard import ModelCard
+
+    try:
+        recorded = pq.read_table(hf_hub_download(repo, file, revision=revision)).to_pydict()
+        card = ModelCard.load(hf_hub_download(repo, "README.md", revision=revision))
+        result = card.data.to_dict()["model-index"][0]["results"][number]["dataset"]
+        rows = load_dataset(result["type"], split="test", revision=result["revision"])
+        text_of = dict(zip(rows["id"], rows["text"], strict=True))
+        return [text_of[i] for i in recorded["id"][:VERIFIED_ROWS]], recorded
+    except LocalEntryNotFoundError:
+        raise  # the Hub did not answer
+    except (EntryNotFoundError, KeyError, IndexError, pa.ArrowException) as error:
+        raise VerificationFailed(
+            f"Model {repo!r} at {revision[:8]} cannot be checked",
+            expected=f"a release of hubtools: {file}, and a card that names the rows it was scored on",
+            found=f"{type(error).__name__}: {error}".splitlines()[0], next=f"hubtools push-model {name}",
+        ) from error  # fmt: skip

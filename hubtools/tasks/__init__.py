@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from hubtools.errors import UsageError
-from hubtools.spec import BaseModel, TaskSpec
+from hubtools.spec import BaseModel, Metric, TaskSpec
 from hubtools.tasks.category import CATEGORY
 from hubtools.tasks.intent import INTENT
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
 
 TASKS: dict[str, TaskSpec] = {task.name: task for task in (CATEGORY, PII, JAILBREAK, INTENT)}
+
+# All four trained together on one body. No fifth task: it has neither rows nor labels of its own.
+MULTI = "multi"
+MULTI_MODEL = "router_classifiers_{base}_multi_model"
+JOINT = Metric("mean", "mean of the four")
 
 MODERNBERT = BaseModel("answerdotai/ModernBERT-base", revision="8949b909ec900327062f0ebf497f51aef5e6f0c8")
 # An encoder whose embeddings are trained already: what few-shot training starts from.

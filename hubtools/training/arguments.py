@@ -6,7 +6,7 @@ import dataclasses
 from importlib.util import find_spec
 
 from hubtools.errors import UsageError
-from hubtools.tasks import TASKS
+from hubtools.tasks import MULTI, TASKS
 from hubtools.workdir import DEFAULT
 
 LONGEST = 8192  # tokens that ModernBERT reads
@@ -19,7 +19,7 @@ MOST_SHOTS = 100
 class FinetuneArguments:
     """What is ours; everything else is TrainingArguments."""
 
-    task: str = dataclasses.field(metadata={"help": "one of: " + ", ".join(TASKS)})
+    task: str = dataclasses.field(metadata={"help": "one of: " + ", ".join((*TASKS, MULTI))})
     base: str | None = dataclasses.field(
         default=None, metadata={"help": "encoder to start from, a repo or folder [ModernBERT-base]"}
     )

@@ -47,9 +47,12 @@ class StepBatches(Sampler[list[int]]):
         return self.steps * self.parts
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = np.random.default_rng([self.seed, self.epoch()]).permutation(len(self.lengths))
-        for step in np.array_split(order, self.steps):
+        for step in np.array_split(self.order(np.random.default_rng([self.seed, self.epoch()])), self.steps):
             yield from self.dealt(step.tolist())
+
+    def order(self, rng: np.random.Generator) -> np.ndarray:
+        """The rows of an epoch, one step's behind another's."""
+        return rng.permutation(len(self.lengths))
 
     def dealt(self, step: list[int]) -> list[list[int]]:
         """The step's rows in parts of about as many tokens: the longest first, each to the lightest part."""
@@ -62,6 +65,24 @@ class StepBatches(Sampler[list[int]]):
             dealt[lightest].append(row)
             tokens[lightest] += self.lengths[row]
         return dealt
+
+
+class MixedBatches(StepBatches):
+    """Steps that hold rows of several datasets, each in the same proportion in every step, up to a row.
+
+    Args:
+        sizes: rows of each dataset; ``lengths`` has them one dataset behind another.
+        **options: those of :class:`StepBatches`.
+    """
+
+    def __init__(self, sizes: Sequence[int], **options: Any) -> None:
+        super().__init__(**options)
+        self.sizes = sizes
+
+    def order(self, rng: np.random.Generator) -> np.ndarray:
+        """The rows of an epoch: those of each dataset in an order of their own, evenly over all steps."""
+        places = [(rng.permutation(size) + rng.random(size)) / size for size in self.sizes]
+        return np.argsort(np.concatenate(places), kind="stable")
 
 
 def passes(lengths: Sequence[int], budget: int, padded: bool, a_pass: int) -> list[list[int]]:

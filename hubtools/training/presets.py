@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from hubtools.spec import BaseModel, TaskSpec
+from hubtools.tasks import MULTI
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,20 @@ LORA_TIMES = 10
 LORA_MOST = 3e-3
 
 
-def preset_for(rows: int, task: TaskSpec, base: BaseModel, lora: bool = False) -> tuple[Preset, list[str]]:
-    """The defaults for ``rows`` training rows, and a line a layer that says where they come from."""
+def preset_for(rows: int, task: TaskSpec | None, base: BaseModel, lora: bool = False) -> tuple[Preset, list[str]]:
+    """The defaults for ``rows`` training rows, and a line a layer that says where they come from.
+
+    Args:
+        task: None for all four together.
+    """
+    name, overrides = (task.name, task.overrides) if task else (MULTI, {})
     tier, _, preset = next(t for t in TIERS if rows < t[1])
     said = [f"size: {tier}: {listed(_values(preset))}"]
-    both = {**base.overrides, **base.by_task.get(task.name, {})}
-    for layer, overrides in ((f"task {task.name}", task.overrides), (f"base {base.short_name}", both)):
-        if overrides:
-            preset = replace(preset, **overrides)  # type: ignore[arg-type]
-            said.append(f"{layer}: {listed(overrides)}")
+    both = {**base.overrides, **base.by_task.get(name, {})}
+    for layer, values in ((f"task {name}", overrides), (f"base {base.short_name}", both)):
+        if values:
+            preset = replace(preset, **values)  # type: ignore[arg-type]
+            said.append(f"{layer}: {listed(values)}")
     if lora:
         full = preset.learning_rate
         preset = replace(preset, learning_rate=max(full, min(LORA_TIMES * full, LORA_MOST)))

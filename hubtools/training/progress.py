@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from transformers import TrainerCallback
@@ -22,10 +23,14 @@ def check_loss(loss: float, step: int) -> None:
 
 
 class Progress(TrainerCallback):
-    """One line an evaluation: epoch, loss, the primary metric and whether it is the best so far."""
+    """One line an evaluation: epoch, loss, the primary metric and whether it is the best so far.
 
-    def __init__(self, name: str, primary: Metric) -> None:
-        self.name, self.primary, self.loss = name, primary, float("nan")
+    Args:
+        beside: further scores that the line shows, by the key of their metric.
+    """
+
+    def __init__(self, name: str, primary: Metric, beside: Mapping[str, str] | None = None) -> None:
+        self.name, self.primary, self.beside, self.loss = name, primary, beside or {}, float("nan")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         loss = (logs or {}).get("loss")
@@ -39,9 +44,10 @@ class Progress(TrainerCallback):
         if state.is_world_process_zero:
             # The Trainer notes the best after this; a training that goes on knows it from its checkpoint.
             best = "  best so far" if state.best_metric is None or score > state.best_metric else ""
+            beside = "".join(f", {title} {metrics[f'eval_{key}']:.4f}" for key, title in self.beside.items())
             print(
                 f"[{self.name}] epoch {state.epoch:5.2f}/{args.num_train_epochs:g}  step {state.global_step}"
-                f"/{state.max_steps}  loss {self.loss:.4f}  validation {self.primary.title} {score:.4f}{best}",
+                f"/{state.max_steps}  loss {self.loss:.4f}  validation {self.primary.title} {score:.4f}{beside}{best}",
                 flush=True,
             )
 

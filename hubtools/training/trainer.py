@@ -76,14 +76,13 @@ class ClassifierTrainer(Trainer):
         if args.train_sampling_strategy != "random":
             return super().get_train_dataloader()
         parts = args.world_size * args.gradient_accumulation_steps
-        data: Any = self.train_dataset
-        batches = StepBatches(
-            data["length"][:],
+        batches = self.batches(
             rows=self._train_batch_size * parts,
             parts=parts,
             seed=args.seed if args.data_seed is None else args.data_seed,
             epoch=lambda: int(self.state.epoch or 0),
         )
+        data: Any = self.train_dataset
         loader = DataLoader(
             data, batch_sampler=batches, collate_fn=self.data_collator,
             num_workers=args.dataloader_num_workers, pin_memory=args.dataloader_pin_memory,
@@ -98,6 +97,11 @@ class ClassifierTrainer(Trainer):
         if is_new and self.layer_decay < 1:
             decay_by_depth(optimizer, given[0] if given and given[0] else self.model, self.layer_decay)
         return optimizer
+
+    def batches(self, **how: Any) -> StepBatches:
+        """Which rows of the training split the steps take."""
+        data: Any = self.train_dataset
+        return StepBatches(data["length"][:], **how)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         """The Trainer's step, pass by pass. Processes exchange gradients once, after the last."""
