@@ -1,14 +1,19 @@
 """Fine-tuning against the ways it is usually done: real tokens a second, memory, and the score that comes out.
 
-    python benchmarks/throughput.py --mirror DIR                   # nano, rows of the public jailbreak data
-    python benchmarks/throughput.py --mirror DIR --model base      # ModernBERT-base's size, random weights
+    python benchmarks/throughput.py --mirror DIR                # the nano model, rows of the public jailbreak data
+    python benchmarks/throughput.py --mirror DIR --size base    # ModernBERT-base's size with random weights, then nano
 
 One model, one dataset, the same epochs, rows a step and learning rate, on one device, in four ways: the plain Trainer
 with every text padded to the maximum, with every batch padded to its longest text, with batches of like length
 (``group_by_length``), and hubtools' Trainer with its defaults; where these mean bf16, hubtools in fp32 as well. Each
-training runs in a process of its own, one after another, the ways alternating round by round. Padding does not count
-as tokens, evaluation is not timed. Prints a table, and adds what was measured to
-``benchmarks/results/throughput.json``.
+training is a process of its own, one after another, the ways in turn, round by round; a ratio is of two trainings of
+one round, which share their seed. Padding does not count as tokens; loading, encoding and scoring are not timed.
+
+Random weights learn nothing in a few steps: at ModernBERT-base's size nothing is scored, and the same ways are scored
+with the nano model. The rows are as long as those of the whole training split, however few they are. Without
+``--mirror`` they are of the starter corpus.
+
+Prints a table. What was measured is in ``benchmarks/results/throughput.json`` after every training.
 """
 
 from __future__ import annotations
@@ -17,50 +22,71 @@ import argparse
 import json
 import os
 import platform
+import re
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-NANO = Path(__file__).parent.parent / "hubtools" / "starter" / "hubtools" / "modernbert-nano"
-FIXED, OURS = "padded to the maximum", "hubtools"
-WAYS = (FIXED, "padded batch by batch", "batches of like length", OURS)
+STARTER = Path(__file__).parent.parent / "hubtools" / "starter"
+NANO = STARTER / "hubtools" / "modernbert-nano"
+FIXED, DYNAMIC, GROUPED = "padded to the maximum", "padded batch by batch", "batches of like length"
+OURS, OURS_FP32 = "hubtools", "hubtools, fp32"
+WAYS = (FIXED, DYNAMIC, GROUPED, OURS)
+# Rows of the training split and epochs: on two cores, some minutes a round.
+AMOUNT = {"base": (48, 1), "nano": (400, 2)}
 
 
-def curated(mirror: Path, root: Path) -> None:
-    """The public jailbreak data as hubtools curates it, in ``root``/dataset."""
+def curated(mirror: Path | None, root: Path) -> str:
+    """The jailbreak data as hubtools curates it, in ``root``/dataset; returns where it is from."""
     from hubtools.curation.build import curate
     from hubtools.curation.sources import SourceFiles
     from hubtools.tasks.jailbreak import JAILBREAK
     from hubtools.workdir import TaskFolder
 
-    source = JAILBREAK.source
-    files = tuple((split, mirror / source.id / name) for split, names in source.files.items() for name in names)
+    source = JAILBREAK.source if mirror else JAILBREAK.starter
+    folder = (mirror or STARTER) / source.id
+    files = tuple((split, folder / name) for split, names in source.files.items() for name in names)
     curate(JAILBREAK, SourceFiles(source, files, "mirror"), TaskFolder(root), label_set=JAILBREAK.label_set())
+    return source.id
+
+
+def spread_out(lengths: Sequence[int], count: int) -> list[int]:
+    """``count`` row numbers whose lengths are distributed as all are: every so-manieth of the rows by length."""
+    order = sorted(range(len(lengths)), key=lambda row: lengths[row])
+    count = min(count, len(order))
+    return sorted(order[(2 * i + 1) * len(order) // (2 * count)] for i in range(count))
+
+
+def fresh_model(spec: SimpleNamespace, tokenizer: Any) -> Any:
+    """The model that is trained: the nano, that of a folder, or one of ModernBERT-base's size with random weights."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, ModernBertConfig, ModernBertForSequenceClassification
+
+    if spec.size != "base":
+        model = AutoModelForSequenceClassification.from_pretrained(spec.folder, num_labels=2, dtype=torch.float32)
+    else:
+        special = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "cls", "sep")}
+        model = ModernBertForSequenceClassification(
+            ModernBertConfig(
+                num_labels=2, classifier_pooling="mean", bos_token_id=None, eos_token_id=None, **special
+            )
+        )  # fmt: skip
+    return model
 
 
 def trained(way: str, spec: SimpleNamespace) -> dict[str, Any]:
-    """One training in this process: seconds, real tokens, peak memory, and the score on the test split."""
+    """One training in this process: seconds, real tokens, peak memory, and the scores on the test split."""
     import torch
     from datasets import load_dataset
-    from scipy.special import softmax
-    from sklearn.metrics import roc_auc_score
-    from transformers import (
-        AutoModelForSequenceClassification,
-        AutoTokenizer,
-        DataCollatorWithPadding,
-        ModernBertConfig,
-        ModernBertForSequenceClassification,
-        Trainer,
-        TrainingArguments,
-        set_seed,
-    )
+    from transformers import AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments, set_seed
     from transformers.utils.logging import set_verbosity_error
 
     from hubtools.finetune import has_bf16
@@ -71,37 +97,27 @@ def trained(way: str, spec: SimpleNamespace) -> dict[str, Any]:
     set_verbosity_error()  # no report of the new head
     if spec.threads:
         torch.set_num_threads(spec.threads)
-    set_seed(spec.seed)
-    folder = str(NANO) if spec.model in ("nano", "base") else spec.model
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    if spec.model == "base":
-        special = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "cls", "sep")}
-        config = ModernBertConfig(
-            vocab_size=len(tokenizer), num_labels=2, classifier_pooling="mean", bos_token_id=None, eos_token_id=None,
-            **special,
-        )  # fmt: skip
-        model = ModernBertForSequenceClassification(config)
-    else:
-        model = AutoModelForSequenceClassification.from_pretrained(
-            folder, num_labels=2, classifier_pooling="mean", dtype=torch.float32
-        )
+    tokenizer = AutoTokenizer.from_pretrained(spec.folder)
     data = load_dataset(str(Path(spec.data) / "dataset"))
-    parts = {"train": data["train"], "validation": data["test"]}
-    if spec.rows:
-        parts = {name: part.shuffle(seed=0).select(range(min(spec.rows, len(part)))) for name, part in parts.items()}
-    encoded = encode_splits(parts, tokenizer, spec.max_length, 0, Path(spec.data) / "tokens")
+    encoded = encode_splits(
+        {"train": data["train"], "validation": data["test"]}, tokenizer, spec.max_length, 0, Path(spec.data) / "tokens"
+    )
     train, test = encoded["train"], encoded["validation"]
+    if spec.rows:
+        train = train.select(spread_out(train["length"][:], spec.rows))
+    set_seed(spec.seed)
+    model = fresh_model(spec, tokenizer)
 
     on_cpu = spec.device == "cpu" or not torch.cuda.is_available()
-    ours = way.startswith(OURS)
+    ours = way in (OURS, OURS_FP32)
+    bf16 = has_bf16(on_cpu, model.config) and (way == OURS or (spec.bf16 and not ours))
     with tempfile.TemporaryDirectory() as scratch:
         args = TrainingArguments(
             scratch, use_cpu=on_cpu, num_train_epochs=spec.epochs, per_device_train_batch_size=spec.batch,
             per_device_eval_batch_size=64, learning_rate=spec.learning_rate, warmup_steps=0.1, weight_decay=0.01,
             seed=spec.seed, report_to="none", save_strategy="no", disable_tqdm=True, logging_strategy="no",
-            dataloader_pin_memory=not on_cpu, logging_nan_inf_filter=not ours,
-            train_sampling_strategy="group_by_length" if way == "batches of like length" else "random",
-            bf16=way == OURS and has_bf16(on_cpu, model.config),
+            dataloader_pin_memory=not on_cpu, logging_nan_inf_filter=not ours, bf16=bf16,
+            train_sampling_strategy="group_by_length" if way == GROUPED else "random",
         )  # fmt: skip
         common: dict[str, Any] = {"model": model, "args": args, "train_dataset": train, "processing_class": tokenizer}
         if ours:
@@ -109,149 +125,241 @@ def trained(way: str, spec: SimpleNamespace) -> dict[str, Any]:
         else:
             padding = {"padding": "max_length", "max_length": spec.max_length} if way == FIXED else {}
             trainer = Trainer(data_collator=DataCollatorWithPadding(tokenizer, **padding), **common)
+        warm_up(model, args.device, bf16)
+        forget_peak(on_cpu)
         began, cpu = time.perf_counter(), time.process_time()
         trainer.train()
         if not on_cpu:
             torch.cuda.synchronize()
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-        peak = (
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 if on_cpu else torch.cuda.max_memory_allocated()
-        )
-        found = trainer.predict(test)
-    scores = softmax(found.predictions, axis=-1)[:, 1]
-    tokens = sum(train["length"][:])
+        peak = peak_bytes(on_cpu)
+        scores = {} if spec.size == "base" else scores_of(trainer.predict(test))
+    lengths = train["length"][:]
+    per_second = sum(lengths) * spec.epochs / seconds
     return {
-        "seconds": seconds,
-        "cpu_seconds": cpu,
-        "tokens": tokens * spec.epochs,
-        "tokens_per_second": tokens * spec.epochs / seconds,
-        "teraflops": tokens * spec.epochs / seconds * flops_of_a_token(model, train["length"][:]) / 1e12,
-        "peak_gib": peak / 2**30,
-        "score": float(roc_auc_score(found.label_ids, scores)),
+        "seconds": round(seconds, 2),
+        "cpu_seconds": round(cpu, 2),
+        "tokens_per_second": round(per_second, 1),
+        "peak_gib": round(peak / 2**30, 3),
+        "teraflops": round(per_second * flops_of_a_token(model, lengths) / 1e12, 5),
+        "matmul_teraflops": round(matmul_flops(args.device, bf16) / 1e12, 5),
+        **scores,
         "steps": trainer.state.global_step,
         "rows": len(train),
-        "mean_length": tokens / len(train),
-        "path": trainer.path if isinstance(trainer, ClassifierTrainer) else "fp32",
-        "device": "cpu" if on_cpu else torch.cuda.get_device_name(),
+        "mean_length": round(sum(lengths) / len(train), 1),
+        "bf16": bf16,
+        "path": trainer.path if isinstance(trainer, ClassifierTrainer) else "",
+        "device": "CPU" if on_cpu else torch.cuda.get_device_name(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
 
 
-def flops_of_a_token(model: Any, lengths: list[int]) -> float:
-    """Floating-point operations of training on a real token, forward and backward: 6 a weight, and attention's."""
-    config = model.config
-    weights = sum(p.numel() for name, p in model.named_parameters() if p.dim() == 2 and "embeddings" not in name)
+def scores_of(found: Any) -> dict[str, float]:
+    """Scores of a detector that do not depend on a threshold, from the Trainer's predictions."""
+    from scipy.special import softmax
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    jailbreak = softmax(found.predictions, axis=-1)[:, 1]
+    return {
+        "roc_auc": round(float(roc_auc_score(found.label_ids, jailbreak)), 5),
+        "pr_auc": round(float(average_precision_score(found.label_ids, jailbreak)), 5),
+    }
+
+
+def warm_up(model: Any, device: Any, bf16: bool) -> None:
+    """A short text forward and backward, so that what is loaded at the first use is loaded."""
+    import torch
+
+    ids = torch.zeros((1, 16), dtype=torch.long, device=device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+    logits.float().sum().backward()
+    model.zero_grad()
+
+
+def forget_peak(on_cpu: bool) -> None:
+    """Count the peak memory from here on."""
+    import torch
+
+    if not on_cpu:
+        torch.cuda.reset_peak_memory_stats()
+    elif Path("/proc/self/clear_refs").exists():
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_bytes(on_cpu: bool) -> int:
+    """The most memory since :func:`forget_peak`: of the device, or resident of this process, libraries and all."""
+    import torch
+
+    if not on_cpu:
+        return int(torch.cuda.max_memory_allocated())
+    if Path("/proc/self/clear_refs").exists():
+        line = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        assert line
+        return int(line.group(1)) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def flops_of_a_token(model: Any, lengths: Sequence[int]) -> float:
+    """Floating-point operations of training on a real token, forward and backward: 6 a weight, and attention's.
+
+    Embeddings are looked up, not multiplied, and the head reads one vector a text: neither counts.
+    """
+    config, body = model.config, model.base_model
+    weights = sum(p.numel() for name, p in body.named_parameters() if p.dim() == 2 and "embedding" not in name)
     seen = 0.0
-    for kind in config.layer_types:
+    for kind in getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers:
         reach = 2 * config.sliding_window + 1 if kind == "sliding_attention" else max(lengths)
         seen += sum(n * min(n, reach) for n in lengths) / sum(lengths)
     return 6.0 * weights + 12.0 * config.hidden_size * seen
 
 
+def matmul_flops(device: Any, bf16: bool) -> float:
+    """Floating-point operations a second of one large matrix product, the best of some: what the device can do."""
+    import torch
+
+    n = 2048 if device.type == "cpu" else 8192
+    a = torch.randn(n, n, device=device, dtype=torch.bfloat16 if bf16 else torch.float32)
+    best = float("inf")
+    for _ in range(8):
+        began = time.perf_counter()
+        product = a @ a
+        float(product[0, 0])  # waits for the device
+        best = min(best, time.perf_counter() - began)
+    return 2.0 * n**3 / best
+
+
+def measured(spec: dict[str, Any], report: dict[str, Any], rounds: int, keep: Any) -> None:
+    """All trainings of one size, one after another, each kept as soon as it is done."""
+    runs = report["runs"]
+    for number in range(rounds):
+        known_bf16 = any(run["bf16"] for run in runs if run["way"] == OURS)
+        ways = [*WAYS, *([OURS_FP32] if known_bf16 else [])]
+        ways = ways if number % 2 == 0 else ways[::-1]
+        while ways:
+            way = ways.pop(0)
+            child = [sys.executable, __file__, "--child", json.dumps([way, spec | {"seed": number}])]
+            # Threads wait as hubtools lets them wait, whichever way it is.
+            environ = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+            done = subprocess.run(child, stdout=subprocess.PIPE, text=True, check=True, env=environ)
+            run = {"way": way, "round": number, **json.loads(done.stdout.splitlines()[-1])}
+            runs.append(run)
+            if way == OURS and run["bf16"] and not known_bf16:  # the first shows whether there is bf16 here
+                known_bf16 = True
+                ways.append(OURS_FP32)
+            keep()
+            score = f", ROC-AUC {run['roc_auc']:.4f}" if "roc_auc" in run else ""
+            print(
+                f"{report['size']}, round {number + 1}, {way}: {run['seconds']:.1f} s, "
+                f"{run['tokens_per_second']:,.0f} tokens/s, {run['peak_gib']:.2f} GiB{score}",
+                file=sys.stderr,
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--mirror", type=Path, help="folder with the public data, laid out as DIR/<owner>/<name>/")
-    parser.add_argument("--model", default="nano", help="nano, base (its size, random weights), or a folder")
-    parser.add_argument("--rows", type=int, default=0, help="of the training split and of the test split [all]")
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--mirror", type=Path, help="folder with the public data, DIR/<owner>/<name>/ [starter corpus]")
+    parser.add_argument("--size", default="nano", help="nano, base (random weights; then nano), or a model's folder")
+    parser.add_argument("--rows", type=int, help="of the training split, 0 for all [nano 400, base 48, a folder all]")
+    parser.add_argument("--epochs", type=int, help="[nano 2, base 1, a folder 2]")
     parser.add_argument("--batch", type=int, default=16, help="rows a step")
     parser.add_argument("--max-length", type=int, default=512)
     parser.add_argument("--learning-rate", type=float, help="[nano 1e-3, others 3e-5]")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--speed-only", action="store_true", help="with --size base: leave the nano's scores out")
+    parser.add_argument("--bf16", action="store_true", help="the plain Trainer in bf16 too, where hubtools is")
     parser.add_argument("--device", choices=("auto", "cpu"), default="auto")
     parser.add_argument("--threads", type=int, default=0, help="on a CPU [torch's own choice]")
-    parser.add_argument("--peak-teraflops", type=float, help="of the device, for the share of it that is used")
-    parser.add_argument("--only", help="write under this name into another file, results/<name>.json")
+    parser.add_argument("--name", default="throughput", help="writes results/NAME.json")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
         way, spec = json.loads(args.child)
         print(json.dumps(trained(way, SimpleNamespace(**spec))))
         return
-    if not args.mirror:
-        parser.error("--mirror DIR is needed")
-    rate = args.learning_rate or (1e-3 if args.model == "nano" else 3e-5)
-    runs: dict[str, list[dict[str, Any]]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        curated(args.mirror, Path(folder))
-        for number in range(args.rounds):
-            ways = [*WAYS, *([f"{OURS}, fp32"] if any("bf16" in run["path"] for run in runs.get(OURS, [])) else [])]
-            for way in ways if number % 2 == 0 else reversed(ways):
-                spec = {
-                    "model": args.model, "data": folder, "rows": args.rows, "epochs": args.epochs, "batch": args.batch,
-                    "max_length": args.max_length, "learning_rate": rate, "device": args.device, "seed": number,
-                    "threads": args.threads,
-                }  # fmt: skip
-                child = [sys.executable, __file__, "--child", json.dumps([way, spec])]
-                done = subprocess.run(child, stdout=subprocess.PIPE, text=True, check=True)
-                runs.setdefault(way, []).append(json.loads(done.stdout.splitlines()[-1]))
-                run = runs[way][-1]
-                print(f"{way}: {run['tokens_per_second']:,.0f} tokens/s, ROC-AUC {run['score']:.3f}", file=sys.stderr)
-
-    one = runs[OURS][0]
-    report = {
-        "model": args.model,
-        "device": one["device"] if one["device"] != "cpu" else f"CPU, {one['threads']} of {os.cpu_count()} cores",
-        "rows": one["rows"],
-        "mean_length": round(one["mean_length"], 1),
-        "max_length": args.max_length,
-        "batch": args.batch,
-        "epochs": args.epochs,
-        "peak_teraflops": args.peak_teraflops,
-        "path": one["path"],
-        "machine": {"cpu": platform.machine(), "torch": one["torch"], "python": platform.python_version()},
-        "ways": {way: summary(found, runs[FIXED]) for way, found in runs.items()},
-    }
-    file = RESULTS / f"{args.only or 'throughput'}.json"
-    known = json.loads(file.read_text()) if file.exists() else {}
-    known[f"{args.model}, {report['device']}"] = report
+    file = RESULTS / f"{args.name}.json"
     RESULTS.mkdir(exist_ok=True)
-    file.write_text(json.dumps(known, indent=2) + "\n")
+    known = json.loads(file.read_text()) if file.exists() else {}
+    with tempfile.TemporaryDirectory() as folder:
+        source = curated(args.mirror, Path(folder))
+        for size in [args.size, *(["nano"] if args.size == "base" and not args.speed_only else [])]:
+            rows, epochs = AMOUNT.get(size, (0, 2))
+            if size == args.size:  # flags are for what was asked for, the nano beside it is as always
+                rows, epochs = rows if args.rows is None else args.rows, args.epochs or epochs
+            rate = (args.learning_rate if size == args.size else None) or (1e-3 if size == "nano" else 3e-5)
+            spec = {
+                "size": size, "folder": size if Path(size).is_dir() else str(NANO), "data": folder, "rows": rows,
+                "epochs": epochs, "batch": args.batch, "max_length": args.max_length, "learning_rate": rate,
+                "device": args.device, "threads": args.threads, "bf16": args.bf16,
+            }  # fmt: skip
+            report: dict[str, Any] = {
+                "size": Path(size).name, "source": source,
+                **{key: spec[key] for key in ("epochs", "batch", "max_length", "learning_rate")},
+                "machine": {"cores": os.cpu_count(), "cpu": platform.machine(), "python": platform.python_version()},
+                "runs": [],
+            }  # fmt: skip
+
+            def keep(report: dict[str, Any] = report) -> None:
+                device = report["runs"][0]["device"] + (", the plain Trainer in bf16 too" if args.bf16 else "")
+                known[f"{report['size']}, {device}"] = report
+                file.write_text(json.dumps(known, indent=2) + "\n")
+
+            measured(spec, report, args.rounds, keep)
     print(table(known))
 
 
-def summary(runs: list[dict[str, Any]], against: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means with spread; the ratio of each run is to the run of the same round and seed."""
-    # A way that joined late has fewer rounds: the last ones.
-    ratios = [
-        run["tokens_per_second"] / base["tokens_per_second"]
-        for run, base in zip(runs, against[-len(runs) :], strict=True)
-    ]
+def ratios(runs: Sequence[dict[str, Any]], way: str, against: str) -> list[float]:
+    """Speed of ``way`` over that of ``against``, a ratio a round that has both."""
+    speed = {(run["way"], run["round"]): run["tokens_per_second"] for run in runs}
+    rounds = sorted({run["round"] for run in runs})
+    return [speed[way, n] / speed[against, n] for n in rounds if {(way, n), (against, n)} <= speed.keys()]
 
-    def of(key: str) -> list[float]:
-        return [round(run[key], 4) for run in runs]
 
-    return {
-        "tokens_per_second": of("tokens_per_second"), "ratio": [round(ratio, 3) for ratio in ratios],
-        "score": of("score"), "seconds": of("seconds"), "cpu_seconds": of("cpu_seconds"), "peak_gib": of("peak_gib"),
-        "teraflops": of("teraflops"), "steps": runs[0]["steps"],
-    }  # fmt: skip
+def spread(values: Sequence[float], digits: int, unit: str = "") -> str:
+    """Median and range, such as "5.21 [5.02, 5.40]"."""
+    if not values:
+        return "–"
+    middle = f"{statistics.median(values):,.{digits}f}{unit}"
+    return middle + (f" [{min(values):,.{digits}f}, {max(values):,.{digits}f}]" if len(values) > 1 else "")
 
 
 def table(results: dict[str, Any]) -> str:
-    lines = []
+    blocks = []
     for report in results.values():
-        peak = report["peak_teraflops"]
-        lines += [
-            "| " + report["model"] + " | real tokens/s | times the first | peak GiB | ROC-AUC |"
-            + (" of the device's peak |" if peak else ""),
-            "|---" * (6 if peak else 5) + "|",
-        ]  # fmt: skip
-        for way, found in report["ways"].items():
-            mean = statistics.mean
-            lines.append(
-                f"| {way} | {mean(found['tokens_per_second']):,.0f} | {mean(found['ratio']):.2f} "
-                f"[{min(found['ratio']):.2f}, {max(found['ratio']):.2f}] | {mean(found['peak_gib']):.2f} | "
-                f"{mean(found['score']):.3f} [{min(found['score']):.3f}, {max(found['score']):.3f}] |"
-                + (f" {mean(found['teraflops']) / peak:.1%} |" if peak else "")
-            )
-        lines.append(
-            f"\n{report['device']}; {report['rows']:,} rows of {report['mean_length']:.0f} tokens on average, at most "
-            f"{report['max_length']}; {report['batch']} rows a step, {report['epochs']} epochs, "
-            f"{len(report['ways'][OURS]['score'])} runs each: mean [lowest, highest]. hubtools: {report['path']}.\n"
+        runs = report["runs"]
+        scored = "roc_auc" in runs[0]
+        name = {"base": "ModernBERT-base's size, random weights", "nano": "nano model"}.get(
+            report["size"], report["size"]
         )
-    return "\n".join(lines).rstrip()
+        columns = [name, "real tokens/s", "times the first", "times the second", "peak GiB", "of a matmul's FLOP/s"]
+        columns += ["ROC-AUC", "PR-AUC"] if scored else []
+        lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+        for way in dict.fromkeys([*WAYS, OURS_FP32, *(run["way"] for run in runs)]):
+            mine = [run for run in runs if run["way"] == way]
+            if not mine:
+                continue
+            cells = [
+                way + (", bf16" if mine[0]["bf16"] else ""),
+                spread([run["tokens_per_second"] for run in mine], 0),
+                *(spread(ratios(runs, way, against), 2) for against in (FIXED, DYNAMIC)),
+                spread([run["peak_gib"] for run in mine], 2),
+                spread([100 * run["teraflops"] / run["matmul_teraflops"] for run in mine], 1, "%"),
+                *(spread([run[key] for run in mine], 3) for key in ("roc_auc", "pr_auc") if scored),
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+        one, count = runs[0], len({run["round"] for run in runs})
+        path = next((run["path"] for run in runs if run["way"] == OURS), "not measured")
+        where = one["device"]
+        where += f", {one['threads']} of {report['machine']['cores']} cores" if where == "CPU" else ""
+        lines.append(
+            f"\n{where}; {one['rows']:,} rows of {report['source']}, {one['mean_length']:.0f} tokens on average, at "
+            f"most {report['max_length']}; {report['batch']} rows a step, {report['epochs']} "
+            f"epoch{'s' * (report['epochs'] > 1)}, {count} round{'s' * (count > 1)}: median [lowest, highest]. "
+            f"hubtools: {path}."
+        )
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
 
 
 if __name__ == "__main__":
