@@ -86,16 +86,18 @@ def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:
         check_flags(early)
         rows = sum(len(load_splits(None, task_folder(work, t.name), t)["train"]) for t in TASKS.values())
     base = resolve_base(early.base, preferred_bases(argv))
+    config = config_of(base, commit_of(base))
     if is_few_shot(argv):
         preset, said = few_shot_preset()
     else:
-        preset, said = preset_for(rows, task, base_named(base), lora=early.lora_rank not in (None, "0"))
+        with_lora = early.lora_rank not in (None, "0")
+        preset, said = preset_for(rows, task, base_named(base), config.hidden_size, lora=with_lora)
     together = world_size() * early.gradient_accumulation_steps
     if early.per_device_train_batch_size:
         preset = dataclasses.replace(preset, batch_size=early.per_device_train_batch_size * together)
     on_cpu = early.use_cpu.lower() == "true" or not torch.accelerator.is_available()
     # fp16 gives NaN with ModernBERT, so never that unasked.
-    bf16 = early.fp16.lower() != "true" and has_bf16(on_cpu, config_of(base, commit_of(base)))
+    bf16 = early.fp16.lower() != "true" and has_bf16(on_cpu, config)
     parser.set_defaults(
         output_dir=str(task_folder(work, early.task).runs),
         load_best_model_at_end=True,

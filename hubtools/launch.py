@@ -62,7 +62,7 @@ def training_fingerprint(task: TaskSpec, settings: Settings) -> tuple[str, str]:
     facts = folder.read(folder.facts, "curate")
     base = resolve_base(settings.base, preferred_bases(settings.training))
     ours = base_named(base)
-    defaults = [dict(task.overrides), dict(ours.overrides), dict(ours.by_task.get(task.name, {}))]
+    defaults = [dict(task.overrides), dict(ours.by_task.get(task.name, {}))]
     known = [__version__, facts["fingerprint"], base, commit_of(base), settings.seed, settings.processes,
              settings.training, defaults]  # fmt: skip
     return base, hashlib.sha256(json.dumps(known).encode()).hexdigest()

@@ -209,13 +209,11 @@ class BaseModel:
 
     Attributes:
         id: repo on the Hub.
-        overrides: training arguments for this encoder; they beat size and task defaults, flags beat them.
-        by_task: further ones for this encoder on a task, by the task's name.
+        by_task: training arguments for this encoder, by the task's name; they beat all defaults, flags beat them.
     """
 
     id: str
     revision: str | None = None
-    overrides: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))
     by_task: Mapping[str, Mapping[str, float | int]] = field(default_factory=lambda: MappingProxyType({}))
     note: str = ""
 

@@ -137,7 +137,7 @@ def test_lora_trains_adapters_and_the_head_at_up_to_ten_times_the_rate() -> None
     lora, said = preset_for(6000, INTENT, BaseModel("some/encoder"), lora=True)
     assert lora.learning_rate == pytest.approx(10 * full.learning_rate)
     assert said[-1] == "LoRA: learning_rate 0.0003, 10 times the usual"
-    nano, _ = preset_for(6000, INTENT, NANO, lora=True)
+    nano, _ = preset_for(6000, INTENT, NANO, 192, lora=True)
     assert nano.learning_rate == 3e-3, "a rate that is high already is not made ten times as high"
     model, _ = add_lora(model_for("sequence"), 2, 4, 0.0, "Wqkv")
     trained = {name for name, weight in model.named_parameters() if weight.requires_grad}

@@ -125,7 +125,7 @@ def test_tasks_are_found_by_name_and_all_is_all_four() -> None:
 
 
 def test_an_unknown_base_is_taken_as_it_is() -> None:
-    assert base_named("bert-base-cased").overrides == {}
+    assert base_named("bert-base-cased").by_task == {}
     assert base_named(NANO.id) is NANO
     assert base_named("./models/My-Encoder/").short_name == "my-encoder"
 

@@ -45,7 +45,7 @@ from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
 from hubtools.training.encoding import IGNORED, bio_labels, encode_sequence, encode_tokens
 from hubtools.training.loss import class_weights, loss_function
-from hubtools.training.presets import Preset, preset_for, training_arguments
+from hubtools.training.presets import STEPS, Preset, preset_for, training_arguments
 from hubtools.training.progress import Progress
 from hubtools.training.release import complete_config, finish_release, label_mapping
 from hubtools.training.selection import selection_metrics
@@ -335,20 +335,46 @@ def test_a_task_beats_the_size_and_a_base_beats_the_task() -> None:
     by_task, said = preset_for(6000, CATEGORY, MODERNBERT)
     assert by_task == Preset(3, 8, 2e-5, 0.1, 0.03, 200, 3)
     assert [line.split(":")[0] for line in said] == ["size", "task category"]
-    base = BaseModel("some/encoder", overrides={"epochs": 9, "patience": 7})
+    base = BaseModel("some/encoder", by_task={"category": {"epochs": 9, "patience": 7}})
     by_base, said = preset_for(6000, CATEGORY, base)
     assert by_base == Preset(9, 8, 2e-5, 0.1, 0.03, 200, 7)
     assert said[-1] == "base encoder: epochs 9, patience 7"
 
 
+@pytest.mark.parametrize("width", [768, 1024])
+def test_encoders_of_base_size_and_larger_keep_the_presets_of_the_design(width: int) -> None:
+    for rows in (400, 2_000, 20_000):
+        assert preset_for(rows, INTENT, PLAIN, width) == preset_for(rows, INTENT, MODERNBERT)
+
+
+def test_a_smaller_encoder_takes_larger_steps_the_narrower_the_larger() -> None:
+    rates = [preset_for(9_000, CATEGORY, PLAIN, width)[0].learning_rate for width in (767, 512, 384, 192, 32)]
+    assert rates == sorted(rates)
+    assert rates[0] == pytest.approx(3e-5)
+    assert rates[-1] == rates[-2] == 1e-3
+    preset, said = preset_for(9_000, CATEGORY, PLAIN, 192)
+    assert [line.split(":")[0] for line in said] == ["size", "task category", "encoder of width 192"]
+    assert (preset.eval_steps, preset.warmup) == (200, 0.03), "what it does not change is the tier's"
+
+
+@pytest.mark.parametrize("rows", [1, 100, 457, 799, 801, 50_000])
+def test_a_smaller_encoder_takes_enough_steps_of_few_rows(rows: int) -> None:
+    preset, _ = preset_for(rows, INTENT, PLAIN, 384)
+    steps = preset.epochs * rows / preset.batch_size
+    assert 4 <= preset.epochs <= 20
+    assert steps >= 0.95 * STEPS or preset.epochs == 20
+    if rows > 800:
+        assert preset.epochs == 4
+
+
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
-@pytest.mark.parametrize("base", [MODERNBERT, NANO], ids=lambda base: base.short_name)
+@pytest.mark.parametrize(("base", "width"), [(MODERNBERT, 768), (NANO, 192)], ids=["base", "nano"])
 @pytest.mark.parametrize("rows", [10, 999, 1000, 4999, 5000, 50_000])
 @pytest.mark.parametrize("processes", [1, 8])
 def test_every_run_is_evaluated_at_least_once_and_leaves_a_checkpoint(
-    task: Any, base: BaseModel, rows: int, processes: int, tmp_path: Path
+    task: Any, base: BaseModel, width: int, rows: int, processes: int, tmp_path: Path
 ) -> None:
-    preset, _ = preset_for(rows, task, base)
+    preset, _ = preset_for(rows, task, base, width)
     chosen = training_arguments(preset, rows, processes)
     args = TrainingArguments(
         str(tmp_path), use_cpu=True, load_best_model_at_end=True, metric_for_best_model=task.primary.key, **chosen
@@ -757,4 +783,6 @@ def test_a_release_of_finetune_is_what_the_router_loads(run_finetune: Callable[.
     training = json.loads(folder.training.read_text())
     assert training["arguments"]["class_weights"] == pytest.approx([16 / (2 * 12), 16 / (2 * 4)])
     assert training["fingerprint"] == "mark"
-    assert training["presets"][0].startswith("size: small")
+    assert [line.split(":")[0] for line in training["presets"]] == ["size", "encoder of width 32"]
+    assert training["arguments"]["learning_rate"] == 1e-3
+    assert training["arguments"]["epochs"] == 1, "a flag beats every layer"

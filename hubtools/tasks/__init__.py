@@ -21,8 +21,6 @@ MODERNBERT = BaseModel("answerdotai/ModernBERT-base", revision="8949b909ec900327
 EMBEDDING = BaseModel("nomic-ai/modernbert-embed-base")
 NANO = BaseModel(
     "hubtools/modernbert-nano",
-    # A model of a few million parameters needs larger steps and more of them than ModernBERT-base.
-    overrides={"learning_rate": 1e-3, "epochs": 4, "batch_size": 32, "weight_decay": 0.01, "patience": 3},
     # Its score on a few validation templates jumps up and down while it learns: patience would stop it halfway.
     by_task={"pii": {"epochs": 3.4, "batch_size": 16, "patience": 9}},
     note="nano model: a small stand-in that shows the work, not what ModernBERT-base reaches",

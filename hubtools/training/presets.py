@@ -1,6 +1,6 @@
-"""Training defaults: by the size of the training split, then task, then base model, then LoRA; flags beat all.
+"""Training defaults: by the size of the training split, task, encoder, base model and LoRA; flags beat all.
 
-The tiers are those of the design; the sizes count rows of the training split.
+The tiers are those of the design, for an encoder of ModernBERT-base's size; the sizes count rows of the training split.
 """
 
 from __future__ import annotations
@@ -44,21 +44,50 @@ TIERS: tuple[tuple[str, float, Preset], ...] = (
 LORA_TIMES = 10
 LORA_MOST = 3e-3
 
+WIDTH = 768  # hidden size of ModernBERT-base
+STEPS = 100  # that a small encoder takes at least, within 20 epochs
 
-def preset_for(rows: int, task: TaskSpec | None, base: BaseModel, lora: bool = False) -> tuple[Preset, list[str]]:
+
+def for_smaller(rows: int, width: int) -> dict[str, float | int]:
+    """What an encoder narrower than ModernBERT-base takes instead: larger steps, and enough of them.
+
+    With the rates and the few steps of the tiers, a small encoder has learned next to nothing when its training ends.
+
+    Args:
+        width: its hidden size.
+    """
+    if width >= WIDTH:
+        return {}
+    rate = min(1e-3, 3e-5 * (WIDTH / width) ** 2.5)
+    return {
+        "epochs": min(20, max(4, round(STEPS * 32 / rows))),
+        "batch_size": 32,
+        "learning_rate": float(f"{rate:.1g}"),
+        "weight_decay": 0.01,
+        "patience": 3,
+    }
+
+
+def preset_for(
+    rows: int, task: TaskSpec | None, base: BaseModel, width: int = WIDTH, *, lora: bool = False
+) -> tuple[Preset, list[str]]:
     """The defaults for ``rows`` training rows, and a line a layer that says where they come from.
 
     Args:
         task: None for all four together.
+        width: hidden size of the base.
     """
-    name, overrides = (task.name, task.overrides) if task else (MULTI, {})
+    name, of_task = (task.name, task.overrides) if task else (MULTI, {})
     tier, _, preset = next(t for t in TIERS if rows < t[1])
     said = [f"size: {tier}: {listed(_values(preset))}"]
-    both = {**base.overrides, **base.by_task.get(name, {})}
-    for layer, values in ((f"task {name}", overrides), (f"base {base.short_name}", both)):
-        if values:
-            preset = replace(preset, **values)  # type: ignore[arg-type]
-            said.append(f"{layer}: {listed(values)}")
+    for layer, overrides in (
+        (f"task {name}", of_task),
+        (f"encoder of width {width}", for_smaller(rows, width)),
+        (f"base {base.short_name}", base.by_task.get(name, {})),
+    ):
+        if overrides:
+            preset = replace(preset, **overrides)  # type: ignore[arg-type]
+            said.append(f"{layer}: {listed(overrides)}")
     if lora:
         full = preset.learning_rate
         preset = replace(preset, learning_rate=max(full, min(LORA_TIMES * full, LORA_MOST)))
