@@ -1,4 +1,4 @@
-"""Put the tables of ``benchmarks/results/`` into the README: ``python benchmarks/readme.py [--check]``."""
+"""Put the tables of ``benchmarks/results/`` into README and docs: ``python benchmarks/readme.py [--check]``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from pathlib import Path
 import curation
 import honest_split
 import main_job
+import quality
 import sharing
 import throughput
 from main_job import RESULTS
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 
 def filled(text: str) -> str:
@@ -23,8 +25,10 @@ def filled(text: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         file = RESULTS / f"{match.group(1)}.json"
-        known = {"curation": curation.table, "honest_split": honest_split.table, "sharing": sharing.table,
-                 "throughput": throughput.table}  # fmt: skip
+        known = {
+            "curation": curation.table, "honest_split": honest_split.table, "quality": quality.table,
+            "sharing": sharing.table, "throughput": throughput.table,
+        }  # fmt: skip
         table = known.get(file.stem, main_job.table)
         body = f"\n{table(json.loads(file.read_text()))}\n" if file.exists() else ""
         return f"<!-- results: {match.group(1)} -->\n{body}<!-- end -->"
@@ -34,12 +38,13 @@ def filled(text: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where the README is out of date")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where a page is out of date")
     args = parser.parse_args()
-    text = README.read_text()
+    stale = [page for page in PAGES if filled(page.read_text()) != page.read_text()]
     if args.check:
-        sys.exit(filled(text) != text)
-    README.write_text(filled(text))
+        sys.exit("out of date: " + ", ".join(page.name for page in stale) if stale else 0)
+    for page in stale:
+        page.write_text(filled(page.read_text()))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 
 from hubtools.evaluation.scores import scores_of
 from hubtools.spec import LabelSet, TaskSpec
-from hubtools.training.fewshot import SHOTS, few_shot_preset, shots, trained
+from hubtools.training.fewshot import MAX_LENGTH, SHOTS, few_shot_preset, shots, trained
 
 PATTERNS = {
     "US_SSN": re.compile(r"(?<!\d)\d{3}-\d{2}-\d{4}(?!\d)"),
@@ -93,12 +93,17 @@ def tfidf(texts: Sequence[str], labels: Sequence[int], test: Sequence[str], clas
 
 def few_shot(
     base: str, revision: str | None, texts: Sequence[str], labels: Sequence[int], test: Sequence[str], classes: int,
-    seed: int = 0,
+    seed: int = 0, max_length: int = MAX_LENGTH,
 ) -> np.ndarray:  # fmt: skip
-    """(rows, classes): SetFit on a few rows of each class, from an encoder that is a repo or a folder."""
+    """(rows, classes): SetFit on a few rows of each class, from an encoder that is a repo or a folder.
+
+    Args:
+        max_length: tokens of a text that are read, at most.
+    """
     chosen = shots(labels, SHOTS, seed)
     preset, _ = few_shot_preset()
-    model = trained(base, revision, [texts[i] for i in chosen], [labels[i] for i in chosen], preset, seed)
+    few = [texts[i] for i in chosen], [labels[i] for i in chosen]
+    model = trained(base, revision, *few, preset, seed, max_length=max_length)
     out = np.zeros((len(test), classes))
     out[:, model.model_head.classes_] = model.predict_proba(list(test), as_numpy=True, show_progress_bar=False)
     return out
