@@ -159,8 +159,9 @@ def noted(task: TaskSpec) -> dict[str, Any]:
            "spans_cut_share": 0.004 if task.kind == "token" else None}  # fmt: skip
     return {
         "method": "fine-tuning",
-        "options": {"lora": {"rank": 16, "alpha": 32}, "frozen_layers": 14, "layer_decay": None},
-        "truncation": {"train": cut, "validation": cut, "test": cut},
+        "options": {"freeze_layers": 14, "lora": {"rank": 16, "alpha": 32, "targets": ["Wqkv", "Wo"]},
+                    "gradient_checkpointing": True},
+        "truncation": {"train": cut, "validation": cut},
         "emissions": {"co2_kg": 0.0123456, "energy_kwh": 0.0345678, "country": "Germany", "tool": "codecarbon 3.0"},
     }  # fmt: skip
 
@@ -487,8 +488,17 @@ def test_a_score_that_does_not_exist_is_a_dash_and_no_metric() -> None:
 def test_what_was_cut_is_told_of_spans_where_a_task_has_them() -> None:
     card = model_card_of(TASKS["pii"], "public")
     assert "| split | texts cut | tokens cut | spans cut |" in card
-    assert "| test | 2.1% | 1.0% | 0.4% |" in card
+    assert "| validation | 2.1% | 1.0% | 0.4% |" in card
     assert "read in pieces that overlap" in card
+
+
+def test_where_nothing_was_cut_there_is_no_table_of_it() -> None:
+    run = run_of(TASKS["intent"], "public")
+    for costs in run["training"]["truncation"].values():
+        costs |= {"rows_cut_share": 0.0, "tokens_cut_share": 0.0}
+    card = model_card(TASKS["intent"], "ann/m", **run)
+    assert "No training or validation text is longer than the 512 tokens that are read." in card
+    assert "texts cut" not in card
 
 
 @pytest.mark.parametrize("emissions", [None, {}, ...])

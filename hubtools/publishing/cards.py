@@ -111,7 +111,9 @@ def plainly(value: Any) -> str:
     """A setting, with those within it: ``rank 16, alpha 32``."""
     if isinstance(value, Mapping):
         return ", ".join(f"{name.replace('_', ' ')} {plainly(inner)}" for name, inner in value.items())
-    return ", ".join(map(plainly, value)) if isinstance(value, (list, tuple)) else str(value)
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(plainly, value))
+    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
 
 
 def cell(text: str, limit: int = 160) -> str:
