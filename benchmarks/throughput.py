@@ -41,7 +41,7 @@ FIXED, DYNAMIC, GROUPED = "padded to the maximum", "padded batch by batch", "bat
 OURS, OURS_FP32 = "hubtools", "hubtools, fp32"
 WAYS = (FIXED, DYNAMIC, GROUPED, OURS)
 # Rows of the training split and epochs: on two cores, some minutes a round.
-AMOUNT = {"base": (48, 1), "nano": (400, 2)}
+AMOUNT = {"base": (32, 1), "nano": (256, 2)}
 
 
 def curated(mirror: Path | None, root: Path) -> str:
@@ -261,7 +261,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mirror", type=Path, help="folder with the public data, DIR/<owner>/<name>/ [starter corpus]")
     parser.add_argument("--size", default="nano", help="nano, base (random weights; then nano), or a model's folder")
-    parser.add_argument("--rows", type=int, help="of the training split, 0 for all [nano 400, base 48, a folder all]")
+    parser.add_argument("--rows", type=int, help="of the training split, 0 for all [nano 256, base 32, a folder all]")
     parser.add_argument("--epochs", type=int, help="[nano 2, base 1, a folder 2]")
     parser.add_argument("--batch", type=int, default=16, help="rows a step")
     parser.add_argument("--max-length", type=int, default=512)
