@@ -488,7 +488,7 @@ def test_a_country_that_codecarbon_does_not_know_is_an_error(
 )  # fmt: skip
 def test_values_out_of_range_stop_before_anything_is_started(flags: tuple[str, ...]) -> None:
     with pytest.raises(UsageError, match="--") as error:
-        check_training_flags(flags)
+        check_training_flags(flags, [INTENT], 1)
     assert error.value.expected
 
 

@@ -29,7 +29,7 @@ from hubtools.curation.sources import chosen_source
 from hubtools.errors import TrainingFailed, UsageError
 from hubtools.launch import check_training_flags, finetune_task
 from hubtools.settings import Settings
-from hubtools.spec import Example, Span
+from hubtools.spec import BaseModel, Example, Span
 from hubtools.studies import engine
 from hubtools.studies.cross_validation import cross_validate
 from hubtools.studies.folds import Fold, divided, rows_of
@@ -39,7 +39,7 @@ from hubtools.studies.search import JOURNAL, search
 from hubtools.studies.tables import seeds_lines
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
-from hubtools.training.presets import Preset
+from hubtools.training.presets import Preset, preset_for
 from hubtools.workdir import TaskFolder, task_folder, write_json
 
 LABELS = JAILBREAK.label_set()
@@ -289,6 +289,19 @@ def test_another_sampler_seed_or_range_is_another_search(trainings: Any, tmp_pat
              search(JAILBREAK, settings, 1, ranges)]  # fmt: skip
     assert len({report["folder"] for report in found}) == 3
     assert len({str(report["trainings"]) for report in found}) == 3
+
+
+@pytest.mark.parametrize("flags", [(), ("--lora_rank", "4")])
+def test_a_search_surrounds_what_this_base_would_be_trained_with(trainings: Any, flags: tuple[str, ...]) -> None:
+    """An encoder of this width learns at another rate than ModernBERT-base, and adapters of it at yet another."""
+    settings, _, _ = trainings
+    folder = settings.folder(JAILBREAK)
+    rows = json.loads(folder.facts.read_text())["splits"]["train"]["rows"]
+    width = tiny_config().hidden_size
+    preset, _ = preset_for(rows, JAILBREAK, BaseModel(settings.base), width, lora=bool(flags))
+    found = search(JAILBREAK, replace(settings, training=flags), 1)["ranges"]["learning_rate"]
+    assert found["low"] == pytest.approx(preset.learning_rate / 5, rel=0.01)
+    assert found["high"] == pytest.approx(preset.learning_rate * 5, rel=0.01)
 
 
 def test_a_flag_that_is_given_is_not_searched(trainings: Any, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from hubtools.studies.engine import Outcome, Planned, Study, described, fail, op
 from hubtools.studies.ranges import Range, Value, default_ranges, flags_of, given_flags, read_ranges
 from hubtools.tasks import base_named
 from hubtools.training.fewshot import TAKEN, few_shot_preset, is_few_shot
-from hubtools.training.inputs import resolve_base
+from hubtools.training.inputs import commit_of, config_of, resolve_base
 from hubtools.training.presets import preset_for
 from hubtools.workdir import write_json
 
@@ -105,8 +105,9 @@ def _usual(task: TaskSpec, settings: Settings, given: Mapping[str, str]) -> dict
     else:
         folder = settings.folder(task)
         rows = folder.read(folder.facts, "curate")["splits"]["train"]["rows"]
-        adapters = given.get("lora_rank", "0") != "0"
-        preset, _ = preset_for(rows, task, base_named(resolve_base(settings.base)), lora=adapters)
+        base = resolve_base(settings.base)
+        width = config_of(base, commit_of(base)).hidden_size
+        preset, _ = preset_for(rows, task, base_named(base), width, lora=given.get("lora_rank", "0") != "0")
     accumulated = given.get("gradient_accumulation_steps", "")
     found = default_ranges(preset, settings.processes * (int(accumulated) if accumulated.isdigit() else 1))
     if "max_steps" in given:  # which decides, whatever the epochs
