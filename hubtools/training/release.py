@@ -85,8 +85,8 @@ def leave(
     finish_release(fresh, task, label_set)
     calibration = calibrate(fresh, task, validation, collator)
     print(f"[{task.name}] temperature {calibration['temperature']:.3f}: {calibration['result']}", flush=True)
+    shutil.rmtree(folder.model, ignore_errors=True)  # first: no model stands beside another's training.json
     write_json(folder.training, record)
-    shutil.rmtree(folder.model, ignore_errors=True)
     fresh.rename(folder.model)
     shutil.rmtree(folder.runs, ignore_errors=True)
 
