@@ -27,7 +27,7 @@ demo: install  ## the whole job on the embedded Hub, then the Space (SERVE=0: st
 	@if [ "$(SERVE)" != 0 ]; then exec $(BIN)/hubtools demo --hub local --hub-dir $(DEMO)/hub; fi
 
 test: install  ## every test
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: install  ## ruff and mypy
 	$(BIN)/ruff check .

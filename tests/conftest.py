@@ -22,11 +22,8 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For several workers: a file stays on one of them, for what its tests share; the main job begins first."""
-    looked_at = {item.path for item in items if "demo" in getattr(item, "fixturenames", ())}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("main job" if item.path in looked_at else item.path.name))
-    items.sort(key=lambda item: item.path not in looked_at)
+    """The file that looks at the main job begins first, as it takes longest; another worker does the others meanwhile."""
+    items.sort(key=lambda item: "test_run.py" not in item.path.name)
 
 
 @pytest.fixture(scope="session")
