@@ -22,7 +22,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The file that looks at the main job begins first, as it takes longest; another worker does the others meanwhile."""
+    """The file that looks at the main job begins first, as it takes longest; a second worker does the others."""
     items.sort(key=lambda item: "test_run.py" not in item.path.name)
 
 
