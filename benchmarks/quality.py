@@ -63,7 +63,7 @@ def measured(way: str, spec: SimpleNamespace) -> dict[str, Any]:
     """One cell in this process: scores on the test split, and seconds until they could be had."""
     from datasets import load_dataset
 
-    from hubtools.evaluation.scores import plain_headlines, scores_of
+    from hubtools.evaluation.scores import headlines, scores_of
     from hubtools.tasks import TASKS
 
     task = TASKS[spec.task]
@@ -83,7 +83,9 @@ def measured(way: str, spec: SimpleNamespace) -> dict[str, Any]:
     seconds = time.perf_counter() - began
     truth = {"spans": list(data["test"]["spans"])} if task.kind == "token" else {"label": list(data["test"]["label"])}
     found = scores_of(task, label_set, {**truth, **answers}, task.threshold)
-    scores = {key: round(float(value), 5) for key, value in plain_headlines(task, found).items() if value is not None}
+    values = {key: found[key] for key, _ in headlines(task)}
+    values = {key: value["value"] if isinstance(value, dict) else value for key, value in values.items()}
+    scores = {key: round(float(value), 5) for key, value in values.items() if value is not None}
     rows = {split: len(data[split]) for split in data}
     return {"scores": scores, "primary": task.primary.key, "rows": rows, "seconds": round(seconds, 1), **said}
 

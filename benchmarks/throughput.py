@@ -219,7 +219,7 @@ def matmul_flops(device: Any, bf16: bool) -> float:
     """Floating-point operations a second of one large matrix product, the best of some: what the device can do."""
     import torch
 
-    n = 2048 if device.type == "cpu" else 8192
+    n = 1024 if device.type == "cpu" else 8192
     a = torch.randn(n, n, device=device, dtype=torch.bfloat16 if bf16 else torch.float32)
     best = float("inf")
     for _ in range(8):

@@ -1,0 +1,114 @@
+"""The training benchmarks do what they say, on a tiny base; what they measure is in benchmarks/results."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from as_user import REPOSITORY
+from test_training import curated, one_thread, tiny_base, tokenizer
+from transformers.utils import logging
+
+from hubtools.curation.intake import word_tags
+from hubtools.spec import Span
+from hubtools.tasks.pii import PII
+
+sys.path.append(str(REPOSITORY / "benchmarks"))
+import quality
+import throughput
+
+__all__ = ["curated", "one_thread", "tiny_base", "tokenizer"]  # fixtures
+
+
+@pytest.fixture(autouse=True)
+def own_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The benchmarks train in processes of their own; here they must leave no trace."""
+    import datasets.config
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    verbosity = logging.get_verbosity()
+    yield
+    logging.set_verbosity(verbosity)
+
+
+@pytest.mark.parametrize("way", [quality.OURS, quality.PLAIN, quality.PLAIN_OURS, quality.WORDS])
+def test_every_way_of_measuring_quality_is_scored_on_the_same_rows(way: str, curated: Path, tiny_base: Path) -> None:
+    dataset = str(curated / "jailbreak" / "dataset")
+    spec = SimpleNamespace(task="jailbreak", base=str(tiny_base), data=dataset, seed=0, epochs=1, max_length=32)
+    found = quality.measured(way, spec)
+    assert found["rows"] == {"train": 16, "validation": 8, "test": 8}
+    assert found["primary"] == "roc_auc"
+    assert {"roc_auc", "pr_auc"} <= found["scores"].keys()
+    assert all(0 <= score <= 1 for score in found["scores"].values())
+    # Eight rows a step as transformers' examples have it, or hubtools' thirty-two, of sixteen rows.
+    assert found.get("steps") == {quality.PLAIN: 2, quality.WORDS: None}.get(way, 1)
+
+
+def test_drawn_rows_stay_in_their_split_and_follow_from_the_seed(curated: Path, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    whole = curated / "jailbreak" / "dataset"
+    for name, seed in (("first", 5), ("second", 5), ("other", 6)):
+        quality.drawn(whole, tmp_path / name, 6, seed)
+
+    def ids(folder: Path, split: str) -> list[str]:
+        [file] = folder.glob(f"data/{split}-*.parquet")
+        return list(pq.read_table(file)["id"].to_pylist())
+
+    train = {name: ids(tmp_path / name, "train") for name in ("first", "second", "other")}
+    assert train["first"] == train["second"] != train["other"]
+    assert len(set(train["first"])) == 6
+    assert set(train["first"]) <= set(ids(whole, "train"))
+    assert sorted(ids(tmp_path / "first", "test")) == sorted(ids(whole, "test"))
+
+
+def test_tags_of_first_subwords_read_back_to_the_spans_of_the_text(tokenizer: Any) -> None:
+    text = "Ann Lee (of Wolfeschlegelsteinhausen) wrote to ann.lee@example.org"
+    types = PII.label_set().labels
+    spans = [Span(0, 7, "PERSON"), Span(12, 36, "LOCATION"), Span(47, len(text), "EMAIL_ADDRESS")]
+    words, tags = word_tags(text, spans, types)
+    encoded = quality.first_subwords({"tokens": [words], "ner_tags": [tags]}, tokenizer, 64)
+    [labels] = encoded["labels"]
+    assert len(labels) == len(encoded["input_ids"][0]) > len(words) + 2, "some words have several subwords"
+    found = quality.word_spans(text, [label for label in labels if label != -100])
+    assert found == [{"start": s.start, "end": s.end, "label": types.index(s.type)} for s in spans]
+    assert quality.word_spans("Ann Lee", [2, 2]) == [{"start": 0, "end": 7, "label": 0}]
+    assert [s["label"] for s in quality.word_spans("Ann Rome", [1, 10])] == [0, 4], "another type begins another span"
+
+
+def test_the_throughput_benchmark_counts_real_tokens_however_they_are_padded(curated: Path, tiny_base: Path) -> None:
+    spec = SimpleNamespace(
+        size=str(tiny_base), folder=str(tiny_base), data=str(curated / "jailbreak"), rows=0, epochs=1, batch=8,
+        max_length=64, learning_rate=1e-3, device="cpu", threads=1, bf16=False, seed=0,
+    )  # fmt: skip
+    runs = {way: throughput.trained(way, spec) for way in throughput.WAYS}
+    tokens = {way: run["tokens_per_second"] * run["seconds"] for way, run in runs.items()}
+    assert tokens[throughput.FIXED] == pytest.approx(16 * runs[throughput.OURS]["mean_length"], rel=0.1)
+    assert {run["steps"] for run in runs.values()} == {2}
+    # Padding costs time and changes no number.
+    assert runs[throughput.FIXED]["roc_auc"] == runs[throughput.DYNAMIC]["roc_auc"]
+
+
+def test_few_rows_of_the_throughput_benchmark_are_as_long_as_all() -> None:
+    lengths = [(7 * i) % 500 for i in range(1000)]
+    chosen = throughput.spread_out(lengths, 50)
+    assert len(set(chosen)) == 50
+    picked = [lengths[row] for row in chosen]
+    assert sum(picked) / 50 == pytest.approx(sum(lengths) / 1000, rel=0.01)
+    assert throughput.spread_out(lengths, 5000) == list(range(1000))
+
+
+def test_a_ratio_is_of_two_trainings_of_one_round() -> None:
+    runs = [
+        {"way": throughput.FIXED, "round": 0, "tokens_per_second": 100.0},
+        {"way": throughput.OURS, "round": 0, "tokens_per_second": 500.0},
+        {"way": throughput.OURS, "round": 1, "tokens_per_second": 900.0},
+        {"way": throughput.FIXED, "round": 1, "tokens_per_second": 300.0},
+        {"way": throughput.OURS, "round": 2, "tokens_per_second": 700.0},  # interrupted here
+    ]
+    assert throughput.ratios(runs, throughput.OURS, throughput.FIXED) == [5.0, 3.0]
+    assert throughput.spread([5.0, 3.0], 1) == "4.0 [3.0, 5.0]"
