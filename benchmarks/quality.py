@@ -381,7 +381,8 @@ def table(report: dict[str, Any]) -> str:
             for task, key, _ in COLUMNS:
                 ours, theirs = of(OURS, task, key), of(way, task, key)
                 apart.append(spread([ours[seed] - theirs[seed] for seed in ours if seed in theirs], sign="+"))
-            lines.append(f"| *hubtools less: {way}* | {' | '.join(apart)} | |")
+            if any(cell != "–" for cell in apart):
+                lines.append(f"| *hubtools less: {way}* | {' | '.join(apart)} | |")
         blocks.append("\n".join(lines))
     rows = {c["task"]: c["rows"] for c in cells}
     sizes = ", ".join(f"{task} {r['train']:,}, {r['validation']:,} and {r['test']:,}" for task, r in rows.items())
