@@ -104,6 +104,7 @@ def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:
         metric_for_best_model=(task.primary if task else JOINT).key,
         greater_is_better=True,
         save_total_limit=2,
+        restore_callback_states_from_checkpoint=True,  # how many evaluations have brought nothing is not forgotten
         logging_steps=0.1,
         report_to=usual_report(),
         project=PROJECT,

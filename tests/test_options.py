@@ -190,6 +190,26 @@ def test_a_training_with_every_option_goes_on_to_the_same_weights(
     assert len([*curves.iterdir()]) == 2, "the curves go on where they ended"
 
 
+def test_a_training_that_goes_on_keeps_its_patience(run_finetune: Finetune, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is learned at a rate of 0: the first evaluation is the best, and two more end the training."""
+    flags = ("--fingerprint", "mark", "--learning_rate", "0", "--patience", "2", "--max_steps", "9",
+             "--eval_strategy", "steps", "--eval_steps", "1", "--save_strategy", "steps", "--save_steps", "1",
+             "--per_device_train_batch_size", "4")  # fmt: skip
+    step = ClassifierTrainer.training_step
+
+    def deadly(self: Any, *given: Any) -> Any:
+        if self.state.global_step == 2:
+            raise Killed
+        return step(self, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ClassifierTrainer, "training_step", deadly)
+        with pytest.raises(Killed):
+            run_finetune("killed", *flags)
+    resumed = training_of(run_finetune("killed", *flags))
+    assert (resumed["resumed"], resumed["steps"]) == (True, 3)
+
+
 # --- frozen layers, learning rates by depth, gradient checkpointing ---------------------------------------------------
 
 
