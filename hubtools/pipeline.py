@@ -316,6 +316,7 @@ def run(tasks: Sequence[TaskSpec], settings: Settings) -> dict[str, Any]:
                 stage(task, settings)
                 seconds[task.name][name] = round(time.time() - begun, 2)
             results[task.name] = _result(task, settings)
+    results = {task.name: results[task.name] for task in tasks if task.name in results}  # not as they ended
     waiting = [name for name, task in TASKS.items() if not settings.folder(task).released]
     if settings.dry_run or waiting:
         settings.note("space: would be pushed" if settings.dry_run else f"space: waits for {', '.join(waiting)}")

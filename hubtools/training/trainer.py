@@ -131,6 +131,7 @@ class ClassifierTrainer(Trainer):
                 else:
                     logits[rows, : found.shape[1]] = found[: len(rows)]
             loss = self.compute_loss_func(SimpleNamespace(logits=logits), labels)  # type: ignore[misc]
+        check_loss(float(loss), self.state.global_step)  # the last step may have been the one too many
         return loss, None if prediction_loss_only else logits, None if prediction_loss_only else labels
 
     def _parts(self, inputs: dict[str, Any]) -> list[tuple[list[int], dict[str, Any]]]:
