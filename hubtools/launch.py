@@ -57,7 +57,6 @@ def check_training_flags(flags: Sequence[str], tasks: Sequence[TaskSpec], proces
 
 def training_fingerprint(task: TaskSpec, settings: Settings) -> tuple[str, str]:
     """The base to train from, and what identifies the training: data, base and its commit, flags, version."""
-
     folder = settings.folder(task)
     facts = folder.read(folder.facts, "curate")
     base = resolve_base(settings.base, preferred_bases(settings.training))
@@ -155,13 +154,8 @@ def finetune_multi(settings: Settings) -> dict[str, Any]:
         if settings.dry_run:
             settings.note("would run: " + " ".join(command))
             return {"command": command}
-        failure = folder.root / "failure.txt"
-        failure.unlink(missing_ok=True)
-        training = Training(command, held, failure)
-        try:
+        with _begun(command, held, folder) as training:
             code = training.process.wait()
-        finally:
-            training.end()
     if code:
         raise _failed(folder, code)
     return folder.read(folder.training, "finetune")
@@ -189,13 +183,20 @@ def _training(task: TaskSpec, settings: Settings) -> Iterator[Training | None]:
         if taken_over(folder, folder.trained(mark), settings.note):
             yield None
             return
-        failure = folder.root / "failure.txt"
-        failure.unlink(missing_ok=True)
-        training = Training(command, [held], failure)
-        try:
+        with _begun(command, [held], folder) as training:
             yield training
-        finally:
-            training.end()
+
+
+@contextlib.contextmanager
+def _begun(command: list[str], held: Sequence[int], folder: TaskFolder) -> Iterator[Training]:
+    """A training whose message, if it fails, will lie in ``folder``; it ends with the block, if not before."""
+    failure = folder.root / "failure.txt"
+    failure.unlink(missing_ok=True)
+    training = Training(command, held, failure)
+    try:
+        yield training
+    finally:
+        training.end()
 
 
 def _would_train(task: TaskSpec, settings: Settings) -> dict[str, Any]:

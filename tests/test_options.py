@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -164,23 +165,30 @@ class Killed(BaseException):
     """What no handler of a training catches, as a signal is."""
 
 
-def test_a_training_with_every_option_goes_on_to_the_same_weights(
-    run_finetune: Finetune, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    flags = (*EVERYTHING, "--num_train_epochs", "3", "--per_device_train_batch_size", "4", "--patience", "99",
-             "--fingerprint", "mark", "--learning_rate", "1e-2", "--logging_steps", "2")  # fmt: skip
-    undisturbed = run_finetune("undisturbed", *flags)
+@contextmanager
+def killed_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The training within the block ends in the middle of the step after these."""
     step = ClassifierTrainer.training_step
 
     def deadly(self: Any, *given: Any) -> Any:
-        if self.state.global_step == 9:
+        if self.state.global_step == steps:
             raise Killed
         return step(self, *given)
 
     with monkeypatch.context() as patch:
         patch.setattr(ClassifierTrainer, "training_step", deadly)
         with pytest.raises(Killed):
-            run_finetune("killed", *flags)
+            yield
+
+
+def test_a_training_with_every_option_goes_on_to_the_same_weights(
+    run_finetune: Finetune, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = (*EVERYTHING, "--num_train_epochs", "3", "--per_device_train_batch_size", "4", "--patience", "99",
+             "--fingerprint", "mark", "--learning_rate", "1e-2", "--logging_steps", "2")  # fmt: skip
+    undisturbed = run_finetune("undisturbed", *flags)
+    with killed_after(9, monkeypatch):
+        run_finetune("killed", *flags)
     resumed = run_finetune("killed", *flags)
     assert training_of(resumed)["resumed"]
     assert training_of(resumed)["steps"] == training_of(undisturbed)["steps"] == 12
@@ -195,17 +203,8 @@ def test_a_training_that_goes_on_keeps_its_patience(run_finetune: Finetune, monk
     flags = ("--fingerprint", "mark", "--learning_rate", "0", "--patience", "2", "--max_steps", "9",
              "--eval_strategy", "steps", "--eval_steps", "1", "--save_strategy", "steps", "--save_steps", "1",
              "--per_device_train_batch_size", "4")  # fmt: skip
-    step = ClassifierTrainer.training_step
-
-    def deadly(self: Any, *given: Any) -> Any:
-        if self.state.global_step == 2:
-            raise Killed
-        return step(self, *given)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(ClassifierTrainer, "training_step", deadly)
-        with pytest.raises(Killed):
-            run_finetune("killed", *flags)
+    with killed_after(2, monkeypatch):
+        run_finetune("killed", *flags)
     resumed = training_of(run_finetune("killed", *flags))
     assert (resumed["resumed"], resumed["steps"]) == (True, 3)
 

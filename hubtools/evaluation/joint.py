@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-HEADS, ABOUT_HEADS = "heads.safetensors", "heads.json"
+from hubtools.training.multi import ABOUT_HEADS, HEADS
+
+__all__ = ["ABOUT_HEADS", "Joint", "furthest"]
 
 
 class Joint:

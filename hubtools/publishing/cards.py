@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -307,6 +308,22 @@ def _annotator(task: TaskSpec, origin: str) -> str:
         return "other"
     generated = task.kind == "token" or (task.name == "intent" and origin == "public")
     return "machine-generated" if generated else "expert-generated"
+
+
+def check_drift(card: str, fresh: str, name: str) -> None:
+    """Raises :class:`CardRejected`, with the first line that differs, where ``card`` is not ``fresh``.
+
+    Args:
+        name: of the task, or "multi".
+    """
+    if card == fresh:
+        return
+    pairs = itertools.zip_longest(fresh.splitlines(), card.splitlines(), fillvalue="(nothing)")
+    new, old = next((pair for pair in pairs if pair[0] != pair[1]), ("another end of the file", "this one"))
+    raise CardRejected(
+        f"The {name} card is not what its files say", expected=new[:160], found=old[:160],
+        next=f"hubtools model-card {name}",
+    )  # fmt: skip
 
 
 def _metric_type(key: str) -> str:

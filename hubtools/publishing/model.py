@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from hubtools.curation.licences import OTHER
 from hubtools.errors import CardRejected, MissingStage, VerificationFailed
 from hubtools.evaluation.evaluate import metrics_are_current
 from hubtools.evaluation.external import FOLDER, sections
-from hubtools.publishing.cards import lint, merged, model_card
+from hubtools.publishing.cards import check_drift, lint, merged, model_card
 from hubtools.publishing.commits import Change, Release, difference, release
 from hubtools.spec import TaskSpec
 from hubtools.workdir import TaskFolder, sha256_of
@@ -92,14 +91,7 @@ def check_card(task: TaskSpec, folder: TaskFolder, repo: str | None) -> Path:
                            next=f"hubtools evaluate {task.name} --from-predictions")  # fmt: skip
     if repo is not None:
         check_scores_follow(task, folder)
-        fresh = rendered_card(task, folder, repo)
-        if fresh != card:
-            new, old = next(
-                pair for pair in itertools.zip_longest(fresh.splitlines(), card.splitlines(), fillvalue="(nothing)")
-                if pair[0] != pair[1]
-            )  # fmt: skip
-            raise CardRejected(f"The {task.name} card is not what its files say", expected=new[:160], found=old[:160],
-                               next=f"hubtools model-card {task.name}")  # fmt: skip
+        check_drift(card, rendered_card(task, folder, repo), task.name)
     return path
 
 

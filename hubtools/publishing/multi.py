@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from hubtools.curation.licences import composed, of_model
-from hubtools.errors import CardRejected, MissingStage, VerificationFailed
+from hubtools.errors import MissingStage, VerificationFailed
 from hubtools.evaluation.joint import ABOUT_HEADS, Joint, furthest
 from hubtools.evaluation.thresholds import FILE as THRESHOLDS
-from hubtools.publishing.cards import lint, merged, plain, render, result_of
+from hubtools.publishing.cards import check_drift, lint, merged, plain, render, result_of
 from hubtools.publishing.commits import Change, Release, difference, release
 from hubtools.publishing.model import TOLERANCE, check_scores_belong, recorded_answers
 from hubtools.tasks import MULTI, TASKS
@@ -139,11 +139,8 @@ def check_multi_card(work: Path, repo: str | None) -> Path:
     path = folder.need(folder.model / "README.md", "model-card")
     card = path.read_text()
     lint(card, "model")
-    if repo is not None and (fresh := rendered_multi_card(work, repo)) != card:
-        pairs = zip(fresh.splitlines(), card.splitlines(), strict=False)
-        new, old = next((pair for pair in pairs if pair[0] != pair[1]), ("another end", "this end"))
-        raise CardRejected("The multi card is not what its files say", expected=new[:160], found=old[:160],
-                           next="hubtools model-card multi")  # fmt: skip
+    if repo is not None:
+        check_drift(card, rendered_multi_card(work, repo), MULTI)
     return path
 
 
