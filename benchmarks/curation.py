@@ -211,7 +211,7 @@ def main() -> None:
 def table(report: dict) -> str:
     small = report["prompts"][0]
     lines = [
-        "| near-duplicates | seconds | rows/s | peak GiB | CPU a row, to the first | planted pairs found |",
+        "| near-duplicates | seconds | rows/s | peak GiB | CPU time a row, to the first | planted pairs found |",
         "|---|---|---|---|---|---|",
     ]
     for run in report["prompts"]:

@@ -87,7 +87,8 @@ def main() -> None:
 
 def table(report: dict) -> str:
     stages = ["curate", "push-dataset", "finetune", "evaluate", "push-model"]
-    lines = ["| seconds | " + " | ".join(stages) + " | test score | baselines |", "|---" * (len(stages) + 3) + "|"]
+    columns = ["task, and seconds of", *stages, "test score", "baselines"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for task, seconds in report["seconds"].items():
         result = report["results"].get(task, {})
         if "metric" not in result:

@@ -333,7 +333,8 @@ def table(results: dict[str, Any]) -> str:
         name = {"base": "ModernBERT-base's size, random weights", "nano": "nano model"}.get(
             report["size"], report["size"]
         )
-        columns = [name, "real tokens/s", "times the first", "times the second", "peak GiB", "of a matmul's FLOP/s"]
+        columns = [name, "real tokens/s", "times that to the maximum", "times that batch by batch", "peak GiB"]
+        columns += ["of a matrix product's FLOP/s"]
         columns += ["ROC-AUC", "PR-AUC"] if scored else []
         lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
         for way in dict.fromkeys([*WAYS, OURS_FP32, *(run["way"] for run in runs)]):

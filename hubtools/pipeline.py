@@ -139,9 +139,39 @@ def push_datasets(tasks: Sequence[TaskSpec], settings: Settings) -> dict[str, Re
     return pushed
 
 
+def kept(task: TaskSpec, settings: Settings) -> str | None:
+    """The user's own source of the dataset in the work folder, which stays where no other source is asked for.
+
+    Raises:
+        UsageError: a flag asks for another dataset of it, which takes its file and columns as well.
+    """
+    folder = settings.folder(task)
+    if settings.source or not folder.facts.exists():
+        return None
+    facts = folder.read(folder.facts, "curate")
+    own: str = facts["sources"][0]["id"]
+    if own in (task.source.id, task.starter.id):
+        return None
+    names = {supplement.name for supplement in task.supplements} | ({LENGTHS} if task.match_lengths else set())
+    asked = names & {*settings.supplements, *settings.without}
+    label_set = _asked_label_set(task, settings)
+    if label_set not in (None, facts["label_set"]):
+        asked |= {f"--label-set {label_set}"}
+    if asked:
+        raise UsageError(
+            f"{task.name}: the dataset in {folder.dataset} was curated from {own}",
+            expected="its --source and columns beside flags that make another dataset",
+            found=", ".join(sorted(asked)),
+            next=f"hubtools curate {task.name} --source ... with all of them, then this command without them",
+        )  # fmt: skip
+    return own
+
+
 def _must_curate(task: TaskSpec, settings: Settings) -> bool:
     """Whether the dataset is not there yet, or a flag asks for another one than is there."""
     folder, name = settings.folder(task), _asked_label_set(task, settings)
+    if kept(task, settings):
+        return False
     if settings.source or settings.supplements or settings.without or not folder.facts.exists():
         return True
     return name not in (None, folder.read(folder.facts, "curate")["label_set"])
@@ -295,7 +325,10 @@ def run(tasks: Sequence[TaskSpec], settings: Settings) -> dict[str, Any]:
     if not settings.dry_run:  # what the data of any task lack stops the run before an upload or an hour of training
         for task in tasks:
             begun = time.time()
-            curate_task(task, settings)
+            if own := kept(task, settings):
+                settings.note(f"{task.name}: the dataset curated from {own} is kept")
+            else:
+                curate_task(task, settings)
             check_licences(
                 api(), task, settings.folder(task), dataset_repo(task, settings), private=settings.private,
                 accepted=settings.accept_license,

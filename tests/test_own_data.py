@@ -354,6 +354,24 @@ def test_columns_without_a_source_are_refused(hubtools: Command, flags: tuple[ob
     assert "nothing there" in done.stderr
 
 
+def test_a_dataset_of_ones_own_stays_where_no_source_is_named(
+    hubtools: Command, flags: tuple[object, ...], work: Path, tmp_path: Path
+) -> None:
+    rows, ours = theirs("jailbreak")
+    path, kinds = write(tmp_path / "my.json", rows), mapped(tmp_path / "map.yaml", ours)
+    columns = ("--text-column", "Prompt text", "--label-column", "kind", "--label-map", kinds)
+    hubtools("curate", "jailbreak", "--source", path, *columns, *flags)
+    curated = (work / "jailbreak" / "facts.json").read_bytes()
+    run = hubtools("run", "jailbreak", *flags, check=False)
+    assert "jailbreak: the dataset curated from my.json is kept" in run.stderr
+    assert (run.returncode, "licence" in run.stderr) == (1, True), "nobody named its licence"
+    for command in ("run", "push-dataset"):
+        done = hubtools(command, "jailbreak", "--without", "lengths", *flags, check=False)
+        assert (done.returncode, "was curated from my.json" in done.stderr) == (2, True)
+        assert "--source" in done.stderr
+    assert (work / "jailbreak" / "facts.json").read_bytes() == curated
+
+
 # --- dataset repos and addresses
 
 
