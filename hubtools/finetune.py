@@ -34,11 +34,11 @@ if not __package__:  # started by path: the repository root, not hubtools/, must
 # models many times slower. Read when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from hubtools.errors import HubtoolsError, TrainingFailed
+from hubtools.errors import HubtoolsError, TrainingFailed, UsageError
 from hubtools.tasks import JOINT, MULTI, TASKS, base_named, task_named
-from hubtools.training.arguments import SETFIT, FinetuneArguments
+from hubtools.training.arguments import SETFIT, FinetuneArguments, check_evaluations
 from hubtools.training.fewshot import check_method, few_shot_preset, is_few_shot, preferred_bases
-from hubtools.training.inputs import commit_of, config_of, labels_of, load_splits, resolve_base
+from hubtools.training.inputs import commit_of, config_of, labels_of, load_splits, resolve_base, texts_sha256
 from hubtools.training.job import Job
 from hubtools.training.multi import check_flags
 from hubtools.training.multi import prepare as prepare_joint
@@ -56,8 +56,10 @@ def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:
     peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     names = [field.name for field in dataclasses.fields(FinetuneArguments)]
     looked_at: dict[str, dict[str, Any]] = {name: {"nargs": "?"} for name in names}
-    # How many steps an epoch has decides how often it is evaluated.
+    # How many steps an epoch has decides how often it is evaluated, unless that is said as well.
     looked_at["per_device_train_batch_size"] = {"type": int}
+    looked_at["eval_steps"] = {"type": float}
+    looked_at["eval_strategy"] = {}
     looked_at["gradient_accumulation_steps"] = {"type": int, "default": 1}
     for name in ("use_cpu", "fp16"):
         looked_at[name] = {"nargs": "?", "const": "true", "default": "false"}
@@ -102,7 +104,6 @@ def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:
         output_dir=str(task_folder(work, early.task).runs),
         load_best_model_at_end=True,
         metric_for_best_model=(task.primary if task else JOINT).key,
-        greater_is_better=True,
         save_total_limit=2,
         restore_callback_states_from_checkpoint=True,  # how many evaluations have brought nothing is not forgotten
         logging_steps=0.1,
@@ -114,12 +115,19 @@ def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:
         logging_nan_inf_filter=False,  # it would hide a loss that is no number, and wait for the device to do so
         disable_tqdm=not sys.stderr.isatty(),
         dataloader_pin_memory=torch.cuda.is_available(),
-        **training_arguments(preset, rows, together),
+        **training_arguments(preset, rows, together, early.eval_strategy, early.eval_steps),
     )
     if "activation_checkpointing" in {field.name for field in dataclasses.fields(TrainingArguments)}:
         # What newer transformers call it; there the name that people know warns at each start.
         argv = [re.sub("^--gradient[_-]checkpointing", "--activation_checkpointing", flag) for flag in argv]
-    ours, trainer = parser.parse_args_into_dataclasses(argv)
+    try:
+        ours, trainer = parser.parse_args_into_dataclasses(argv)
+    except ValueError as error:
+        raise UsageError(
+            "These flags of the training do not go together", found=" ".join(str(error).split()),
+            next="python hubtools/finetune.py --help lists them",
+        ) from error  # fmt: skip
+    check_evaluations(trainer)
     prepare_reports(trainer.report_to, task_folder(work, early.task))
     return ours, trainer, said, preset.patience if ours.patience is None else ours.patience
 
@@ -132,7 +140,7 @@ def has_bf16(on_cpu: bool, config: Any) -> bool:
     import torch
 
     if not on_cpu:
-        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # new in torch 2.11
     return bool((features.get("avx512_bf16") or features.get("amx_bf16")) and config.hidden_size >= 512)
 
@@ -148,7 +156,7 @@ def prepare(
     from hubtools.training.model import new_classifier, readable
     from hubtools.training.progress import Progress
     from hubtools.training.release import leave
-    from hubtools.training.selection import selection_metrics
+    from hubtools.training.selection import evaluation_of_best, selection_metrics
     from hubtools.training.trainer import ClassifierTrainer
     from hubtools.training.tuning import tuned
 
@@ -184,9 +192,10 @@ def prepare(
         own = {
             "task": task.name,
             "label_set": label_set.name,
+            "train_sha256": texts_sha256(data["train"]["text"]),
             "arguments": {**record["arguments"], "class_weights": weights},
             "truncation": cut,
-            "best_validation": {task.primary.key: trainer.state.best_metric},
+            "best_validation": {task.primary.key: evaluation_of_best(trainer.state).get(f"eval_{task.primary.key}")},
         }
         leave(fresh, folder, task, label_set, encoded["validation"], trainer.data_collator, record | own)
 
@@ -237,8 +246,8 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
 
     checkpoint = None
     if trainer.is_world_process_zero():  # alone: it may remove what is there
-        same = [sys.argv[1:], rows_a_step, base_id, revision, *(part._fingerprint for part in job.splits)]
-        mark = ours.fingerprint or json.dumps(same)
+        rows = [part._fingerprint for part in job.splits]
+        mark = json.dumps([ours.fingerprint or sys.argv[1:], rows_a_step, base_id, revision, *rows])
         checkpoint = resumable_checkpoint(folder.runs, mark, get_last_checkpoint)
         write_json(folder.runs / "fingerprint.json", mark)
         if checkpoint:
@@ -247,7 +256,12 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
             print(f"[{ours.task}] {line}", flush=True)
     checkpoint = broadcast_object_list([checkpoint])[0]
     started = time.time()
-    trainer.train(resume_from_checkpoint=checkpoint)
+    if checkpoint and trainer.takes_up_the_end(checkpoint):
+        for measured in emissions:  # what was used before it was killed
+            measured.on_train_begin(args, trainer.state, trainer.control)
+            measured.on_train_end(args, trainer.state, trainer.control)
+    else:
+        trainer.train(resume_from_checkpoint=checkpoint)
     seconds = time.time() - started
     fresh = folder.root / "model.new"
     if trainer.is_world_process_zero():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -12,9 +13,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from hubtools import __version__
@@ -24,7 +26,7 @@ from hubtools.spec import TaskSpec
 from hubtools.tasks import MULTI, TASKS, base_named, task_named
 from hubtools.training.arguments import FinetuneArguments
 from hubtools.training.fewshot import check_method, preferred_bases
-from hubtools.training.inputs import commit_of, resolve_base
+from hubtools.training.inputs import contents, resolve_base
 from hubtools.training.processes import FAILURE
 from hubtools.workdir import TaskFolder, sha256_of, task_folder, write_json
 
@@ -56,14 +58,14 @@ def check_training_flags(flags: Sequence[str], tasks: Sequence[TaskSpec], proces
 
 
 def training_fingerprint(task: TaskSpec, settings: Settings) -> tuple[str, str]:
-    """The base to train from, and what identifies the training: data, base and its commit, flags, version."""
+    """The base to train from, and what identifies the training: data, base and its content, flags, version."""
     folder = settings.folder(task)
     facts = folder.read(folder.facts, "curate")
     base = resolve_base(settings.base, preferred_bases(settings.training))
     ours = base_named(base)
     defaults = [dict(task.overrides), dict(ours.by_task.get(task.name, {}))]
-    known = [__version__, facts["fingerprint"], base, commit_of(base), settings.seed, settings.processes,
-             settings.training, defaults]  # fmt: skip
+    known = [__version__, facts["fingerprint"], base, *contents(base, settings.training), settings.seed,
+             settings.processes, settings.training, defaults]  # fmt: skip
     return base, hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
 
@@ -104,13 +106,18 @@ def finetune_tasks(tasks: Sequence[TaskSpec], settings: Settings) -> Generator[T
         return
     waiting: list[TaskSpec] = [*tasks]
     running: dict[str, tuple[Training | None, float, contextlib.ExitStack]] = {}
+    gpus = visible_gpus() if settings.jobs > 1 else []
+    places: dict[str, int] = {}
     with contextlib.ExitStack() as all_of_them:
 
         def start() -> None:
             while waiting and len(running) < settings.jobs:
                 task = waiting.pop(0)
                 one = all_of_them.enter_context(contextlib.ExitStack())
-                running[task.name] = (one.enter_context(_training(task, settings)), time.time(), one)
+                taken = {places[name] for name in running}
+                places[task.name] = next(place for place in itertools.count() if place not in taken)
+                devices = devices_of(places[task.name], settings.processes, gpus)
+                running[task.name] = (one.enter_context(_training(task, settings, devices)), time.time(), one)
 
         while waiting or running:
             start()
@@ -129,6 +136,25 @@ def finetune_tasks(tasks: Sequence[TaskSpec], settings: Settings) -> Generator[T
                 yield Trained(task_named(name), folder.read(folder.training, "finetune"), seconds)
             if not ended:
                 time.sleep(0.1)
+
+
+def visible_gpus() -> list[str]:
+    """What ``CUDA_VISIBLE_DEVICES`` names, or the number of each GPU of the machine."""
+    if not shutil.which("nvidia-smi"):  # where there is none, torch need not be loaded to count them
+        return []
+    import torch
+
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
+
+
+def devices_of(place: int, processes: int, gpus: Sequence[str]) -> dict[str, str]:
+    """The environment of the training at ``place`` among those side by side: each has GPUs of its own, while they last.
+
+    Left alone, all of them would take the first.
+    """
+    own = [gpus[(place * processes + number) % len(gpus)] for number in range(processes if gpus else 0)]
+    return {"CUDA_VISIBLE_DEVICES": ",".join(dict.fromkeys(own))} if own else {}
 
 
 def finetune_multi(settings: Settings) -> dict[str, Any]:
@@ -171,7 +197,7 @@ def _are_trained(folder: TaskFolder, mark: str, settings: Settings) -> bool:
 
 
 @contextlib.contextmanager
-def _training(task: TaskSpec, settings: Settings) -> Iterator[Training | None]:
+def _training(task: TaskSpec, settings: Settings, devices: Mapping[str, str]) -> Iterator[Training | None]:
     """The training of a task, whose folder it holds; None where the model is up to date."""
     folder = settings.folder(task)
     command, mark = _training_command(task, settings)
@@ -183,16 +209,18 @@ def _training(task: TaskSpec, settings: Settings) -> Iterator[Training | None]:
         if taken_over(folder, folder.trained(mark), settings.note):
             yield None
             return
-        with _begun(command, [held], folder) as training:
+        with _begun(command, [held], folder, devices) as training:
             yield training
 
 
 @contextlib.contextmanager
-def _begun(command: list[str], held: Sequence[int], folder: TaskFolder) -> Iterator[Training]:
+def _begun(
+    command: list[str], held: Sequence[int], folder: TaskFolder, devices: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Training]:
     """A training whose message, if it fails, will lie in ``folder``; it ends with the block, if not before."""
     failure = folder.root / "failure.txt"
     failure.unlink(missing_ok=True)
-    training = Training(command, held, failure)
+    training = Training(command, held, failure, devices)
     try:
         yield training
     finally:
@@ -225,6 +253,8 @@ def _command(name: str, base: str, mark: str, settings: Settings) -> list[str]:
     return [
         sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--num_machines", "1", "--mixed_precision", "no",
         "--dynamo_backend", "no", "--num_processes", str(settings.processes),
+        # Several side by side would meet at the same port.
+        *(["--main_process_port", "0"] if together > settings.processes > 1 else []),
         # Left to itself, accelerate gives each process on a CPU one thread.
         "--num_cpu_threads_per_process", str(max(1, (os.cpu_count() or 1) // together)),
         str(Path(__file__).with_name("finetune.py")), "--task", name, "--work_dir", str(settings.work_dir),
@@ -282,14 +312,15 @@ class Training:
         command: starts it.
         held: descriptors that it inherits.
         failure: where it leaves its message.
+        devices: environment variables that say which are its own.
     """
 
-    def __init__(self, command: list[str], held: Sequence[int], failure: Path) -> None:
+    def __init__(self, command: list[str], held: Sequence[int], failure: Path, devices: Mapping[str, str]) -> None:
         with _signals_kept() as signals:
             self.process = subprocess.Popen(
                 command,
                 stdout=sys.stderr,  # line by line: our stdout is for data
-                env=os.environ | {"PYTHONUNBUFFERED": "1", FAILURE: str(failure.resolve())},
+                env=os.environ | {"PYTHONUNBUFFERED": "1", FAILURE: str(failure.resolve()), **devices},
                 pass_fds=held,
                 start_new_session=True,  # Ctrl-C reaches us alone: no stack trace of each process
             )

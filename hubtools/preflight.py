@@ -82,5 +82,6 @@ def _device() -> str:
     import torch
 
     if torch.cuda.is_available():
-        return f"{torch.cuda.get_device_name()}, {'bf16' if torch.cuda.is_bf16_supported() else 'fp32'}"
+        bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return f"{torch.cuda.get_device_name()}, {'bf16' if bf16 else 'fp32'}"
     return f"CPU, {torch.get_num_threads()} threads, fp32"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -91,6 +92,24 @@ def test_a_dry_run_after_a_release_says_that_nothing_would_change_and_writes_not
     assert re.match(r"would run: \S+ -m accelerate\.commands\.launch .* --task intent", command)
     assert files_under(released) == before
     assert commits(api, "local/small-model", "model") == head
+
+
+def test_a_model_is_not_scored_or_described_by_a_dataset_that_it_was_not_trained_on(
+    hubtools: Command, hub: Hub, released: Path, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    shutil.copytree(released, work)
+    at = ("--hub", "local", "--hub-dir", hub.data_dir, "--work-dir", work)
+    train = work / "intent" / "dataset" / "data" / "train-00000-of-00001.parquet"
+    rows = pq.read_table(train)
+    pq.write_table(rows.slice(1), train)
+    for command in ("evaluate", "model-card", "push-model"):
+        done = hubtools(command, "intent", *at, check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "was trained on other rows" in done.stderr
+        assert "hubtools finetune intent" in done.stderr
+    pq.write_table(rows, train)
+    hubtools("evaluate", "intent", *at)
 
 
 def test_json_is_all_of_stdout(hubtools: Command, hub: Hub, released: Path, flags: tuple[object, ...]) -> None:

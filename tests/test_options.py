@@ -26,6 +26,7 @@ from transformers import (
     pipeline,
 )
 
+from hubtools import finetune
 from hubtools.errors import UsageError
 from hubtools.launch import check_training_flags
 from hubtools.spec import BaseModel
@@ -207,6 +208,102 @@ def test_a_training_that_goes_on_keeps_its_patience(run_finetune: Finetune, monk
         run_finetune("killed", *flags)
     resumed = training_of(run_finetune("killed", *flags))
     assert (resumed["resumed"], resumed["steps"]) == (True, 3)
+
+
+@pytest.mark.parametrize("flags", [(), ("--lora_rank", "2")], ids=["whole", "LoRA"])
+def test_a_training_that_had_stopped_only_gets_its_release_when_it_goes_on(
+    run_finetune: Finetune, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]
+) -> None:
+    flags = ("--fingerprint", "mark", "--learning_rate", "0.5", "--patience", "1", "--num_train_epochs", "30",
+             "--per_device_train_batch_size", "4", *flags)  # fmt: skip
+    undisturbed = run_finetune("undisturbed", *flags)
+    assert training_of(undisturbed)["epochs_run"] < 30, "patience ended it"
+
+    def never(*given: Any, **named: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hubtools.training.release.leave", never)
+        with pytest.raises(Killed):
+            run_finetune("killed", *flags)
+    with monkeypatch.context() as patch:
+        patch.setattr(ClassifierTrainer, "training_step", never)
+        resumed = run_finetune("killed", *flags)
+    told, known = training_of(resumed), training_of(undisturbed)
+    assert told["resumed"]
+    assert {key: told[key] for key in ("steps", "best_validation", "epochs_run")} == {
+        key: known[key] for key in ("steps", "best_validation", "epochs_run")
+    }
+    expected = weights(undisturbed.model)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(resumed.model).items())
+
+
+def test_rows_that_changed_begin_a_training_anew(
+    run_finetune: Finetune, curated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ("--fingerprint", "mark", "--num_train_epochs", "3", "--per_device_train_batch_size", "4")
+    with killed_after(9, monkeypatch):
+        run_finetune("killed", *flags)
+    other = tmp_path / "other"
+    for split in ("train", "validation"):
+        rows = load_dataset(str(curated / "jailbreak" / "dataset"), split=split)
+        rows.select(range(len(rows) - (split == "train"))).to_parquet(
+            other / "data" / f"{split}-00000-of-00001.parquet"
+        )
+    assert not training_of(run_finetune("killed", *flags, "--dataset", str(other)))["resumed"]
+
+
+# --- Which checkpoint is released -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", ["loss", "accuracy"])
+def test_another_metric_chooses_the_checkpoint_and_the_primary_one_is_recorded_as_itself(
+    run_finetune: Finetune, metric: str
+) -> None:
+    training = training_of(
+        run_finetune("chosen", "--metric_for_best_model", metric, "--num_train_epochs", "6", "--learning_rate", "0.3")
+    )
+    evaluated = [entry for entry in training["history"] if "eval_loss" in entry]
+    best = (min if metric == "loss" else max)(evaluated, key=lambda entry: entry[f"eval_{metric}"])
+    assert len({entry[f"eval_{metric}"] for entry in evaluated}) > 1
+    assert training["best_validation"] == {"roc_auc": best["eval_roc_auc"]}
+
+
+def test_checkpoints_follow_evaluations(run_finetune: Finetune, tiny_base: Path, curated: Path) -> None:
+    where = ["--task", "jailbreak", "--base", str(tiny_base), "--use_cpu"]
+    where += ["--dataset", str(curated / "jailbreak" / "dataset")]
+    for flags, strategy, steps in (
+        (["--eval_steps", "3"], "steps", 3),
+        (["--eval-steps", "3", "--eval-strategy", "steps"], "steps", 3),
+        (["--eval_strategy", "epoch"], "epoch", None),
+    ):
+        _, args, *_ = finetune.parse([*where, *flags])
+        assert args.eval_strategy == args.save_strategy == strategy
+        assert steps is None or args.eval_steps == args.save_steps == steps
+    _, args, *_ = finetune.parse([*where, "--eval_strategy", "steps"])
+    assert args.eval_steps == args.save_steps
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--load_best_model_at_end", "false"), "the best checkpoint"),
+        (("--eval_steps", "2", "--save_steps", "4"), "--save_steps 4"),
+        (("--eval_strategy", "no"), "--eval_strategy no"),
+        (("--save_strategy", "steps", "--eval_strategy", "epoch"), "do not go together"),
+        (("--patience", "0"), "--patience"),
+    ],
+)
+def test_flags_that_would_release_another_checkpoint_than_the_scored_one_are_refused(
+    run_finetune: Finetune, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_finetune("refused", *flags)
+    assert ended.value.code
+    shown = capsys.readouterr().err
+    assert "Error: " in shown
+    assert "Traceback" not in shown
+    assert said in shown
 
 
 # --- frozen layers, learning rates by depth, gradient checkpointing ---------------------------------------------------

@@ -27,6 +27,7 @@ from hubtools.evaluation.thresholds import Target, abstention_curve, shipped, ta
 from hubtools.spec import LabelSet, TaskSpec
 from hubtools.training.calibration import FILE as CALIBRATION
 from hubtools.training.calibration import reliability
+from hubtools.training.inputs import texts_sha256
 from hubtools.workdir import TaskFolder, sha256_of, write_json
 
 PREDICTIONS = 2  # bumped when a file of predictions says more, or says it otherwise
@@ -95,6 +96,7 @@ def evaluate(
     label_set = task.label_set(facts["label_set"])
     target = target_of(task, target_fpr, target_recall)
     if not from_predictions:
+        check_trained_on(folder, training)
         score(task, label_set, folder, tick)
     test = Predictions.read(folder, folder.predictions)
     validation = Predictions.read(folder, folder.validation_predictions)
@@ -126,6 +128,26 @@ def evaluate(
     interval = f"[{first['low']:.3f}, {first['high']:.3f}]"
     note(f"{task.name}: {first['title']} {first['value']:.3f} {interval} on {metrics['scores']['rows']} test rows")
     return metrics
+
+
+def check_trained_on(folder: TaskFolder, training: Mapping[str, Any]) -> None:
+    """A model of other training rows may have seen these test rows, and the figures of this dataset are not its own.
+
+    Raises:
+        MissingStage: the training split in ``folder`` is not the one that the model was trained on.
+    """
+    import pyarrow.parquet as pq
+
+    known, file = training.get("train_sha256"), folder.split_file("train")
+    if known is None or not file.exists():
+        return
+    if texts_sha256(pq.read_table(file, columns=["text"])["text"].to_pylist()) != known:
+        raise MissingStage(
+            f"The model of {folder.task!r} was trained on other rows than those of {folder.dataset}",
+            expected="rows that no test row is among, as in the dataset beside it",
+            found="a dataset that was curated anew, or a training with --dataset",
+            next=f"hubtools finetune {folder.task}; rows of your own become the dataset by hubtools curate --source",
+        )  # fmt: skip
 
 
 def score(task: TaskSpec, label_set: LabelSet, folder: TaskFolder, tick: Callable[[int], None]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from hubtools.curation.licences import OTHER
 from hubtools.errors import CardRejected, MissingStage, VerificationFailed
-from hubtools.evaluation.evaluate import metrics_are_current
+from hubtools.evaluation.evaluate import check_trained_on, metrics_are_current
 from hubtools.evaluation.external import FOLDER, sections
 from hubtools.publishing.cards import check_drift, lint, merged, model_card
 from hubtools.publishing.commits import Change, Release, difference, release
@@ -26,6 +26,8 @@ def rendered_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
     published = folder.read(folder.published, "push-dataset")
     metrics = folder.read(folder.metrics, "evaluate")
     facts = folder.read(folder.facts, "curate")
+    training = folder.read(folder.training, "finetune")
+    check_trained_on(folder, training)
     if "dataset" not in published:
         raise MissingStage(
             f"The {task.name} dataset is not pushed", expected=f"the repo it was pushed to, in {folder.published}",
@@ -35,7 +37,7 @@ def rendered_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
     card = model_card(
         task,
         repo,
-        training=folder.read(folder.training, "finetune"),
+        training=training,
         metrics=metrics,
         facts=facts,
         dataset=published["dataset"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from importlib.util import find_spec
+from typing import Any
 
 from hubtools.errors import UsageError
 from hubtools.tasks import MULTI, TASKS
@@ -91,6 +92,7 @@ class FinetuneArguments:
             ("shots", self.shots is None or 2 <= self.shots <= MOST_SHOTS,
              f"from 2 to {MOST_SHOTS} rows of each class, to make pairs of; with more, train on all rows"),
             ("shots", self.shots is None or self.method == SETFIT, f"--method {SETFIT} with it"),
+            ("patience", self.patience is None or self.patience > 0, "1 or more evaluations"),
             ("lora_rank", self.lora_rank >= 0, "0 for none, or a rank such as 16"),
             ("lora_alpha", self.lora_alpha is None or self.lora_alpha > 0, "more than 0"),
             ("lora_dropout", 0 <= self.lora_dropout < 1, "from 0 to below 1"),
@@ -109,3 +111,29 @@ class FinetuneArguments:
                     f"--{flag} needs the package {package}", found="it is not installed",
                     next=f"pip install '{f'hubtools{extra}' if extra else package}'",
                 )  # fmt: skip
+
+
+def check_evaluations(args: Any) -> None:
+    """The release is the best of the checkpoints that were evaluated: each evaluation must leave one.
+
+    Args:
+        args: ``TrainingArguments``.
+
+    Raises:
+        UsageError: the last checkpoint is asked for in place of the best, or evaluations without one.
+    """
+    if not args.load_best_model_at_end:
+        raise UsageError(
+            "--load_best_model_at_end false", expected="the best checkpoint, which is scored and released",
+            found="the last one", next="leave the flag out; --patience 1000 trains to the end all the same",
+        )  # fmt: skip
+    if args.eval_strategy == "no":
+        raise UsageError(
+            "--eval_strategy no", expected="steps or epoch: the checkpoint with the best score is released", found="no",
+            next="leave the flag out",
+        )  # fmt: skip
+    if args.eval_strategy == "steps" and args.save_strategy == "steps" and args.eval_steps != args.save_steps:
+        raise UsageError(
+            f"--save_steps {args.save_steps:g}", expected="a checkpoint an evaluation: the best is released",
+            found=f"--eval_steps {args.eval_steps:g}", next="leave --save_steps out: it follows --eval_steps",
+        )  # fmt: skip

@@ -201,7 +201,7 @@ def train(ours: FinetuneArguments, args: Any, said: list[str]) -> None:
     from hubtools.training.batching import Collator
     from hubtools.training.calibration import validation_logits
     from hubtools.training.encoding import encode_splits, truncation, truncation_line
-    from hubtools.training.inputs import commit_of, config_of, labels_of, load_splits, resolve_base
+    from hubtools.training.inputs import commit_of, config_of, labels_of, load_splits, resolve_base, texts_sha256
     from hubtools.training.model import new_classifier, readable
     from hubtools.training.progress import PairProgress
     from hubtools.training.release import environment, leave
@@ -273,6 +273,7 @@ def train(ours: FinetuneArguments, args: Any, said: list[str]) -> None:
         "base_revision": revision,
         "base_note": base_named(base_id).note,
         "label_set": label_set.name,
+        "train_sha256": texts_sha256(data["train"]["text"]),
         "presets": said,
         "few_shot": {"rows": len(chosen), "fewer": fewer},
         "arguments": {

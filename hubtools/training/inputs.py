@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
+import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from hubtools.errors import UsageError
 from hubtools.spec import BaseModel, LabelSet, TaskSpec
 from hubtools.tasks import base_named
-from hubtools.workdir import TaskFolder
+from hubtools.workdir import TaskFolder, sha256_of
 
 
 def resolve_base(asked: str | None, preferred: Sequence[BaseModel] = ()) -> str:
@@ -43,6 +45,31 @@ def commit_of(base_id: str) -> str | None:
     if Path(base_id).is_dir():
         return None
     return str(api().model_info(base_id, revision=base_named(base_id).revision).sha)
+
+
+def contents(base_id: str, flags: Sequence[str]) -> list[str | None]:
+    """What a name alone does not say of a base and of what ``--dataset`` names: a repo's commit, a folder's files."""
+    from hubtools.connection import api
+
+    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    peek.add_argument("--dataset")
+    dataset = peek.parse_known_args(flags)[0].dataset
+    found = [_files_of(base_id) if Path(base_id).is_dir() else commit_of(base_id)]
+    if dataset is not None:
+        there = Path(dataset).is_dir()
+        found.append(_files_of(dataset) if there else str(api().dataset_info(dataset).sha))
+    return found
+
+
+def _files_of(folder: str) -> str:
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    known = [(str(path.relative_to(folder)), sha256_of(path)) for path in files]
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+
+
+def texts_sha256(texts: Iterable[str]) -> str:
+    """What tells training rows from others."""
+    return hashlib.sha256(json.dumps([*texts]).encode()).hexdigest()
 
 
 def config_of(base_id: str, revision: str | None) -> Any:

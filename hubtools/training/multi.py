@@ -14,7 +14,7 @@ from typing import Any
 
 from hubtools.errors import UsageError
 from hubtools.tasks import JOINT, MULTI, TASKS
-from hubtools.training.inputs import config_of, labels_of, load_splits
+from hubtools.training.inputs import config_of, labels_of, load_splits, texts_sha256
 from hubtools.training.job import Job
 from hubtools.workdir import TaskFolder, sha256_of, task_folder, write_json
 
@@ -88,6 +88,7 @@ def prepare(ours: Any, args: Any, tokenizer: Any, base_id: str, revision: str | 
         weights = chosen_weights(ours.class_weights, task.weighted_loss, encoded["train"]["labels"], classes)
         parts.append(Part(task, label_set, first, encoded, weights, LOSS_WEIGHTS[task.kind]))
         first += classes
+    rows = {name: texts_sha256(data["train"]["text"]) for name, data in read.items()}
     trainer = JointTrainer(
         parts, focal_gamma=ours.focal_gamma, tokens_per_batch=ours.tokens_per_batch, may_pack=ours.pack,
         layer_decay=ours.layer_decay, model=model, args=args, processing_class=tokenizer,
@@ -104,13 +105,14 @@ def prepare(ours: Any, args: Any, tokenizer: Any, base_id: str, revision: str | 
         limit=limit,
         options=options,
         lines=[*lines, *(f"{name}: {truncation_line(costs)}" for name, costs in cut.items())],
-        leave=lambda fresh, record: leave_all(fresh, work, trainer, parts, cut, record),
+        leave=lambda fresh, record: leave_all(fresh, work, trainer, parts, cut, rows, record),
     )  # fmt: skip
 
 
 def leave_all(
-    fresh: Path, work: Path, trainer: Any, parts: Sequence[Any], cut: Mapping[str, Any], record: Mapping[str, Any]
-) -> None:
+    fresh: Path, work: Path, trainer: Any, parts: Sequence[Any], cut: Mapping[str, Any], rows: Mapping[str, str],
+    record: Mapping[str, Any],
+) -> None:  # fmt: skip
     """The end of a joint training: a release for each task, and the one that answers all four.
 
     Killed in the middle of it, the next training goes on from the last checkpoint, and does all of this again.
@@ -118,15 +120,16 @@ def leave_all(
     Args:
         fresh: where the trained model was saved, beside the model of the joint training.
         cut: what the length limit costs each task.
+        rows: what tells the training rows of each task from others.
     """
     from safetensors.torch import load_file
 
     from hubtools.training.batching import Collator
     from hubtools.training.release import leave
+    from hubtools.training.selection import evaluation_of_best
 
     joint = load_file(fresh / WEIGHTS)
-    history, chosen = record["history"], trainer.state.best_global_step
-    best: Mapping[str, Any] = next((entry for entry in history if "eval_loss" in entry and entry["step"] == chosen), {})
+    history, best = record["history"], evaluation_of_best(trainer.state)
     folders = {}
     for part in parts:
         task = part.task
@@ -140,6 +143,7 @@ def leave_all(
             "task": task.name,
             "method": MULTI,
             "label_set": part.label_set.name,
+            "train_sha256": rows[task.name],
             "truncation": cut[task.name],
             "arguments": {**record["arguments"], "class_weights": part.class_weights},
             "best_validation": {task.primary.key: best.get(f"eval_{task.name}_{task.primary.key}")},

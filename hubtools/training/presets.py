@@ -95,26 +95,26 @@ def preset_for(
     return preset, said
 
 
-def training_arguments(preset: Preset, rows: int, batches_a_step: int = 1) -> dict[str, Any]:
+def training_arguments(
+    preset: Preset, rows: int, batches_a_step: int = 1, strategy: str | None = None, every: float | None = None
+) -> dict[str, Any]:
     """The preset as defaults of transformers' ``TrainingArguments``.
 
     Args:
         batches_a_step: processes times accumulation steps, among which the rows of a step are divided.
+        strategy, every: ``--eval_strategy`` and ``--eval_steps``, where given.
 
-    A run of fewer steps than ``eval_steps`` would never be evaluated and would leave no checkpoint: such a run
-    is evaluated each epoch.
+    A run of fewer steps than the preset's ``eval_steps`` would never be evaluated and would leave no checkpoint: such
+    a run is evaluated each epoch. Every evaluation leaves a checkpoint, because the best one is released.
     """
     per_device = max(1, round(preset.batch_size / batches_a_step))
     steps_per_epoch = max(1, rows // (per_device * batches_a_step))
     by_epoch = preset.eval_steps == 0 or preset.eval_steps > steps_per_epoch
-    when: dict[str, Any] = (
-        {"eval_strategy": "epoch", "save_strategy": "epoch"}
-        if by_epoch
-        else {
-            "eval_strategy": "steps", "eval_steps": preset.eval_steps,
-            "save_strategy": "steps", "save_steps": preset.eval_steps,
-        }
-    )  # fmt: skip
+    how = strategy or ("steps" if every or not by_epoch else "epoch")
+    when: dict[str, Any] = {"eval_strategy": how, "save_strategy": how}
+    if how == "steps":
+        steps = every or preset.eval_steps or steps_per_epoch
+        when |= {"eval_steps": steps, "save_steps": steps}
     return {
         "num_train_epochs": preset.epochs,
         "per_device_train_batch_size": per_device,

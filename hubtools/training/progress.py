@@ -40,11 +40,15 @@ class Progress(TrainerCallback):
         check_loss(self.loss, state.global_step)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
-        score = float((metrics or {})[f"eval_{self.primary.key}"])
+        found = metrics or {}
+        score, chosen = (float(found[f"eval_{key.removeprefix('eval_')}"]) for key in
+                         (self.primary.key, args.metric_for_best_model))  # fmt: skip
         if state.is_world_process_zero:
             # The Trainer notes the best after this; a training that goes on knows it from its checkpoint.
-            best = "  best so far" if state.best_metric is None or score > state.best_metric else ""
-            beside = "".join(f", {title} {metrics[f'eval_{key}']:.4f}" for key, title in self.beside.items())
+            before = state.best_metric
+            better = before is None or (chosen > before if args.greater_is_better else chosen < before)
+            best = "  best so far" if better else ""
+            beside = "".join(f", {title} {found[f'eval_{key}']:.4f}" for key, title in self.beside.items())
             print(
                 f"[{self.name}] epoch {state.epoch:5.2f}/{args.num_train_epochs:g}  step {state.global_step}"
                 f"/{state.max_steps}  loss {self.loss:.4f}  validation {self.primary.title} {score:.4f}{beside}{best}",

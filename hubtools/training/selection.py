@@ -12,6 +12,16 @@ from hubtools.spec import LabelSet, TaskSpec
 from hubtools.training.encoding import IGNORED
 
 
+def evaluation_of_best(state: Any) -> dict[str, Any]:
+    """What the Trainer logged when it evaluated the checkpoint that it chose; empty where it did not.
+
+    Args:
+        state: the ``TrainerState`` after training.
+    """
+    history = [entry for entry in state.log_history if "eval_loss" in entry]
+    return next((entry for entry in history if entry["step"] == state.best_global_step), {})
+
+
 def selection_metrics(task: TaskSpec, label_set: LabelSet) -> Callable[[Any], dict[str, float]]:
     """``compute_metrics`` for the Trainer; its keys hold the task's primary metric."""
     if task.kind == "token":

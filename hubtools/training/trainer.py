@@ -7,12 +7,14 @@ which rows a step takes (``StepBatches``), and that a batch goes through the mod
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
-from transformers import Trainer
+from transformers import Trainer, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 
 from hubtools.errors import UsageError
 from hubtools.training.batching import Collator, StepBatches, passes
@@ -89,6 +91,23 @@ class ClassifierTrainer(Trainer):
             persistent_workers=args.dataloader_persistent_workers, prefetch_factor=args.dataloader_prefetch_factor,
         )  # fmt: skip
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+
+    def takes_up_the_end(self, checkpoint: str) -> bool:
+        """Whether the training of ``checkpoint`` had stopped, and only its release is missing: the best is loaded then.
+
+        The Trainer would forget that it had stopped, and train on.
+        """
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:  # the best is loaded into weights that are divided
+            return False
+        state = TrainerState.load_from_json(str(Path(checkpoint, TRAINER_STATE_NAME)))
+        control = state.stateful_callbacks.get("TrainerControl", {})
+        if not (control.get("args", {}).get("should_training_stop") and state.best_model_checkpoint):
+            return False
+        state.is_local_process_zero = self.is_local_process_zero()
+        state.is_world_process_zero = self.is_world_process_zero()
+        self.state = state
+        self._load_best_model()
+        return True
 
     def create_optimizer(self, *given: Any) -> torch.optim.Optimizer:
         """The Trainer's, with learning rates by depth where they are asked for."""
