@@ -76,6 +76,8 @@ def test_tags_of_first_subwords_read_back_to_the_spans_of_the_text(tokenizer: An
     assert len(labels) == len(encoded["input_ids"][0]) > len(words) + 2, "some words have several subwords"
     found = quality.word_spans(text, [label for label in labels if label != -100])
     assert found == [{"start": s.start, "end": s.end, "label": types.index(s.type)} for s in spans]
+    offsets = [(0, 0), (0, 2), (2, 3), (3, 7), (7, 8)]  # of which the last word has none
+    assert quality.tags_of_words("Ann Lee, x", offsets, [9, 1, 4, 2, 0]) == [1, 2, 0, 0]
     assert quality.word_spans("Ann Lee", [2, 2]) == [{"start": 0, "end": 7, "label": 0}]
     assert [s["label"] for s in quality.word_spans("Ann Rome", [1, 10])] == [0, 4], "another type begins another span"
 
