@@ -11,7 +11,7 @@ import typer
 
 from hubtools.connection import connect
 from hubtools.options import Base, DryRun, Hub, HubDir, Json, Mirror, Processes, Seed, TaskArgument, WorkDir, show
-from hubtools.spec import TaskSpec
+from hubtools.task import TaskSpec
 from hubtools.tasks import tasks_named
 from hubtools.workdir import DEFAULT
 

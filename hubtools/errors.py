@@ -6,6 +6,7 @@ HubtoolsError              everything below; caught once, in ``cli.main``
 ├── SourceError            a dataset source cannot be read or lacks what the task needs
 ├── LicenceRefused         a source must not be handed on
 ├── MissingStage           an earlier stage has not run
+├── DamagedRecord          a JSON file does not hold the keys and types that it should
 ├── TrainingFailed         the training process ended without a model
 ├── CardRejected           a card that the Hub would refuse
 ├── VerificationFailed     a published repo does not answer as it did here
@@ -61,6 +62,10 @@ class LicenceRefused(HubtoolsError):
 
 
 class MissingStage(HubtoolsError):
+    pass
+
+
+class DamagedRecord(HubtoolsError):
     pass
 
 

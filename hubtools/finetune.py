@@ -35,6 +35,7 @@ if not __package__:  # started by path: the repository root, not hubtools/, must
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from hubtools.errors import HubtoolsError, TrainingFailed, UsageError
+from hubtools.records import write_json
 from hubtools.tasks import JOINT, MULTI, TASKS, base_named, task_named
 from hubtools.training.arguments import SETFIT, FinetuneArguments, check_evaluations
 from hubtools.training.fewshot import check_method, few_shot_preset, is_few_shot, preferred_bases
@@ -45,7 +46,7 @@ from hubtools.training.multi import prepare as prepare_joint
 from hubtools.training.presets import preset_for, training_arguments
 from hubtools.training.processes import fail, start_processes, world_size
 from hubtools.training.tracking import PROJECT, keep_curves, prepare_reports, usual_report
-from hubtools.workdir import DEFAULT, task_folder, write_json
+from hubtools.workdir import DEFAULT, task_folder
 
 
 def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:

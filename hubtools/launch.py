@@ -21,14 +21,15 @@ from typing import Any, NamedTuple
 
 from hubtools import __version__
 from hubtools.errors import TrainingFailed, UsageError
+from hubtools.records import write_json
 from hubtools.settings import Settings
-from hubtools.spec import TaskSpec
+from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS, base_named, task_named
 from hubtools.training.arguments import FinetuneArguments
 from hubtools.training.fewshot import check_method, preferred_bases
 from hubtools.training.inputs import contents, resolve_base
 from hubtools.training.processes import FAILURE
-from hubtools.workdir import TaskFolder, sha256_of, task_folder, write_json
+from hubtools.workdir import TaskFolder, sha256_of, task_folder
 
 
 def check_training_flags(flags: Sequence[str], tasks: Sequence[TaskSpec], processes: int) -> None:

@@ -21,10 +21,12 @@ from hubtools.curation.supplements import LENGTHS, check_names, located, wanted
 from hubtools.errors import HubUnavailable, UsageError
 from hubtools.launch import check_training_flags, finetune_tasks
 from hubtools.publishing.commits import Change, Release
+from hubtools.records import write_json
 from hubtools.settings import Settings
-from hubtools.spec import LabelSet, TaskSpec
+from hubtools.spec import LabelSet
+from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, MULTI_MODEL, TASKS, base_named
-from hubtools.workdir import TaskFolder, task_folder, write_json
+from hubtools.workdir import TaskFolder, task_folder
 
 
 def curate_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
@@ -150,7 +152,7 @@ def kept(task: TaskSpec, settings: Settings) -> str | None:
         return None
     facts = folder.read(folder.facts, "curate")
     own: str = facts["sources"][0]["id"]
-    if own in (task.source.id, task.starter.id):
+    if own in (task.source.id, task.starter and task.starter.id):
         return None
     names = {supplement.name for supplement in task.supplements} | ({LENGTHS} if task.match_lengths else set())
     asked = names & {*settings.supplements, *settings.without}

@@ -12,7 +12,8 @@ from hubtools.connection import namespace
 from hubtools.errors import HubtoolsError
 from hubtools.pipeline import source_of, supplements_of
 from hubtools.settings import Settings
-from hubtools.spec import Example, TaskSpec
+from hubtools.spec import Example
+from hubtools.task import TaskSpec
 
 DISK_GIB = 4
 

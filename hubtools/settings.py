@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hubtools.curation.own import Columns
-from hubtools.spec import TaskSpec
+from hubtools.task import TaskSpec
 from hubtools.workdir import DEFAULT, TaskFolder, task_folder
 
 

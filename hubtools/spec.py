@@ -1,6 +1,6 @@
-"""What a task is: frozen values, standard library only.
+"""The parts of a task: rows, labels, sources, metrics, base models. Frozen values, standard library only.
 
-What a run *found* (counts, scores, revisions) lives in the JSON files of the work folder, never here.
+The task itself is in ``task.py``. What a run measured (counts, scores, revisions) is in ``records/``, never here.
 """
 
 from __future__ import annotations
@@ -9,6 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
+
+# What a source gives: rows for all three splits, rows that join the training split alone, or rows that are only ever
+# scored (a benchmark).
+Role = Literal["whole", "training", "test"]
 
 
 class Dropped(Exception):
@@ -78,9 +82,11 @@ class Source:
         attribution: whom to name, and why.
         provenance: how its labels came about.
         starter: a corpus of our own writing, which is packaged.
-        name: what ``--supplement`` and ``--without`` call it; for supplements.
-        share: the most of the training split that it may make up as a supplement.
-        optional: a supplement that joins only when it is asked for.
+        role: "whole" (training, validation and test), "training" (joins the training split alone), or "test" (only
+            ever scored).
+        name: what ``--supplement`` and ``--without`` call it, and what a table of benchmarks does.
+        share: the most of the training split that a source with the role "training" may make up.
+        optional: it joins only when it is asked for.
         templates: rows are templates, which curation fills.
     """
 
@@ -94,6 +100,7 @@ class Source:
     revision: str | None = None
     url: str = ""
     starter: bool = False
+    role: Role = "whole"
     name: str = ""
     share: float = 1.0
     optional: bool = False
@@ -130,77 +137,6 @@ class Metric:
 
     key: str
     title: str
-
-
-@dataclass(frozen=True)
-class TaskSpec:
-    """One of the four questions a router asks, and everything that follows from it.
-
-    Attributes:
-        kind: "sequence" (one label a text) or "token" (BIO tags over subwords).
-        question: what the classifier answers, in one sentence.
-        label_sets: the first is the default.
-        source, starter: the public data, and our own corpus that stands in for it.
-        supplements: sources whose rows join the training split only.
-        match_lengths: add harmless prompts as long as the positive ones to the training split.
-        group_name: what a group is in this task, for cards.
-        weighted_loss: weigh classes by n / (k n_c) of the training split.
-        overrides: training arguments that beat the size-adaptive defaults.
-        model_name: repo name; ``{base}`` is the short name of the base model.
-        mapping_file: the label mapping that the Semantic Router reads, "" where it has no slot.
-        threshold: the router's default threshold for this task.
-        positive: the label that a two-class task is about.
-        alarming: beginnings of words that make harmless texts sound like ``positive``: false alarms are counted there.
-        fallback: the label that an unsure answer becomes, "" where there is none.
-        version: bumped when the rows or labels would change.
-        task_ids: the Hub's finer words for the task, for the dataset card.
-        access_prompt, access_fields: what readers of a gated dataset agree to and fill in, as the Hub's cards have it.
-    """
-
-    name: str
-    title: str
-    kind: Literal["sequence", "token"]
-    question: str
-    label_sets: tuple[LabelSet, ...]
-    source: Source
-    starter: Source
-    group_name: str
-    primary: Metric
-    model_name: str
-    mapping_file: str
-    threshold: float
-    version: str
-    supplements: tuple[Source, ...] = ()
-    weighted_loss: bool = False
-    overrides: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))
-    positive: str = ""
-    alarming: tuple[str, ...] = ()
-    fallback: str = ""
-    match_lengths: bool = False
-    examples: tuple[str, ...] = ()
-    task_ids: tuple[str, ...] = ()
-    access_prompt: str = ""
-    access_fields: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-
-    @property
-    def dataset_name(self) -> str:
-        return f"router-{self.name}"
-
-    def label_set(self, name: str | None = None) -> LabelSet:
-        """The label set called ``name``, or the default one.
-
-        Raises:
-            KeyError: no such label set.
-        """
-        if name is None:
-            return self.label_sets[0]
-        return {s.name: s for s in self.label_sets}[name]
-
-    def model_labels(self, label_set: LabelSet) -> tuple[str, ...]:
-        """Labels in the order of ``id2label``: the classes, or ``O`` and then B- and I- of each type."""
-        if self.kind == "sequence":
-            return label_set.labels
-        return ("O", *(f"{prefix}-{t}" for t in label_set.labels for prefix in "BI"))
 
 
 @dataclass(frozen=True)

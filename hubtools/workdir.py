@@ -6,13 +6,16 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hubtools.errors import MissingStage
+from hubtools.records import read_record, write_json
+from hubtools.records.dataset import DatasetFacts
+from hubtools.records.release import PublishedRepos
+from hubtools.records.training import MultitaskRecord, TrainingRecord
 
 DEFAULT = Path("hubtools-work")
 
@@ -134,6 +137,22 @@ class TaskFolder:
             ) from error
         return content
 
+    def read_facts(self) -> DatasetFacts:
+        """Read ``facts.json``; raises :class:`MissingStage` where curation has not run, or by another version."""
+        return read_record(self.facts, DatasetFacts, task=self.task, command="curate")
+
+    def read_training(self) -> TrainingRecord:
+        """Read ``training.json`` of a task; raises :class:`MissingStage` where there is no model."""
+        return read_record(self.training, TrainingRecord, task=self.task, command="finetune")
+
+    def read_multitask_training(self) -> MultitaskRecord:
+        """Read ``training.json`` of the tasks trained together; raises :class:`MissingStage` as above."""
+        return read_record(self.training, MultitaskRecord, task=self.task, command="finetune")
+
+    def read_published(self, command: str) -> PublishedRepos:
+        """Read ``published.json``; raises :class:`MissingStage`, naming ``command``, where nothing was pushed."""
+        return read_record(self.published, PublishedRepos, task=self.task, command=command)
+
     @contextlib.contextmanager
     def alone(self, note: Callable[[str], None]) -> Iterator[int]:
         """Wait until nobody else works in this folder, and hold it for the block.
@@ -158,14 +177,6 @@ class TaskFolder:
 
 def task_folder(work_dir: Path, task: str) -> TaskFolder:
     return TaskFolder(work_dir / task)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    os.replace(temporary, path)
 
 
 def sha256_of(path: Path) -> str:

@@ -38,7 +38,8 @@ from hubtools.curation.split import SPLITS, fraction_of, split_groups
 from hubtools.curation.supplements import located
 from hubtools.curation.synthesis import SLOT_TYPES, documents, fill
 from hubtools.errors import HubtoolsError, SourceError
-from hubtools.spec import Example, Span, TaskSpec
+from hubtools.spec import Example, Span
+from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS
 from hubtools.tasks.category import CATEGORY
 from hubtools.tasks.jailbreak import JAILBREAK

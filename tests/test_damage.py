@@ -23,7 +23,8 @@ from hubtools.curation.own import Columns
 from hubtools.curation.reading import MAX_ROW, read_rows
 from hubtools.curation.sources import chosen_source
 from hubtools.errors import HubtoolsError, SourceError
-from hubtools.spec import Example, TaskSpec
+from hubtools.spec import Example
+from hubtools.task import TaskSpec
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
 

@@ -21,7 +21,8 @@ from hubtools.curation.sources import SourceFiles
 from hubtools.curation.split import SPLITS
 from hubtools.errors import LicenceRefused
 from hubtools.publishing.cards import dataset_card, lint, take_apart
-from hubtools.spec import Example, Span, TaskSpec
+from hubtools.spec import Example, Span
+from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS
 from hubtools.tasks.category import CATEGORY
 from hubtools.tasks.jailbreak import GPTEACHER, JAILBREAK

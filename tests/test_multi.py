@@ -44,7 +44,7 @@ from hubtools.curation.split import SPLITS
 from hubtools.errors import CardRejected, MissingStage
 from hubtools.localhub import Hub, start, stop
 from hubtools.publishing.multi import check_multi_card, rendered_multi_card, write_multi_card
-from hubtools.spec import TaskSpec
+from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS
 from hubtools.training.batching import MixedBatches
 from hubtools.training.encoding import IGNORED

@@ -32,11 +32,12 @@ from hubtools.evaluation.scores import headlines
 from hubtools.publishing.cards import take_apart
 from hubtools.publishing.model import check_card, check_scores_belong, write_model_card
 from hubtools.publishing.space import space_files
-from hubtools.spec import TaskSpec
+from hubtools.records import write_json
+from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS
 from hubtools.training.calibration import calibrate
 from hubtools.training.encoding import encode_sequence, encode_tokens
-from hubtools.workdir import TaskFolder, write_json
+from hubtools.workdir import TaskFolder
 
 NANO = Path(__file__).parent.parent / "hubtools" / "starter" / "hubtools" / "modernbert-nano"
 REPO = "ann/model"

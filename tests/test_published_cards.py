@@ -26,7 +26,7 @@ from hubtools.evaluation.baselines import ABOUT
 from hubtools.evaluation.scores import headlines
 from hubtools.localhub.cards import validate
 from hubtools.publishing.cards import END, START, cell, dataset_card, join, lint, merged, model_card, score, take_apart
-from hubtools.spec import TaskSpec
+from hubtools.task import TaskSpec
 from hubtools.tasks import MODERNBERT, NANO, TASKS
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"

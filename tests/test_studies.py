@@ -28,6 +28,7 @@ from hubtools.curation.own import Columns
 from hubtools.curation.sources import chosen_source
 from hubtools.errors import TrainingFailed, UsageError
 from hubtools.launch import check_training_flags, finetune_task
+from hubtools.records import write_json
 from hubtools.settings import Settings
 from hubtools.spec import BaseModel, Example, Span
 from hubtools.studies import engine
@@ -40,7 +41,7 @@ from hubtools.studies.tables import seeds_lines
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
 from hubtools.training.presets import Preset, preset_for
-from hubtools.workdir import TaskFolder, task_folder, write_json
+from hubtools.workdir import TaskFolder, task_folder
 
 LABELS = JAILBREAK.label_set()
 

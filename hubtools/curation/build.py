@@ -34,8 +34,10 @@ from hubtools.curation.split import SPLITS, split_groups
 from hubtools.curation.supplements import Joined, supplemented
 from hubtools.curation.synthesis import documents, provenance
 from hubtools.errors import SourceError
-from hubtools.spec import Example, LabelSet, TaskSpec
-from hubtools.workdir import TaskFolder, sha256_of, write_json
+from hubtools.records import write_json
+from hubtools.spec import Example, LabelSet
+from hubtools.task import TaskSpec
+from hubtools.workdir import TaskFolder, sha256_of
 
 FACTS = 3  # bumped when facts.json says more, or says it otherwise
 

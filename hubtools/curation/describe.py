@@ -10,7 +10,8 @@ from hubtools.curation.duplicates import NEAR, content_hash
 from hubtools.curation.intake import Drops
 from hubtools.curation.licences import composed
 from hubtools.curation.sources import SourceFiles
-from hubtools.spec import Example, LabelSet, TaskSpec
+from hubtools.spec import Example, LabelSet
+from hubtools.task import TaskSpec
 
 _PERCENT = {"p10": 10, "p25": 25, "median": 50, "p75": 75, "p90": 90, "p99": 99, "max": 100}
 _SHOWN, _SHOWN_CHARACTERS = 16, 300

@@ -15,7 +15,8 @@ from hubtools.curation.own import Columns
 from hubtools.curation.reading import SUFFIXES, one_line
 from hubtools.curation.sources import SPLIT_NAMES, SourceFiles, chosen_source
 from hubtools.errors import SourceError, UsageError
-from hubtools.spec import Example, LabelSet, TaskSpec
+from hubtools.spec import Example, LabelSet
+from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder
 
 

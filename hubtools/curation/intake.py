@@ -14,7 +14,8 @@ from hubtools.curation.reading import one_line, read_rows
 from hubtools.curation.sources import SPLIT_NAMES, SourceFiles
 from hubtools.curation.split import SPLITS
 from hubtools.errors import SourceError
-from hubtools.spec import BadRow, Dropped, Example, LabelSet, Span, TaskSpec, Undecided
+from hubtools.spec import BadRow, Dropped, Example, LabelSet, Span, Undecided
+from hubtools.task import TaskSpec
 
 MAX_CHARACTERS = 50_000
 

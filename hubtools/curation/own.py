@@ -11,7 +11,8 @@ from typing import Any
 
 from hubtools.curation.reading import one_line
 from hubtools.errors import SourceError, UsageError
-from hubtools.spec import BadRow, Dropped, Example, LabelSet, Source, Span, TaskSpec
+from hubtools.spec import BadRow, Dropped, Example, LabelSet, Source, Span
+from hubtools.task import TaskSpec
 from hubtools.tasks.pii import checked_spans
 from hubtools.tasks.rows import text_of
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from hubtools.curation.duplicates import content_hash
 from hubtools.curation.intake import word_tags
-from hubtools.spec import Example, LabelSet, TaskSpec
+from hubtools.spec import Example, LabelSet
+from hubtools.task import TaskSpec
 
 
 def write_split(rows: Iterable[Example], task: TaskSpec, label_set: LabelSet, path: Path) -> None:

@@ -18,7 +18,8 @@ from hubtools.curation.licences import OTHER, identifier
 from hubtools.curation.own import Columns, own_labels, own_source, read_label_map
 from hubtools.curation.reading import SUFFIXES, columns_of, one_line
 from hubtools.errors import HubUnavailable, SourceError, UsageError
-from hubtools.spec import LabelSet, Source, TaskSpec
+from hubtools.spec import LabelSet, Source
+from hubtools.task import TaskSpec
 from hubtools.workdir import sha256_of
 
 # What others call the splits; "" is a pool still to be split.
@@ -80,7 +81,7 @@ def chosen_source(
     check_flags(asked, columns, license)
     if asked is None:
         return locate(task.source, task.starter), label_set
-    if asked in ("starter", task.starter.id) and not columns.given and license is None:
+    if task.starter and asked in ("starter", task.starter.id) and not columns.given and license is None:
         return locate(task.starter), label_set
     said = identifier(license) if license is not None else ""
     card = OTHER

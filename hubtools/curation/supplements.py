@@ -16,7 +16,8 @@ from hubtools.curation.leaks import own_group, without_duplicates, without_leaks
 from hubtools.curation.sources import SourceFiles, locate
 from hubtools.curation.synthesis import documents, topped_up
 from hubtools.errors import HubtoolsError, SourceError, UsageError
-from hubtools.spec import Example, LabelSet, Source, TaskSpec
+from hubtools.spec import Example, LabelSet, Source
+from hubtools.task import TaskSpec
 
 LENGTHS = "lengths"  # what --without calls the harmless prompts that only match the attacks in length
 

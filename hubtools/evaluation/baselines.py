@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from hubtools.evaluation.scores import scores_of
-from hubtools.spec import LabelSet, TaskSpec
+from hubtools.spec import LabelSet
+from hubtools.task import TaskSpec
 from hubtools.training.fewshot import MAX_LENGTH, SHOTS, few_shot_preset, shots, trained
 
 PATTERNS = {

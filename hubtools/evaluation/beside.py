@@ -9,7 +9,8 @@ from typing import Any
 from hubtools.evaluation.baselines import ABOUT, FEW_SHOT, baselines, few_shot
 from hubtools.evaluation.previous import difference_of_rows, previous_version
 from hubtools.evaluation.scores import headlines, scores_of
-from hubtools.spec import LabelSet, TaskSpec
+from hubtools.spec import LabelSet
+from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder, sha256_of
 
 BASELINES = 1  # bumped when a baseline would be computed otherwise

@@ -13,7 +13,8 @@ from hubtools.curation.own import OUTSIDE, read_label_map
 from hubtools.errors import UsageError
 from hubtools.evaluation.predict import load_classifier, probabilities, spans
 from hubtools.evaluation.thresholds import FILE as THRESHOLDS
-from hubtools.spec import LabelSet, TaskSpec
+from hubtools.spec import LabelSet
+from hubtools.task import TaskSpec
 from hubtools.workdir import sha256_of
 
 # The column behind those of our labels: what a model answers with labels that are none of ours.

@@ -15,7 +15,7 @@ from hubtools.evaluation.classifiers import label_maps, open_classifier
 from hubtools.evaluation.external import answered, label_set_of, of_types, scores_on, training_texts, with_map
 from hubtools.evaluation.scores import RESAMPLES, macro_f1, roc_auc, span_counts, strict_prf, table_of
 from hubtools.evaluation.thresholds import label_of
-from hubtools.spec import TaskSpec
+from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder
 
 BOOTSTRAP = f"paired bootstrap over rows, {RESAMPLES} resamples, two-sided"

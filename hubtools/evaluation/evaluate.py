@@ -24,11 +24,13 @@ from hubtools.evaluation.scores import scores_of
 from hubtools.evaluation.slices import sequence_mistakes, sequence_slices, token_mistakes, token_slices
 from hubtools.evaluation.thresholds import FILE as THRESHOLDS
 from hubtools.evaluation.thresholds import Target, abstention_curve, shipped, target_of, thresholds
-from hubtools.spec import LabelSet, TaskSpec
+from hubtools.records import write_json
+from hubtools.spec import LabelSet
+from hubtools.task import TaskSpec
 from hubtools.training.calibration import FILE as CALIBRATION
 from hubtools.training.calibration import reliability
 from hubtools.training.inputs import texts_sha256
-from hubtools.workdir import TaskFolder, sha256_of, write_json
+from hubtools.workdir import TaskFolder, sha256_of
 
 PREDICTIONS = 2  # bumped when a file of predictions says more, or says it otherwise
 METRICS = 4  # the same of metrics.json

@@ -13,8 +13,10 @@ from hubtools.curation.own import Columns
 from hubtools.evaluation.classifiers import ANOTHER, Classifier, answers, label_maps, open_classifier
 from hubtools.evaluation.scores import classification_scores, detection_scores, rate, span_scores
 from hubtools.evaluation.thresholds import label_of, shipped
-from hubtools.spec import LabelSet, TaskSpec
-from hubtools.workdir import TaskFolder, write_json
+from hubtools.records import write_json
+from hubtools.spec import LabelSet
+from hubtools.task import TaskSpec
+from hubtools.workdir import TaskFolder
 
 FOLDER = "external"
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hubtools.spec import LabelSet, TaskSpec
+from hubtools.spec import LabelSet
+from hubtools.task import TaskSpec
 
 BATCH = 32
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from hubtools.spec import TaskSpec
+from hubtools.task import TaskSpec
 
 
 def releases(tags: Iterable[Any]) -> list[Any]:

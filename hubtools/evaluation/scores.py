@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from hubtools.spec import LabelSet, TaskSpec
+from hubtools.spec import LabelSet
+from hubtools.task import TaskSpec
 
 RESAMPLES = 1000
 

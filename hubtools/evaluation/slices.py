@@ -20,7 +20,8 @@ from hubtools.evaluation.scores import (
     span_scores,
     strict_prf,
 )
-from hubtools.spec import LabelSet, TaskSpec
+from hubtools.spec import LabelSet
+from hubtools.task import TaskSpec
 
 LENGTHS = (100, 300, 1000)  # characters: the bounds of the slices, each in the slice below it
 FAMILY_ROWS = 5  # families with fewer test rows say nothing on their own

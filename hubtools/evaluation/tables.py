@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hubtools.evaluation.scores import table_of
-from hubtools.spec import TaskSpec
+from hubtools.task import TaskSpec
 
 
 def score_text(value: Any) -> str:

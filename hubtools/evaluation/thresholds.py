@@ -15,7 +15,8 @@ import numpy as np
 
 from hubtools.errors import UsageError
 from hubtools.evaluation.scores import macro_f1, rate, span_scores
-from hubtools.spec import LabelSet, TaskSpec
+from hubtools.spec import LabelSet
+from hubtools.task import TaskSpec
 
 FILE = "thresholds.json"  # beside the weights
 FEWEST = 100  # rows that a macro F1 is drawn of

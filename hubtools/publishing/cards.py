@@ -12,7 +12,7 @@ from hubtools.curation.licences import OTHER, of_model
 from hubtools.errors import CardRejected
 from hubtools.evaluation.scores import AT_THRESHOLD, headlines, table_of
 from hubtools.evaluation.tables import left_out
-from hubtools.spec import TaskSpec
+from hubtools.task import TaskSpec
 
 START, END = "<!-- hubtools: written by a command; edit above or below -->", "<!-- hubtools: end -->"
 

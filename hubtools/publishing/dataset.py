@@ -10,7 +10,7 @@ from hubtools.curation.split import SPLITS
 from hubtools.errors import LicenceRefused
 from hubtools.publishing.cards import access_request, dataset_card, lint, merged
 from hubtools.publishing.commits import Change, Release, difference, release, retrying
-from hubtools.spec import TaskSpec
+from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder
 
 

@@ -14,7 +14,7 @@ from hubtools.evaluation.evaluate import check_trained_on, metrics_are_current
 from hubtools.evaluation.external import FOLDER, sections
 from hubtools.publishing.cards import check_drift, lint, merged, model_card
 from hubtools.publishing.commits import Change, Release, difference, release
-from hubtools.spec import TaskSpec
+from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder, sha256_of
 
 VERIFIED_ROWS = 16

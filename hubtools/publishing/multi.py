@@ -15,8 +15,9 @@ from hubtools.evaluation.thresholds import FILE as THRESHOLDS
 from hubtools.publishing.cards import check_drift, lint, merged, plain, render, result_of
 from hubtools.publishing.commits import Change, Release, difference, release
 from hubtools.publishing.model import TOLERANCE, check_scores_belong, recorded_answers
+from hubtools.records import write_json
 from hubtools.tasks import MULTI, TASKS
-from hubtools.workdir import TaskFolder, sha256_of, task_folder, write_json
+from hubtools.workdir import TaskFolder, sha256_of, task_folder
 
 
 def folders_of(work: Path) -> dict[str, TaskFolder]:

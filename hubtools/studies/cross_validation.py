@@ -7,11 +7,12 @@ from typing import Any
 
 from hubtools.curation.parquet import write_split
 from hubtools.errors import UsageError
+from hubtools.records import write_json
 from hubtools.settings import Settings
-from hubtools.spec import TaskSpec
 from hubtools.studies.engine import Planned, described, fail, opened, spread
 from hubtools.studies.folds import divided, rows_of
-from hubtools.workdir import TaskFolder, write_json
+from hubtools.task import TaskSpec
+from hubtools.workdir import TaskFolder
 
 OPTIMISTIC = "each fold picks its checkpoint by the rows that it is scored on, which flatters the scores a little"
 MADE_UP = (

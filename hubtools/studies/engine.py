@@ -23,9 +23,10 @@ from typing import Any, NoReturn
 
 from hubtools.errors import TrainingFailed
 from hubtools.launch import check_training_flags, finetune_task, taken_over, training_fingerprint
+from hubtools.records import write_json
 from hubtools.settings import Settings
-from hubtools.spec import TaskSpec
-from hubtools.workdir import TaskFolder, write_json
+from hubtools.task import TaskSpec
+from hubtools.workdir import TaskFolder
 
 Outcome = dict[str, Any]  # name, seed and flags; score, seconds, steps and epochs, or failure
 

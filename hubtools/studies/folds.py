@@ -17,7 +17,8 @@ from hubtools.curation.intake import Drops
 from hubtools.curation.leaks import without_leaks
 from hubtools.curation.lengths import is_matched, matching
 from hubtools.errors import UsageError
-from hubtools.spec import Example, LabelSet, Span, TaskSpec
+from hubtools.spec import Example, LabelSet, Span
+from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from hubtools.records import write_json
 from hubtools.settings import Settings
-from hubtools.spec import TaskSpec
 from hubtools.studies.engine import Planned, described, fail, opened, spread
-from hubtools.workdir import write_json
+from hubtools.task import TaskSpec
 
 
 def repeat(task: TaskSpec, settings: Settings, seeds: int) -> dict[str, Any]:

@@ -14,15 +14,15 @@ from typing import Any
 
 from hubtools.errors import UsageError
 from hubtools.launch import check_training_flags
+from hubtools.records import write_json
 from hubtools.settings import Settings
-from hubtools.spec import TaskSpec
 from hubtools.studies.engine import Outcome, Planned, Study, described, fail, opened
 from hubtools.studies.ranges import Range, Value, default_ranges, flags_of, given_flags, read_ranges
+from hubtools.task import TaskSpec
 from hubtools.tasks import base_named
 from hubtools.training.fewshot import TAKEN, few_shot_preset, is_few_shot
 from hubtools.training.inputs import commit_of, config_of, resolve_base
 from hubtools.training.presets import preset_for
-from hubtools.workdir import write_json
 
 DEFAULTS = "defaults"  # the training without any flag of ours, which the others must beat
 JOURNAL = "optuna.journal"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from hubtools.errors import UsageError
-from hubtools.spec import BaseModel, Metric, TaskSpec
+from hubtools.spec import BaseModel, Metric
+from hubtools.task import TaskSpec
 from hubtools.tasks.category import CATEGORY
 from hubtools.tasks.intent import INTENT
 from hubtools.tasks.jailbreak import JAILBREAK

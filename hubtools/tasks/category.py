@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hubtools.spec import BadRow, Example, LabelSet, Metric, Source, TaskSpec
+from hubtools.heads import Classification
+from hubtools.spec import BadRow, Example, LabelSet, Metric, Source
+from hubtools.task import TaskSpec
 from hubtools.tasks.rows import labelled_row, text_of
 
 LABELS = (
@@ -35,23 +37,25 @@ def mmlu_pro_row(row: Mapping[str, Any]) -> Example:
 CATEGORY = TaskSpec(
     name="category",
     title="Domain",
-    kind="sequence",
+    head=Classification(fallback="other"),
     question="Which of MMLU-Pro's 14 domains is the prompt about?",
     label_sets=(
         LabelSet("mmlu14", LABELS, {label: label for label in LABELS}),
         LabelSet("seed10", tuple(dict.fromkeys(SEED10.values())), SEED10),
     ),
-    source=Source(
-        id="TIGER-Lab/MMLU-Pro",
-        files={"": ("data/test-*.parquet", "data/validation-*.parquet")},
-        columns=("question", "category"),
-        row=mmlu_pro_row,
-        license="mit",
-        attribution=(
-            "MMLU-Pro (Wang et al., 2024), MIT on its Hub card and Apache-2.0 in its repository. "
-            "Its test questions are used here: models trained on this set must not be scored on MMLU-Pro."
+    sources=(
+        Source(
+            id="TIGER-Lab/MMLU-Pro",
+            files={"": ("data/test-*.parquet", "data/validation-*.parquet")},
+            columns=("question", "category"),
+            row=mmlu_pro_row,
+            license="mit",
+            attribution=(
+                "MMLU-Pro (Wang et al., 2024), MIT on its Hub card and Apache-2.0 in its repository. "
+                "Its test questions are used here: models trained on this set must not be scored on MMLU-Pro."
+            ),
+            provenance="MMLU-Pro's `category`; the text is the question without its options.",
         ),
-        provenance="MMLU-Pro's `category`; the text is the question without its options.",
     ),
     starter=Source(
         id="hubtools/starter-category",
@@ -68,7 +72,6 @@ CATEGORY = TaskSpec(
     model_name="category_classifier_{base}_model",
     mapping_file="category_mapping.json",
     threshold=0.5,
-    fallback="other",
     version="1",
     task_ids=("topic-classification",),
     overrides={"epochs": 3, "batch_size": 8, "learning_rate": 2e-5, "weight_decay": 0.1},

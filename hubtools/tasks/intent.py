@@ -10,7 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from hubtools.spec import Dropped, Example, LabelSet, Metric, Source, TaskSpec, Undecided
+from hubtools.heads import Classification
+from hubtools.spec import Dropped, Example, LabelSet, Metric, Source, Undecided
+from hubtools.task import TaskSpec
 from hubtools.tasks.intent_rules import AMBIGUOUS, TABLE_VERSION, intent_of, snake_case
 from hubtools.tasks.rows import labelled_row, text_of
 
@@ -122,6 +124,7 @@ METATOOL = Source(
     ),
     provenance=f"Weak labels: the same table of rules (version {TABLE_VERSION}), over the name of the query's tool.",
     url="https://raw.githubusercontent.com/HowieHwong/MetaTool/e1029bcfdb1039aff6ce24b548920d8bc25b1c3d/{file}",
+    role="training",
     name="metatool",
     share=0.3,
     optional=True,
@@ -131,25 +134,28 @@ METATOOL = Source(
 INTENT = TaskSpec(
     name="intent",
     title="Intent",
-    kind="sequence",
+    head=Classification(),
     question="Which kind of tool, if any, does the prompt call for?",
     label_sets=(LabelSet("tools8", LABELS, {label: label for label in LABELS}),),
-    source=Source(
-        id="glaiveai/glaive-function-calling-v2",
-        files={"": ("glaive-function-calling-v2.json",)},
-        columns=("system", "chat"),
-        row=glaive_row,
-        license="apache-2.0",
-        attribution=(
-            "glaiveai/glaive-function-calling-v2 (Apache-2.0). Labels are weak: a versioned table over the name "
-            "of the first function called, checked on a sample."
+    sources=(
+        Source(
+            id="glaiveai/glaive-function-calling-v2",
+            files={"": ("glaive-function-calling-v2.json",)},
+            columns=("system", "chat"),
+            row=glaive_row,
+            license="apache-2.0",
+            attribution=(
+                "glaiveai/glaive-function-calling-v2 (Apache-2.0). Labels are weak: a versioned table over the name "
+                "of the first function called, checked on a sample."
+            ),
+            provenance=(
+                f"Weak labels: a table of rules (version {TABLE_VERSION}) maps the name of the first function that "
+                "the assistant calls to one of eight kinds; a conversation without a call is `no_function_needed` "
+                "where the assistant neither refuses nor asks back, and the request is not one that a function could "
+                "serve. What is ambiguous is dropped and counted."
+            ),
         ),
-        provenance=(
-            f"Weak labels: a table of rules (version {TABLE_VERSION}) maps the name of the first function that the "
-            "assistant calls to one of eight kinds; a conversation without a call is `no_function_needed` where the "
-            "assistant neither refuses nor asks back, and the request is not one that a function could serve. What is "
-            "ambiguous is dropped and counted."
-        ),
+        METATOOL,
     ),
     starter=Source(
         id="hubtools/starter-intent",
@@ -161,7 +167,6 @@ INTENT = TaskSpec(
         provenance="Each request was written for a function of its kind.",
         starter=True,
     ),
-    supplements=(METATOOL,),
     group_name="called function and near-duplicate cluster",
     primary=Metric("macro_f1", "macro F1"),
     model_name="intent_classifier_{base}_model",

@@ -6,7 +6,9 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from hubtools.spec import BadRow, Example, LabelSet, Metric, Source, TaskSpec
+from hubtools.heads import Detection
+from hubtools.spec import BadRow, Example, LabelSet, Metric, Source
+from hubtools.task import TaskSpec
 from hubtools.tasks.rows import labelled_row, text_of
 
 LABELS = ("benign", "jailbreak")  # the router looks for the literal "jailbreak"
@@ -45,6 +47,7 @@ GPTEACHER = Source(
     attribution="GPTeacher (teknium1), MIT: role plays written by GPT-4, harmless in tone and content.",
     provenance="Every row is labelled benign, as role plays that attack nothing; nobody here read them all.",
     url="https://raw.githubusercontent.com/teknium1/GPTeacher/5b040645528a38bfa81a258e7646f8c92ad7d0dd/{file}",
+    role="training",
     name="gpteacher",
     share=0.25,
 )
@@ -52,27 +55,30 @@ GPTEACHER = Source(
 JAILBREAK = TaskSpec(
     name="jailbreak",
     title="Jailbreak",
-    kind="sequence",
+    head=Detection(positive="jailbreak", alarming=ALARMING),
     question="Is the prompt an attempt to make a language model break its rules?",
     label_sets=(LabelSet("binary", LABELS, {label: label for label in LABELS}),),
-    source=Source(
-        id="jackhhao/jailbreak-classification",
-        # The repository's "balanced" folder holds the same rows split another way: never mix the two.
-        files={
-            "": ("default/jailbreak_dataset_train.csv",),
-            "test": ("default/jailbreak_dataset_test.csv",),
-        },
-        columns=("prompt", "type"),
-        row=jackhhao_row,
-        license="apache-2.0",
-        attribution=(
-            "jackhhao/jailbreak-classification, Apache-2.0 on the Hub and MIT in the author's repository; "
-            "its jailbreaks come from verazuo/jailbreak_llms (MIT)."
+    sources=(
+        Source(
+            id="jackhhao/jailbreak-classification",
+            # The repository's "balanced" folder holds the same rows split another way: never mix the two.
+            files={
+                "": ("default/jailbreak_dataset_train.csv",),
+                "test": ("default/jailbreak_dataset_test.csv",),
+            },
+            columns=("prompt", "type"),
+            row=jackhhao_row,
+            license="apache-2.0",
+            attribution=(
+                "jackhhao/jailbreak-classification, Apache-2.0 on the Hub and MIT in the author's repository; "
+                "its jailbreaks come from verazuo/jailbreak_llms (MIT)."
+            ),
+            provenance=(
+                "Those of the source, whose test split is kept as it is. The attacks were collected in 2023 and are "
+                "mostly role play."
+            ),
         ),
-        provenance=(
-            "Those of the source, whose test split is kept as it is. The attacks were collected in 2023 and are mostly "
-            "role play."
-        ),
+        GPTEACHER,
     ),
     starter=Source(
         id="hubtools/starter-jailbreak",
@@ -87,7 +93,6 @@ JAILBREAK = TaskSpec(
         ),
         starter=True,
     ),
-    supplements=(GPTEACHER,),
     match_lengths=True,
     group_name="prompt family and near-duplicate cluster",
     primary=Metric("roc_auc", "ROC-AUC"),
@@ -96,8 +101,6 @@ JAILBREAK = TaskSpec(
     threshold=0.7,
     version="2",
     weighted_loss=True,
-    positive="jailbreak",
-    alarming=ALARMING,
     task_ids=("multi-class-classification",),
     access_prompt=(
         "This dataset holds attempts to make language models break their rules, some of them vulgar. It is for "

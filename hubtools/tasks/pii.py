@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from hubtools.spec import BadRow, Dropped, Example, LabelSet, Metric, Source, Span, TaskSpec
+from hubtools.heads import Spans
+from hubtools.spec import BadRow, Dropped, Example, LabelSet, Metric, Source, Span
+from hubtools.task import TaskSpec
 from hubtools.tasks.rows import text_of
 
 PRESIDIO_TYPES = (
@@ -99,6 +101,7 @@ TEMPLATES = Source(
 RARE_TYPES = replace(
     TEMPLATES,
     id="hubtools/supplement-pii",
+    role="training",
     attribution="More templates of hubtools' own writing, for the types that are rare in presidio-research.",
     name="rare-types",
     share=0.7,
@@ -107,30 +110,33 @@ RARE_TYPES = replace(
 PII = TaskSpec(
     name="pii",
     title="Personal data",
-    kind="token",
+    head=Spans(),
     question="Does the prompt hold personal data, and where?",
     label_sets=(
         LabelSet("router5", tuple(dict.fromkeys(ROUTER_TYPES.values())), ROUTER_TYPES),
         LabelSet("presidio17", PRESIDIO_TYPES, {t: t for t in PRESIDIO_TYPES}),
     ),
-    source=Source(
-        id="microsoft/presidio-research",
-        files={"": ("synth_dataset_v2.json",)},
-        columns=("full_text", "spans", "template_id"),
-        row=presidio_row,
-        license="cc-by-sa-3.0",
-        attribution=(
-            "microsoft/presidio-research (MIT), synth_dataset_v2.json at 7622dec. Its identities come from "
-            "Fake Name Generator, CC BY-SA 3.0 US: a dataset derived from it keeps that licence."
+    sources=(
+        Source(
+            id="microsoft/presidio-research",
+            files={"": ("synth_dataset_v2.json",)},
+            columns=("full_text", "spans", "template_id"),
+            row=presidio_row,
+            license="cc-by-sa-3.0",
+            attribution=(
+                "microsoft/presidio-research (MIT), synth_dataset_v2.json at 7622dec. Its identities come from "
+                "Fake Name Generator, CC BY-SA 3.0 US: a dataset derived from it keeps that licence."
+            ),
+            provenance="The source's own generator marked what it filled in; every span was checked against its text.",
+            url=(
+                "https://raw.githubusercontent.com/microsoft/presidio-research/"
+                "7622dec1e5f7d25dc60b57c28c39f4c4af197018/data/{file}"
+            ),
         ),
-        provenance="The source's own generator marked what it filled in; every span was checked against its text.",
-        url=(
-            "https://raw.githubusercontent.com/microsoft/presidio-research/"
-            "7622dec1e5f7d25dc60b57c28c39f4c4af197018/data/{file}"
-        ),
+        replace(TEMPLATES, role="training"),
+        RARE_TYPES,
     ),
     starter=TEMPLATES,
-    supplements=(TEMPLATES, RARE_TYPES),
     group_name="template",
     primary=Metric("entity_f1", "entity F1 (strict spans)"),
     model_name="pii_classifier_{base}_presidio_token_model",

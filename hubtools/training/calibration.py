@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from hubtools.spec import TaskSpec
+from hubtools.records import write_json
+from hubtools.task import TaskSpec
 from hubtools.training.encoding import IGNORED
-from hubtools.workdir import write_json
 
 BINS = 15
 BOUNDS = (0.25, 10.0)

@@ -12,7 +12,7 @@ from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
 from hubtools.errors import UsageError
-from hubtools.workdir import write_json
+from hubtools.records import write_json
 
 
 class Emissions(TrainerCallback):

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from hubtools.errors import UsageError
-from hubtools.spec import BaseModel, TaskSpec
+from hubtools.spec import BaseModel
+from hubtools.task import TaskSpec
 from hubtools.tasks import EMBEDDING, base_named, task_named
 from hubtools.training.arguments import SETFIT, FinetuneArguments
 from hubtools.training.presets import Preset, listed

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hubtools.errors import UsageError
-from hubtools.spec import BaseModel, LabelSet, TaskSpec
+from hubtools.spec import BaseModel, LabelSet
+from hubtools.task import TaskSpec
 from hubtools.tasks import base_named
 from hubtools.workdir import TaskFolder, sha256_of
 

@@ -19,7 +19,8 @@ from transformers import ModernBertModel, ModernBertPreTrainedModel
 from transformers.modeling_outputs import TokenClassifierOutput
 from transformers.models.modernbert.modeling_modernbert import ModernBertPredictionHead
 
-from hubtools.spec import LabelSet, TaskSpec
+from hubtools.spec import LabelSet
+from hubtools.task import TaskSpec
 from hubtools.tasks import JOINT
 from hubtools.training.batching import Collator, MixedBatches, StepBatches
 from hubtools.training.encoding import IGNORED

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hubtools.errors import UsageError
-from hubtools.spec import TaskSpec
+from hubtools.task import TaskSpec
 from hubtools.training.arguments import LONGEST
 from hubtools.training.inputs import config_of
 

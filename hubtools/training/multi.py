@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from hubtools.errors import UsageError
+from hubtools.records import write_json
 from hubtools.tasks import JOINT, MULTI, TASKS
 from hubtools.training.inputs import config_of, labels_of, load_splits, texts_sha256
 from hubtools.training.job import Job
-from hubtools.workdir import TaskFolder, sha256_of, task_folder, write_json
+from hubtools.workdir import TaskFolder, sha256_of, task_folder
 
 WEIGHTS = "model.safetensors"
 HEADS = "heads.safetensors"

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from hubtools.spec import BaseModel, TaskSpec
+from hubtools.spec import BaseModel
+from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI
 
 

@@ -12,8 +12,10 @@ from typing import Any
 
 from hubtools import __version__
 from hubtools.errors import TrainingFailed
-from hubtools.spec import LabelSet, TaskSpec
-from hubtools.workdir import TaskFolder, write_json
+from hubtools.records import write_json
+from hubtools.spec import LabelSet
+from hubtools.task import TaskSpec
+from hubtools.workdir import TaskFolder
 
 
 def complete_config(path: Path) -> None:

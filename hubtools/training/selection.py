@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hubtools.spec import LabelSet, TaskSpec
+from hubtools.spec import LabelSet
+from hubtools.task import TaskSpec
 from hubtools.training.encoding import IGNORED
 
 

@@ -11,7 +11,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from hubtools.errors import UsageError
-from hubtools.workdir import TaskFolder, write_json
+from hubtools.records import write_json
+from hubtools.workdir import TaskFolder
 
 PROJECT = "hubtools"
 

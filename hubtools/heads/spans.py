@@ -1,0 +1,32 @@
+"""Spans: stretches of a text, each of one type; BIO tags over subwords."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from hubtools.heads.base import Head
+from hubtools.spec import LabelSet
+
+
+@dataclass(frozen=True)
+class Spans(Head):
+    """Stretches of a text, each of one type."""
+
+    name: ClassVar[str] = "spans"
+    kind: ClassVar[Literal["sequence", "token"]] = "token"
+    pipeline: ClassVar[Literal["text-classification", "token-classification"]] = "token-classification"
+    truth: ClassVar[str] = "spans"
+    answer: ClassVar[str] = "found"
+
+    def model_labels(self, label_set: LabelSet) -> tuple[str, ...]:
+        """``O``, then B- and I- of each type: the router drops index 0."""
+        return ("O", *(f"{prefix}-{t}" for t in label_set.labels for prefix in "BI"))
+
+    # --- rows of a dataset ---
+
+    # --- training ---
+
+    # --- predictions and scores ---
+
+    # --- cards, releases and the Space ---

@@ -1,0 +1,103 @@
+"""What a stage writes and the next reads, as typed values.
+
+A record is a frozen dataclass, and a JSON file of the work folder or of a release is one record. Files are read by
+:func:`read_record`, which checks every key and type, and written by :func:`write_record`: nowhere else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from hubtools.errors import DamagedRecord, MissingStage
+
+
+class Record:
+    """Base of all records. A key that the class does not have is an error: a misspelled one would be lost quietly."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+
+R = TypeVar("R", bound=Record)
+
+
+def from_json(content: object, kind: type[R]) -> R:
+    """Make a record of what a JSON file holds.
+
+    Raises:
+        DamagedRecord: a key is missing, unknown, or of the wrong type; the message names the first of them.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise DamagedRecord(f"{kind.__name__}: {where}: {first['msg']}") from error
+
+
+def to_json(record: Record) -> dict[str, Any]:
+    """Return the record as JSON has it. Keys without a value are left out where the field may be left out."""
+    content: dict[str, Any] = _plain(record)
+    return content
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Record):
+        return {
+            field.name: _plain(getattr(value, field.name))
+            for field in dataclasses.fields(value)  # type: ignore[arg-type]
+            if not (field.default is None and getattr(value, field.name) is None)
+        }
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+def read_record(path: Path, kind: type[R], *, task: str, command: str) -> R:
+    """Read a file of the work folder.
+
+    Args:
+        task: whose file it is, for the message.
+        command: the command that writes it, such as ``"evaluate"``.
+
+    Raises:
+        MissingStage: the file is absent, damaged, or was written by a version with other keys.
+    """
+    again = f"hubtools {command} {task}"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MissingStage(
+            f"{path.name} of {task!r} is not there", expected=str(path), found="nothing there", next=again
+        ) from None
+    except ValueError as error:
+        raise MissingStage(f"{path.name} of {task!r} is damaged", found=str(error), next=again) from error
+    try:
+        return from_json(content, kind)
+    except DamagedRecord as error:
+        raise MissingStage(
+            f"{path.name} of {task!r} is damaged, or was written by another version of hubtools",
+            expected="the keys and types that this version writes",
+            found=error.subject,
+            next=again,
+        ) from error
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write a record whole or not at all."""
+    write_json(path, to_json(record))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(temporary, path)

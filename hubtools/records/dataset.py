@@ -1,0 +1,211 @@
+"""``facts.json``: what curation says of a dataset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hubtools.records import Record
+
+# Of sorted lengths in characters, the one below which so many percent stand: p10, p25, median, p75, p90, p99, max.
+Quantiles = dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFacts(Record):
+    """A source as it was read.
+
+    Attributes:
+        revision: the commit, or the version of hubtools for a corpus within the package.
+        labels: how its labels came about.
+        mapping: how the columns and labels of a user's own data were read.
+    """
+
+    id: str
+    revision: str
+    license: str
+    attribution: str
+    labels: str
+    starter: bool
+    mapping: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LicenseFacts(Record):
+    """The licence of the whole, and the rule that it follows from."""
+
+    id: str
+    rule: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts(Record):
+    """Rows on their way.
+
+    Attributes:
+        steps: rows that were left after each step, in order.
+        dropped: rows by the reason they were dropped for.
+        synthetic_train: rows of the training split that were made of templates.
+        length_matched_train: rows of the training split that were made to match lengths.
+        kept: rows of the whole dataset.
+    """
+
+    read: int
+    steps: dict[str, int]
+    dropped: dict[str, int]
+    synthetic_train: int
+    length_matched_train: int
+    kept: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowsAndShare(Record):
+    """Rows, and the share of all that they are, from 0 to 1."""
+
+    rows: int
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecidedBy(Record):
+    """How many labels a table of rules decided, how many a keyword, and how many rows no rule decided."""
+
+    table: RowsAndShare
+    keyword: RowsAndShare
+    dropped: RowsAndShare
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupplementFacts(Record):
+    """A source that joined the training split.
+
+    Attributes:
+        name: what ``--supplement`` and ``--without`` call it.
+        documents: how many were made of its templates.
+        rows: those that joined; ``share`` of the training split, at most ``limit``.
+    """
+
+    id: str
+    name: str
+    license: str
+    read: int
+    documents: int
+    dropped: dict[str, int]
+    rows: int
+    share: float
+    limit: float
+    decided_by: DecidedBy | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitFacts(Record):
+    """One split.
+
+    Attributes:
+        labels: rows of each label, or spans of each type.
+        characters: lengths of its texts.
+        characters_by_label: the same for each label; of classification.
+        rows_without_spans: documents without personal data; of span tasks.
+    """
+
+    rows: int
+    groups: int
+    labels: dict[str, int]
+    characters: Quantiles
+    characters_by_label: dict[str, Quantiles] | None = None
+    rows_without_spans: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Record):
+    """How texts are compared: what is folded, and what counts as a near-duplicate."""
+
+    folded: str
+    near: str
+    at_least: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leakage(Record):
+    """What stands in two splits: every number must be 0."""
+
+    exact_across_splits: int
+    near_across_splits: int
+    groups_across_splits: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeforeAfter(Record):
+    """ROC-AUC of length alone, without and with what was added to the training split; None where a class is missing."""
+
+    before: float | None
+    after: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongLengthBaseline(Record):
+    """The same of texts of at least ``characters``."""
+
+    characters: int
+    train: BeforeAfter
+    test: BeforeAfter
+
+
+@dataclass(frozen=True, kw_only=True)
+class LengthBaseline(Record):
+    """How well the number of characters alone tells the positive label."""
+
+    train: BeforeAfter
+    test: BeforeAfter
+    long: LongLengthBaseline
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthesis(Record):
+    """What filled the templates."""
+
+    generator: str
+    seed: int
+    locales: list[str]
+    splits: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetExample(Record):
+    """A training row as the card shows it."""
+
+    text: str
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetFacts(Record):
+    """The whole of ``facts.json``.
+
+    Attributes:
+        fingerprint: of all that decides the content; curation is skipped while it stays the same.
+        rule_version: the task's version, which counts changes of its rows and labels.
+        sources: the main one first.
+        decided_by: of weak labels; None where labels are the source's own.
+        length_baseline: of detection alone.
+        synthesis: where documents were made of templates.
+    """
+
+    task: str
+    fingerprint: str
+    label_set: str
+    labels: list[str]
+    rule_version: str
+    seed: int
+    hubtools: str
+    sources: list[SourceFacts]
+    license: LicenseFacts
+    counts: Counts
+    decided_by: DecidedBy | None
+    supplements: list[SupplementFacts]
+    splits: dict[str, SplitFacts]
+    comparison: Comparison
+    leakage: Leakage
+    length_baseline: LengthBaseline | None
+    synthesis: Synthesis | None
+    examples: list[DatasetExample]

@@ -1,0 +1,38 @@
+"""``published.json``: what was pushed from a work folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hubtools.records import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published(Record):
+    """A release.
+
+    Attributes:
+        kind: "dataset", "model" or "space".
+        revision: the commit; ``tag`` is its name.
+        changed: whether a commit was made.
+        url: of the repo, or of the pull request.
+        access: who may read: "public", "private" or "gated".
+        weights_sha256: of a model of one task.
+    """
+
+    repo: str
+    kind: str
+    revision: str
+    tag: str
+    changed: bool
+    url: str
+    access: str = "public"
+    weights_sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedRepos(Record):
+    """The whole of ``published.json``: the newest release of each kind."""
+
+    dataset: Published | None = None
+    model: Published | None = None

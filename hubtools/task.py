@@ -1,0 +1,112 @@
+"""What a task is: one frozen value, made of the parts in ``spec.py`` and of a head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from hubtools.heads.base import Head
+from hubtools.spec import LabelSet, Metric, Source
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """One question that a router asks of a prompt, and everything that follows from it.
+
+    Attributes:
+        head: how the question is answered: one label a text, a detection, or spans.
+        question: what the classifier answers, in one sentence.
+        label_sets: the first is the default.
+        sources: the public data. The first with the role "whole" is the main one; see :class:`~hubtools.spec.Source`.
+        starter: our own corpus that stands in for the public data where a Hub has none of it.
+        match_lengths: add harmless prompts as long as the positive ones to the training split.
+        group_name: what a group is in this task, for cards.
+        primary: the metric that picks the checkpoint and heads the card.
+        weighted_loss: weigh classes by n / (k n_c) of the training split.
+        overrides: training arguments that beat the size-adaptive defaults.
+        model_name: repo name; ``{base}`` is the short name of the base model.
+        mapping_file: the label mapping that the Semantic Router reads, "" where it has no slot.
+        threshold: the router's default threshold for this task.
+        version: bumped when the rows or labels would change.
+        examples: prompts that the card shows with their answers.
+        task_ids: the Hub's finer words for the task, for the dataset card.
+        access_prompt, access_fields: what readers of a gated dataset agree to and fill in, as the Hub's cards have it.
+    """
+
+    name: str
+    title: str
+    head: Head
+    question: str
+    label_sets: tuple[LabelSet, ...]
+    sources: tuple[Source, ...]
+    group_name: str
+    primary: Metric
+    model_name: str
+    mapping_file: str
+    threshold: float
+    version: str
+    starter: Source | None = None
+    weighted_loss: bool = False
+    overrides: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))
+    match_lengths: bool = False
+    examples: tuple[str, ...] = ()
+    task_ids: tuple[str, ...] = ()
+    access_prompt: str = ""
+    access_fields: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def dataset_name(self) -> str:
+        """Name of the dataset repo, without its owner."""
+        return f"router-{self.name}"
+
+    @property
+    def source(self) -> Source:
+        """The main public source."""
+        return next(source for source in self.sources if source.role == "whole")
+
+    @property
+    def supplements(self) -> tuple[Source, ...]:
+        """Sources whose rows join the training split alone."""
+        return tuple(source for source in self.sources if source.role == "training")
+
+    @property
+    def benchmarks(self) -> tuple[Source, ...]:
+        """Sources that are only ever scored."""
+        return tuple(source for source in self.sources if source.role == "test")
+
+    def label_set(self, name: str | None = None) -> LabelSet:
+        """Return the label set called ``name``, or the default one.
+
+        Raises:
+            KeyError: no such label set.
+        """
+        if name is None:
+            return self.label_sets[0]
+        return {s.name: s for s in self.label_sets}[name]
+
+    def model_labels(self, label_set: LabelSet) -> tuple[str, ...]:
+        """Return the model's labels in the order of ``id2label``."""
+        return self.head.model_labels(label_set)
+
+    # The following four move into the head's own methods, and go.
+    @property
+    def kind(self) -> str:
+        """ "sequence" or "token"."""
+        return self.head.kind
+
+    @property
+    def positive(self) -> str:
+        """The label that a detection is about, or ""."""
+        return getattr(self.head, "positive", "")
+
+    @property
+    def alarming(self) -> tuple[str, ...]:
+        """Beginnings of words that make harmless texts sound like the positive label."""
+        return getattr(self.head, "alarming", ())
+
+    @property
+    def fallback(self) -> str:
+        """The label that an unsure answer becomes, or ""."""
+        return getattr(self.head, "fallback", "")
