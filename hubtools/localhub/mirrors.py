@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hubtools.localhub import lfs
+from hubtools.localhub.names import check_path, check_repo_id
 from hubtools.localhub.refusal import Refusal, revision_not_found
-from hubtools.localhub.store import Commit, Entry, Repo, check_path, check_repo_id, format_time
+from hubtools.localhub.store import Commit, Entry, Repo, format_time
 
 _SKIPPED = frozenset({".git", ".cache", "__pycache__"})
 

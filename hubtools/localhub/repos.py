@@ -10,8 +10,9 @@ from starlette.responses import Response
 from hubtools.localhub import lfs, spaces
 from hubtools.localhub.backend import USER
 from hubtools.localhub.describe import describe_files
+from hubtools.localhub.names import check_ref, check_repo_id
 from hubtools.localhub.refusal import Refusal, revision_not_found
-from hubtools.localhub.store import KINDS, Commit, Repo, check_ref, check_repo_id
+from hubtools.localhub.store import KINDS, Commit, Repo
 from hubtools.localhub.web import Call, answer, answer_page
 
 _SORT_KEYS = {"lastModified": "lastModified", "createdAt": "createdAt"}

@@ -19,8 +19,9 @@ from starlette.responses import Response
 
 from hubtools.localhub import cards, discussions, gitignore, lfs
 from hubtools.localhub.backend import USER, Backend
+from hubtools.localhub.names import check_path
 from hubtools.localhub.refusal import Refusal
-from hubtools.localhub.store import Add, CommitMessage, Delete, Entry, Repo, check_path
+from hubtools.localhub.store import Add, CommitMessage, Delete, Entry, Repo
 from hubtools.localhub.web import Call, answer
 
 LINE_LIMIT = 256 << 20  # bytes of one line of a commit; a regular file is a line, in base64

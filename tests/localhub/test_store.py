@@ -11,19 +11,9 @@ import pytest
 
 from hubtools.localhub import lfs
 from hubtools.localhub.gitignore import is_ignored
+from hubtools.localhub.names import check_path, check_ref, check_repo_id
 from hubtools.localhub.refusal import Refusal
-from hubtools.localhub.store import (
-    Add,
-    Commit,
-    CommitMessage,
-    Delete,
-    Entry,
-    Repo,
-    Store,
-    check_path,
-    check_ref,
-    check_repo_id,
-)
+from hubtools.localhub.store import Add, Commit, CommitMessage, Delete, Entry, Repo, Store
 
 
 @pytest.fixture
