@@ -133,6 +133,31 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class Demo:
+    """What the Space says of a task. All of it may be left out; the Space then makes it of what stands in brackets.
+
+    Attributes:
+        question: what the tile of the task asks, in a few words (the task's question).
+        about: the sentence above the task's tab (the task's question).
+        examples: prompts to click (the task's examples).
+        example_title: what the button of the first example says on the first tab (the example).
+        topic: what the task asks about, inside a sentence, such as "kind of tool" (the task's title).
+        tool: what the task's endpoint does, for programs (made of the topic, the labels and ``about``).
+        returns: what the task's endpoint gives, for programs (a sentence for each kind of task).
+        verdicts: of a detection, what is said at or above the threshold, and below ("Toxic", "Not toxic").
+    """
+
+    question: str = ""
+    about: str = ""
+    examples: tuple[str, ...] = ()
+    example_title: str = ""
+    topic: str = ""
+    tool: str = ""
+    returns: str = ""
+    verdicts: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
 class TaskSpec:
     """One of the four questions a router asks, and everything that follows from it.
 
@@ -153,6 +178,7 @@ class TaskSpec:
         alarming: beginnings of words that make harmless texts sound like ``positive``: false alarms are counted there.
         fallback: the label that an unsure answer becomes, "" where there is none.
         version: bumped when the rows or labels would change.
+        demo: what the Space says of the task.
         task_ids: the Hub's finer words for the task, for the dataset card.
         access_prompt, access_fields: what readers of a gated dataset agree to and fill in, as the Hub's cards have it.
     """
@@ -178,6 +204,7 @@ class TaskSpec:
     fallback: str = ""
     match_lengths: bool = False
     examples: tuple[str, ...] = ()
+    demo: Demo = Demo()
     task_ids: tuple[str, ...] = ()
     access_prompt: str = ""
     access_fields: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
