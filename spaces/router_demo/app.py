@@ -45,28 +45,17 @@ MAX_CHARS = 100_000
 HINT = "Nothing to read yet. Type a prompt, or pick one of the examples."
 
 
-# --- the tasks and their models ------------------------------------------------------------------------------
+# --- the tasks and their models ----------------------------------------------------------------------------
 
 FIRST_WINDOW = f"The prompt. Its first {WINDOW} tokens are read."
-
-
-@dataclass(frozen=True)
-class Head:
-    """How a task answers; for programs: what its endpoint does, what it reads and what it gives."""
-
-    verb: str
-    reads: str
-    returns: str
-
-
-HEADS = {
-    "classification": Head("classify", FIRST_WINDOW, "The probability of each label, best first."),
-    "detection": Head(
+HEADS = {  # for programs: what the endpoint of a task with this head does, what it reads, and what it gives
+    "classification": ("classify", FIRST_WINDOW, "The probability of each label, best first."),
+    "detection": (
         "detect",
         FIRST_WINDOW,
         "scores: the probability of each label. threshold: the shipped one. flagged: whether it is reached.",
     ),
-    "spans": Head(
+    "spans": (
         "find",
         f"The text, up to {MAX_CHARS:,} characters. All of it is read.",
         "The text read, its entities (start and end count code points) and a redacted copy.",
@@ -152,7 +141,7 @@ def read_task(name: str, entry: Any, where: str) -> Task:
         if not isinstance(value, list) or not all(isinstance(text, str) and text for text in value):
             raise ValueError(f"{where} needs {key!r} to be a list of texts, found {value!r}.")
     head, threshold = entry.get("head"), entry.get("threshold")
-    if head not in HEADS:
+    if head not in [*HEADS]:
         raise ValueError(f"{where} needs a 'head' that is one of {', '.join(HEADS)}, found {head!r}.")
     if head == "detection" and not entry.get("positive"):
         raise ValueError(f"{where} needs a 'positive': the label that the detection looks for.")
@@ -190,7 +179,7 @@ def load(name: str) -> Any:
     loaded: Any = pipeline(kind, model=task.repo, revision=task.revision, device="cpu")  # type: ignore[call-overload]
     limit = getattr(loaded.model.config, "max_position_embeddings", WINDOW)
     loaded.tokenizer.model_max_length = min(WINDOW, limit, loaded.tokenizer.model_max_length)
-    if task.positive and task.positive not in loaded.model.config.label2id:
+    if task.head == "detection" and task.positive not in loaded.model.config.label2id:
         raise ValueError(f"its labels are {sorted(loaded.model.config.label2id)}, {task.positive!r} is not among them")
     return loaded
 
@@ -209,7 +198,7 @@ def colors(name: str) -> dict[str, str]:
     return {kind: PALETTE[number % len(PALETTE)] for number, kind in enumerate(labels(name))}
 
 
-# --- their answers -------------------------------------------------------------------------------------------
+# --- their answers -----------------------------------------------------------------------------------------
 
 
 def readable(text: str | None) -> str:
@@ -316,7 +305,7 @@ def require(text: str) -> str:
     return text
 
 
-def told(name: str, answer: dict[str, Any]) -> dict[str, Any]:
+def public_answer(name: str, answer: dict[str, Any]) -> dict[str, Any]:
     """What a program is told: with spans a redacted copy, with the scores of a detection its verdict."""
     task = tasks()[name]
     if task.head == "spans":
@@ -335,15 +324,15 @@ def endpoints() -> dict[str, Callable[[str], dict[str, Any]]]:
 
     def route_prompt(text: str) -> dict[str, Any]:
         answers = route(require(text))
-        return {name: told(name, answer) if name in tasks() else answer for name, answer in answers.items()}
+        return {name: public_answer(name, answer) if name in tasks() else answer for name, answer in answers.items()}
 
     def endpoint(task: Task) -> Callable[[str], dict[str, Any]]:
         def answer(text: str) -> dict[str, Any]:
-            return told(task.name, ask(task.name, require(text)))
+            return public_answer(task.name, ask(task.name, require(text)))
 
-        head = HEADS[task.head]
-        answer.__name__ = re.sub(r"\W+", "_", f"{head.verb} {task.title}".lower())
-        answer.__doc__ = docstring(task.tool or purpose(task), head.reads, task.returns or head.returns)
+        verb, reads, returns = HEADS[task.head]
+        answer.__name__ = re.sub(r"\W+", "_", f"{verb} {task.title}".lower())
+        answer.__doc__ = docstring(task.tool or purpose(task), reads, task.returns or returns)
         return answer
 
     one, topics = len(tasks()) == 1, ", ".join(task.topic for task in tasks().values())
@@ -547,20 +536,20 @@ def facts(name: str) -> str:
 
 def notes() -> str:
     """What a visitor must know of these models before believing them; "" where there is nothing."""
-    words = {task.title: task.note for task in tasks().values() if task.note}
-    if not words:
+    noted = [task for task in tasks().values() if task.note]
+    if not noted:
         return ""
-    if len(words) == len(tasks()) > 1 and len(set(words.values())) == 1:
-        told = f"{'Both' if len(words) == 2 else f'All {number()}'}: {next(iter(words.values()))}"
+    if len(noted) == len(tasks()) > 1 and len({task.note for task in noted}) == 1:
+        words = f"{'Both' if len(noted) == 2 else f'All {number()}'}: {noted[0].note}"
     else:
-        told = "; ".join(f"{title}: {note}" for title, note in words.items())
-    return f"<p class='note'>{escape(told.rstrip('.'))}.</p>"
+        words = "; ".join(f"{task.title}: {task.note}" for task in noted)
+    return f"<p class='note'>{escape(words.rstrip('.'))}.</p>"
 
 
 # --- the handlers ------------------------------------------------------------------------------------------
 
 
-def shown(name: str, answer: dict[str, Any] | None, threshold: float, whose: str) -> list[Any]:
+def answer_values(name: str, answer: dict[str, Any] | None, threshold: float, whose: str) -> list[Any]:
     """What answer_boxes() hold for an answer, or for None: bars; a verdict; highlights and the redacted copy."""
     head = tasks()[name].head
     if head == "spans":
@@ -573,10 +562,10 @@ def shown(name: str, answer: dict[str, Any] | None, threshold: float, whose: str
 def show_route(text: str) -> tuple[Any, ...]:
     """Tiles, status, details' visibility, and what each task shows."""
     if not (text or "").strip():
-        nothing = [value for name in tasks() for value in shown(name, None, 0, "")]
+        nothing = [value for name in tasks() for value in answer_values(name, None, 0, "")]
         return tiles(), line(HINT, "hint"), gr.update(visible=False), *nothing
     answers = route(text)
-    values = [v for name in tasks() for v in shown(name, answers[name], shipped(name), "the shipped threshold")]
+    values = [v for name in tasks() for v in answer_values(name, answers[name], shipped(name), "the shipped threshold")]
     top = status([*tasks()], text, sum(answers["latency_ms"].values()))
     return tiles(answers), top, gr.update(visible=True), *values
 
@@ -586,7 +575,7 @@ def show_task(name: str, text: str, threshold: float = 0.0) -> tuple[Any, ...]:
     head = tasks()[name].head
     more: list[Any] = {"spans": [""], "detection": [None]}.get(head, [])
     if not (text or "").strip():
-        return line(HINT, "hint"), *shown(name, None, 0, ""), *more
+        return line(HINT, "hint"), *answer_values(name, None, 0, ""), *more
     start = time.perf_counter()
     limit, whose = settle(name, threshold)
     answer = find_spans(name, text, limit) if head == "spans" else classify(name, text)
@@ -596,7 +585,7 @@ def show_task(name: str, text: str, threshold: float = 0.0) -> tuple[Any, ...]:
         more = [spans_list(answer["entities"])]
     elif head == "detection":
         more = [bars(answer)]
-    return top, *shown(name, answer, limit, whose), *more
+    return top, *answer_values(name, answer, limit, whose), *more
 
 
 # --- the page ----------------------------------------------------------------------------------------------

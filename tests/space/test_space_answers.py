@@ -122,7 +122,9 @@ def test_a_joined_span_scores_the_mean_of_its_pieces_by_length(app: ModuleType) 
 def test_the_threshold_drops_weaker_spans_only(app: ModuleType) -> None:
     everything = app.find_spans("pii", SENTENCE, 0.0)["entities"]
     scores = sorted(entity["score"] for entity in everything)
-    assert app.find_spans("pii", SENTENCE, scores[-1])["entities"] == [e for e in everything if e["score"] == scores[-1]]
+    assert app.find_spans("pii", SENTENCE, scores[-1])["entities"] == [
+        e for e in everything if e["score"] == scores[-1]
+    ]
     assert found(app, SENTENCE) == found(app, SENTENCE, THRESHOLDS["pii"])
 
 
@@ -212,6 +214,24 @@ def test_notes_and_facts_say_where_the_models_come_from(app: ModuleType, tmp_pat
     assert "<b>Shipped threshold</b> 0.7" in app.facts("jailbreak")
 
 
+@pytest.mark.parametrize(
+    ("notes", "words"),
+    [
+        ({"pii": "small"}, "Personal data: small."),
+        ({"pii": "small", "intent": ""}, "Personal data: small."),
+        ({"pii": "small.", "intent": "small."}, "Both: small."),
+        ({"pii": "small", "intent": "old"}, "Personal data: small; Intent: old."),
+        (dict.fromkeys(("pii", "intent", "category"), "small"), "All three: small."),
+    ],
+)
+def test_a_note_that_all_models_have_is_said_once(
+    app: ModuleType, monkeypatch: pytest.MonkeyPatch, notes: dict[str, str], words: str
+) -> None:
+    noted = {name: replace(app.tasks()[name], note=note) for name, note in notes.items()}
+    monkeypatch.setattr(app, "tasks", lambda: noted)
+    assert app.notes() == f"<p class='note'>{words}</p>"
+
+
 def write(tmp_path: Path, **changes: Any) -> Path:
     """models.json of hubtools' own tasks, each with the changes to its entry; a key that is None is left out."""
     entries = {name: own_entry(name, "owner/name", "a" * 40) | changes.get(name, {}) for name in THRESHOLDS}
@@ -260,6 +280,7 @@ def shutil_copy(folder: Path) -> Path:
         ({"about": ["a"]}, r"models.pii needs a 'about' that is text, found \['a'\]"),
         ({"note": 3}, "models.pii needs a 'note' that is text, found 3"),
         ({"examples": "one"}, "models.pii needs 'examples' to be a list of texts, found 'one'"),
+        ({"head": ["spans"]}, r"'head' that is one of classification, detection, spans, found \['spans'\]"),
         ({"head": "regression"}, "'head' that is one of classification, detection, spans, found 'regression'"),
         ({"head": "detection"}, "models.pii needs a 'positive': the label that the detection looks for"),
         ({"verdicts": ["Yes"]}, r"models.pii needs two 'verdicts', found \['Yes'\]"),

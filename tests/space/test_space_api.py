@@ -31,8 +31,7 @@ def test_the_five_endpoints_and_no_other_are_public(client: Any) -> None:
 def test_each_endpoint_says_what_it_does(client: Any) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert {name: endpoint["description"] for name, endpoint in endpoints.items()} == {
-        "/route": "Ask all four questions of a prompt: "
-        "subject domain, personal data, jailbreak attempt, kind of tool.",
+        "/route": "Ask all four questions of a prompt: subject domain, personal data, jailbreak attempt, kind of tool.",
         "/category": 'Find the subject domain of a prompt among the 14 of MMLU-Pro, from "biology" to "psychology".',
         "/pii": "Find personal data in a text: PERSON, EMAIL_ADDRESS, PHONE_NUMBER, US_SSN and LOCATION.",
         "/jailbreak": "Tell whether a prompt tries to talk a language model out of its rules.",
@@ -64,10 +63,7 @@ def test_an_mcp_tool_has_the_name_and_the_documentation_of_its_function(app: Mod
         ),
         "jailbreak": (
             {"text": window},
-            [
-                "scores: the probability of each label. threshold: the shipped one. "
-                "flagged: whether it is reached."
-            ],
+            ["scores: the probability of each label. threshold: the shipped one. flagged: whether it is reached."],
         ),
         "intent": ({"text": window}, ["The probability of each of the eight kinds, best first."]),
     }

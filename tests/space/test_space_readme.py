@@ -80,7 +80,7 @@ def test_the_words_follow_the_number_of_tasks() -> None:
     front, body = render(models=MODELS[2:], number="one", datasets=[])
     assert front["short_description"] == "A question a router asks of every prompt"
     assert "datasets" not in front
-    assert "asks a question of every prompt before a language model sees it: Is it toxic? This Space\nasks it" in body
+    assert "asks a question of every prompt before a language model sees it: Is it toxic? This Space asks it" in body
     assert "`/route` and `/toxicity` answer" in body
     assert "highlight" not in body
     assert "All of a text" not in body

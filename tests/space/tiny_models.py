@@ -1,7 +1,7 @@
 """Tiny ModernBERT classifiers, taught a handful of sentences, saved as local folders.
 
-They stand in for the published models, the four of hubtools and any other: 2 layers, hidden size 32, a byte-level tokenizer, a window of 64
-tokens. They learn their sentences by heart, so that a test can ask for the right answer.
+They stand in for the published models, the four of hubtools and any other: 2 layers, hidden size 32, a byte-level
+tokenizer, a window of 64 tokens. They learn their sentences by heart, so that a test can ask for the right answer.
 """
 
 from __future__ import annotations
