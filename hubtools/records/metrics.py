@@ -1,4 +1,7 @@
-"""``metrics.json``: every number that evaluation computes. Its parts are in ``scores``, ``thresholds`` and ``slices``."""
+"""``metrics.json``: every number that evaluation computes.
+
+Its parts are in ``scores``, ``thresholds`` and ``slices``.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,17 @@ from hubtools.records import Record
 from hubtools.records.scores import Baseline, Scores
 from hubtools.records.slices import Mistakes, Slices
 from hubtools.records.thresholds import AbstentionStep, Calibration, Target, Thresholds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Primary(Record):
+    """The metric that heads the card; ``key`` is that of the scores."""
+
+    key: str
+    title: str
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,17 +20,6 @@ class Interval(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Primary(Record):
-    """The metric that heads the card; ``key`` is that of the scores."""
-
-    key: str
-    title: str
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class ClassScores(Record):
     """Scores of one label. ``support`` counts the rows that truly have it."""
 
