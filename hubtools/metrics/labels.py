@@ -38,7 +38,8 @@ class LabelAnswers:
     @property
     def right(self) -> np.ndarray:
         """(rows,): whether the predicted label is the true one."""
-        return np.equal(self.predicted, self.labels)
+        right: np.ndarray = self.predicted == self.labels
+        return right
 
     @property
     def confusion(self) -> np.ndarray:

@@ -38,14 +38,15 @@ class SpanAnswers:
     @property
     def clean(self) -> np.ndarray:
         """(documents,): whether there is no true span."""
-        true: np.ndarray = self.counts[:, :, 2].sum(1)
-        return true == 0
+        clean: np.ndarray = self.counts[:, :, 2].sum(1) == 0
+        return clean
 
     @property
     def right(self) -> np.ndarray:
         """(documents,): whether exactly the true spans were predicted."""
         exact, predicted, true = np.moveaxis(self.counts.sum(1), 1, 0)[:3]
-        return np.equal(exact, predicted) & np.equal(exact, true)
+        right: np.ndarray = (exact == predicted) & (exact == true)
+        return right
 
     @property
     def total(self) -> np.ndarray:
