@@ -83,7 +83,7 @@ def token_answers(
     """
     import torch
 
-    from hubtools.training.encoding import IGNORED, encode_tokens
+    from hubtools.heads.encoding import IGNORED, encode_tokens
 
     tokenizer, model = classifier.tokenizer, classifier.model
     encoded = encode_tokens({"text": list(texts), "spans": list(spans)}, tokenizer, tokenizer.model_max_length, types)

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from hubtools.heads.encoding import IGNORED
 from hubtools.records import write_json
 from hubtools.task import TaskSpec
-from hubtools.training.encoding import IGNORED
 
 BINS = 15
 BOUNDS = (0.25, 10.0)

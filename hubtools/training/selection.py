@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from hubtools.heads.encoding import IGNORED
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
-from hubtools.training.encoding import IGNORED
 
 
 def evaluation_of_best(state: Any) -> dict[str, Any]:
