@@ -64,7 +64,7 @@ UNDOCUMENTED = {
     "cli.configuration", "connection.api", "pipeline.curate_task", "pipeline.dataset_repo", "pipeline.space_repo",
     "pipeline.push_dataset_task", "pipeline.evaluate_task", "pipeline.model_card_task", "pipeline.push_space_task",
     "publishing.cards.join", "publishing.cards.number", "publishing.commits.unreachable",
-    "publishing.model.check_scores_belong", "training.encoding.encode_sequence", "workdir.task_folder",
+    "publishing.model.check_scores_belong", "workdir.task_folder",
 }  # fmt: skip
 
 

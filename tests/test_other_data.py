@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from as_user import Command, own_rows
+from hubtools.evaluation.external import scores_on
 from huggingface_hub import HfApi
 from scipy.stats import norm
 from sklearn.metrics import accuracy_score, roc_auc_score
@@ -25,7 +26,6 @@ from hubtools.errors import UsageError
 from hubtools.evaluation.baselines import presidio, surest
 from hubtools.evaluation.classifiers import plan_labels, shipped_threshold
 from hubtools.evaluation.compare import bootstrap_difference, mcnemar, paired
-from hubtools.evaluation.external import scores_on
 from hubtools.localhub import Hub
 from hubtools.tasks.category import CATEGORY
 from hubtools.tasks.jailbreak import JAILBREAK

@@ -2,10 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from hubtools.heads.base import Words
 from hubtools.heads.classification import Classification
+from hubtools.heads.inference import Tick
+from hubtools.heads.plots import CONFUSION, PRECISION_RECALL, ROC, Plot
+from hubtools.heads.scores import detection_scores, one_class_scores
+from hubtools.heads.slices import Rows, detection_slices
+from hubtools.heads.thresholds import detection_thresholds
+from hubtools.metrics.detection import (
+    FNR_AT_THRESHOLD,
+    FPR_AT_THRESHOLD,
+    PR_AUC,
+    RECALL_AT_1_FPR,
+    RECALL_AT_5_FPR,
+    ROC_AUC,
+    DetectionAnswers,
+    detection_answers,
+)
+from hubtools.metrics.labels import ACCURACY, MACRO_F1
+from hubtools.records.metrics import Metrics
+from hubtools.records.scores import ClassificationBaseline, DetectionBaseline, DetectionScores, ScoresOnOtherData
+from hubtools.records.slices import DetectionSlices
+from hubtools.records.thresholds import AbstentionStep, Target, Thresholds
+from hubtools.spec import Metric
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -27,5 +54,75 @@ class Detection(Classification):
     # --- training ---
 
     # --- predictions and scores ---
+
+    headlines: ClassVar[tuple[Metric, ...]] = (
+        RECALL_AT_1_FPR,
+        RECALL_AT_5_FPR,
+        ROC_AUC,
+        PR_AUC,
+        ACCURACY,
+        MACRO_F1,
+    )
+    selection: ClassVar[tuple[Metric, ...]] = (ACCURACY, MACRO_F1, ROC_AUC)
+    words: ClassVar[Words] = replace(Classification.words, threshold="")
+    baseline_record: ClassVar[type[ClassificationBaseline] | type[DetectionBaseline]] = DetectionBaseline
+    default_target: ClassVar[Target] = Target(fpr=0.01)
+    threshold_kind: ClassVar[str] = "detection"
+
+    @property
+    def at_threshold(self) -> tuple[Metric, ...]:
+        return (FPR_AT_THRESHOLD, FNR_AT_THRESHOLD)
+
+    def read_answers(
+        self, truth: Sequence[Any], answers: Any, labels: Sequence[str], threshold: float = 0.0
+    ) -> DetectionAnswers:
+        return detection_answers(truth, answers, list(labels).index(self.positive), threshold)
+
+    def score(self, rows: Rows, labels: Sequence[str], threshold: float) -> DetectionScores:
+        return detection_scores(self.read_answers(rows["label"], rows["probabilities"], labels, threshold), labels)
+
+    def score_answers(self, answers: Any, names: Sequence[str]) -> ScoresOnOtherData:
+        both = answers.positive.any() and not answers.positive.all()
+        return (detection_scores if both else one_class_scores)(answers, names)
+
+    def slice_scores(self, rows: Rows, labels: Sequence[str], threshold: float) -> DetectionSlices:
+        return detection_slices(self.read_answers(rows["label"], rows["probabilities"], labels, threshold), rows)
+
+    def target(self, fpr: float | None, recall: float | None) -> Target | None:
+        return self.default_target if fpr is None and recall is None else Target(fpr=fpr, recall=recall)
+
+    def threshold_label(self, labels: Sequence[str]) -> str:
+        return self.positive
+
+    @property
+    def acts_on(self) -> str:
+        return self.positive
+
+    def thresholds_of(
+        self, validation: Any, test: Any, labels: Sequence[str], target: Target, default: float
+    ) -> Thresholds:
+        return detection_thresholds(validation, test, self.positive, target, default)
+
+    def abstention_curve(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:
+        return None
+
+    def prediction_columns(
+        self, classifier: Any, rows: Mapping[str, Any], labels: Sequence[str], tick: Tick, temperature: float
+    ) -> dict[str, Any]:
+        """Where the task names alarming words, ``alarming`` says whether a text holds one."""
+        columns = super().prediction_columns(classifier, rows, labels, tick, temperature)
+        if not self.alarming:
+            return columns
+        words = re.compile(rf"\b({'|'.join(self.alarming)})", re.IGNORECASE)
+        return {"alarming": [bool(words.search(text)) for text in rows["text"]], **columns}
+
+    @property
+    def columns(self) -> dict[str, pa.DataType]:
+        import pyarrow as pa
+
+        return {"alarming": pa.bool_(), **super().columns}
+
+    def plots(self, metrics: Metrics) -> tuple[Plot, ...]:
+        return (CONFUSION, ROC, PRECISION_RECALL)
 
     # --- cards, releases and the Space ---

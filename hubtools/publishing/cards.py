@@ -10,8 +10,8 @@ from typing import Any
 from hubtools.assets import asset
 from hubtools.curation.licences import OTHER, of_model
 from hubtools.errors import CardRejected
-from hubtools.evaluation.scores import AT_THRESHOLD, headlines, table_of
 from hubtools.evaluation.tables import left_out
+from hubtools.metrics.detection import FNR_AT_THRESHOLD, FPR_AT_THRESHOLD
 from hubtools.task import TaskSpec
 
 START, END = "<!-- hubtools: written by a command; edit above or below -->", "<!-- hubtools: end -->"
@@ -152,7 +152,7 @@ def model_card(
     scores = metrics["scores"]
     rows = [
         {"title": title, "key": key, "ours": scores[key], "baselines": [b[key] for b in metrics["baselines"].values()]}
-        for key, title in headlines(task)
+        for key, title in ((m.key, m.title) for m in task.head.headlines)
     ]
     starter = any(source["starter"] for source in facts["sources"][:1])
     licence = of_model(facts["license"]["id"])
@@ -245,17 +245,25 @@ def result_of(
 
 def _rows_of(external: Sequence[Mapping[str, Any]], task: TaskSpec) -> list[dict[str, Any]]:
     """Lines of the table of other data; a score that none of them has gets no line."""
-    rows = [{"title": title, "values": [e["scores"].get(key) for e in external]} for key, title in table_of(task)]
+    rows = [
+        {"title": title, "values": [e["scores"].get(key) for e in external]}
+        for key, title in ((m.key, m.title) for m in task.head.table)
+    ]
     return [row for row in rows if any(value is not None for value in row["values"])]
 
 
 def _at_threshold(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Of a detector: its two kinds of mistakes at the threshold that it ships with."""
     return [
-        {"type": key, "name": title, "value": plain(scores[key]),
-         "args": {"threshold": plain(scores["threshold"])}}
-        for key, title in AT_THRESHOLD if scores.get(key) is not None
-    ]  # fmt: skip
+        {
+            "type": metric.key,
+            "name": metric.title,
+            "value": plain(scores[metric.key]),
+            "args": {"threshold": plain(scores["threshold"])},
+        }
+        for metric in (FPR_AT_THRESHOLD, FNR_AT_THRESHOLD)
+        if scores.get(metric.key) is not None
+    ]
 
 
 def dataset_card(task: TaskSpec, repo: str, facts: Mapping[str, Any], info: Mapping[str, Any]) -> str:

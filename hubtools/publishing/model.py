@@ -11,9 +11,11 @@ from typing import Any
 from hubtools.curation.licences import OTHER
 from hubtools.errors import CardRejected, MissingStage, VerificationFailed
 from hubtools.evaluation.evaluate import check_trained_on, metrics_are_current
-from hubtools.evaluation.external import FOLDER, sections
+from hubtools.evaluation.other_data import FOLDER, reports_for_card
+from hubtools.evaluation.predictions import read_columns
 from hubtools.publishing.cards import check_drift, lint, merged, model_card
 from hubtools.publishing.commits import Change, Release, difference, release
+from hubtools.records import to_json
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder, sha256_of
 
@@ -27,7 +29,7 @@ def rendered_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
     metrics = folder.read(folder.metrics, "evaluate")
     facts = folder.read(folder.facts, "curate")
     training = folder.read(folder.training, "finetune")
-    check_trained_on(folder, training)
+    check_trained_on(folder, folder.read_training())
     if "dataset" not in published:
         raise MissingStage(
             f"The {task.name} dataset is not pushed", expected=f"the repo it was pushed to, in {folder.published}",
@@ -43,7 +45,7 @@ def rendered_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
         dataset=published["dataset"],
         texts={} if withheld else _texts_of_mistakes(task, folder, metrics),
         withheld=withheld,
-        external=sections(folder, metrics),
+        external=[to_json(report) for report in reports_for_card(folder, folder.read_metrics())],
     )
     lint(card, "model")
     return card
@@ -112,7 +114,7 @@ def push_model(
     ours = (folder.metrics, folder.training, folder.predictions, folder.validation_predictions)
     files |= {path.name: path for path in ours}
     metrics = folder.read(folder.metrics, "evaluate")
-    others = [f"{FOLDER}/{report['name']}.json" for report in sections(folder, metrics)]
+    others = [f"{FOLDER}/{report.name}.json" for report in reports_for_card(folder, folder.read_metrics())]
     files |= {name: folder.root / name for name in others}
     files["README.md"] = lambda theirs: merged(card, theirs).encode()
     if dry_run:
@@ -146,7 +148,7 @@ def check_scores_belong(task: TaskSpec, folder: TaskFolder) -> None:
 
 def check_scores_follow(task: TaskSpec, folder: TaskFolder) -> None:
     """Raises :class:`MissingStage` where metrics.json was not computed from the predictions that are there."""
-    if not metrics_are_current(folder, folder.read(folder.metrics, "evaluate")):
+    if not metrics_are_current(folder, folder.read_metrics()):
         raise MissingStage(
             f"The scores of {task.name!r} are not those of its predictions", expected="metrics.json made of them",
             found=f"{folder.predictions.name} or its companion was changed since",
@@ -163,27 +165,17 @@ def verify_model(task: TaskSpec, repo: str, revision: str) -> dict[str, Any]:
     Raises:
         VerificationFailed: an answer differs, or the repo lacks what it needs.
     """
-    from hubtools.evaluation.predict import load_classifier, probabilities, spans
+    from hubtools.heads.inference import load_pipeline
 
     texts, recorded = recorded_answers(repo, revision, "predictions.parquet", 0, task.name)
-    classifier = load_classifier(task, repo, revision)
-    labels = [classifier.model.config.id2label[i] for i in range(classifier.model.config.num_labels)]
-    worst = 0.0
-    if task.kind == "sequence":
-        for row, found in enumerate(probabilities(classifier, texts, labels)):
-            worst = max(worst, *(abs(a - b) for a, b in zip(found, recorded["probabilities"][row], strict=True)))
-    else:
-        types = [label[2:] for label in labels if label.startswith("B-")]
-        for row, found_spans in enumerate(spans(classifier, texts, types)):
-            before = recorded["found"][row]
-            if [(s["start"], s["end"], s["label"]) for s in before] != [
-                (s["start"], s["end"], s["label"]) for s in found_spans
-            ]:
-                raise VerificationFailed(
-                    f"Model {repo!r} at {revision[:8]} finds other spans than it was scored with",
-                    expected=str(before), found=str(found_spans), next=f"hubtools push-model {task.name}",
-                )  # fmt: skip
-            worst = max([worst, *(abs(a["score"] - b["score"]) for a, b in zip(before, found_spans, strict=True))])
+    classifier = load_pipeline(task.head.pipeline, repo, revision)
+    answers = task.head.compare_answers(classifier, texts, recorded)
+    if answers.found:
+        raise VerificationFailed(
+            f"Model {repo!r} at {revision[:8]} finds other spans than it was scored with",
+            expected=answers.expected, found=answers.found, next=f"hubtools push-model {task.name}",
+        )  # fmt: skip
+    worst = answers.largest
     if worst > TOLERANCE:
         raise VerificationFailed(
             f"Model {repo!r} at {revision[:8]} answers otherwise than it was scored",
@@ -204,14 +196,13 @@ def recorded_answers(repo: str, revision: str, file: str, number: int, name: str
         VerificationFailed: the repo lacks what it needs.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
     from datasets import load_dataset
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
     from huggingface_hub.repocard import ModelCard
 
     try:
-        recorded = pq.read_table(hf_hub_download(repo, file, revision=revision)).to_pydict()
+        recorded = read_columns(hf_hub_download(repo, file, revision=revision))
         card = ModelCard.load(hf_hub_download(repo, "README.md", revision=revision))
         result = card.data.to_dict()["model-index"][0]["results"][number]["dataset"]
         rows = load_dataset(result["type"], split="test", revision=result["revision"])

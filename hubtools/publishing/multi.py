@@ -10,12 +10,12 @@ from typing import Any
 
 from hubtools.curation.licences import composed, of_model
 from hubtools.errors import MissingStage, VerificationFailed
-from hubtools.evaluation.joint import ABOUT_HEADS, Joint, furthest
-from hubtools.evaluation.thresholds import FILE as THRESHOLDS
+from hubtools.evaluation.multitask import ABOUT_HEADS, MultitaskClassifier, largest_difference
 from hubtools.publishing.cards import check_drift, lint, merged, plain, render, result_of
 from hubtools.publishing.commits import Change, Release, difference, release
 from hubtools.publishing.model import TOLERANCE, check_scores_belong, recorded_answers
 from hubtools.records import write_json
+from hubtools.records.thresholds import THRESHOLDS
 from hubtools.tasks import MULTI, TASKS
 from hubtools.workdir import TaskFolder, sha256_of, task_folder
 
@@ -192,10 +192,9 @@ def verify_multi(repo: str, revision: str) -> dict[str, Any]:
     rows, worst, joint = 0, 0.0, None
     for number, (name, task) in enumerate(TASKS.items()):
         texts, recorded = recorded_answers(repo, revision, f"{name}/predictions.parquet", number, MULTI)
-        joint = joint or Joint(repo, revision)
+        joint = joint or MultitaskClassifier(repo, revision)
         answers = [joint(text) for text in texts]
-        known = recorded["tokens" if task.kind == "token" else "probabilities"][: len(texts)]
-        rows, worst = rows + len(texts), max(worst, furthest(answers, known, name, task.kind))
+        rows, worst = rows + len(texts), max(worst, largest_difference(task.head, name, answers, recorded))
     if worst > TOLERANCE:
         raise VerificationFailed(
             f"Model {repo!r} at {revision[:8]} answers otherwise than it was scored",

@@ -15,9 +15,9 @@ from typing import Any
 
 from hubtools.assets import asset
 from hubtools.errors import HubtoolsError, MissingStage
-from hubtools.evaluation.thresholds import FILE as THRESHOLDS
 from hubtools.publishing.cards import END, START, join, lint, merged, take_apart
 from hubtools.publishing.commits import Change, Release, difference, release, retrying
+from hubtools.records.thresholds import THRESHOLDS
 from hubtools.task import TaskSpec
 from hubtools.tasks import base_named
 from hubtools.workdir import TaskFolder

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hubtools.heads import Classification
-from hubtools.spec import BadRow, Demo, Example, LabelSet, Metric, Source
+from hubtools.metrics.labels import MACRO_F1
+from hubtools.spec import BadRow, Demo, Example, LabelSet, Source
 from hubtools.task import TaskSpec
 from hubtools.tasks.rows import labelled_row, text_of
 
@@ -68,7 +69,7 @@ CATEGORY = TaskSpec(
         starter=True,
     ),
     group_name="near-duplicate cluster",
-    primary=Metric("macro_f1", "macro F1"),
+    primary=MACRO_F1,
     model_name="category_classifier_{base}_model",
     mapping_file="category_mapping.json",
     threshold=0.5,

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hubtools.heads import Detection
-from hubtools.spec import BadRow, Demo, Example, LabelSet, Metric, Source
+from hubtools.metrics.detection import ROC_AUC
+from hubtools.spec import BadRow, Demo, Example, LabelSet, Source
 from hubtools.task import TaskSpec
 from hubtools.tasks.rows import labelled_row, text_of
 
@@ -95,7 +96,7 @@ JAILBREAK = TaskSpec(
     ),
     match_lengths=True,
     group_name="prompt family and near-duplicate cluster",
-    primary=Metric("roc_auc", "ROC-AUC"),
+    primary=ROC_AUC,
     model_name="jailbreak_classifier_{base}_model",
     mapping_file="jailbreak_type_mapping.json",
     threshold=0.7,

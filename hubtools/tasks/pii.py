@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from hubtools.heads import Spans
-from hubtools.spec import BadRow, Demo, Dropped, Example, LabelSet, Metric, Source, Span
+from hubtools.metrics.spans import ENTITY_F1
+from hubtools.spec import BadRow, Demo, Dropped, Example, LabelSet, Source, Span
 from hubtools.task import TaskSpec
 from hubtools.tasks.rows import text_of
 
@@ -138,7 +139,7 @@ PII = TaskSpec(
     ),
     starter=TEMPLATES,
     group_name="template",
-    primary=Metric("entity_f1", "entity F1 (strict spans)"),
+    primary=ENTITY_F1,
     model_name="pii_classifier_{base}_presidio_token_model",
     mapping_file="pii_type_mapping.json",
     threshold=0.9,
