@@ -39,7 +39,7 @@ SPLITS = ("train", "validation", "test")
 _ROLES: Mapping[str, Role] = MappingProxyType({"whole": "whole", "training": "training", "test": "test"})
 
 # What a head may be selected by; the first is the default.
-_PRIMARY: Mapping[str, tuple[Metric, ...]] = MappingProxyType({
+METRICS: Mapping[str, tuple[Metric, ...]] = MappingProxyType({
     "classification": (Metric("macro_f1", "macro F1"), Metric("accuracy", "accuracy")),
     "detection": (Metric("roc_auc", "ROC-AUC"), Metric("macro_f1", "macro F1"), Metric("accuracy", "accuracy")),
     "spans": (
@@ -63,8 +63,12 @@ def read_task_file(path: Path) -> TaskSpec:
         UsageError: it cannot be read, or a key is unknown, missing or wrong; the message names the file, the line and
             the key.
     """
-    whole = read_values(path)
-    keys = whole.keys(KEYS)
+    return make_task(read_values(path))
+
+
+def make_task(content: Value) -> TaskSpec:
+    """Return the task that the content of a file describes; raises as :func:`read_task_file` does."""
+    keys = content.keys(KEYS)
     name = _read_name(keys.need("name", "a name of lower-case letters, digits, - and _"))
     kind = HEADS[keys.need("head", "one of " + ", ".join(HEADS)).one_of(HEADS)]
     labels = _read_labels(keys.need("labels", "a list of labels"), kind)
@@ -94,7 +98,7 @@ def read_task_file(path: Path) -> TaskSpec:
 def _read_name(value: Value) -> str:
     name = value.word(_NAME, "a name of lower-case letters, digits, - and _, 40 at most")
     if name in TASKS or name in _RESERVED:
-        raise value.error("a name that is not taken: not " + ", ".join((*TASKS, *_RESERVED)))
+        value.reject("a name that is not taken: not " + ", ".join((*TASKS, *_RESERVED)))
     return name
 
 
@@ -107,14 +111,14 @@ def _read_labels(value: Value, kind: type[Head]) -> dict[str, str]:
         pairs = [(item, Value(item.file, item.key, item.line, None)) for item in value.items()]
     for item, description in pairs:
         if item.content is None:
-            raise item.error("a label; in quotation marks where it is the word null")
+            item.reject("a label; in quotation marks where it is the word null")
         label = item.word(kind.label_pattern, f"a label: {kind.label_rule}")
         if label in described:
-            raise item.error("each label once", f"{label!r} a second time")
+            item.reject("each label once", f"{label!r} a second time")
         described[label] = "" if description.content is None else description.text()
     if len(described) < kind.least_labels or len(described) > (kind.most_labels or len(described)):
         number = f"{'exactly' if kind.most_labels == kind.least_labels else 'at least'} {kind.least_labels}"
-        raise value.error(f"{number} labels for head {kind.name}", f"{len(described)}: {', '.join(described)}")
+        value.reject(f"{number} labels for head {kind.name}", f"{len(described)}: {', '.join(described)}")
     return described
 
 
@@ -138,7 +142,7 @@ def _read_head(keys: Keys, kind: type[Head], labels: Sequence[str]) -> Head:
 
 
 def _read_primary(value: Value | None, kind: type[Head]) -> Metric:
-    metrics = {metric.key: metric for metric in _PRIMARY[kind.name]}
+    metrics = {metric.key: metric for metric in METRICS[kind.name]}
     return next(iter(metrics.values())) if value is None else metrics[value.one_of(metrics)]
 
 
@@ -148,7 +152,7 @@ def _read_model_name(value: Value | None) -> str:
     expected = "a repo name without its owner: letters, digits, - _ and ., and {base} for the base model's name"
     name = value.text()
     if not re.fullmatch(_REPO, name.replace("{base}", "base")):
-        raise value.error(expected)
+        value.reject(expected)
     return name
 
 
@@ -187,7 +191,7 @@ def _read_sources(value: Value | None, head: Head, labels: Sequence[str]) -> tup
     for item in items:
         source = _read_source(item, head, labels)
         if source.name in [other.name for other in sources]:
-            raise item.error("sources of different names", f"{source.name!r} a second time", "name")
+            item.reject("sources of different names", f"{source.name!r} a second time", "name")
         sources.append(source)
     if not any(source.role == "whole" for source in sources):
         columns, row = _make_reader(head, labels, {}, {})
@@ -203,9 +207,9 @@ def _read_source(value: Value, head: Head, labels: Sequence[str]) -> Source:
     )
     files = _read_files(keys.get("files"))
     if not id and not files:
-        raise value.error("`id` of a dataset repo, or `files` beside the task file", "neither")
+        value.reject("`id` of a dataset repo, or `files` beside the task file", "neither")
     if ":" in id and files:
-        raise value.error("either a configuration, owner/name:config, or `files`", "both", "id")
+        value.reject("either a configuration, owner/name:config, or `files`", "both", "id")
     if not id:
         keys.refuse(("revision", "url"), "no such key without `id`")
     role = _ROLES[keys.one_of("role", _ROLES, "whole")]
@@ -249,7 +253,7 @@ def _read_url(keys: Keys, files: Mapping[str, Sequence[str]]) -> str:
         r"https://[^\s{}]+(\{file\})?[^\s{}]*", "an address that begins with https://, {file} being a file"
     )
     if not files:
-        raise value.error("`files` beside `url`: they take the place of {file}", "no files")
+        value.reject("`files` beside `url`: they take the place of {file}", "no files")
     return url
 
 

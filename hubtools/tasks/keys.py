@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from hubtools.errors import UsageError
 
@@ -41,14 +41,14 @@ class Value:
     line: int
     content: str | list[Value] | dict[str, Value] | None
 
-    def error(self, expected: str, found: str = "", key: str = "") -> UsageError:
-        """Return the error for this value, or for a ``key`` that it lacks or should not have."""
+    def reject(self, expected: str, found: str = "", key: str = "") -> NoReturn:
+        """Raise :class:`UsageError` for this value, or for a ``key`` that it lacks or should not have."""
         name = ".".join(filter(None, (self.key, key)))
-        return UsageError(
+        raise UsageError(
             f"Task file {str(self.file)!r}, line {self.line}" + (f", key {name!r}" if name else ""),
             expected=expected,
             found=found or self.shown(),
-            next="mend the file and run the command again; `hubtools init-task --help` writes one that works",
+            next="mend the file and run the command again; `hubtools init-task --help` tells how to have one written",
         )
 
     def shown(self) -> str:
@@ -62,27 +62,27 @@ class Value:
     def text(self) -> str:
         """Return a text that says something, without white space at its ends; raises :class:`UsageError`."""
         if not isinstance(self.content, str) or not self.content.strip():
-            raise self.error("a text")
+            self.reject("a text")
         return self.content.strip()
 
     def word(self, pattern: str, expected: str) -> str:
         """Return a text that matches ``pattern`` as a whole; raises :class:`UsageError` with ``expected``."""
         word = self.text()
         if not re.fullmatch(pattern, word):
-            raise self.error(expected)
+            self.reject(expected)
         return word
 
     def one_of(self, names: Collection[str]) -> str:
         """Return one of ``names``; raises :class:`UsageError`."""
         if not isinstance(self.content, str) or self.content.strip() not in names:
-            raise self.error("one of " + ", ".join(names))
+            self.reject("one of " + ", ".join(names))
         return self.content.strip()
 
     def truth(self) -> bool:
         """Return True for ``true`` or ``yes``, False for ``false`` or ``no``; raises :class:`UsageError`."""
         word = self.content.strip().lower() if isinstance(self.content, str) else ""
         if word not in ("true", "yes", "false", "no"):
-            raise self.error("true or false")
+            self.reject("true or false")
         return word in ("true", "yes")
 
     def share(self) -> float:
@@ -92,13 +92,13 @@ class Value:
         except ValueError:
             number = 0.0
         if not 0 < number <= 1:
-            raise self.error("a number above 0 and at most 1")
+            self.reject("a number above 0 and at most 1")
         return number
 
     def items(self) -> list[Value]:
         """Return the values of a list that holds something; raises :class:`UsageError`."""
         if not isinstance(self.content, list) or not self.content:
-            raise self.error("a list")
+            self.reject("a list")
         return self.content
 
     def texts(self) -> tuple[str, ...]:
@@ -114,7 +114,7 @@ class Value:
     def pairs(self) -> dict[str, Value]:
         """Return whatever keys stand there, and their values; raises :class:`UsageError` where there are none."""
         if not isinstance(self.content, dict) or not self.content:
-            raise self.error("keys with values, such as `key: value`")
+            self.reject("keys with values, such as `key: value`")
         return self.content
 
 
@@ -130,7 +130,7 @@ class Keys:
         for name, value in self.values.items():
             if name not in self.known:
                 near = difflib.get_close_matches(name, self.known, 1)
-                raise value.error("one of " + ", ".join(self.known), "a key that is not known" + (
+                value.reject("one of " + ", ".join(self.known), "a key that is not known" + (
                     f"; did you mean {near[0]!r}?" if near else ""))  # fmt: skip
 
     def get(self, name: str) -> Value | None:
@@ -142,7 +142,7 @@ class Keys:
         """Return the value of ``name``; raises :class:`UsageError` where it is left out."""
         value = self.get(name)
         if value is None:
-            raise self.place.error(expected, "nothing", name)
+            self.place.reject(expected, "nothing", name)
         return value
 
     def text(self, name: str, default: str = "") -> str:
@@ -180,7 +180,7 @@ class Keys:
         for name in names:
             value = self.get(name)
             if value is not None:
-                raise value.error(why)
+                value.reject(why)
 
 
 def read_values(path: Path) -> Value:
@@ -189,9 +189,6 @@ def read_values(path: Path) -> Value:
     Raises:
         UsageError: it cannot be read, is too large or empty, or is not YAML of words, lists and keys.
     """
-    import yaml
-
-    whole = Value(path, "", 1, None)
     try:
         with path.open("rb") as file:
             raw = file.read(MOST_BYTES + 1)
@@ -201,31 +198,39 @@ def read_values(path: Path) -> Value:
             f"Task file {str(path)!r}",
             expected="a YAML file that describes a task",
             found=found,
-            next="hubtools init-task --help writes one",
+            next="look at the path; `hubtools init-task NAME --labels A,B` writes such a file",
         ) from error
+    return parse_values(raw, path)
+
+
+def parse_values(raw: bytes, path: Path) -> Value:
+    """Return the content of YAML that stands in ``path``, or will; raises as :func:`read_values` does."""
+    import yaml
+
+    whole = Value(path, "", 1, None)
     if len(raw) > MOST_BYTES:
-        raise whole.error(f"at most {MOST_BYTES >> 10} KiB", "a larger file")
+        whole.reject(f"at most {MOST_BYTES >> 10} KiB", "a larger file")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise whole.error("a file in UTF-8", f"byte {error.object[error.start]:#04x} at {error.start}") from error
+        whole.reject("a file in UTF-8", f"byte {error.object[error.start]:#04x} at {error.start}")
     try:
         root = yaml.compose(text, yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise Value(path, "", line, None).error(
-            "YAML", " ".join(str(error.problem or error.context).split())
-        ) from error
+        Value(path, "", line, None).reject("YAML", " ".join(str(error.problem or error.context).split()))
     except yaml.reader.ReaderError as error:
-        raise whole.error("YAML", f"the character U+{error.character:04X}") from error
-    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
-        raise whole.error("YAML", " ".join(str(error).split())[:_SHOWN] or type(error).__name__) from error
+        whole.reject("YAML", f"the character U+{error.character:04X}")
+    except (ValueError, OverflowError):  # "\U99999999"
+        whole.reject("YAML", "an escape that stands for no character")
+    except RecursionError:
+        whole.reject("lists and keys a few levels deep", "far more levels")
     if root is None:
-        raise whole.error("keys such as name, head and labels", "an empty file")
+        whole.reject("keys such as name, head and labels", "an empty file")
     try:
         return _value(path, "", root, set())
-    except RecursionError as error:
-        raise whole.error("lists and keys a few levels deep", "far more levels") from error
+    except RecursionError:
+        whole.reject("lists and keys a few levels deep", "far more levels")
 
 
 def _value(path: Path, key: str, node: yaml.Node, seen: set[int]) -> Value:
@@ -234,14 +239,14 @@ def _value(path: Path, key: str, node: yaml.Node, seen: set[int]) -> Value:
 
     place = Value(path, key, node.start_mark.line + 1, None)
     if id(node) in seen:  # a few aliases of aliases stand for billions of values
-        raise place.error("each value written out", "an alias (*)")
+        place.reject("each value written out", "an alias (*)")
     seen.add(id(node))
     _refuse_tag(node, place)
     if isinstance(node, yaml.ScalarNode):
         if node.style is None and node.tag == "tag:yaml.org,2002:null":
             return place
         if _CONTROL.search(node.value):
-            raise place.error("text without control characters", repr(_CONTROL.findall(node.value)[0]))
+            place.reject("text without control characters", repr(_CONTROL.findall(node.value)[0]))
         return Value(path, key, place.line, str(node.value))
     if isinstance(node, yaml.SequenceNode):
         return Value(path, key, place.line, [
@@ -256,10 +261,10 @@ def _pairs(path: Path, key: str, node: yaml.MappingNode, seen: set[int]) -> Iter
     for name_node, value_node in node.value:
         name = _value(path, key, name_node, seen)
         if not isinstance(name.content, str) or not name.content.strip():
-            raise name.error("a key that is a word", name.shown())
+            name.reject("a key that is a word", name.shown())
         word = name.content.strip()
         if word in names:
-            raise name.error("each key once", f"{word!r} a second time")
+            name.reject("each key once", f"{word!r} a second time")
         names.add(word)
         yield word, _value(path, f"{key}.{word}" if key else word, value_node, seen)
 
@@ -267,4 +272,4 @@ def _pairs(path: Path, key: str, node: yaml.MappingNode, seen: set[int]) -> Iter
 def _refuse_tag(node: yaml.Node, place: Value) -> None:
     """Raise for a value that a tag, such as ``!!python/object``, asks to make something else of."""
     if node.tag.removeprefix("tag:yaml.org,2002:") not in _PLAIN:
-        raise place.error("a value without a tag", node.tag[:_SHOWN])
+        place.reject("a value without a tag", node.tag[:_SHOWN])
