@@ -67,6 +67,7 @@ from hubtools.records import to_json
 from hubtools.records.comparison import OtherDataReport
 from hubtools.tasks import MULTI, MULTI_MODEL, TASKS, tasks_named
 from hubtools.training.arguments import FinetuneArguments
+from hubtools.training.flags import parse_training_flags
 from hubtools.workdir import DEFAULT
 
 app = typer.Typer(
@@ -340,7 +341,7 @@ def finetune(
 
     settings = _settings(
         work_dir=work_dir, base=base, processes=processes, jobs=jobs, seed=seed, dry_run=dry_run,
-        training=tuple(context.args),
+        training=parse_training_flags(context.args),
     )  # fmt: skip
     if task == MULTI:
         done = {MULTI: finetune_multi(settings)}
@@ -678,7 +679,8 @@ def run(
         work_dir=work_dir, label_sets=label_set, skip_bad_rows=skip_bad_rows,
         supplements=supplement, without=without, seed=seed, base=base,
         processes=processes, jobs=jobs, target_fpr=target_fpr, target_recall=target_recall, namespace=namespace,
-        private=private, accept_license=accept_license, gated=gated, dry_run=dry_run, training=tuple(context.args),
+        private=private, accept_license=accept_license, gated=gated, dry_run=dry_run,
+        training=parse_training_flags(context.args),
     )  # fmt: skip
     report = pipeline.run(tasks, settings)
     show(report, json_output, _summary(report))

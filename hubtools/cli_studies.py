@@ -13,6 +13,7 @@ from hubtools.connection import connect
 from hubtools.options import Base, DryRun, Hub, HubDir, Json, Mirror, Processes, Seed, TaskArgument, WorkDir, show
 from hubtools.task import TaskSpec
 from hubtools.tasks import tasks_named
+from hubtools.training.flags import parse_training_flags
 from hubtools.workdir import DEFAULT
 
 
@@ -51,7 +52,12 @@ def search(
     from hubtools.studies.tables import search_lines
 
     settings = Settings(
-        work_dir=work_dir, base=base, processes=processes, seed=seed, dry_run=dry_run, training=tuple(context.args)
+        work_dir=work_dir,
+        base=base,
+        processes=processes,
+        seed=seed,
+        dry_run=dry_run,
+        training=parse_training_flags(context.args),
     )
 
     def lines(spec: TaskSpec, report: dict[str, Any]) -> list[str]:
@@ -86,7 +92,12 @@ def cross_validate(
     from hubtools.studies.tables import folds_lines
 
     settings = Settings(
-        work_dir=work_dir, base=base, processes=processes, seed=seed, dry_run=dry_run, training=tuple(context.args)
+        work_dir=work_dir,
+        base=base,
+        processes=processes,
+        seed=seed,
+        dry_run=dry_run,
+        training=parse_training_flags(context.args),
     )
     _study(tasks, lambda spec: validated(spec, settings, folds), lambda _, report: folds_lines(report), json_output)
 
@@ -117,7 +128,12 @@ def repeat(
     from hubtools.studies.tables import seeds_lines
 
     settings = Settings(
-        work_dir=work_dir, base=base, processes=processes, seed=seed, dry_run=dry_run, training=tuple(context.args)
+        work_dir=work_dir,
+        base=base,
+        processes=processes,
+        seed=seed,
+        dry_run=dry_run,
+        training=parse_training_flags(context.args),
     )
 
     def lines(spec: TaskSpec, report: dict[str, Any]) -> list[str]:

@@ -14,12 +14,10 @@ its last checkpoint. ``--task multi`` trains all four tasks together on one body
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import logging
 import os
-import re
 import shutil
 import sys
 import time
@@ -39,6 +37,7 @@ from hubtools.records import write_json
 from hubtools.tasks import JOINT, MULTI, TASKS, base_named, task_named
 from hubtools.training.arguments import SETFIT, FinetuneArguments, check_evaluations
 from hubtools.training.fewshot import check_method, few_shot_preset, is_few_shot, preferred_bases
+from hubtools.training.flags import TrainingFlags, parse_training_flags, read_hub, training_parser
 from hubtools.training.inputs import commit_of, config_of, labels_of, load_splits, resolve_base, texts_sha256
 from hubtools.training.job import Job
 from hubtools.training.multi import check_flags
@@ -46,91 +45,80 @@ from hubtools.training.multi import prepare as prepare_joint
 from hubtools.training.presets import preset_for, training_arguments
 from hubtools.training.processes import fail, start_processes, world_size
 from hubtools.training.tracking import PROJECT, keep_curves, prepare_reports, usual_report
-from hubtools.workdir import DEFAULT, task_folder
+from hubtools.workdir import task_folder
 
 
-def parse(argv: list[str]) -> tuple[FinetuneArguments, Any, list[str], int]:
-    """Our arguments, the Trainer's, the lines that say where defaults come from, and the patience.
+def parse(argv: list[str]) -> tuple[TrainingFlags, Any, list[str], int]:
+    """Return the flags, the Trainer's arguments, the lines that say where defaults come from, and the patience.
 
     The defaults depend on the task, the base and the size of the dataset, so these are looked at first.
     """
-    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    names = [field.name for field in dataclasses.fields(FinetuneArguments)]
-    looked_at: dict[str, dict[str, Any]] = {name: {"nargs": "?"} for name in names}
-    # How many steps an epoch has decides how often it is evaluated, unless that is said as well.
-    looked_at["per_device_train_batch_size"] = {"type": int}
-    looked_at["eval_steps"] = {"type": float}
-    looked_at["eval_strategy"] = {}
-    looked_at["gradient_accumulation_steps"] = {"type": int, "default": 1}
-    for name in ("use_cpu", "fp16"):
-        looked_at[name] = {"nargs": "?", "const": "true", "default": "false"}
-    for name, how in looked_at.items():
-        peek.add_argument(f"--{name}", f"--{name.replace('_', '-')}", dest=name, **how)
-    early, _ = peek.parse_known_args(argv)
     from hubtools.connection import connect
 
-    connect(early.hub)
+    connect(read_hub(argv))
 
     import torch
-    from transformers import HfArgumentParser, TrainingArguments
+    from transformers import TrainingArguments
     from transformers.utils.logging import set_verbosity
 
     set_verbosity(logging.ERROR)  # a new head is what fine-tuning is for: no report that it is missing
-    kinds: Any = [FinetuneArguments, TrainingArguments]
-    parser = HfArgumentParser(kinds, prog="finetune.py", description=__doc__)
-    if {"-h", "--help"} & set(argv) or early.task is None:
-        parser.parse_args(argv)  # prints help, or that --task is missing, and exits
-    task = None if early.task == MULTI else task_named(early.task)
-    work = Path(early.work_dir or DEFAULT)
-    check_method(argv, [task] if task else [*TASKS.values()], world_size())
+    if {"-h", "--help"} & set(argv):
+        training_parser(prog="finetune.py", description=__doc__).print_help()
+        sys.exit(0)
+    flags = parse_training_flags(argv)
+    ours = flags.ours
+    if not ours.task:
+        raise UsageError("Nothing says what to train", expected="--task", next=f"--task {next(iter(TASKS))}")
+    task = None if ours.task == MULTI else task_named(ours.task)
+    work = Path(ours.work_dir)
+    check_method(flags, [task] if task else [*TASKS.values()], world_size())
     if task:
-        rows = len(load_splits(early.dataset, task_folder(work, task.name), task)["train"])
+        rows = len(load_splits(ours.dataset, task_folder(work, task.name), task)["train"])
     else:
-        check_flags(early)
+        check_flags(ours)
         rows = sum(len(load_splits(None, task_folder(work, t.name), t)["train"]) for t in TASKS.values())
-    base = resolve_base(early.base, preferred_bases(argv))
+    base = resolve_base(ours.base, preferred_bases(flags))
     config = config_of(base, commit_of(base))
-    if is_few_shot(argv):
+    if is_few_shot(flags):
         preset, said = few_shot_preset()
     else:
-        with_lora = early.lora_rank not in (None, "0")
-        preset, said = preset_for(rows, task, base_named(base), config.hidden_size, lora=with_lora)
-    together = world_size() * early.gradient_accumulation_steps
-    if early.per_device_train_batch_size:
-        preset = dataclasses.replace(preset, batch_size=early.per_device_train_batch_size * together)
-    on_cpu = early.use_cpu.lower() == "true" or not torch.accelerator.is_available()
+        preset, said = preset_for(rows, task, base_named(base), config.hidden_size, lora=bool(ours.lora_rank))
+    given = flags.trainer
+    together = world_size() * given.get("gradient_accumulation_steps", 1)
+    if "per_device_train_batch_size" in given:
+        preset = dataclasses.replace(preset, batch_size=given["per_device_train_batch_size"] * together)
+    on_cpu = given.get("use_cpu", False) or not torch.accelerator.is_available()
     # fp16 gives NaN with ModernBERT, so never that unasked.
-    bf16 = early.fp16.lower() != "true" and has_bf16(on_cpu, config)
-    parser.set_defaults(
-        output_dir=str(task_folder(work, early.task).runs),
-        load_best_model_at_end=True,
-        metric_for_best_model=(task.primary if task else JOINT).key,
-        save_total_limit=2,
-        restore_callback_states_from_checkpoint=True,  # how many evaluations have brought nothing is not forgotten
-        logging_steps=0.1,
-        report_to=usual_report(),
-        project=PROJECT,
-        per_device_eval_batch_size=128,
-        use_cpu=on_cpu,
-        bf16=bf16,
-        logging_nan_inf_filter=False,  # it would hide a loss that is no number, and wait for the device to do so
-        disable_tqdm=not sys.stderr.isatty(),
-        dataloader_pin_memory=torch.cuda.is_available(),
-        **training_arguments(preset, rows, together, early.eval_strategy, early.eval_steps),
-    )
-    if "activation_checkpointing" in {field.name for field in dataclasses.fields(TrainingArguments)}:
-        # What newer transformers call it; there the name that people know warns at each start.
-        argv = [re.sub("^--gradient[_-]checkpointing", "--activation_checkpointing", flag) for flag in argv]
+    bf16 = not given.get("fp16", False) and has_bf16(on_cpu, config)
+    # How many steps an epoch has decides how often it is evaluated, unless that is said as well.
+    adapted = training_arguments(preset, rows, together, given.get("eval_strategy"), given.get("eval_steps"))
+    defaults = {
+        "output_dir": str(task_folder(work, ours.task).runs),
+        "load_best_model_at_end": True,
+        "metric_for_best_model": (task.primary if task else JOINT).key,
+        "save_total_limit": 2,
+        "restore_callback_states_from_checkpoint": True,  # evaluations that have brought nothing are not forgotten
+        "logging_steps": 0.1,
+        "report_to": usual_report(),
+        "project": PROJECT,
+        "per_device_eval_batch_size": 128,
+        "use_cpu": on_cpu,
+        "bf16": bf16,
+        "logging_nan_inf_filter": False,  # it would hide a loss that is no number, and wait for the device to do so
+        "disable_tqdm": not sys.stderr.isatty(),
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        **adapted,
+    }
     try:
-        ours, trainer = parser.parse_args_into_dataclasses(argv)
+        trainer = TrainingArguments(**(defaults | dict(given)))
     except ValueError as error:
         raise UsageError(
             "These flags of the training do not go together", found=" ".join(str(error).split()),
             next="python hubtools/finetune.py --help lists them",
         ) from error  # fmt: skip
     check_evaluations(trainer)
-    prepare_reports(trainer.report_to, task_folder(work, early.task))
-    return ours, trainer, said, preset.patience if ours.patience is None else ours.patience
+    prepare_reports(trainer.report_to or [], task_folder(work, ours.task))
+    return flags, trainer, said, preset.patience if ours.patience is None else ours.patience
 
 
 def has_bf16(on_cpu: bool, config: Any) -> bool:
@@ -204,8 +192,9 @@ def prepare(
     return Job(trainer, [*encoded.values()], rows, limit, options, [*tuning, truncation_line(cut)], leave_it)
 
 
-def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) -> None:
+def train(flags: TrainingFlags, args: Any, said: list[str], patience: int) -> None:
     """Train, and leave the release in the work folder."""
+    ours = flags.ours
     if ours.method == SETFIT:
         from hubtools.training.fewshot import train as train_few_shot
 
@@ -248,7 +237,7 @@ def train(ours: FinetuneArguments, args: Any, said: list[str], patience: int) ->
     checkpoint = None
     if trainer.is_world_process_zero():  # alone: it may remove what is there
         rows = [part._fingerprint for part in job.splits]
-        mark = json.dumps([ours.fingerprint or sys.argv[1:], rows_a_step, base_id, revision, *rows])
+        mark = json.dumps([ours.fingerprint or flags.argv, rows_a_step, base_id, revision, *rows])
         checkpoint = resumable_checkpoint(folder.runs, mark, get_last_checkpoint)
         write_json(folder.runs / "fingerprint.json", mark)
         if checkpoint:

@@ -14,48 +14,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from hubtools import __version__
-from hubtools.errors import TrainingFailed, UsageError
+from hubtools.errors import TrainingFailed
 from hubtools.records import write_json
 from hubtools.settings import Settings
 from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS, base_named, task_named
-from hubtools.training.arguments import FinetuneArguments
 from hubtools.training.fewshot import check_method, preferred_bases
 from hubtools.training.inputs import contents, resolve_base
 from hubtools.training.processes import FAILURE
 from hubtools.workdir import TaskFolder, sha256_of, task_folder
-
-
-def check_training_flags(flags: Sequence[str], tasks: Sequence[TaskSpec], processes: int) -> None:
-    """Flags that finetune.py does not know, or that do not go together, stop here, before anything is done.
-
-    Raises:
-        UsageError: an unknown flag, a value of the wrong type or out of range, or a method that is not for these tasks.
-    """
-    if not flags:
-        return
-    from transformers import HfArgumentParser, TrainingArguments
-
-    def refuse(message: str) -> Any:
-        raise UsageError(
-            "These flags are neither ours nor the training's", expected="flags of hubtools and of TrainingArguments",
-            found=message, next="python hubtools/finetune.py --help lists those of the training",
-        )  # fmt: skip
-
-    kinds: list[Any] = [FinetuneArguments, TrainingArguments]
-    parser = HfArgumentParser(kinds, allow_abbrev=False)
-    parser.error = refuse  # type: ignore[method-assign]
-    given, unknown = parser.parse_known_args(["--task", "", *flags])
-    if unknown:
-        refuse(" ".join(unknown))
-    FinetuneArguments(**{field.name: getattr(given, field.name) for field in fields(FinetuneArguments)})
-    check_method(flags, tasks, processes)
 
 
 def training_fingerprint(task: TaskSpec, settings: Settings) -> tuple[str, str]:
@@ -66,7 +38,7 @@ def training_fingerprint(task: TaskSpec, settings: Settings) -> tuple[str, str]:
     ours = base_named(base)
     defaults = [dict(task.overrides), dict(ours.by_task.get(task.name, {}))]
     known = [__version__, facts["fingerprint"], base, *contents(base, settings.training), settings.seed,
-             settings.processes, settings.training, defaults]  # fmt: skip
+             settings.processes, settings.training.argv, defaults]  # fmt: skip
     return base, hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
 
@@ -100,7 +72,7 @@ def finetune_tasks(tasks: Sequence[TaskSpec], settings: Settings) -> Generator[T
     Raises:
         TrainingFailed: one of them ended without a model; its own message stands above.
     """
-    check_training_flags(settings.training, tasks, settings.processes)
+    check_method(settings.training, tasks, settings.processes)
     if settings.dry_run:
         for task in tasks:
             yield Trained(task, _would_train(task, settings), 0.0)
@@ -166,7 +138,7 @@ def finetune_multi(settings: Settings) -> dict[str, Any]:
     Raises:
         TrainingFailed: it ended without the models; its own message stands above.
     """
-    check_training_flags(settings.training, [*TASKS.values()], settings.processes)
+    check_method(settings.training, [*TASKS.values()], settings.processes)
     folder = task_folder(settings.work_dir, MULTI)
     base, mark = joint_fingerprint(settings)
     command = _command(MULTI, base, mark, settings)
@@ -260,7 +232,7 @@ def _command(name: str, base: str, mark: str, settings: Settings) -> list[str]:
         "--num_cpu_threads_per_process", str(max(1, (os.cpu_count() or 1) // together)),
         str(Path(__file__).with_name("finetune.py")), "--task", name, "--work_dir", str(settings.work_dir),
         "--base", base, "--seed", str(settings.seed), "--fingerprint", mark,
-        *(["--disable_tqdm", "true"] if settings.jobs > 1 else []), *settings.training,
+        *(["--disable_tqdm", "true"] if settings.jobs > 1 else []), *settings.training.argv,
     ]  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from hubtools.connection import api, namespace
 from hubtools.curation.sources import SourceFiles, check_flags, chosen_source
 from hubtools.curation.supplements import LENGTHS, check_names, located, wanted
 from hubtools.errors import HubUnavailable, UsageError
-from hubtools.launch import check_training_flags, finetune_tasks
+from hubtools.launch import finetune_tasks
 from hubtools.publishing.commits import Change, Release
 from hubtools.records import write_json
 from hubtools.records.metrics import Metrics
@@ -27,6 +27,7 @@ from hubtools.settings import Settings
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, MULTI_MODEL, TASKS, base_named
+from hubtools.training.fewshot import check_method
 from hubtools.workdir import TaskFolder, task_folder
 
 
@@ -320,7 +321,7 @@ def run(tasks: Sequence[TaskSpec], settings: Settings) -> dict[str, Any]:
 
     # What is wrong with the command stops it here, before anything costs time.
     namespace(settings.namespace)
-    check_training_flags(settings.training, tasks, settings.processes)
+    check_method(settings.training, tasks, settings.processes)
     check_targets(tasks, settings)
     seconds: dict[str, dict[str, float]] = {}
     results: dict[str, Any] = {}

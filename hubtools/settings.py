@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hubtools.curation.own import Columns
 from hubtools.task import TaskSpec
+from hubtools.training.flags import TrainingFlags
 from hubtools.workdir import DEFAULT, TaskFolder, task_folder
 
 
@@ -32,7 +33,7 @@ class Settings:
         names: repo names by what they name ("dataset", "model", "space"), where they differ from ours.
         processes, jobs: of a training, and trainings side by side; on a CPU its threads are divided among all.
         baselines: those that cost time, such as "setfit"; for the tasks that they can be had for.
-        training: flags for ``finetune.py``, as they were given.
+        training: flags of the training.
     """
 
     work_dir: Path = DEFAULT
@@ -48,7 +49,7 @@ class Settings:
     base: str | None = None
     processes: int = 1
     jobs: int = 1
-    training: tuple[str, ...] = ()
+    training: TrainingFlags = field(default_factory=TrainingFlags)
     target_fpr: float | None = None
     target_recall: float | None = None
     private: bool = False

@@ -28,12 +28,12 @@ from transformers import (
 
 from hubtools import finetune
 from hubtools.errors import UsageError
-from hubtools.launch import check_training_flags
 from hubtools.spec import BaseModel
 from hubtools.tasks import NANO
 from hubtools.tasks.intent import INTENT
 from hubtools.training.arguments import FinetuneArguments
 from hubtools.training.encoding import encode_counted, encode_splits, truncation, truncation_line
+from hubtools.training.flags import TrainingFlags, parse_training_flags
 from hubtools.training.model import readable
 from hubtools.training.packing import PackedModernBert, pack
 from hubtools.training.presets import preset_for
@@ -606,8 +606,28 @@ def test_a_country_that_codecarbon_does_not_know_is_an_error(
 )  # fmt: skip
 def test_values_out_of_range_stop_before_anything_is_started(flags: tuple[str, ...]) -> None:
     with pytest.raises(UsageError, match="--") as error:
-        check_training_flags(flags, [INTENT], 1)
+        parse_training_flags(flags)
     assert error.value.expected
+
+
+def test_flags_are_parsed_once_into_what_was_given_and_what_it_means() -> None:
+    argv = ["--learning-rate", "1e-4", "--lora_rank=8", "--no_pack", "--use_cpu"]
+    flags = parse_training_flags(argv)
+    assert flags.argv == tuple(argv)
+    assert [*flags.given.items()] == [
+        ("learning_rate", "--learning-rate"), ("lora_rank", "--lora_rank"), ("pack", "--no_pack"),
+        ("use_cpu", "--use_cpu"),
+    ]  # fmt: skip
+    assert flags.trainer == {"learning_rate": 1e-4, "use_cpu": True}
+    assert (flags.ours.lora_rank, flags.ours.pack, flags.ours.method) == (8, False, "fine-tuning")
+    assert flags.prepend(["--lora_rank", "4", "--patience", "2"]).ours == dataclasses.replace(flags.ours, patience=2)
+    assert parse_training_flags([]) == TrainingFlags()
+
+
+@pytest.mark.parametrize("flags", ["--lerning_rate 1", "--learn 1", "--learning_rate fast", "--task", "stray"])
+def test_an_unknown_flag_and_a_value_of_the_wrong_type_are_errors(flags: str) -> None:
+    with pytest.raises(UsageError, match="neither ours nor the training's"):
+        parse_training_flags(flags.split())
 
 
 def test_an_option_whose_package_is_absent_stops_before_anything_is_started(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from transformers import ModernBertConfig, ModernBertForMaskedLM
 
 from hubtools import finetune
 from hubtools.launch import devices_of
+from hubtools.training.flags import TrainingFlags, parse_training_flags
 from hubtools.training.inputs import contents
 from hubtools.workdir import TaskFolder
 
@@ -188,14 +189,14 @@ def test_a_training_is_known_by_what_its_folders_hold_not_by_their_names(tmp_pat
     for folder in (base, rows / "data"):
         folder.mkdir(parents=True)
         (folder / "content").write_text("first")
-    flags = ["--learning_rate", "1e-4", "--dataset", str(rows)]
+    flags = parse_training_flags(["--learning_rate", "1e-4", "--dataset", str(rows)])
     seen = [contents(str(base), flags)]
     for folder in (base, rows / "data"):
         (folder / "content").write_text("other")
         seen.append(contents(str(base), flags))
     assert len({tuple(found) for found in seen}) == 3
     assert contents(str(base), flags) == seen[-1]
-    assert len(contents(str(base), [])) == 1
+    assert len(contents(str(base), TrainingFlags())) == 1
 
 
 def test_label_smoothing_and_focal_loss_reach_the_training(run_finetune: Callable[..., TaskFolder]) -> None:

@@ -27,7 +27,7 @@ from hubtools.curation.lengths import is_matched, matching
 from hubtools.curation.own import Columns
 from hubtools.curation.sources import chosen_source
 from hubtools.errors import TrainingFailed, UsageError
-from hubtools.launch import check_training_flags, finetune_task
+from hubtools.launch import finetune_task
 from hubtools.records import write_json
 from hubtools.settings import Settings
 from hubtools.spec import BaseModel, Example, Span
@@ -40,6 +40,8 @@ from hubtools.studies.search import JOURNAL, search
 from hubtools.studies.tables import seeds_lines
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
+from hubtools.training.fewshot import check_method
+from hubtools.training.flags import parse_training_flags
 from hubtools.training.presets import Preset, preset_for
 from hubtools.workdir import TaskFolder, task_folder
 
@@ -150,7 +152,7 @@ def test_a_dry_run_of_a_study_writes_nothing_and_says_what_would_be_trained(
 
 
 def looked_at(flags: Sequence[str]) -> None:
-    check_training_flags(flags, [JAILBREAK], 1)
+    check_method(parse_training_flags(flags), [JAILBREAK], 1)
 
 
 @pytest.mark.parametrize(
@@ -220,13 +222,13 @@ def trainings(
     }  # fmt: skip
 
     def trained(task: Any, settings: Settings) -> dict[str, Any]:
-        done.append((str(settings.seed), *settings.training))
-        how["do"](settings.training)
+        done.append((str(settings.seed), *settings.training.argv))
+        how["do"](settings.training.argv)
         folder = settings.folder(task)
         assert sorted(path.name.split("-")[0] for path in (folder.dataset / "data").iterdir()) == [
             "train", "validation",
         ]  # fmt: skip
-        score = how["score"](settings.seed, settings.training)
+        score = how["score"](settings.seed, settings.training.argv)
         _, mark = engine.training_fingerprint(task, settings)
         report = {"fingerprint": mark, "best_validation": {"roc_auc": score}, "seconds": 1.0, "steps": 2,
                   "epochs_run": 1.0}  # fmt: skip
@@ -301,14 +303,14 @@ def test_a_search_surrounds_what_this_base_would_be_trained_with(trainings: Any,
     rows = json.loads(folder.facts.read_text())["splits"]["train"]["rows"]
     width = tiny_config().hidden_size
     preset, _ = preset_for(rows, JAILBREAK, BaseModel(settings.base), width, lora=bool(flags))
-    found = search(JAILBREAK, replace(settings, training=flags), 1)["ranges"]["learning_rate"]
+    found = search(JAILBREAK, replace(settings, training=parse_training_flags(flags)), 1)["ranges"]["learning_rate"]
     assert found["low"] == pytest.approx(preset.learning_rate / 5, rel=0.01)
     assert found["high"] == pytest.approx(preset.learning_rate * 5, rel=0.01)
 
 
 def test_a_flag_that_is_given_is_not_searched(trainings: Any, tmp_path: Path) -> None:
     settings, done, _ = trainings
-    fixed = replace(settings, training=("--learning-rate", "1e-4", "--max_steps=3"))
+    fixed = replace(settings, training=parse_training_flags(("--learning-rate", "1e-4", "--max_steps=3")))
     assert set(search(JAILBREAK, fixed, 1)["ranges"]) == {"per_device_train_batch_size", "weight_decay", "warmup_steps"}
     assert all("--learning_rate" not in flags for flags in done)
     ranges = tmp_path / "ranges.yaml"
@@ -411,7 +413,7 @@ def test_a_fold_that_is_done_is_not_trained_again(trainings: Any) -> None:
     assert cross_validate(JAILBREAK, settings, 3) == report
     assert len(done) == 4
     with pytest.raises(UsageError, match="Folds are made of the curated dataset"):
-        cross_validate(JAILBREAK, replace(settings, training=("--dataset=elsewhere",)), 3)
+        cross_validate(JAILBREAK, replace(settings, training=parse_training_flags(("--dataset=elsewhere",))), 3)
 
 
 # --- folds ----------------------------------------------------------------------------------------------------------

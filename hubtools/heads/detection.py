@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, TYPE_CHECKING
 
 from hubtools.heads.base import Words
 from hubtools.heads.classification import Classification
@@ -48,6 +48,13 @@ class Detection(Classification):
 
     positive: str = ""
     alarming: tuple[str, ...] = ()
+
+    # --- a task of one's own ---
+
+    most_labels: ClassVar[int | None] = 2
+
+    def default_question(self, labels: Sequence[str]) -> str:
+        return f"Is the text {self.positive}?"
 
     # --- rows of a dataset ---
 

@@ -29,7 +29,7 @@ def cross_validate(task: TaskSpec, settings: Settings, folds: int) -> dict[str, 
         MissingStage: the task is not curated here.
         TrainingFailed: not every training has a score; those that have are in the file all the same.
     """
-    if any(flag.split("=")[0] == "--dataset" for flag in settings.training):
+    if settings.training.ours.dataset is not None:
         raise UsageError(
             "Folds are made of the curated dataset", expected="no --dataset", found="--dataset",
             next=f"curate these data with hubtools curate {task.name} --source, then cross-validate",

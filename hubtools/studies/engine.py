@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hubtools.errors import TrainingFailed
-from hubtools.launch import check_training_flags, finetune_task, taken_over, training_fingerprint
+from hubtools.launch import finetune_task, taken_over, training_fingerprint
 from hubtools.records import write_json
 from hubtools.settings import Settings
 from hubtools.task import TaskSpec
+from hubtools.training.fewshot import check_method
 from hubtools.workdir import TaskFolder
 
 Outcome = dict[str, Any]  # name, seed and flags; score, seconds, steps and epochs, or failure
@@ -105,7 +106,7 @@ class Study:
         """Score and costs."""
         settings = replace(
             self.settings, work_dir=self.root / training.name, seed=training.seed,
-            training=(*training.flags, *self.settings.training),
+            training=self.settings.training.prepend(training.flags),
         )  # fmt: skip
         run = settings.folder(self.task)
         if not run.facts.exists():
@@ -194,7 +195,7 @@ def opened(
         MissingStage: the task is not curated here.
         UsageError: a flag that training does not know.
     """
-    check_training_flags(settings.training, [task], settings.processes)
+    check_method(settings.training, [task], settings.processes)
     base, mark = training_fingerprint(task, settings)
     name = hashlib.sha256(json.dumps([mark, causes]).encode()).hexdigest()[:12]
     folder = settings.folder(task)
@@ -220,7 +221,7 @@ def described(study: Study, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "split": "validation",
         "base": study.base,
         "seed": study.settings.seed,
-        "flags": list(study.settings.training),
+        "flags": list(study.settings.training.argv),
         "folder": str(study.root),
         "trainings": list(outcomes),
     }

@@ -57,6 +57,11 @@ def flags_of(values: Mapping[str, Value]) -> tuple[str, ...]:
     )
 
 
+def words_of(flags: Sequence[str]) -> dict[str, str]:
+    """Return the name and the value of each flag that :func:`flags_of` made, as words."""
+    return {name.removeprefix("--"): value for name, value in zip(flags[::2], flags[1::2], strict=True)}
+
+
 def default_ranges(preset: Preset, batches_a_step: int) -> dict[str, Range]:
     """Ranges around the defaults, which follow the size of the data, the task and the base.
 
@@ -151,14 +156,3 @@ def _number(given: Any) -> float | int | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
-
-
-def given_flags(flags: Sequence[str]) -> dict[str, str]:
-    """Name and value of each flag on a command line; "" for one without a value."""
-    found: dict[str, str] = {}
-    for i, word in enumerate(flags):
-        if word.startswith("--"):
-            name, _, value = word[2:].partition("=")
-            following = flags[i + 1] if i + 1 < len(flags) and not flags[i + 1].startswith("--") else ""
-            found[name.replace("-", "_")] = value or following
-    return found

@@ -28,7 +28,7 @@ def repeat(task: TaskSpec, settings: Settings, seeds: int) -> dict[str, Any]:
     ]
     if settings.dry_run:
         for training in trainings:
-            settings.note(" ".join([f"would train {training.name}:", *settings.training]))
+            settings.note(" ".join([f"would train {training.name}:", *settings.training.argv]))
         return {}
     outcomes = study.attempt_all(trainings)
     study.keep_model_of(trainings[0].name)

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import importlib.util
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hubtools.errors import UsageError
-from hubtools.launch import check_training_flags
 from hubtools.records import write_json
 from hubtools.settings import Settings
 from hubtools.studies.engine import Outcome, Planned, Study, described, fail, opened
-from hubtools.studies.ranges import Range, Value, default_ranges, flags_of, given_flags, read_ranges
+from hubtools.studies.ranges import Range, Value, default_ranges, flags_of, read_ranges
 from hubtools.task import TaskSpec
 from hubtools.tasks import base_named
-from hubtools.training.fewshot import TAKEN, few_shot_preset, is_few_shot
+from hubtools.training.fewshot import TAKEN, check_method, few_shot_preset, is_few_shot
+from hubtools.training.flags import parse_training_flags
 from hubtools.training.inputs import commit_of, config_of, resolve_base
 from hubtools.training.presets import preset_for
 
@@ -56,7 +56,7 @@ def search(
     written = {name: span.as_written() for name, span in varied.items()}
     study = opened(task, settings, "search", [written, sampler_seed])
     if settings.dry_run:
-        settings.note(" ".join([f"would train {DEFAULTS}:", *settings.training]))
+        settings.note(" ".join([f"would train {DEFAULTS}:", *settings.training.argv]))
         settings.note(f"would train {trials} trials, each with a value of every range:")
         for name, span in written.items():
             settings.note(f"  {name}: {', '.join(f'{key} {value}' for key, value in span.items())}")
@@ -81,13 +81,16 @@ def search(
 
 def _varied(task: TaskSpec, settings: Settings, ranges: Path | None) -> dict[str, Range]:
     """The ranges, but for flags that are given: these hold for all trainings."""
-    given = given_flags(settings.training)
+    given = settings.training.given
     if ranges is None:
-        found = _usual(task, settings, given)
+        found = _usual(task, settings)
     else:
-        found = read_ranges(
-            ranges, lambda flags: check_training_flags([*settings.training, *flags], [task], settings.processes)
-        )
+
+        def check(flags: Sequence[str]) -> None:
+            every = parse_training_flags((*settings.training.argv, *flags))
+            check_method(every, [task], settings.processes)
+
+        found = read_ranges(ranges, check)
     left = {name: span for name, span in found.items() if name not in given}
     if not left:
         raise UsageError(
@@ -97,9 +100,10 @@ def _varied(task: TaskSpec, settings: Settings, ranges: Path | None) -> dict[str
     return left
 
 
-def _usual(task: TaskSpec, settings: Settings, given: Mapping[str, str]) -> dict[str, Range]:
+def _usual(task: TaskSpec, settings: Settings) -> dict[str, Range]:
     """Ranges around what this training would take without them."""
-    few = is_few_shot(settings.training)
+    flags = settings.training
+    few = is_few_shot(flags)
     if few:
         preset, _ = few_shot_preset()
     else:
@@ -107,10 +111,9 @@ def _usual(task: TaskSpec, settings: Settings, given: Mapping[str, str]) -> dict
         rows = folder.read(folder.facts, "curate")["splits"]["train"]["rows"]
         base = resolve_base(settings.base)
         width = config_of(base, commit_of(base)).hidden_size
-        preset, _ = preset_for(rows, task, base_named(base), width, lora=given.get("lora_rank", "0") != "0")
-    accumulated = given.get("gradient_accumulation_steps", "")
-    found = default_ranges(preset, settings.processes * (int(accumulated) if accumulated.isdigit() else 1))
-    if "max_steps" in given:  # which decides, whatever the epochs
+        preset, _ = preset_for(rows, task, base_named(base), width, lora=bool(flags.ours.lora_rank))
+    found = default_ranges(preset, settings.processes * flags.trainer.get("gradient_accumulation_steps", 1))
+    if "max_steps" in flags.given:  # which decides, whatever the epochs
         del found["num_train_epochs"]
     return {name: span for name, span in found.items() if not few or name in TAKEN}
 

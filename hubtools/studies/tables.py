@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hubtools.evaluation.tables import aligned
-from hubtools.studies.ranges import given_flags
+from hubtools.studies.ranges import words_of
 
 Report = Mapping[str, Any]
 
@@ -14,7 +14,7 @@ Report = Mapping[str, Any]
 def search_lines(report: Report) -> list[str]:
     """A trial a line, the best first, with what it was given."""
     names = list(report["ranges"])
-    table = _table(report, names, [given_flags(trial["flags"]) for trial in report["trainings"]])
+    table = _table(report, names, [words_of(trial["flags"]) for trial in report["trainings"]])
     shares = ", ".join(f"{name} {share:.2f}" for name, share in (report["importances"] or {}).items())
     return [*table, *([f"Share of the scores' variance: {shares}."] if shares else []), *_notes(report)]
 

@@ -16,11 +16,11 @@ FINE_TUNING, SETFIT = METHODS = ("fine-tuning", "setfit")
 MOST_SHOTS = 100
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class FinetuneArguments:
     """What is ours; everything else is TrainingArguments."""
 
-    task: str = dataclasses.field(metadata={"help": "one of: " + ", ".join((*TASKS, MULTI))})
+    task: str = dataclasses.field(default="", metadata={"help": "one of: " + ", ".join((*TASKS, MULTI))})
     base: str | None = dataclasses.field(
         default=None, metadata={"help": "encoder to start from, a repo or folder [ModernBERT-base]"}
     )

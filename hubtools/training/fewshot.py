@@ -7,7 +7,6 @@ it is fitted to what ModernBERT's own head makes of the embeddings, and written 
 
 from __future__ import annotations
 
-import argparse
 import math
 import random
 import shutil
@@ -23,6 +22,7 @@ from hubtools.spec import BaseModel
 from hubtools.task import TaskSpec
 from hubtools.tasks import EMBEDDING, base_named, task_named
 from hubtools.training.arguments import SETFIT, FinetuneArguments
+from hubtools.training.flags import TrainingFlags
 from hubtools.training.presets import Preset, listed
 from hubtools.workdir import task_folder
 
@@ -38,19 +38,17 @@ TAKEN = {
 }  # fmt: skip
 
 
-def is_few_shot(flags: Sequence[str]) -> bool:
-    """Whether the flags of a training ask for this method."""
-    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    peek.add_argument("--method", nargs="?")
-    return bool(peek.parse_known_args(flags)[0].method == SETFIT)
+def is_few_shot(flags: TrainingFlags) -> bool:
+    """Return whether the flags of a training ask for this method."""
+    return flags.ours.method == SETFIT
 
 
-def preferred_bases(flags: Sequence[str]) -> tuple[BaseModel, ...]:
+def preferred_bases(flags: TrainingFlags) -> tuple[BaseModel, ...]:
     """The bases to start from, before the usual ones, where none is asked for."""
     return (EMBEDDING,) if is_few_shot(flags) else ()
 
 
-def check_method(flags: Sequence[str], tasks: Sequence[TaskSpec], processes: int) -> None:
+def check_method(flags: TrainingFlags, tasks: Sequence[TaskSpec], processes: int) -> None:
     """Refuse a few-shot training of what it cannot train, or with flags that it has no use for.
 
     Raises:
@@ -65,8 +63,7 @@ def check_method(flags: Sequence[str], tasks: Sequence[TaskSpec], processes: int
             f"SetFit labels whole texts, and {spans[0]!r} asks for spans", expected=others, found=f"--method {SETFIT}",
             next=f"train {spans[0]} by a command of its own, without --method and --shots",
         )  # fmt: skip
-    given = [flag.split("=")[0] for flag in flags if flag.startswith("--")]
-    unused = [flag for flag in given if flag.removeprefix("--").replace("-", "_") not in TAKEN]
+    unused = [spelled for name, spelled in flags.given.items() if name not in TAKEN]
     if unused:
         ours = sorted(TAKEN - {"task", "fingerprint"})
         raise UsageError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -14,6 +13,7 @@ from hubtools.errors import UsageError
 from hubtools.spec import BaseModel, LabelSet
 from hubtools.task import TaskSpec
 from hubtools.tasks import base_named
+from hubtools.training.flags import TrainingFlags
 from hubtools.workdir import TaskFolder, sha256_of
 
 
@@ -48,13 +48,11 @@ def commit_of(base_id: str) -> str | None:
     return str(api().model_info(base_id, revision=base_named(base_id).revision).sha)
 
 
-def contents(base_id: str, flags: Sequence[str]) -> list[str | None]:
+def contents(base_id: str, flags: TrainingFlags) -> list[str | None]:
     """What a name alone does not say of a base and of what ``--dataset`` names: a repo's commit, a folder's files."""
     from hubtools.connection import api
 
-    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    peek.add_argument("--dataset")
-    dataset = peek.parse_known_args(flags)[0].dataset
+    dataset = flags.ours.dataset
     found = [_files_of(base_id) if Path(base_id).is_dir() else commit_of(base_id)]
     if dataset is not None:
         there = Path(dataset).is_dir()

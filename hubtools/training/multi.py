@@ -15,6 +15,7 @@ from typing import Any
 from hubtools.errors import UsageError
 from hubtools.records import write_json
 from hubtools.tasks import JOINT, MULTI, TASKS
+from hubtools.training.arguments import FinetuneArguments
 from hubtools.training.inputs import config_of, labels_of, load_splits, texts_sha256
 from hubtools.training.job import Job
 from hubtools.workdir import TaskFolder, sha256_of, task_folder
@@ -30,15 +31,15 @@ BODY = "model."  # of the names of weights, in every classifier of ModernBERT's
 CLASSES = {"sequence": "ModernBertForSequenceClassification", "token": "ModernBertForTokenClassification"}
 
 
-def check_flags(given: Any) -> None:
-    """Raises :class:`UsageError` where ``given``, the flags as text, hold one that a joint training has no use for."""
+def check_flags(ours: FinetuneArguments) -> None:
+    """Raise :class:`UsageError` where a flag is given that a joint training has no use for."""
     for flag, why, instead in (
         ("dataset", "reads four datasets: those of the work folder, or the pushed ones", "hubtools curate all"),
         ("label_set", "takes the labels of each dataset", "hubtools curate all --label-set TASK=NAME"),
         ("lora_rank", "has no adapters", "--freeze_layers and --layer_decay make it train less"),
     ):
-        value = getattr(given, flag)
-        if value not in (None, "0"):
+        value = getattr(ours, flag)
+        if value not in (None, 0):
             raise UsageError(
                 f"A joint training {why}", expected=f"--task multi without --{flag}", found=f"--{flag} {value}",
                 next=instead,
