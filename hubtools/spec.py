@@ -133,10 +133,35 @@ class LabelSet:
 
 @dataclass(frozen=True)
 class Metric:
-    """The number that picks the checkpoint and heads the card; greater is better for all of them."""
+    """A score of answers, told once: what it is called, how it is computed, and which way is better.
+
+    Attributes:
+        key: its name in files.
+        title: its name on cards.
+        function: from answers, a value of ``hubtools/metrics``, to the score; nan where it is undefined.
+        hub_type: its name in a model card's ``model-index``.
+        counts: of a share of independent rows, the rows that count and all of them: its interval is exact. None for
+            a score whose interval is bootstrapped.
+    """
 
     key: str
     title: str
+    function: Callable[[Any], float]
+    hub_type: str
+    greater_is_better: bool = True
+    counts: Callable[[Any], tuple[int, int]] | None = None
+
+    @classmethod
+    def share(
+        cls, key: str, title: str, counts: Callable[[Any], tuple[int, int]], *, greater_is_better: bool = True
+    ) -> Metric:
+        """Make the metric of a share of rows; the Hub has no name of its own for it."""
+
+        def function(answers: Any) -> float:
+            hits, rows = counts(answers)
+            return hits / rows if rows else float("nan")
+
+        return cls(key, title, function, key, greater_is_better, counts)
 
 
 @dataclass(frozen=True)
