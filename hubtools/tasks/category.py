@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hubtools.heads import Classification
-from hubtools.spec import BadRow, Example, LabelSet, Metric, Source
+from hubtools.metrics.labels import MACRO_F1
+from hubtools.spec import BadRow, Example, LabelSet, Source
 from hubtools.task import TaskSpec
 from hubtools.tasks.rows import labelled_row, text_of
 
@@ -55,6 +56,7 @@ CATEGORY = TaskSpec(
                 "Its test questions are used here: models trained on this set must not be scored on MMLU-Pro."
             ),
             provenance="MMLU-Pro's `category`; the text is the question without its options.",
+            annotators="expert-generated",
         ),
     ),
     starter=Source(
@@ -66,9 +68,10 @@ CATEGORY = TaskSpec(
         attribution="Prompts of hubtools' own writing.",
         provenance="Each prompt was written for its label.",
         starter=True,
+        annotators="expert-generated",
     ),
     group_name="near-duplicate cluster",
-    primary=Metric("macro_f1", "macro F1"),
+    primary=MACRO_F1,
     model_name="category_classifier_{base}_model",
     mapping_file="category_mapping.json",
     threshold=0.5,

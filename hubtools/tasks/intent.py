@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hubtools.heads import Classification
-from hubtools.spec import Dropped, Example, LabelSet, Metric, Source, Undecided
+from hubtools.metrics.labels import MACRO_F1
+from hubtools.spec import Dropped, Example, LabelSet, Source, Undecided
 from hubtools.task import TaskSpec
 from hubtools.tasks.intent_rules import AMBIGUOUS, TABLE_VERSION, intent_of, snake_case
 from hubtools.tasks.rows import labelled_row, text_of
@@ -154,6 +155,7 @@ INTENT = TaskSpec(
                 "where the assistant neither refuses nor asks back, and the request is not one that a function could "
                 "serve. What is ambiguous is dropped and counted."
             ),
+            annotators="machine-generated",
         ),
         METATOOL,
     ),
@@ -166,9 +168,10 @@ INTENT = TaskSpec(
         attribution="Requests of hubtools' own writing.",
         provenance="Each request was written for a function of its kind.",
         starter=True,
+        annotators="expert-generated",
     ),
     group_name="called function and near-duplicate cluster",
-    primary=Metric("macro_f1", "macro F1"),
+    primary=MACRO_F1,
     model_name="intent_classifier_{base}_model",
     mapping_file="",
     threshold=0.5,

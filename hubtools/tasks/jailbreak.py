@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hubtools.heads import Detection
-from hubtools.spec import BadRow, Example, LabelSet, Metric, Source
+from hubtools.metrics.detection import ROC_AUC
+from hubtools.spec import BadRow, Example, LabelSet, Source
 from hubtools.task import TaskSpec
 from hubtools.tasks.rows import labelled_row, text_of
 
@@ -55,7 +56,9 @@ GPTEACHER = Source(
 JAILBREAK = TaskSpec(
     name="jailbreak",
     title="Jailbreak",
-    head=Detection(positive="jailbreak", alarming=ALARMING),
+    head=Detection(
+        positive="jailbreak", alarming=ALARMING, positive_noun="attack", negative_noun="harmless prompt"
+    ),
     question="Is the prompt an attempt to make a language model break its rules?",
     label_sets=(LabelSet("binary", LABELS, {label: label for label in LABELS}),),
     sources=(
@@ -77,6 +80,7 @@ JAILBREAK = TaskSpec(
                 "Those of the source, whose test split is kept as it is. The attacks were collected in 2023 and are "
                 "mostly role play."
             ),
+            annotators="expert-generated",
         ),
         GPTEACHER,
     ),
@@ -92,10 +96,11 @@ JAILBREAK = TaskSpec(
             "of ignoring, pretending and hacking as well."
         ),
         starter=True,
+        annotators="expert-generated",
     ),
     match_lengths=True,
     group_name="prompt family and near-duplicate cluster",
-    primary=Metric("roc_auc", "ROC-AUC"),
+    primary=ROC_AUC,
     model_name="jailbreak_classifier_{base}_model",
     mapping_file="jailbreak_type_mapping.json",
     threshold=0.7,

@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from hubtools.heads import Spans
-from hubtools.spec import BadRow, Dropped, Example, LabelSet, Metric, Source, Span
+from hubtools.metrics.spans import ENTITY_F1
+from hubtools.spec import BadRow, Dropped, Example, LabelSet, Source, Span
 from hubtools.task import TaskSpec
 from hubtools.tasks.rows import text_of
 
@@ -93,6 +94,7 @@ TEMPLATES = Source(
     attribution="Templates of hubtools' own writing, filled by Faker: every person in them is invented.",
     provenance="The generator marks what it fills in: spans are exact by construction.",
     starter=True,
+    annotators="machine-generated",
     templates=True,
     name="templates",
     share=0.7,
@@ -110,7 +112,7 @@ RARE_TYPES = replace(
 PII = TaskSpec(
     name="pii",
     title="Personal data",
-    head=Spans(),
+    head=Spans(content="personal data"),
     question="Does the prompt hold personal data, and where?",
     label_sets=(
         LabelSet("router5", tuple(dict.fromkeys(ROUTER_TYPES.values())), ROUTER_TYPES),
@@ -128,6 +130,7 @@ PII = TaskSpec(
                 "Fake Name Generator, CC BY-SA 3.0 US: a dataset derived from it keeps that licence."
             ),
             provenance="The source's own generator marked what it filled in; every span was checked against its text.",
+            annotators="machine-generated",
             url=(
                 "https://raw.githubusercontent.com/microsoft/presidio-research/"
                 "7622dec1e5f7d25dc60b57c28c39f4c4af197018/data/{file}"
@@ -138,7 +141,7 @@ PII = TaskSpec(
     ),
     starter=TEMPLATES,
     group_name="template",
-    primary=Metric("entity_f1", "entity F1 (strict spans)"),
+    primary=ENTITY_F1,
     model_name="pii_classifier_{base}_presidio_token_model",
     mapping_file="pii_type_mapping.json",
     threshold=0.9,
