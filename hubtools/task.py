@@ -53,7 +53,7 @@ class TaskSpec:
     overrides: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))
     match_lengths: bool = False
     examples: tuple[str, ...] = ()
-    card: CardTexts = CardTexts()
+    card: CardTexts = field(default_factory=CardTexts)
     task_ids: tuple[str, ...] = ()
     access_prompt: str = ""
     access_fields: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))

@@ -20,7 +20,9 @@ from hubtools.curation.licences import gate
 from hubtools.curation.sources import SourceFiles
 from hubtools.curation.split import SPLITS
 from hubtools.errors import LicenceRefused
-from hubtools.publishing.cards import dataset_card, lint, take_apart
+from hubtools.publishing.cards import render_dataset_card
+from hubtools.publishing.front_matter import split_card
+from hubtools.publishing.lint import lint_card
 from hubtools.spec import Example, Span
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS

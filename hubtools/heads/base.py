@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from hubtools.records.slices import Mistakes
-from hubtools.spec import LabelSet
+from hubtools.spec import LabelSet, Metric
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Head(ABC):
         unit: what cards call the rows of a split.
         answer_unit: what cards call the single answers, whose probabilities are calibrated.
         card_metrics: ``metrics`` in the front matter of a model card, in the Hub's words.
+        rates: of mistakes at the threshold that a model ships with, for ``model-index``.
         one_pass: column of the predictions that a model of all tasks is compared with, as it answers in one pass.
     """
 
@@ -33,6 +34,7 @@ class Head(ABC):
     answer_unit: ClassVar[str]
     card_metrics: ClassVar[tuple[str, ...]]
     one_pass: ClassVar[str]
+    rates: ClassVar[tuple[Metric, ...]] = ()
 
     @abstractmethod
     def model_labels(self, label_set: LabelSet) -> tuple[str, ...]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hubtools.heads.classification import Classification
-from hubtools.spec import LabelSet
+from hubtools.metrics.detection import FNR_AT_THRESHOLD, FPR_AT_THRESHOLD
+from hubtools.spec import LabelSet, Metric
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Detection(Classification):
 
     name: ClassVar[str] = "detection"
     card_metrics: ClassVar[tuple[str, ...]] = ("f1", "precision", "recall", "accuracy", "roc_auc")
+
+    rates: ClassVar[tuple[Metric, ...]] = (FPR_AT_THRESHOLD, FNR_AT_THRESHOLD)
 
     positive: str = ""
     alarming: tuple[str, ...] = ()

@@ -15,8 +15,9 @@ from typing import Any
 from hubtools.assets import asset
 from hubtools.errors import HubtoolsError, MissingStage
 from hubtools.evaluation.thresholds import FILE as THRESHOLDS
-from hubtools.publishing.cards import END, START, join, lint, merged, take_apart
 from hubtools.publishing.commits import Change, Release, difference, release, retrying
+from hubtools.publishing.front_matter import END, START, join_card, merge_card, split_card
+from hubtools.publishing.lint import lint_card
 from hubtools.task import TaskSpec
 from hubtools.tasks import base_named
 from hubtools.workdir import TaskFolder
@@ -59,9 +60,9 @@ def space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder], re
         models=[{"task": name, **model} for name, model in models.items()],
         datasets=sorted(datasets.values()), notes="; ".join(sorted({m["note"] for m in models.values() if m["note"]})),
     )  # fmt: skip
-    metadata, body = take_apart(readme)
-    readme = join(metadata, f"{START}\n{body.strip()}\n{END}\n")
-    lint(readme, "space")
+    metadata, body = split_card(readme)
+    readme = join_card(metadata, f"{START}\n{body.strip()}\n{END}\n")
+    lint_card(readme, "space")
     return {
         "app.py": source / "app.py",
         "requirements.txt": source / "requirements.txt",
@@ -88,7 +89,7 @@ def push_space(
 
     def with_edits(theirs: str | None) -> bytes:
         # A Space that was only just created carries the Hub's own README, without anything of ours or of a person's.
-        return (merged(card, theirs) if theirs and "models" in take_apart(theirs)[0] else card).encode()
+        return (merge_card(card, theirs) if theirs and "models" in split_card(theirs)[0] else card).encode()
 
     files["README.md"] = with_edits
     if dry_run:
