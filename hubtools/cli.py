@@ -63,6 +63,8 @@ from hubtools.options import (
     WorkDir,
     show,
 )
+from hubtools.records import to_json
+from hubtools.records.comparison import OtherDataReport
 from hubtools.tasks import MULTI, MULTI_MODEL, TASKS, tasks_named
 from hubtools.training.arguments import FinetuneArguments
 from hubtools.workdir import DEFAULT
@@ -410,7 +412,7 @@ def evaluate(
         model_name=model_name, baselines=(baseline,) if baseline else (),
     )  # fmt: skip
     if dataset is not None:
-        from hubtools.evaluation.external import evaluate_on
+        from hubtools.evaluation.other_data import evaluate_on
 
         [spec] = tasks
         report = evaluate_on(
@@ -418,11 +420,12 @@ def evaluate(
             columns=_columns(text=text_column, label=label_column, tokens=tokens_column, tags=tags_column),
             skip_bad_rows=skip_bad_rows, note=settings.note,
         )  # fmt: skip
-        show(report, json_output, _external_lines(spec.primary.key, spec.primary.title, report))
+        show(to_json(report), json_output, _external_lines(spec.primary.key, spec.primary.title, report))
         return
     check_targets(tasks, settings)
     metrics = {t.name: evaluate_task(t, settings, from_predictions) for t in tasks}
-    show(metrics, json_output, [_score_line(name, m["primary"]) for name, m in metrics.items()])
+    lines = [_score_line(name, to_json(m.primary)) for name, m in metrics.items()]
+    show({name: to_json(m) for name, m in metrics.items()}, json_output, lines)
 
 
 _COLUMNS = ("text_column", "label_column", "tokens_column", "tags_column")
@@ -444,12 +447,13 @@ def _of_dataset(context: typer.Context, dataset: str | None, flags: Sequence[str
         )  # fmt: skip
 
 
-def _external_lines(key: str, title: str, report: dict[str, Any]) -> list[str]:
+def _external_lines(key: str, title: str, report: OtherDataReport) -> list[str]:
     from hubtools.evaluation.tables import rows_line, score_text
 
-    scores = report["scores"]
-    first = (key, title) if scores.get(key) is not None else ("accuracy", "accuracy")
-    return [rows_line(report), f"{report['task']}: {first[1]} {score_text(scores.get(first[0]))}"]
+    score = getattr(report.scores, key, None)
+    if score is None:
+        title, score = "accuracy", getattr(report.scores, "accuracy", None)
+    return [rows_line(report), f"{report.task}: {title} {score_text(score)}"]
 
 
 @app.command()
@@ -485,7 +489,7 @@ def compare(
     _of_dataset(context, dataset, ("split", *_COLUMNS))
     connect(hub, mirror or (), hub_dir)
     from hubtools.evaluation.compare import compare as compared
-    from hubtools.evaluation.tables import comparison
+    from hubtools.evaluation.tables import comparison_lines
 
     settings = _settings(work_dir=work_dir)
     report = compared(
@@ -493,7 +497,7 @@ def compare(
         columns=_columns(text=text_column, label=label_column, tokens=tokens_column, tags=tags_column),
         skip_bad_rows=skip_bad_rows, note=settings.note,
     )  # fmt: skip
-    show(report, json_output, comparison(spec, report, markdown=markdown))
+    show(to_json(report), json_output, comparison_lines(spec, report, markdown=markdown))
 
 
 def _score_line(name: str, primary: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from hubtools.launch import check_training_flags, finetune_tasks
 from hubtools.publishing.commits import Change, Release
 from hubtools.publishing.options import PushOptions
 from hubtools.records import write_json
+from hubtools.records.metrics import Metrics
 from hubtools.settings import Settings
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
@@ -201,7 +202,7 @@ def _say(settings: Settings, what: str, kind: str, done: Release | Change) -> No
             settings.note(f"{what}: nothing would change")
 
 
-def evaluate_task(task: TaskSpec, settings: Settings, from_predictions: bool = False) -> dict[str, Any]:
+def evaluate_task(task: TaskSpec, settings: Settings, from_predictions: bool = False) -> Metrics:
     from tqdm import tqdm  # type: ignore[import-untyped]
 
     from hubtools.evaluation.evaluate import evaluate
@@ -215,7 +216,7 @@ def evaluate_task(task: TaskSpec, settings: Settings, from_predictions: bool = F
     ):
         return evaluate(
             task, folder, target_fpr=settings.target_fpr, target_recall=settings.target_recall,
-            from_predictions=from_predictions, extra=settings.baselines if task.kind == "sequence" else (),
+            from_predictions=from_predictions, extra=settings.baselines if task.head.few_shot else (),
             repo=_published_before(task, settings), note=settings.note, tick=bar.update,
         )  # fmt: skip
 
@@ -234,7 +235,7 @@ def _published_before(task: TaskSpec, settings: Settings) -> str | None:
 
 def check_targets(tasks: Sequence[TaskSpec], settings: Settings) -> None:
     """Refuse a target that is no share, or that no threshold of ``tasks`` is chosen for."""
-    from hubtools.evaluation.thresholds import check_target
+    from hubtools.evaluation.targets import check_target
 
     check_target(tasks, settings.target_fpr, settings.target_recall)
 

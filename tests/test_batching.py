@@ -27,9 +27,10 @@ from transformers import (
 from transformers.trainer_pt_utils import LabelSmoother
 
 from hubtools.errors import TrainingFailed, UsageError
+from hubtools.heads.encoding import IGNORED
 from hubtools.training import encoding
 from hubtools.training.batching import Collator, StepBatches, passes
-from hubtools.training.encoding import IGNORED, encode_splits
+from hubtools.training.encoding import encode_splits
 from hubtools.training.loss import chosen_weights, loss_function
 from hubtools.training.packing import Texts, attend, pack, why_not
 from hubtools.training.trainer import ClassifierTrainer

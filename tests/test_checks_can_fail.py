@@ -17,8 +17,8 @@ from test_training import curated, one_thread, run_finetune, tiny_base, tokenize
 from transformers import AttentionInterface, EarlyStoppingCallback
 
 from hubtools import finetune
+from hubtools.heads.encoding import IGNORED, bio_labels
 from hubtools.training import packing
-from hubtools.training.encoding import IGNORED, bio_labels
 from hubtools.training.loss import loss_function
 from hubtools.training.packing import Texts, attend
 from hubtools.training.trainer import ClassifierTrainer

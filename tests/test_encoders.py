@@ -21,7 +21,7 @@ from transformers import (
     pipeline,
 )
 
-from hubtools.training.encoding import IGNORED, encode_tokens
+from hubtools.heads.encoding import IGNORED, encode_tokens
 from hubtools.training.model import readable
 from hubtools.training.tuning import depths
 from hubtools.workdir import TaskFolder

@@ -63,7 +63,7 @@ LIGHT = {"arguments", "fewshot", "inputs", "processes"}
 UNDOCUMENTED = {
     "cli.configuration", "connection.api", "pipeline.curate_task", "pipeline.dataset_repo", "pipeline.space_repo",
     "pipeline.push_dataset_task", "pipeline.evaluate_task", "pipeline.model_card_task", "pipeline.push_space_task",
-    "publishing.commits.unreachable", "training.encoding.encode_sequence", "workdir.task_folder",
+    "publishing.commits.unreachable", "workdir.task_folder",
 }  # fmt: skip
 
 

@@ -42,12 +42,12 @@ from hubtools.curation.own import Columns
 from hubtools.curation.sources import chosen_source
 from hubtools.curation.split import SPLITS
 from hubtools.errors import CardRejected, MissingStage
+from hubtools.heads.encoding import IGNORED
 from hubtools.localhub import Hub, start, stop
 from hubtools.publishing.multitask import check_multitask_card, render_multitask_card, write_multitask_card
 from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS
 from hubtools.training.batching import MixedBatches
-from hubtools.training.encoding import IGNORED
 from hubtools.training.joint import JointClassifier, JointCollator, JointTrainer, Part, evenly
 from hubtools.training.multi import export
 from hubtools.training.packing import pack

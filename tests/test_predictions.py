@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from as_user import Command
 from datasets import Dataset
+from hubtools.evaluation.scores import headlines
 from test_calibration import WORDS, random_model
 from test_published_cards import REVISION, facts_of, plots_of, run_of
 from transformers import (
@@ -28,7 +29,7 @@ from hubtools.errors import CardRejected, MissingStage
 from hubtools.evaluation import beside
 from hubtools.evaluation import evaluate as evaluation
 from hubtools.evaluation.evaluate import evaluate
-from hubtools.evaluation.scores import headlines
+from hubtools.heads.encoding import encode_sequence, encode_tokens
 from hubtools.publishing.front_matter import split_card
 from hubtools.publishing.model import check_card, check_scores_belong, write_model_card
 from hubtools.publishing.space import space_files
@@ -36,7 +37,6 @@ from hubtools.records import write_json
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS
 from hubtools.training.calibration import calibrate
-from hubtools.training.encoding import encode_sequence, encode_tokens
 from hubtools.workdir import TaskFolder
 
 NANO = Path(__file__).parent.parent / "hubtools" / "starter" / "hubtools" / "modernbert-nano"

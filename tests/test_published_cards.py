@@ -24,7 +24,6 @@ from markdown_it import MarkdownIt
 from hubtools.curation.describe import COMPARISON, licence_facts
 from hubtools.errors import CardRejected
 from hubtools.evaluation.baselines import ABOUT
-from hubtools.evaluation.scores import headlines
 from hubtools.localhub.cards import validate
 from hubtools.publishing.cards import ModelRun, render_dataset_card, render_model_card
 from hubtools.publishing.front_matter import END, START, join_card, merge_card, split_card
@@ -48,6 +47,11 @@ VARIANT = {"category": "public", "pii": "starter", "jailbreak": "public", "inten
 
 
 # --- what a run would have found ------------------------------------------------------------------------------------
+
+
+def headlines(task: TaskSpec) -> list[tuple[str, str]]:
+    """(key, title) of the scores at the head of a card."""
+    return [(metric.key, metric.title) for metric in task.head.headlines]
 
 
 def scored(value: float, spread: float = 0.02) -> dict[str, float]:

@@ -37,13 +37,13 @@ from hubtools.curation.sources import chosen_source
 from hubtools.curation.split import SPLITS
 from hubtools.curation.synthesis import fill
 from hubtools.errors import TrainingFailed
+from hubtools.heads.encoding import IGNORED, bio_labels, encode_sequence, encode_tokens
 from hubtools.spec import BaseModel, Metric
 from hubtools.tasks import MODERNBERT, NANO, TASKS
 from hubtools.tasks.category import CATEGORY
 from hubtools.tasks.intent import INTENT
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
-from hubtools.training.encoding import IGNORED, bio_labels, encode_sequence, encode_tokens
 from hubtools.training.loss import class_weights, loss_function
 from hubtools.training.presets import STEPS, Preset, preset_for, training_arguments
 from hubtools.training.progress import Progress

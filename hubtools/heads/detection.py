@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from hubtools.heads.base import Words
 from hubtools.heads.classification import Classification
-from hubtools.metrics.detection import FNR_AT_THRESHOLD, FPR_AT_THRESHOLD
-from hubtools.spec import LabelSet, Metric
+from hubtools.heads.inference import Tick
+from hubtools.heads.plots import CONFUSION, Plot, detection_plots
+from hubtools.heads.scores import detection_scores, one_class_scores
+from hubtools.heads.slices import Rows, detection_slices
+from hubtools.heads.thresholds import detection_thresholds
+from hubtools.heads.wording import ClassNouns
+from hubtools.metrics.detection import (
+    FNR_AT_THRESHOLD,
+    FPR_AT_THRESHOLD,
+    PR_AUC,
+    RECALL_AT_1_FPR,
+    RECALL_AT_5_FPR,
+    ROC_AUC,
+    DetectionAnswers,
+    detection_answers,
+)
+from hubtools.metrics.labels import ACCURACY, MACRO_F1
+from hubtools.records.metrics import Metrics
+from hubtools.records.scores import ClassificationBaseline, DetectionBaseline, DetectionScores, ScoresOnOtherData
+from hubtools.records.slices import DetectionSlices
+from hubtools.records.thresholds import AbstentionStep, Target, Thresholds
+from hubtools.spec import Metric
 
-
-@dataclass(frozen=True)
-class ClassNouns:
-    """How a card calls rows of the two labels: ``positive`` and ``negative`` are nouns without an article."""
-
-    positive: str
-    negative: str
-
-    @property
-    def positives(self) -> str:
-        return f"{self.positive}s"
-
-    @property
-    def negatives(self) -> str:
-        return f"{self.negative}s"
-
-    @property
-    def a_positive(self) -> str:
-        return _with_article(self.positive)
-
-    @property
-    def a_negative(self) -> str:
-        return _with_article(self.negative)
-
-
-def _with_article(noun: str) -> str:
-    return f"{'an' if noun.lstrip('`')[:1].lower() in 'aeiou' else 'a'} {noun}"
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -50,9 +48,6 @@ class Detection(Classification):
     """
 
     name: ClassVar[str] = "detection"
-    card_metrics: ClassVar[tuple[str, ...]] = ("f1", "precision", "recall", "accuracy", "roc_auc")
-
-    rates: ClassVar[tuple[Metric, ...]] = (FPR_AT_THRESHOLD, FNR_AT_THRESHOLD)
 
     positive: str = ""
     alarming: tuple[str, ...] = ()
@@ -65,15 +60,83 @@ class Detection(Classification):
 
     # --- predictions and scores ---
 
+    @property
+    def headlines(self) -> tuple[Metric, ...]:
+        return (RECALL_AT_1_FPR, RECALL_AT_5_FPR, ROC_AUC, PR_AUC, ACCURACY, MACRO_F1)
+
+    selection: ClassVar[tuple[Metric, ...]] = (ACCURACY, MACRO_F1, ROC_AUC)
+    words: ClassVar[Words] = replace(Classification.words, threshold="")
+    baseline_record: ClassVar[type[ClassificationBaseline] | type[DetectionBaseline]] = DetectionBaseline
+    default_target: ClassVar[Target] = Target(fpr=0.01)
+    threshold_kind: ClassVar[str] = "detection"
+
+    @property
+    def at_threshold(self) -> tuple[Metric, ...]:
+        return (FPR_AT_THRESHOLD, FNR_AT_THRESHOLD)
+
+    def read_answers(
+        self, truth: Sequence[Any], answers: Any, labels: Sequence[str], threshold: float = 0.0
+    ) -> DetectionAnswers:
+        return detection_answers(truth, answers, list(labels).index(self.positive), threshold)
+
+    def score(self, rows: Rows, labels: Sequence[str], threshold: float) -> DetectionScores:
+        return detection_scores(self.read_answers(rows["label"], rows["probabilities"], labels, threshold), labels)
+
+    def score_answers(self, answers: Any, names: Sequence[str]) -> ScoresOnOtherData:
+        both = answers.positive.any() and not answers.positive.all()
+        return (detection_scores if both else one_class_scores)(answers, names)
+
+    def slice_scores(self, rows: Rows, labels: Sequence[str], threshold: float) -> DetectionSlices:
+        return detection_slices(self.read_answers(rows["label"], rows["probabilities"], labels, threshold), rows)
+
+    def target(self, fpr: float | None, recall: float | None) -> Target | None:
+        return self.default_target if fpr is None and recall is None else Target(fpr=fpr, recall=recall)
+
+    def threshold_label(self, labels: Sequence[str]) -> str:
+        return self.positive
+
+    @property
+    def acts_on(self) -> str:
+        return self.positive
+
+    def thresholds_of(
+        self, validation: Any, test: Any, labels: Sequence[str], target: Target, default: float
+    ) -> Thresholds:
+        return detection_thresholds(validation, test, self.positive, target, default)
+
+    def abstention_curve(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:
+        return None
+
+    def prediction_columns(
+        self, classifier: Any, rows: Mapping[str, Any], labels: Sequence[str], tick: Tick, temperature: float
+    ) -> dict[str, Any]:
+        """Where the task names alarming words, ``alarming`` says whether a text holds one."""
+        columns = super().prediction_columns(classifier, rows, labels, tick, temperature)
+        if not self.alarming:
+            return columns
+        words = re.compile(rf"\b({'|'.join(self.alarming)})", re.IGNORECASE)
+        return {"alarming": [bool(words.search(text)) for text in rows["text"]], **columns}
+
+    @property
+    def columns(self) -> dict[str, pa.DataType]:
+        import pyarrow as pa
+
+        return {"alarming": pa.bool_(), **super().columns}
+
+    def plots(self, metrics: Metrics) -> tuple[Plot, ...]:
+        labels = [entry.label for entry in metrics.scores.per_class]
+        return (CONFUSION, *detection_plots(self.nouns(labels)))
+
     # --- cards, releases and the Space ---
 
-    def negative(self, label_set: LabelSet) -> str:
-        """Return the label that is not looked for."""
-        return next(label for label in label_set.labels if label != self.positive)
+    card_metrics: ClassVar[tuple[str, ...]] = ("f1", "precision", "recall", "accuracy", "roc_auc")
 
-    def nouns(self, label_set: LabelSet) -> ClassNouns:
-        """Return how cards call rows of the two labels."""
+    def negative(self, labels: Sequence[str]) -> str:
+        """Return the label that is not looked for, of the two ``labels``."""
+        return next(label for label in labels if label != self.positive)
+
+    def nouns(self, labels: Sequence[str]) -> ClassNouns:
+        """Return how cards call rows of the two ``labels``."""
         return ClassNouns(
-            self.positive_noun or f"`{self.positive}` text",
-            self.negative_noun or f"`{self.negative(label_set)}` text",
+            self.positive_noun or f"`{self.positive}` text", self.negative_noun or f"`{self.negative(labels)}` text"
         )

@@ -2,13 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from hubtools.heads.base import Head
-from hubtools.records.slices import Mistakes
-from hubtools.spec import LabelSet
+import numpy as np
+
+from hubtools.heads.base import AnswerDifference, Head, LabelPlan, Words
+from hubtools.heads.baselines import answer_by_rules
+from hubtools.heads.encoding import IGNORED
+from hubtools.heads.inference import Tick, predict_spans, predict_tokens
+from hubtools.heads.plots import TYPES, Plot
+from hubtools.heads.scores import span_scores
+from hubtools.heads.slices import Rows, span_mistakes, span_slices
+from hubtools.metrics.calibration import reliability
+from hubtools.metrics.spans import (
+    COVERED,
+    ENTITY_F1,
+    ENTITY_PRECISION,
+    ENTITY_RECALL,
+    FALSE_ALARMS,
+    MACRO_F1_OF_TYPES,
+    OVERLAP_F1,
+    SpanAnswers,
+    SpanRow,
+    answers_of_tags,
+    span_answers,
+)
+from hubtools.records.metrics import AnsweredExample, Metrics, SpanOutput
+from hubtools.records.scores import Baseline, ScoresOnOtherData, SpanBaseline, SpanScores
+from hubtools.records.slices import Mistakes, SpanMistakes, SpanSlices
+from hubtools.records.thresholds import (
+    SpanPoint,
+    SpanRates,
+    SpanThresholds,
+    SplitCalibration,
+    Target,
+    Thresholds,
+)
+from hubtools.spec import LabelSet, Metric
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_PREFIX = re.compile(r"[BILUES]-(?=.)")
 
 
 @dataclass(frozen=True)
@@ -23,11 +61,7 @@ class Spans(Head):
     kind: ClassVar[Literal["sequence", "token"]] = "token"
     pipeline: ClassVar[Literal["text-classification", "token-classification"]] = "token-classification"
     truth: ClassVar[str] = "spans"
-    answer: ClassVar[str] = "found"
-    unit: ClassVar[str] = "documents"
-    answer_unit: ClassVar[str] = "tokens"
-    card_metrics: ClassVar[tuple[str, ...]] = ("f1", "precision", "recall")
-    one_pass: ClassVar[str] = "tokens"
+    answer: ClassVar[str] = "predicted_spans"
 
     content: str = "marked text"
 
@@ -41,22 +75,210 @@ class Spans(Head):
 
     # --- predictions and scores ---
 
+    @property
+    def headlines(self) -> tuple[Metric, ...]:
+        return (
+            ENTITY_F1,
+            ENTITY_PRECISION,
+            ENTITY_RECALL,
+            OVERLAP_F1,
+            MACRO_F1_OF_TYPES,
+            replace(COVERED, title=f"characters of {self.content} found"),
+            replace(FALSE_ALARMS, title=f"false alarms on documents without {self.content}"),
+        )
+
+    selection: ClassVar[tuple[Metric, ...]] = (ENTITY_F1, ENTITY_PRECISION, ENTITY_RECALL)
+    words: ClassVar[Words] = Words(
+        classifier="a token classifier",
+        right="documents without a mistake",
+        lacking="types",
+        others="spans of them are not counted",
+        others_note="its spans of these are not counted",
+        threshold="",
+        unit="spans",
+        answers="tokens",
+    )
+    architecture: ClassVar[str] = "ForTokenClassification"
+    outside: ClassVar[str] = "O"
+    needs_offsets: ClassVar[bool] = True
+    pooled: ClassVar[bool] = False
+
+    def read_answers(
+        self, truth: Sequence[Any], answers: Any, labels: Sequence[str], threshold: float = 0.0
+    ) -> SpanAnswers:
+        return span_answers(truth, answers, len(labels))
+
+    def read_evaluation(self, predictions: np.ndarray, label_ids: np.ndarray, labels: Sequence[str]) -> SpanAnswers:
+        names = np.array(["O", *(f"{prefix}-{t}" for t in labels for prefix in "BI")])
+        kept = [row != IGNORED for row in label_ids]
+        true, predicted = (
+            [names[row[counted]].tolist() for row, counted in zip(side, kept, strict=True)]
+            for side in (label_ids, predictions)
+        )
+        return answers_of_tags(true, predicted, labels)
+
+    def score(self, rows: Rows, labels: Sequence[str], threshold: float) -> SpanScores:
+        return span_scores(self.read_answers(rows[self.truth], rows[self.answer], labels), labels)
+
+    def score_known(
+        self, truth: Sequence[Any], answers: Sequence[Any], labels: Sequence[str], known: Collection[int],
+        threshold: float,
+    ) -> tuple[ScoresOnOtherData, set[int]]:  # fmt: skip
+        """Only types that the data mark somewhere count: what nobody marked cannot be told from a false alarm."""
+        marked = {span["label"] for spans in truth for span in spans}
+        kept = sorted(marked & set(known))
+        true, predicted = (select_types(rows, kept) for rows in (truth, answers))
+        return span_scores(span_answers(true, predicted, len(kept)), [labels[i] for i in kept]), marked
+
+    def pair_answers(
+        self, truth: Sequence[Any], a: Sequence[Any], b: Sequence[Any], labels: Sequence[str], known: Collection[int],
+        threshold: float,
+    ) -> tuple[SpanAnswers, SpanAnswers]:  # fmt: skip
+        kept = sorted({span["label"] for spans in truth for span in spans} & set(known))
+        true, one, two = (select_types(rows, kept) for rows in (truth, a, b))
+        return span_answers(true, one, len(kept)), span_answers(true, two, len(kept))
+
+    def slice_scores(self, rows: Rows, labels: Sequence[str], threshold: float) -> SpanSlices:
+        return span_slices(self.read_answers(rows[self.truth], rows[self.answer], labels), rows)
+
+    def find_mistakes(self, rows: Rows, labels: Sequence[str]) -> SpanMistakes:
+        return span_mistakes(rows, self.truth, self.answer, labels)
+
+    def calibration(self, rows: Rows, temperature: float) -> SplitCalibration:
+        """An answer is a token; what a user sees are spans, whose score is the mean of their tokens'."""
+        tokens = [token for row in rows["tokens"] for token in row]
+        right = np.array([token["label"] == token["answer"] for token in tokens])
+        (ece_before, bins_before), (ece_after, bins_after) = (
+            reliability(np.array([token[key] for token in tokens]), right) for key in ("raw", "confidence")
+        )
+        true = [{(s["start"], s["end"], s["label"]) for s in row} for row in rows[self.truth]]
+        shown = [
+            (s["score"], (s["start"], s["end"], s["label"]) in true[i])
+            for i, row in enumerate(rows[self.answer])
+            for s in row
+        ]
+        confidence, exact = (np.array([span[k] for span in shown], dtype=float) for k in (0, 1))
+        return SplitCalibration(
+            answers=len(right),
+            ece_before=ece_before,
+            ece_after=ece_after,
+            bins_before=bins_before,
+            bins_after=bins_after,
+            spans=len(shown),
+            ece_of_spans=reliability(confidence, exact)[0] if shown else None,
+        )
+
+    def choose_thresholds(
+        self, validation: Rows, test: Rows, labels: Sequence[str], target: Target | None, default: float
+    ) -> Thresholds | None:
+        """Every span counts; beside that, what the router's default would leave."""
+        kept = [[span for span in spans if span["score"] >= default] for spans in test[self.answer]]
+        scores = span_scores(self.read_answers(test[self.truth], kept, labels), labels)
+        rates = SpanRates(
+            entity_precision=scores.entity_precision,
+            entity_recall=scores.entity_recall,
+            entity_f1=scores.entity_f1,
+            covered=scores.covered,
+            false_alarms=scores.false_alarms,
+        )
+        point = SpanPoint(threshold=default, test=rates)
+        return SpanThresholds(kind="spans", threshold=0.0, target=None, router_default=point)
+
+    def answer_baselines(self, train: Rows, texts: Sequence[str], labels: Sequence[str]) -> Mapping[str, Any]:
+        return answer_by_rules(texts, labels)
+
+    def baseline(
+        self, about: str, scores: Any, *, base: tuple[str, str | None] | None = None, version: str | None = None
+    ) -> Baseline:
+        values = {metric.key: getattr(scores, metric.key) for metric in self.headlines}
+        return SpanBaseline(about=about, version=version, **values)
+
+    def predict(
+        self, classifier: Any, plan: LabelPlan, texts: Sequence[str], labels: Sequence[str], tick: Tick = lambda _: None
+    ) -> list[Any]:
+        named = {*plan.ours, *plan.ignored, *plan.others}
+        groups = (str(label) for label in classifier.model.config.id2label.values())
+        unnamed = sorted({g[2:] if g[:2] in ("B-", "I-") else g for g in groups} - named)
+        types = [*plan.ours, *plan.ignored, *plan.others, *unnamed]
+        return [
+            [{**s, "label": plan.ours[types[s["label"]]]} for s in row if types[s["label"]] in plan.ours]
+            for row in predict_spans(classifier, texts, types, tick)
+        ]
+
+    def prediction_columns(
+        self, classifier: Any, rows: Mapping[str, Any], labels: Sequence[str], tick: Tick, temperature: float
+    ) -> dict[str, Any]:
+        texts, true = list(rows["text"]), list(rows[self.truth])
+        return {
+            self.truth: true,
+            self.answer: predict_spans(classifier, texts, labels, tick),
+            "tokens": predict_tokens(classifier, texts, true, len(labels), temperature),
+        }
+
+    @property
+    def columns(self) -> dict[str, pa.DataType]:
+        import pyarrow as pa
+
+        span = [("start", pa.int32()), ("end", pa.int32()), ("label", pa.int64())]
+        token = [("label", pa.int16()), ("answer", pa.int16()), ("confidence", pa.float32()), ("raw", pa.float32())]
+        return {
+            self.truth: pa.list_(pa.struct(span)),
+            self.answer: pa.list_(pa.struct([*span, ("score", pa.float64())])),
+            "tokens": pa.list_(pa.struct(token)),
+        }
+
+    def answer_example(self, classifier: Any, text: str, labels: Sequence[str]) -> AnsweredExample:
+        [spans] = predict_spans(classifier, [text], labels)
+        return AnsweredExample(
+            text=text,
+            output=[
+                SpanOutput(
+                    entity_group=labels[s["label"]],
+                    score=round(s["score"], 4),
+                    start=s["start"],
+                    end=s["end"],
+                    word=text[s["start"] : s["end"]],
+                )
+                for s in spans
+            ],
+        )
+
+    def short_labels(self, names: Sequence[str]) -> dict[str, str]:
+        """Entity types, as transformers names the groups of its spans, without the prefixes of other schemes."""
+        groups = dict.fromkeys(n[2:] if n[:2] in ("B-", "I-") else n for n in names if n != self.outside)
+        return {name: _PREFIX.sub("", name) for name in groups}
+
+    def compare_answers(self, classifier: Any, texts: Sequence[str], rows: Rows) -> AnswerDifference:
+        config = classifier.model.config
+        tags = [config.id2label[i] for i in range(config.num_labels)]
+        types = [tag[2:] for tag in tags if tag.startswith("B-")]
+        largest = 0.0
+        for known, spans in zip(rows[self.answer], predict_spans(classifier, texts, types), strict=False):
+            if [(s["start"], s["end"], s["label"]) for s in known] != [
+                (s["start"], s["end"], s["label"]) for s in spans
+            ]:
+                return AnswerDifference(1.0, str(known), str(spans))
+            largest = max([largest, *(abs(a["score"] - b["score"]) for a, b in zip(known, spans, strict=True))])
+        return AnswerDifference(largest)
+
+    def multitask_pairs(self, probabilities: Any, rows: Rows, row: int) -> Iterator[tuple[float, float]]:
+        tokens = rows["tokens"][row]
+        return ((p[token["answer"]], token["confidence"]) for p, token in zip(probabilities, tokens, strict=True))
+
+    def plots(self, metrics: Metrics) -> tuple[Plot, ...]:
+        return (TYPES,)
+
     # --- cards, releases and the Space ---
+
+    unit: ClassVar[str] = "documents"
+    card_metrics: ClassVar[tuple[str, ...]] = ("f1", "precision", "recall")
 
     def rows_shown(self, mistakes: Mistakes) -> frozenset[str]:
         """Return no id: a mistake is told by its type, its length and its row, and what a span holds may be private."""
         return frozenset()
 
-    def answer_difference(
-        self, recorded: Sequence[Mapping[str, Any]], answer: Sequence[Mapping[str, Any]]
-    ) -> float | None:
-        """Compare spans by ``score``; None where they have other bounds or another type."""
-        places = [[(span["start"], span["end"], span["label"]) for span in spans] for spans in (recorded, answer)]
-        if places[0] != places[1]:
-            return None
-        return max((abs(a["score"] - b["score"]) for a, b in zip(recorded, answer, strict=True)), default=0.0)
 
-    def one_pass_difference(self, recorded: Sequence[Mapping[str, Any]], answer: Sequence[Sequence[float]]) -> float:
-        """Compare the probability of each token's recorded label."""
-        pairs = zip(recorded, answer, strict=True)
-        return max((abs(of_token[token["answer"]] - token["confidence"]) for token, of_token in pairs), default=0.0)
+def select_types(rows: Sequence[SpanRow], types: Sequence[int]) -> list[list[dict[str, Any]]]:
+    """Return the spans of ``types`` alone, their labels as indices of it."""
+    place = {label: i for i, label in enumerate(types)}
+    return [[{**span, "label": place[span["label"]]} for span in row if span["label"] in place] for row in rows]

@@ -24,7 +24,7 @@ Returns:
 _CITATION = "Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv:1706.04599"
 
 
-class ExpectedCalibrationError(evaluate.Metric):  # type: ignore[misc]
+class ExpectedCalibrationError(evaluate.Metric):
     """Expected calibration error of the most probable label."""
 
     def _info(self) -> evaluate.MetricInfo:

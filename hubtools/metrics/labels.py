@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -35,10 +35,19 @@ class LabelAnswers:
         """Return the rows with these numbers."""
         return type(self)(self.labels[rows], self.predicted[rows], self.confidence[rows], self.classes, self.threshold)
 
+    def at(self, threshold: float) -> Self:
+        """Return the same answers, judged at ``threshold``."""
+        return replace(self, threshold=threshold)
+
+    def replace_unsure(self, fallback: int) -> Self:
+        """Return the answers with the label ``fallback`` predicted below the threshold."""
+        return replace(self, predicted=np.where(self.confidence >= self.threshold, self.predicted, fallback))
+
     @property
     def right(self) -> np.ndarray:
         """(rows,): whether the predicted label is the true one."""
-        return np.equal(self.predicted, self.labels)
+        right: np.ndarray = self.predicted == self.labels
+        return right
 
     @property
     def confusion(self) -> np.ndarray:

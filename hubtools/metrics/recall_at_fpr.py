@@ -26,7 +26,7 @@ Returns:
 """
 
 
-class RecallAtFpr(evaluate.Metric):  # type: ignore[misc]
+class RecallAtFpr(evaluate.Metric):
     """Recall at fixed false positive rates."""
 
     def _info(self) -> evaluate.MetricInfo:

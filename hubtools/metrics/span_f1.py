@@ -31,7 +31,7 @@ _METRICS = (
 )
 
 
-class SpanF1(evaluate.Metric):  # type: ignore[misc]
+class SpanF1(evaluate.Metric):
     """Strict and overlapping F1 of typed spans."""
 
     def _info(self) -> evaluate.MetricInfo:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from hubtools.curation.licences import OTHER, of_model
-from hubtools.evaluation.scores import headlines, table_of
 from hubtools.evaluation.tables import left_out
 from hubtools.publishing.front_matter import FrontMatter
 from hubtools.publishing.rendering import render_template, round_significant
@@ -18,6 +17,7 @@ from hubtools.records.metrics import Metrics, Primary
 from hubtools.records.release import Published
 from hubtools.records.scores import Interval
 from hubtools.records.training import MultitaskRecord, TrainingRecord
+from hubtools.spec import Metric
 from hubtools.task import TaskSpec
 
 # Where the rows are from: our own corpus, the task's public source, or a user's own.
@@ -51,8 +51,7 @@ class ModelRun:
 class HeadlineRow:
     """A line of the table of scores: this model's and those of the baselines; None where a score is undefined."""
 
-    key: str
-    title: str
+    metric: Metric
     ours: Interval | float | None
     baselines: list[Interval | float | None]
 
@@ -72,13 +71,13 @@ def render_model_card(task: TaskSpec, repo: str, run: ModelRun) -> str:
     """
     training, metrics, facts = run.training, run.metrics, run.facts
     rows = [
-        HeadlineRow(key, title, _score(metrics.scores, key), [_score(b, key) for b in metrics.baselines.values()])
-        for key, title in headlines(task)
+        HeadlineRow(metric, _score(metrics.scores, metric), [_score(b, metric) for b in metrics.baselines.values()])
+        for metric in task.head.headlines
     ]
     starter = facts.sources[0].starter
     tags = ["hubtools", "semantic-router", task.name] + (["nano"] if training.base_note else [])
     result = make_result(
-        task, run.dataset, [(row.key, row.title, row.ours) for row in rows], _rates_at_threshold(task, metrics)
+        task, run.dataset, [(row.metric, row.ours) for row in rows], _rates_at_threshold(task, metrics)
     )
     metadata = {
         "library_name": "transformers",
@@ -121,7 +120,7 @@ def render_model_card(task: TaskSpec, repo: str, run: ModelRun) -> str:
         hardware=describe_hardware(training),
         pictures=dict(metrics.plots),
         origin=find_origin(task, facts),
-        other_data=[(report, left_out(to_json(report.rows))) for report in run.other_data],
+        other_data=[(report, left_out(report.rows)) for report in run.other_data],
         other_data_rows=_make_other_data_rows(run.other_data, task),
     )
 
@@ -165,13 +164,13 @@ def render_dataset_card(task: TaskSpec, repo: str, facts: DatasetFacts, info: Fr
 def make_result(
     task: TaskSpec,
     dataset: Published,
-    scores: Iterable[tuple[str, str, Interval | Primary | float | None]],
+    scores: Iterable[tuple[Metric, Interval | Primary | float | None]],
     more: Sequence[FrontMatter] = (),
 ) -> dict[str, Any]:
     """Return an entry of a card's ``model-index``: what a model reaches on the test split of ``dataset``.
 
     Args:
-        scores: key, title and value; a score without a value gets no entry.
+        scores: each with its value; a score without a value gets no entry.
         more: entries of its ``metrics``, as they are.
     """
     return {
@@ -184,8 +183,8 @@ def make_result(
             "revision": dataset.revision,
         },
         "metrics": [
-            {"type": _metric_type(key), "name": title, "value": drop_interval(value)}
-            for key, title, value in scores
+            {"type": metric.hub_type, "name": metric.title, "value": drop_interval(value)}
+            for metric, value in scores
             if value is not None
         ]
         + [*more],
@@ -224,9 +223,9 @@ def drop_interval(value: Interval | Primary | float) -> float:
     return float(value.value if isinstance(value, Interval | Primary) else value)
 
 
-def _score(scores: Record, key: str) -> Interval | float | None:
-    """Return a score by its key; None where these scores do not have it."""
-    score: Interval | float | None = getattr(scores, key, None)
+def _score(scores: Record, metric: Metric) -> Interval | float | None:
+    """Return a score; None where these scores do not have it."""
+    score: Interval | float | None = getattr(scores, metric.key, None)
     return score
 
 
@@ -234,7 +233,7 @@ def _rates_at_threshold(task: TaskSpec, metrics: Metrics) -> list[dict[str, Any]
     """Return entries for the mistakes at the threshold that a model ships with; none for a model without."""
     if metrics.thresholds is None:
         return []
-    rates = [(metric, _score(metrics.scores, metric.key)) for metric in task.head.rates]
+    rates = [(metric, _score(metrics.scores, metric)) for metric in task.head.at_threshold]
     return [
         {
             "type": metric.hub_type,
@@ -249,7 +248,7 @@ def _rates_at_threshold(task: TaskSpec, metrics: Metrics) -> list[dict[str, Any]
 
 def _make_other_data_rows(reports: Sequence[OtherDataReport], task: TaskSpec) -> list[OtherDataRow]:
     """Return lines of the table of other data; a score that none of them has gets no line."""
-    rows = [OtherDataRow(title, [_score(r.scores, key) for r in reports]) for key, title in table_of(task)]
+    rows = [OtherDataRow(m.title, [_score(report.scores, m) for report in reports]) for m in task.head.table]
     return [row for row in rows if any(score is not None for score in row.scores)]
 
 
@@ -273,11 +272,3 @@ def _find_annotators(task: TaskSpec, facts: DatasetFacts) -> str:
     """Return who made the labels, as the source of the rows says; of a user's own data nobody here knows."""
     known = [*task.sources, *([task.starter] if task.starter else [])]
     return next((source.annotators for source in known if source.id == facts.sources[0].id), "other")
-
-
-def _metric_type(key: str) -> str:
-    if key in ("accuracy", "roc_auc"):
-        return key
-    if key.endswith("_f1") and "fpr" not in key:
-        return "f1"
-    return {"entity_precision": "precision", "entity_recall": "recall"}.get(key, key)

@@ -10,14 +10,13 @@ from typing import Any
 from hubtools.curation.licences import OTHER
 from hubtools.errors import CardRejected, MissingStage
 from hubtools.evaluation.evaluate import check_trained_on, metrics_are_current
-from hubtools.evaluation.external import FOLDER, sections
+from hubtools.evaluation.other_data import FOLDER, reports_for_card
 from hubtools.publishing.cards import ModelRun, render_model_card
 from hubtools.publishing.commits import Change, Files, Release, difference, release
 from hubtools.publishing.front_matter import merge_card
 from hubtools.publishing.lint import check_drift, lint_card
 from hubtools.publishing.options import PushOptions
-from hubtools.records import from_json, to_json
-from hubtools.records.comparison import OtherDataReport
+from hubtools.records import to_json
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics
 from hubtools.records.release import Published
@@ -36,7 +35,7 @@ def render_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
     metrics = folder.read_metrics()
     facts = folder.read_facts()
     training = folder.read_training()
-    check_trained_on(folder, to_json(training))
+    check_trained_on(folder, training)
     if published.dataset is None:
         raise MissingStage(
             f"The {task.name} dataset is not pushed",
@@ -52,15 +51,11 @@ def render_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
         published.dataset,
         texts={} if withheld else _read_texts_shown(task, folder, metrics),
         withheld=withheld,
-        other_data=_read_other_data(folder, metrics),
+        other_data=reports_for_card(folder, metrics),
     )
     card = render_model_card(task, repo, run)
     lint_card(card, "model")
     return card
-
-
-def _read_other_data(folder: TaskFolder, metrics: Metrics) -> list[OtherDataReport]:
-    return [from_json(report, OtherDataReport) for report in sections(folder, to_json(metrics))]
 
 
 def _why_withheld(facts: DatasetFacts, dataset: Published) -> str:
@@ -144,7 +139,7 @@ def push_model(api: Any, task: TaskSpec, folder: TaskFolder, repo: str, options:
 def _list_files(folder: TaskFolder, card: str, metrics: Metrics) -> Files:
     """Return every file of the model repo by its path; the README is merged with the one that is there."""
     beside = (folder.metrics, folder.training, folder.predictions, folder.validation_predictions)
-    reports = [f"{FOLDER}/{report.name}.json" for report in _read_other_data(folder, metrics)]
+    reports = [f"{FOLDER}/{report.name}.json" for report in reports_for_card(folder, metrics)]
     return {
         **{path.name: path for path in sorted(folder.model.iterdir()) if path.is_file()},
         **{path.name: path for path in beside},
@@ -186,7 +181,7 @@ def check_scores_belong(task: TaskSpec, folder: TaskFolder) -> None:
 
 def check_scores_follow(task: TaskSpec, folder: TaskFolder) -> None:
     """Raise :class:`MissingStage` where metrics.json was not computed from the predictions that are there."""
-    if not metrics_are_current(folder, to_json(folder.read_metrics())):
+    if not metrics_are_current(folder, folder.read_metrics()):
         raise MissingStage(
             f"The scores of {task.name!r} are not those of its predictions",
             expected="metrics.json made of them",

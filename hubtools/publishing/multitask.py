@@ -10,8 +10,7 @@ from typing import Any
 
 from hubtools.curation.licences import composed, of_model
 from hubtools.errors import MissingStage
-from hubtools.evaluation.joint import ABOUT_HEADS, Joint
-from hubtools.evaluation.thresholds import FILE as THRESHOLDS
+from hubtools.evaluation.multitask import ABOUT_HEADS, MultitaskClassifier, largest_difference
 from hubtools.publishing.cards import describe_base, describe_hardware, drop_interval, make_result
 from hubtools.publishing.commits import Change, Files, Release, difference, release
 from hubtools.publishing.front_matter import merge_card
@@ -24,6 +23,7 @@ from hubtools.records import write_json
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics
 from hubtools.records.release import Published, Verified
+from hubtools.records.thresholds import THRESHOLDS
 from hubtools.records.training import MultitaskRecord
 from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS
@@ -92,10 +92,7 @@ def render_multitask_card(work: Path, repo: str) -> str:
     training = task_folder(work, MULTI).read_multitask_training()
     rows = [_read_task(TASKS[name], folder, training) for name, folder in list_folders(work).items()]
     starter = sorted(row.task.name for row in rows if row.facts.sources[0].starter)
-    results = [
-        make_result(row.task, row.dataset, [(row.metrics.primary.key, row.metrics.primary.title, row.metrics.primary)])
-        for row in rows
-    ]
+    results = [make_result(row.task, row.dataset, [(row.task.primary, row.metrics.primary)]) for row in rows]
     metadata = {
         "library_name": "transformers",
         "pipeline_tag": "feature-extraction",  # what pipeline() can do with it: the heads are a file of their own
@@ -245,9 +242,8 @@ def verify_multitask(repo: str, revision: str) -> Verified:
     rows, largest, model = 0, 0.0, None
     for number, (name, task) in enumerate(TASKS.items()):
         texts, columns = read_recorded_answers(repo, revision, f"{name}/predictions.parquet", number, MULTI)
-        model = model or Joint(repo, revision)
-        for text, recorded in zip(texts, columns[task.head.one_pass][: len(texts)], strict=True):
-            largest = max(largest, task.head.one_pass_difference(recorded, model(text)[name]))
-        rows += len(texts)
+        model = model or MultitaskClassifier(repo, revision)
+        answers = [model(text) for text in texts]
+        rows, largest = rows + len(texts), max(largest, largest_difference(task.head, name, answers, columns))
     check_difference(repo, revision, largest, MULTI)
     return Verified(repo=repo, revision=revision, rows=rows, largest_difference=largest)

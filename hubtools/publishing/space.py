@@ -14,10 +14,10 @@ from typing import Any
 
 from hubtools.assets import asset
 from hubtools.errors import HubtoolsError, MissingStage
-from hubtools.evaluation.thresholds import FILE as THRESHOLDS
 from hubtools.publishing.commits import Change, Release, difference, release, retrying
 from hubtools.publishing.front_matter import END, START, join_card, merge_card, split_card
 from hubtools.publishing.lint import lint_card
+from hubtools.records.thresholds import THRESHOLDS
 from hubtools.task import TaskSpec
 from hubtools.tasks import base_named
 from hubtools.workdir import TaskFolder

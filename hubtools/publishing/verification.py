@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hubtools.errors import VerificationFailed
+from hubtools.evaluation.predictions import read_columns
 from hubtools.records.release import Verified
 from hubtools.task import TaskSpec
 
@@ -18,29 +19,20 @@ def verify_model(task: TaskSpec, repo: str, revision: str) -> Verified:
     Raises:
         VerificationFailed: an answer differs, or the repo lacks what it needs.
     """
-    from hubtools.evaluation.predict import load_classifier, probabilities, spans
+    from hubtools.heads.inference import load_pipeline
 
     texts, columns = read_recorded_answers(repo, revision, "predictions.parquet", 0, task.name)
-    recorded = columns[task.head.answer][: len(texts)]
-    classifier = load_classifier(task, repo, revision)
-    labels = [classifier.model.config.id2label[i] for i in range(classifier.model.config.num_labels)]
-    if task.kind == "sequence":
-        answers: list[Any] = probabilities(classifier, texts, labels)
-    else:
-        answers = spans(classifier, texts, [label[2:] for label in labels if label.startswith("B-")])
-    largest = 0.0
-    for before, now in zip(recorded, answers, strict=True):
-        difference = task.head.answer_difference(before, now)
-        if difference is None:
-            raise VerificationFailed(
-                f"Model {repo!r} at {revision[:8]} answers otherwise than it was scored",
-                expected=str(before),
-                found=str(now),
-                next=f"hubtools push-model {task.name}",
-            )
-        largest = max(largest, difference)
-    check_difference(repo, revision, largest, task.name)
-    return Verified(repo=repo, revision=revision, rows=len(texts), largest_difference=largest)
+    classifier = load_pipeline(task.head.pipeline, repo, revision)
+    difference = task.head.compare_answers(classifier, texts, columns)
+    if difference.found:
+        raise VerificationFailed(
+            f"Model {repo!r} at {revision[:8]} finds other spans than it was scored with",
+            expected=difference.expected,
+            found=difference.found,
+            next=f"hubtools push-model {task.name}",
+        )
+    check_difference(repo, revision, difference.largest, task.name)
+    return Verified(repo=repo, revision=revision, rows=len(texts), largest_difference=difference.largest)
 
 
 def check_difference(repo: str, revision: str, largest: float, name: str) -> None:
@@ -72,14 +64,13 @@ def read_recorded_answers(
         VerificationFailed: the repo lacks what it needs.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
     from datasets import load_dataset
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
     from huggingface_hub.repocard import ModelCard
 
     try:
-        columns = pq.read_table(hf_hub_download(repo, file, revision=revision)).to_pydict()
+        columns = read_columns(hf_hub_download(repo, file, revision=revision))
         card = ModelCard.load(hf_hub_download(repo, "README.md", revision=revision))
         result = card.data.to_dict()["model-index"][0]["results"][number]["dataset"]
         rows = load_dataset(result["type"], split="test", revision=result["revision"])

@@ -99,3 +99,8 @@ class Metrics(Record):
     baselines: dict[str, Baseline]
     previous: PreviousVersion | None = None
     plots: list[tuple[str, str]]
+
+    @property
+    def shipped_threshold(self) -> float | None:
+        """The threshold that was chosen; None where none is."""
+        return self.thresholds.threshold if self.target and self.thresholds else None

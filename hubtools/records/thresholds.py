@@ -8,6 +8,8 @@ from typing import Literal
 from hubtools.records import Record
 from hubtools.records.scores import Interval
 
+THRESHOLDS = "thresholds.json"  # its name, beside the weights
+
 
 @dataclass(frozen=True, kw_only=True)
 class Target(Record):

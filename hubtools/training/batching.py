@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Sampler
 
 from hubtools.errors import UsageError
-from hubtools.training.encoding import IGNORED
+from hubtools.heads.encoding import IGNORED
 
 
 class StepBatches(Sampler[list[int]]):

@@ -13,32 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from hubtools.heads.encoding import IGNORED
+from hubtools.metrics.calibration import reliability
 from hubtools.records import write_json
 from hubtools.task import TaskSpec
-from hubtools.training.encoding import IGNORED
 
-BINS = 15
 BOUNDS = (0.25, 10.0)
 FILE = "calibration.json"
-
-
-def reliability(confidence: np.ndarray, correct: np.ndarray) -> tuple[float, list[dict[str, float]]]:
-    """Expected calibration error, and the bins of equal width that it is the mean of: how sure, and how often right.
-
-    Args:
-        confidence: (answers,), probability of each answer.
-        correct: (answers,), whether it was right.
-    """
-    place = np.clip((confidence * BINS).astype(int), 0, BINS - 1)
-    rows = np.bincount(place, minlength=BINS)
-    sure = np.bincount(place, confidence, BINS)
-    right = np.bincount(place, correct, BINS)
-    error = float(np.abs(sure - right).sum() / max(1, rows.sum()))
-    return error, [
-        {"rows": int(rows[i]), "confidence": float(sure[i] / rows[i]), "accuracy": float(right[i] / rows[i])}
-        for i in range(BINS)
-        if rows[i]
-    ]
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -1,72 +1,15 @@
-"""Texts to token ids, spans to BIO labels of subwords, what is cut of both, and the file that keeps all that."""
+"""The splits encoded for the Trainer, what the limit cuts of them, and the file that keeps all that."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-IGNORED = -100  # label of special tokens: no loss, no score
-
-
-def bio_labels(
-    offsets: Sequence[tuple[int, int]],
-    text: str,
-    spans: Iterable[Mapping[str, int]],
-    ids: Mapping[tuple[int, str], int],
-) -> list[int]:
-    """BIO ids of subwords, from character offsets.
-
-    The first subword that touches a span is B-, every further one I-: none is masked, because the router decodes
-    every subword. A byte-level token may begin with the space before a word; that space does not count.
-
-    Args:
-        offsets: (start, end) of each subword in code points; (0, 0) for special tokens.
-        spans: ``start``, ``end`` and ``label`` (index of the type), without overlap.
-        ids: label id by (type index, "B" or "I").
-
-    Returns:
-        one id a subword; :data:`IGNORED` for special tokens, 0 for ``O``.
-    """
-    ordered = sorted(spans, key=lambda span: span["start"])
-    labels, begun, k = [], -1, 0
-    for start, end in offsets:
-        if start == end:
-            labels.append(IGNORED)
-            continue
-        # A token of white space alone, such as a line break inside an address, keeps its place.
-        start = next((i for i in range(start, end) if not text[i].isspace()), start)
-        while k < len(ordered) and ordered[k]["end"] <= start:
-            k += 1
-        if k == len(ordered) or not (ordered[k]["start"] < end and start < ordered[k]["end"]):
-            labels.append(0)
-            continue
-        labels.append(ids[ordered[k]["label"], "I" if begun == k else "B"])
-        begun = k
-    return labels
-
-
-def encode_sequence(batch: Mapping[str, list[Any]], tokenizer: Any, max_length: int) -> dict[str, Any]:
-    encoded = tokenizer(batch["text"], truncation=True, max_length=max_length)
-    return {**_ids(encoded), "labels": batch["label"]}
-
-
-def encode_tokens(batch: Mapping[str, list[Any]], tokenizer: Any, max_length: int, types: int) -> dict[str, Any]:
-    """Token ids and BIO labels; a text longer than ``max_length`` is cut."""
-    ids = {(t, "B"): 1 + 2 * t for t in range(types)} | {(t, "I"): 2 + 2 * t for t in range(types)}
-    encoded = tokenizer(batch["text"], truncation=True, max_length=max_length, return_offsets_mapping=True)
-    labels = [
-        bio_labels(offsets, text, spans, ids)
-        for offsets, text, spans in zip(encoded["offset_mapping"], batch["text"], batch["spans"], strict=True)
-    ]
-    return {**_ids(encoded), "labels": labels}
-
-
-def _ids(encoded: Mapping[str, Any]) -> dict[str, Any]:
-    ids = encoded["input_ids"]
-    return {"input_ids": ids, "attention_mask": encoded["attention_mask"], "length": [len(row) for row in ids]}
+from hubtools.heads import encoding
+from hubtools.heads.encoding import encode_sequence, encode_tokens
 
 
 def encode_counted(batch: Mapping[str, list[Any]], tokenizer: Any, max_length: int, types: int) -> dict[str, Any]:
@@ -131,8 +74,8 @@ def truncation_line(found: Mapping[str, Mapping[str, Any]]) -> str:
 def encode_splits(data: Mapping[str, Any], tokenizer: Any, max_length: int, types: int, cache: Path) -> dict[str, Any]:
     """The training and the validation split as the Trainer takes them, from ``cache`` where they are there.
 
-    A file is known by its content's causes: rows, tokenizer, length, and this module. What else lies in ``cache`` is of
-    other rows or another base, and goes.
+    A file is known by its content's causes: rows, tokenizer, length, and the modules that encode. What else lies in
+    ``cache`` is of other rows or another base, and goes.
 
     Args:
         types: entity types of a token task; 0 for a sequence task.
@@ -143,7 +86,7 @@ def encode_splits(data: Mapping[str, Any], tokenizer: Any, max_length: int, type
     encoded, kept = {}, set()
     cache.mkdir(parents=True, exist_ok=True)
     for split in ("train", "validation"):
-        known = hashlib.sha256(Path(__file__).read_bytes())
+        known = hashlib.sha256(Path(__file__).read_bytes() + Path(encoding.__file__).read_bytes())
         known.update(json.dumps([max_length, types, vocabulary]).encode())
         known.update(_content(data[split]))
         mark = known.hexdigest()[:16]

@@ -19,11 +19,11 @@ from transformers import ModernBertModel, ModernBertPreTrainedModel
 from transformers.modeling_outputs import TokenClassifierOutput
 from transformers.models.modernbert.modeling_modernbert import ModernBertPredictionHead
 
+from hubtools.heads.encoding import IGNORED
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
 from hubtools.tasks import JOINT
 from hubtools.training.batching import Collator, MixedBatches, StepBatches
-from hubtools.training.encoding import IGNORED
 from hubtools.training.loss import loss_function
 from hubtools.training.selection import selection_metrics
 from hubtools.training.trainer import ClassifierTrainer

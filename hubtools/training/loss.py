@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from hubtools.errors import UsageError
-from hubtools.training.encoding import IGNORED
+from hubtools.heads.encoding import IGNORED
 
 
 def class_weights(labels: Iterable[int], classes: int) -> list[float]:

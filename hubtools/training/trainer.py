@@ -17,8 +17,8 @@ from transformers import Trainer, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
 from hubtools.errors import UsageError
+from hubtools.heads.encoding import IGNORED
 from hubtools.training.batching import Collator, StepBatches, passes
-from hubtools.training.encoding import IGNORED
 from hubtools.training.packing import pack, why_not
 from hubtools.training.progress import check_loss
 from hubtools.training.tuning import decay_by_depth, plain

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hubtools import heads
+from hubtools.heads import Head
 from hubtools.training.multi import ABOUT_HEADS, HEADS
 
-__all__ = ["ABOUT_HEADS", "Joint", "furthest"]
+__all__ = ["ABOUT_HEADS", "MultitaskClassifier", "largest_difference"]
+
+# Kinds of heads, as heads.json has them, that answer from the mean over all tokens.
+_POOLED = {head.kind for head in heads.HEADS.values() if head.pooled}
 
 
-class Joint:
+class MultitaskClassifier:
     """One body with a head for each task.
 
     Args:
@@ -45,7 +50,7 @@ class Joint:
         self.heads.eval()
 
     def __call__(self, text: str) -> dict[str, list[Any]]:
-        """Of each task the probabilities of its labels, or a list of those for each token of the text.
+        """Return for each task the probabilities of its labels, or a list of those for each token of the text.
 
         A text is cut where the model stops reading.
         """
@@ -57,18 +62,20 @@ class Joint:
         with torch.inference_mode():
             hidden = self.body(**batch).last_hidden_state[0]
             for task, about in self.about.items():
-                seen = hidden.mean(0) if about["kind"] == "sequence" else hidden[start < end]
+                seen = hidden.mean(0) if about["kind"] in _POOLED else hidden[start < end]
                 head: Any = self.heads[task]
                 found[task] = head["classifier"](head["head"](seen)).softmax(-1).tolist()
         return found
 
 
-def furthest(answers: Sequence[dict[str, list[Any]]], recorded: Sequence[Any], task: str, kind: str) -> float:
-    """The largest difference between a probability of ``answers`` and the one that predictions.parquet holds."""
-    worst = 0.0
-    for found, known in zip(answers, recorded, strict=True):
-        pairs = [*zip(found[task], known, strict=True)]
-        if kind == "token":
-            pairs = [(of_token[token["answer"]], token["confidence"]) for of_token, token in pairs]
-        worst = max([worst, *(abs(a - b) for a, b in pairs)])
-    return worst
+def largest_difference(
+    head: Head, task: str, answers: Sequence[Mapping[str, list[Any]]], recorded: Mapping[str, Sequence[Any]]
+) -> float:
+    """Return the largest difference between a probability of ``answers`` and the one that predictions hold.
+
+    Args:
+        answers: what :class:`MultitaskClassifier` gives for the first texts.
+        recorded: the columns of ``predictions.parquet`` of ``task``.
+    """
+    pairs = (pair for row, given in enumerate(answers) for pair in head.multitask_pairs(given[task], recorded, row))
+    return max((abs(a - b) for a, b in pairs), default=0.0)
