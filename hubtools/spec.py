@@ -92,6 +92,7 @@ class Source:
         optional: it joins only when it is asked for.
         templates: rows are templates, which curation fills.
         folder: where ``files`` are on this machine; then ``id`` is only what the source is called.
+        annotators: who made its labels, in the Hub's words for ``annotations_creators``.
     """
 
     id: str
@@ -110,6 +111,7 @@ class Source:
     optional: bool = False
     templates: bool = False
     folder: Path | None = None
+    annotators: str = "other"
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,35 @@ class Demo:
     tool: str = ""
     returns: str = ""
     verdicts: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class CardTexts:
+    """What the cards of a task say in words. Where a text is left out, its head's template says what is always true.
+
+    Each line of a tuple becomes a line of a list. Markdown is allowed.
+
+    Attributes:
+        sentence: what the model does, in one sentence at the head of its card.
+        intended: what the model is for.
+        out_of_scope: what it must not be used for.
+        limits: what it gets wrong, beyond what its scores say.
+        citation: whom to cite for the public data.
+        labels: what each label means, by the label.
+        dataset_sentence: what the dataset holds, in one sentence at the head of its card.
+        dataset_limits: what the dataset lacks.
+        languages: of the texts, as ISO 639-1 codes.
+    """
+
+    sentence: str = ""
+    intended: tuple[str, ...] = ()
+    out_of_scope: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    citation: str = ""
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    dataset_sentence: str = ""
+    dataset_limits: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ("en",)
 
 
 @dataclass(frozen=True)

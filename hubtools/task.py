@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from hubtools.heads.base import Head
-from hubtools.spec import Demo, LabelSet, Metric, Source
+from hubtools.spec import CardTexts, Demo, LabelSet, Metric, Source
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class TaskSpec:
         version: bumped when the rows or labels would change.
         examples: prompts that the card shows with their answers.
         demo: what the Space says of the task.
+        card: what its cards say in words, where it has no templates of its own.
         task_ids: the Hub's finer words for the task, for the dataset card.
         access_prompt, access_fields: what readers of a gated dataset agree to and fill in, as the Hub's cards have it.
     """
@@ -58,6 +59,7 @@ class TaskSpec:
     match_lengths: bool = False
     examples: tuple[str, ...] = ()
     demo: Demo = field(default_factory=Demo)
+    card: CardTexts = field(default_factory=CardTexts)
     task_ids: tuple[str, ...] = ()
     access_prompt: str = ""
     access_fields: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from hubtools.heads import HEADS
 from hubtools.tasks import MULTI, TASKS
 
 ROOT = Path(__file__).parent.parent
@@ -63,8 +64,7 @@ LIGHT = {"arguments", "fewshot", "flags", "inputs", "processes"}
 UNDOCUMENTED = {
     "cli.configuration", "connection.api", "pipeline.curate_task", "pipeline.dataset_repo", "pipeline.space_repo",
     "pipeline.push_dataset_task", "pipeline.evaluate_task", "pipeline.model_card_task", "pipeline.push_space_task",
-    "publishing.cards.join", "publishing.cards.number", "publishing.commits.unreachable",
-    "publishing.model.check_scores_belong", "workdir.task_folder",
+    "publishing.commits.unreachable", "workdir.task_folder",
 }  # fmt: skip
 
 
@@ -268,9 +268,9 @@ def test_what_the_wheel_carries_is_there() -> None:
 
 
 @pytest.mark.parametrize("folder", ["model_cards", "dataset_cards"])
-def test_there_is_a_card_template_for_each_task_and_one_base(folder: str) -> None:
+def test_there_is_a_card_template_for_each_task_and_each_head_and_one_base(folder: str) -> None:
     of_all_four = (MULTI,) if folder == "model_cards" else ()
-    names = {f"{name}.md.jinja" for name in (*TASKS, *of_all_four, "base")}
+    names = {f"{name}.md.jinja" for name in (*TASKS, *HEADS, *of_all_four, "base")}
     assert {path.name for path in (ROOT / folder).iterdir()} == names
 
 

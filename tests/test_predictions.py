@@ -31,7 +31,7 @@ from hubtools.evaluation import beside
 from hubtools.evaluation import evaluate as evaluation
 from hubtools.evaluation.evaluate import evaluate
 from hubtools.heads.encoding import encode_sequence, encode_tokens
-from hubtools.publishing.cards import take_apart
+from hubtools.publishing.front_matter import split_card
 from hubtools.publishing.model import check_card, check_scores_belong, write_model_card
 from hubtools.publishing.space import space_entry, space_files
 from hubtools.records import write_json
@@ -224,7 +224,7 @@ def test_a_changed_prediction_changes_the_card_and_is_drift_until_it_is_rendered
     after = write_model_card(task, folder, REPO).read_text()
     check_card(task, folder, REPO)
     assert after != before
-    index = [take_apart(card)[0]["model-index"][0]["results"][0]["metrics"] for card in (before, after)]
+    index = [split_card(card)[0]["model-index"][0]["results"][0]["metrics"] for card in (before, after)]
     assert index[0] != index[1]
     shown = {metric["name"]: metric["value"] for metric in index[1]}
     assert shown[metrics["primary"]["title"]] == metrics["primary"]["value"]
@@ -377,7 +377,7 @@ def test_the_answers_of_the_widget_are_the_models(scored: Callable[[str], TaskFo
     for name in ("category", "pii"):
         folder, task = scored(name), TASKS[name]
         loaded = evaluation.load_classifier(task, str(folder.model))
-        widget = take_apart((folder.model / "README.md").read_text())[0]["widget"]
+        widget = split_card((folder.model / "README.md").read_text())[0]["widget"]
         assert widget or name == "pii"
         for entry in widget:
             if name == "category":

@@ -15,8 +15,9 @@ from typing import Any
 
 from hubtools.assets import asset
 from hubtools.errors import HubtoolsError, MissingStage
-from hubtools.publishing.cards import END, START, join, lint, merged, take_apart
 from hubtools.publishing.commits import Change, Release, difference, release, retrying
+from hubtools.publishing.front_matter import END, START, join_card, merge_card, split_card
+from hubtools.publishing.lint import lint_card
 from hubtools.records.thresholds import THRESHOLDS
 from hubtools.task import TaskSpec
 from hubtools.tasks import base_named
@@ -112,9 +113,9 @@ def _readme(source: Path, models: Mapping[str, Mapping[str, Any]], architectures
         architectures=architectures,
         notes="; ".join(sorted({model["note"] for model in models.values() if "note" in model})),
     )
-    metadata, body = take_apart(text)
-    readme = join(metadata, f"{START}\n{body.strip()}\n{END}\n")
-    lint(readme, "space")
+    metadata, body = split_card(text)
+    readme = join_card(metadata, f"{START}\n{body.strip()}\n{END}\n")
+    lint_card(readme, "space")
     return readme
 
 
@@ -136,7 +137,7 @@ def push_space(
 
     def with_edits(theirs: str | None) -> bytes:
         # A Space that was only just created carries the Hub's own README, without anything of ours or of a person's.
-        return (merged(card, theirs) if theirs and "models" in take_apart(theirs)[0] else card).encode()
+        return (merge_card(card, theirs) if theirs and "models" in split_card(theirs)[0] else card).encode()
 
     files["README.md"] = with_edits
     if dry_run:

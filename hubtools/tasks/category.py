@@ -56,6 +56,7 @@ CATEGORY = TaskSpec(
                 "Its test questions are used here: models trained on this set must not be scored on MMLU-Pro."
             ),
             provenance="MMLU-Pro's `category`; the text is the question without its options.",
+            annotators="expert-generated",
         ),
     ),
     starter=Source(
@@ -67,6 +68,7 @@ CATEGORY = TaskSpec(
         attribution="Prompts of hubtools' own writing.",
         provenance="Each prompt was written for its label.",
         starter=True,
+        annotators="expert-generated",
     ),
     group_name="near-duplicate cluster",
     primary=MACRO_F1,

@@ -155,6 +155,7 @@ INTENT = TaskSpec(
                 "where the assistant neither refuses nor asks back, and the request is not one that a function could "
                 "serve. What is ambiguous is dropped and counted."
             ),
+            annotators="machine-generated",
         ),
         METATOOL,
     ),
@@ -167,6 +168,7 @@ INTENT = TaskSpec(
         attribution="Requests of hubtools' own writing.",
         provenance="Each request was written for a function of its kind.",
         starter=True,
+        annotators="expert-generated",
     ),
     group_name="called function and near-duplicate cluster",
     primary=MACRO_F1,

@@ -56,7 +56,7 @@ GPTEACHER = Source(
 JAILBREAK = TaskSpec(
     name="jailbreak",
     title="Jailbreak",
-    head=Detection(positive="jailbreak", alarming=ALARMING),
+    head=Detection(positive="jailbreak", alarming=ALARMING, positive_noun="attack", negative_noun="harmless prompt"),
     question="Is the prompt an attempt to make a language model break its rules?",
     label_sets=(LabelSet("binary", LABELS, {label: label for label in LABELS}),),
     sources=(
@@ -78,6 +78,7 @@ JAILBREAK = TaskSpec(
                 "Those of the source, whose test split is kept as it is. The attacks were collected in 2023 and are "
                 "mostly role play."
             ),
+            annotators="expert-generated",
         ),
         GPTEACHER,
     ),
@@ -93,6 +94,7 @@ JAILBREAK = TaskSpec(
             "of ignoring, pretending and hacking as well."
         ),
         starter=True,
+        annotators="expert-generated",
     ),
     match_lengths=True,
     group_name="prompt family and near-duplicate cluster",

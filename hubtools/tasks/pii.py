@@ -94,6 +94,7 @@ TEMPLATES = Source(
     attribution="Templates of hubtools' own writing, filled by Faker: every person in them is invented.",
     provenance="The generator marks what it fills in: spans are exact by construction.",
     starter=True,
+    annotators="machine-generated",
     templates=True,
     name="templates",
     share=0.7,
@@ -111,7 +112,7 @@ RARE_TYPES = replace(
 PII = TaskSpec(
     name="pii",
     title="Personal data",
-    head=Spans(),
+    head=Spans(content="personal data"),
     question="Does the prompt hold personal data, and where?",
     label_sets=(
         LabelSet("router5", tuple(dict.fromkeys(ROUTER_TYPES.values())), ROUTER_TYPES),
@@ -129,6 +130,7 @@ PII = TaskSpec(
                 "Fake Name Generator, CC BY-SA 3.0 US: a dataset derived from it keeps that licence."
             ),
             provenance="The source's own generator marked what it filled in; every span was checked against its text.",
+            annotators="machine-generated",
             url=(
                 "https://raw.githubusercontent.com/microsoft/presidio-research/"
                 "7622dec1e5f7d25dc60b57c28c39f4c4af197018/data/{file}"
