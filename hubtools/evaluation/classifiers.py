@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hubtools.curation.own import OUTSIDE, read_label_map
+from hubtools.curation.label_maps import read_label_map
 from hubtools.errors import UsageError
 from hubtools.heads.base import LabelPlan
 from hubtools.heads.inference import load_pipeline
+from hubtools.heads.span_rows import OUTSIDE
 from hubtools.records.thresholds import THRESHOLDS
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec

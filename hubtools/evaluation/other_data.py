@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hubtools.curation.external import LabelledRows, external_rows, file_name
-from hubtools.curation.own import Columns
+from hubtools.curation.evaluation_rows import LabelledRows, make_file_name, read_evaluation_rows
 from hubtools.evaluation.classifiers import Classifier, label_maps, open_classifier
 from hubtools.evaluation.predictions import read_columns, to_table, write_table
 from hubtools.heads.base import LabelPlan
@@ -16,6 +15,7 @@ from hubtools.records import from_json, read_record, write_record
 from hubtools.records.comparison import LabelsUsed, OtherDataReport
 from hubtools.records.metrics import Metrics
 from hubtools.records.scores import ScoresOnOtherData
+from hubtools.rows import Columns
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder
@@ -49,13 +49,13 @@ def evaluate_on(
     label_set = label_set_of(task, folder)
     name = model or str(folder.need(folder.model, "finetune"))
     maps = label_maps(label_map, [name], task, label_set)
-    rows = external_rows(
+    rows = read_evaluation_rows(
         task, dataset, with_map(columns, label_map), label_set, split=split, skip_bad_rows=skip_bad_rows,
         training=training_texts(folder, needed=not model),
     )  # fmt: skip
     classifier = open_classifier(task, label_set, name, maps.get("", {}) | maps.get(name, {}))
     answers = ask(task, label_set, classifier, rows, note)
-    out = folder.root / FOLDER / (rows.name + (f"@{file_name(model)}" if model else ""))
+    out = folder.root / FOLDER / (rows.name + (f"@{make_file_name(model)}" if model else ""))
     table = to_table(
         task.head,
         {

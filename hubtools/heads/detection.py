@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hubtools.heads.base import Words
 from hubtools.heads.classification import Classification
 from hubtools.heads.inference import Tick
+from hubtools.heads.length_matching import compose_negatives, measure_length_baseline
 from hubtools.heads.plots import CONFUSION, Plot, detection_plots
 from hubtools.heads.scores import detection_scores, one_class_scores
 from hubtools.heads.slices import Rows, detection_slices
@@ -26,11 +27,12 @@ from hubtools.metrics.detection import (
     detection_answers,
 )
 from hubtools.metrics.labels import ACCURACY, MACRO_F1
+from hubtools.records.dataset import LengthBaseline
 from hubtools.records.metrics import Metrics
 from hubtools.records.scores import ClassificationBaseline, DetectionBaseline, DetectionScores, ScoresOnOtherData
 from hubtools.records.slices import DetectionSlices
 from hubtools.records.thresholds import AbstentionStep, Target, Thresholds
-from hubtools.spec import Metric
+from hubtools.spec import Example, Metric
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,6 +64,18 @@ class Detection(Classification):
         return f"Is the text {self.positive}?"
 
     # --- rows of a dataset ---
+
+    def needs_every_class(self, split: str) -> bool:
+        """Return True: a detector can be neither chosen nor scored without both of its classes."""
+        return True
+
+    def compose_matched_lengths(self, rows: Sequence[Example], seed: int) -> Iterator[Example]:
+        return compose_negatives(rows, self.positive, seed)
+
+    def measure_length_baseline(
+        self, before: Sequence[Example], after: Sequence[Example], test: Sequence[Example]
+    ) -> LengthBaseline:
+        return measure_length_baseline(before, after, test, self.positive)
 
     # --- training ---
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hubtools.curation.licences import OTHER, of_model
+from hubtools.curation.licences import OTHER, choose_model_licence
 from hubtools.evaluation.tables import left_out
 from hubtools.publishing.front_matter import FrontMatter
 from hubtools.publishing.rendering import render_template, round_significant
@@ -82,7 +82,7 @@ def render_model_card(task: TaskSpec, repo: str, run: ModelRun) -> str:
     metadata = {
         "library_name": "transformers",
         "pipeline_tag": task.head.pipeline,
-        "license": of_model(facts.license.id),
+        "license": choose_model_licence(facts.license.id),
         "language": [*task.card.languages],
         **describe_base(training),
         "datasets": [run.dataset.repo],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from hubtools.curation.licences import gate
+from hubtools.curation.licences import check_redistribution
 from hubtools.curation.split import SPLITS
 from hubtools.errors import LicenceRefused
 from hubtools.publishing.cards import describe_access, render_dataset_card
@@ -62,7 +62,9 @@ def check_licences(api: Any, task: TaskSpec, folder: TaskFolder, repo: str, opti
     from huggingface_hub.errors import RepositoryNotFoundError
 
     sources = [{"id": source.id, "license": source.license} for source in folder.read_facts().sources]
-    if not gate(f"the {task.name} dataset", sources, private=options.private, accepted=options.accept_license):
+    if not check_redistribution(
+        f"the {task.name} dataset", sources, private=options.private, accepted=options.accept_license
+    ):
         return
     try:
         if retrying(lambda: api.repo_info(repo, repo_type="dataset")).private:

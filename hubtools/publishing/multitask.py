@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hubtools.curation.licences import composed, of_model
+from hubtools.curation.licences import choose_model_licence, combine_licences
 from hubtools.errors import MissingStage
 from hubtools.evaluation.multitask import ABOUT_HEADS, MultitaskClassifier, largest_difference
 from hubtools.publishing.cards import describe_base, describe_hardware, drop_interval, make_result
@@ -96,7 +96,7 @@ def render_multitask_card(work: Path, repo: str) -> str:
     metadata = {
         "library_name": "transformers",
         "pipeline_tag": "feature-extraction",  # what pipeline() can do with it: the heads are a file of their own
-        "license": of_model(composed(row.facts.license.id for row in rows)[0]),
+        "license": choose_model_licence(combine_licences(row.facts.license.id for row in rows)[0]),
         "language": ["en"],
         **describe_base(training),
         "datasets": [row.dataset.repo for row in rows],
