@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -71,8 +72,10 @@ class Source:
     """Where rows come from.
 
     Attributes:
-        id: a dataset repo on the Hub, ``owner/name``.
-        files: glob patterns within the repo, by the split they hold; "" is one pool still to be split.
+        id: a dataset repo on the Hub, ``owner/name``, or ``owner/name:config`` where ``files`` is empty; "" where a
+            task has no public data, and the source only says how rows of one's own are laid out.
+        files: glob patterns within the repo, by the split they hold; "" is one pool still to be split. Where there are
+            none, the files and splits are those that ``datasets`` finds in the repo.
         columns: what each row must have.
         row: pure function from a raw row to an :class:`Example`; raises :class:`Dropped`.
         labels: every label that ``row`` may return, before a label set maps it.
@@ -88,6 +91,7 @@ class Source:
         share: the most of the training split that a source with the role "training" may make up.
         optional: it joins only when it is asked for.
         templates: rows are templates, which curation fills.
+        folder: where ``files`` are on this machine; then ``id`` is only what the source is called.
     """
 
     id: str
@@ -105,6 +109,7 @@ class Source:
     share: float = 1.0
     optional: bool = False
     templates: bool = False
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)

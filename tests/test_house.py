@@ -161,6 +161,8 @@ print(*[name for name in {heavy} if name in sys.modules])
 def test_values_and_errors_need_the_standard_library_alone() -> None:
     for path in (PACKAGE / "spec.py", PACKAGE / "task.py", PACKAGE / "errors.py", *(PACKAGE / "tasks").glob("*.py")):
         theirs = {module.split(".")[0] for module, _ in imports_of(tree_of(path))} - {"hubtools"}
+        if path == PACKAGE / "tasks" / "keys.py":  # reads task files
+            theirs -= {"yaml"}
         assert theirs <= sys.stdlib_module_names, path
 
 

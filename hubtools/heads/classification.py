@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -27,6 +28,11 @@ class Classification(Head):
 
     def model_labels(self, label_set: LabelSet) -> tuple[str, ...]:
         return label_set.labels
+
+    # --- a task of one's own ---
+
+    def default_question(self, labels: Sequence[str]) -> str:
+        return f"Which of {', '.join(labels)} is the text?"
 
     # --- rows of a dataset ---
 

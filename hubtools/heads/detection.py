@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,6 +22,13 @@ class Detection(Classification):
 
     positive: str = ""
     alarming: tuple[str, ...] = ()
+
+    # --- a task of one's own ---
+
+    most_labels: ClassVar[int | None] = 2
+
+    def default_question(self, labels: Sequence[str]) -> str:
+        return f"Is the text {self.positive}?"
 
     # --- rows of a dataset ---
 

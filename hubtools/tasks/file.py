@@ -1,0 +1,305 @@
+"""Read a task from a YAML file: the same value as a built-in task, made of the same parts.
+
+``docs/own-task.md`` explains each key to users; ``template.py`` writes a file to start from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from hubtools.heads import HEADS, Head
+from hubtools.spec import Example, LabelSet, Metric, Role, Source
+from hubtools.task import TaskSpec
+from hubtools.tasks import MULTI, TASKS
+from hubtools.tasks.keys import Keys, Value, read_values
+
+KEYS = (
+    "name", "title", "question", "head", "labels", "positive", "alarming", "fallback", "primary", "threshold",
+    "weighted_loss", "language", "sources", "group_name", "dataset_name", "model_name", "examples", "card", "version",
+)  # fmt: skip
+SOURCE_KEYS = (
+    "id", "files", "name", "role", "share", "columns", "label_map", "license",
+    "attribution", "provenance", "revision", "url",
+)  # fmt: skip
+CARD_KEYS = ("sentence", "intended", "out_of_scope", "limits", "citation")
+
+# What decides rows and labels. A change to any other key must not curate, and then train, anew.
+DECIDING = ("name", "head", "labels", "positive", "sources", "version")
+
+# The splits that files may be named for.
+SPLITS = ("train", "validation", "test")
+
+_ROLES: Mapping[str, Role] = MappingProxyType({"whole": "whole", "training": "training", "test": "test"})
+
+# What a head may be selected by; the first is the default.
+METRICS: Mapping[str, tuple[Metric, ...]] = MappingProxyType({
+    "classification": (Metric("macro_f1", "macro F1"), Metric("accuracy", "accuracy")),
+    "detection": (Metric("roc_auc", "ROC-AUC"), Metric("macro_f1", "macro F1"), Metric("accuracy", "accuracy")),
+    "spans": (
+        Metric("entity_f1", "entity F1 (strict spans)"), Metric("entity_precision", "entity precision"),
+        Metric("entity_recall", "entity recall"),
+    ),
+})  # fmt: skip
+
+_RESERVED = ("all", MULTI)  # what commands call several tasks, or all of them in one model
+
+_NAME = r"[a-z0-9][a-z0-9_-]{0,39}"
+_REPO = r"[A-Za-z0-9][\w.-]{0,94}(?<![.-])"
+_VERSION = r"[\w.]{1,20}"
+_LANGUAGE = r"[a-z]{2,3}|code|multilingual|other|unknown"
+
+
+def read_task_file(path: Path) -> TaskSpec:
+    """Return the task that the YAML file at ``path`` describes.
+
+    Raises:
+        UsageError: it cannot be read, or a key is unknown, missing or wrong; the message names the file, the line and
+            the key.
+    """
+    return make_task(read_values(path))
+
+
+def make_task(content: Value) -> TaskSpec:
+    """Return the task that the content of a file describes; raises as :func:`read_task_file` does."""
+    keys = content.keys(KEYS)
+    name = _read_name(keys.need("name", "a name of lower-case letters, digits, - and _"))
+    kind = HEADS[keys.need("head", "one of " + ", ".join(HEADS)).one_of(HEADS)]
+    labels = _read_labels(keys.need("labels", "a list of labels"), kind)
+    head = _read_head(keys, kind, tuple(labels))
+    sources = _read_sources(keys.get("sources"), head, tuple(labels))
+    _read_card(keys.get("card"))
+    return TaskSpec(
+        name=name,
+        title=keys.text("title", re.sub("[_-]+", " ", name).capitalize()),
+        head=head,
+        question=keys.text("question", head.default_question(tuple(labels))),
+        label_sets=(LabelSet("own", tuple(labels), {label: label for label in labels}),),
+        sources=sources,
+        group_name=keys.text("group_name", "near-duplicate cluster"),
+        primary=_read_primary(keys.get("primary"), kind),
+        model_name=_read_model_name(keys.get("model_name")) or f"{name}_classifier_{{base}}_model",
+        mapping_file="",  # the router has slots for its own tasks alone
+        threshold=keys.share("threshold", 0.5),
+        version=f"{keys.word('version', _VERSION, 'letters, digits and dots, 20 at most', '1')}-{_digest(keys)}",
+        dataset_name=keys.word("dataset_name", _REPO, "a repo name without its owner: letters, digits, - _ and .", ""),
+        language=_read_languages(keys.get("language")),
+        weighted_loss=keys.truth("weighted_loss"),
+        examples=keys.texts("examples"),
+    )
+
+
+def _read_name(value: Value) -> str:
+    name = value.word(_NAME, "a name of lower-case letters, digits, - and _, 40 at most")
+    if name in TASKS or name in _RESERVED:
+        value.reject("a name that is not taken: not " + ", ".join((*TASKS, *_RESERVED)))
+    return name
+
+
+def _read_labels(value: Value, kind: type[Head]) -> dict[str, str]:
+    """The labels in order, each with its description or ""."""
+    described: dict[str, str] = {}
+    if isinstance(value.content, dict):
+        pairs = [(Value(v.file, v.key, v.line, label), v) for label, v in value.pairs().items()]
+    else:
+        pairs = [(item, Value(item.file, item.key, item.line, None)) for item in value.items()]
+    for item, description in pairs:
+        if item.content is None:
+            item.reject("a label; in quotation marks where it is the word null")
+        label = item.word(kind.label_pattern, f"a label: {kind.label_rule}")
+        if label in described:
+            item.reject("each label once", f"{label!r} a second time")
+        described[label] = "" if description.content is None else description.text()
+    if len(described) < kind.least_labels or len(described) > (kind.most_labels or len(described)):
+        number = f"{'exactly' if kind.most_labels == kind.least_labels else 'at least'} {kind.least_labels}"
+        value.reject(f"{number} labels for head {kind.name}", f"{len(described)}: {', '.join(described)}")
+    return described
+
+
+def _read_head(keys: Keys, kind: type[Head], labels: Sequence[str]) -> Head:
+    """The head, with those of its fields that the file has; ``positive`` is needed where there is such a field."""
+    has = {field.name for field in fields(kind)}
+    keys.refuse(
+        [name for name in ("positive", "alarming", "fallback") if name not in has],
+        f"no such key with head {kind.name}",
+    )
+    values: dict[str, Any] = {}
+    if "positive" in has:
+        values["positive"] = keys.need("positive", "the label that is looked for: " + " or ".join(labels)).one_of(
+            labels
+        )
+    if alarming := keys.texts("alarming"):
+        values["alarming"] = tuple(word.lower() for word in alarming)
+    if fallback := keys.get("fallback"):
+        values["fallback"] = fallback.one_of(labels)
+    return kind(**values)
+
+
+def _read_primary(value: Value | None, kind: type[Head]) -> Metric:
+    metrics = {metric.key: metric for metric in METRICS[kind.name]}
+    return next(iter(metrics.values())) if value is None else metrics[value.one_of(metrics)]
+
+
+def _read_model_name(value: Value | None) -> str:
+    if value is None:
+        return ""
+    expected = "a repo name without its owner: letters, digits, - _ and ., and {base} for the base model's name"
+    name = value.text()
+    if not re.fullmatch(_REPO, name.replace("{base}", "base")):
+        value.reject(expected)
+    return name
+
+
+def _read_languages(value: Value | None) -> tuple[str, ...]:
+    if value is None:
+        return ("en",)
+    items = [value] if isinstance(value.content, str) else value.items()
+    return tuple(item.word(_LANGUAGE, "a code of two or three letters, such as en, or multilingual") for item in items)
+
+
+def _read_card(value: Value | None) -> dict[str, tuple[str, ...]]:
+    """What the card says of the task, by key: one paragraph or several."""
+    return {} if value is None else {key: text.texts() for key, text in value.keys(CARD_KEYS).values.items()
+                                     if text.content is not None}  # fmt: skip
+
+
+def _digest(keys: Keys) -> str:
+    """A hash of what decides rows and labels, so that a changed file curates anew, and a mended sentence does not."""
+    plain = {name: _plain(value) for name, value in keys.values.items() if name in DECIDING}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _plain(value: Value) -> Any:
+    if isinstance(value.content, dict):
+        return [[key, _plain(inner)] for key, inner in value.content.items()]  # the order of labels counts
+    return [_plain(item) for item in value.content] if isinstance(value.content, list) else value.content
+
+
+# --- sources ---
+
+
+def _read_sources(value: Value | None, head: Head, labels: Sequence[str]) -> tuple[Source, ...]:
+    """The sources of the file; where none of them is whole, one in front that only says how own rows are laid out."""
+    items = [] if value is None else value.items()
+    sources: list[Source] = []
+    for item in items:
+        source = _read_source(item, head, labels)
+        if source.name in [other.name for other in sources]:
+            item.reject("sources of different names", f"{source.name!r} a second time", "name")
+        sources.append(source)
+    if not any(source.role == "whole" for source in sources):
+        columns, row = _make_reader(head, labels, {}, {})
+        own = Source("", {}, columns, row, license="other", attribution="")
+        return (own, *sources)
+    return tuple(sources)
+
+
+def _read_source(value: Value, head: Head, labels: Sequence[str]) -> Source:
+    keys = value.keys(SOURCE_KEYS)
+    id = keys.word(
+        "id", rf"{_REPO}/{_REPO}(:[\w.-]+)?", "owner/name or owner/name:config; a file goes under `files`", ""
+    )
+    files = _read_files(keys.get("files"))
+    if not id and not files:
+        value.reject("`id` of a dataset repo, or `files` beside the task file", "neither")
+    if ":" in id and files:
+        value.reject("either a configuration, owner/name:config, or `files`", "both", "id")
+    if not id:
+        keys.refuse(("revision", "url"), "no such key without `id`")
+    role = _ROLES[keys.one_of("role", _ROLES, "whole")]
+    if role != "training":
+        keys.refuse(("share",), "no such key but with `role: training`")
+    called = id or next(Path(pattern).name for patterns in files.values() for pattern in patterns)
+    columns, row = _make_reader(
+        head, labels, _read_columns(keys.get("columns"), head), _read_label_map(keys, labels, head)
+    )
+    return Source(
+        id=called,
+        files=files,
+        columns=columns,
+        row=row,
+        license=keys.word("license", r"[a-z0-9][a-z0-9.+-]*", "a licence as on the Hub, such as cc-by-4.0", "other"),
+        attribution=keys.text("attribution", f"Rows of {called}; whoever made this dataset answers for them."),
+        provenance=keys.text("provenance", f"As {called} has them; nobody here checked them."),
+        revision=keys.word("revision", r"\w[\w./-]*", "a commit, branch or tag", "") or None,
+        url=_read_url(keys, files),
+        role=role,
+        name=keys.word("name", r"\w[\w.-]*", "letters, digits and . - _", Path(called.partition(":")[0]).stem),
+        share=keys.share("share", 1.0),
+        folder=None if id else value.file.absolute().parent,
+    )
+
+
+def _read_files(value: Value | None) -> dict[str, tuple[str, ...]]:
+    """File patterns by split; "" is one pool still to be split."""
+    if value is None:
+        return {}
+    if not isinstance(value.content, dict):
+        return {"": value.texts()}
+    return {split: patterns.texts() for split, patterns in value.keys(SPLITS).values.items() if patterns.content}
+
+
+def _read_url(keys: Keys, files: Mapping[str, Sequence[str]]) -> str:
+    value = keys.get("url")
+    if value is None:
+        return ""
+    url = value.word(
+        r"https://[^\s{}]+(\{file\})?[^\s{}]*", "an address that begins with https://, {file} being a file"
+    )
+    if not files:
+        value.reject("`files` beside `url`: they take the place of {file}", "no files")
+    return url
+
+
+def _read_label_map(keys: Keys, labels: Sequence[str], head: Head) -> dict[str, str | None]:
+    """Theirs: ours. Nothing as ours drops the row; O leaves a span unmarked."""
+    value = keys.get("label_map")
+    if value is None:
+        return {}
+    ours = [*labels, *(["O"] if head.truth == "spans" else [])]
+    return {theirs: None if to.content is None else to.one_of(ours) for theirs, to in value.pairs().items()}
+
+
+# --- rows ---
+
+
+def _read_columns(value: Value | None, head: Head) -> dict[str, str]:
+    """Names of the source's columns, by what they hold; one that is left out has the name that hubtools gives it."""
+    if value is None:
+        return {}
+    # A head's truth is a column of the dataset as well: "label" or "spans".
+    known = ("text", head.truth, *(("tokens", "tags") if head.truth == "spans" else ()), "group")
+    keys = value.keys(known)
+    return {name: text for name in known if (text := keys.text(name))}
+
+
+def _make_reader(
+    head: Head, labels: Sequence[str], columns: Mapping[str, str], label_map: Mapping[str, str | None]
+) -> tuple[tuple[str, ...], Callable[[Mapping[str, Any]], Example]]:
+    """The columns that a row must have, and the function that reads it, as rows of a user's own data are read."""
+    from hubtools.curation import own
+
+    text = columns.get("text", "text")
+    if "tokens" in columns or "tags" in columns:
+        given = (text,) if "text" in columns else ()
+        tokens, tags = columns.get("tokens", "tokens"), columns.get("tags", "ner_tags")
+        names: tuple[str, ...] = (*given, tokens, tags)
+        read = own._tagged("".join(given), tokens, tags, label_map, set(labels))
+    else:
+        names = (text, columns.get(head.truth, head.truth))
+        read = (
+            own._spanned(*names, label_map, set(labels)) if head.truth == "spans" else own._labelled(*names, label_map)
+        )
+    groups = (columns["group"],) if "group" in columns else own.GROUPS
+
+    def grouped(raw: Mapping[str, Any]) -> Example:
+        name = next((raw[group] for group in groups if raw.get(group) is not None), "")
+        return replace(read(raw), group=str(name))
+
+    return (*names, *(groups if "group" in columns else ())), grouped

@@ -1,0 +1,469 @@
+"""A task of one's own, by its file alone: what is read, what is refused, and the whole job from a CSV to the Space."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import string
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hubtools.errors import HubtoolsError, UsageError
+from hubtools.heads import Classification, Detection, Spans
+from hubtools.spec import BadRow, Dropped, Span
+from hubtools.task import TaskSpec
+from hubtools.tasks import TASKS, select_tasks
+from hubtools.tasks.file import CARD_KEYS, KEYS, SOURCE_KEYS, read_task_file
+from hubtools.tasks.keys import MOST_BYTES
+from hubtools.tasks.template import write_task_file
+
+DETECTION = """\
+name: toxicity
+head: detection
+labels: [ok, toxic]
+positive: toxic
+"""
+TOPICS = """\
+name: desk
+head: classification
+labels: [billing, technical, other]
+"""
+PARTS = """\
+name: parts
+head: spans
+labels: [PRODUCT, VERSION]
+"""
+
+
+def write(folder: Path, content: str | bytes, name: str = "task.yaml") -> Path:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def read(folder: Path, content: str | bytes) -> TaskSpec:
+    return read_task_file(write(folder, content))
+
+
+def refused(folder: Path, content: str | bytes) -> UsageError:
+    path = write(folder, content)
+    with pytest.raises(UsageError) as error:
+        read_task_file(path)
+    assert str(path) in error.value.subject
+    assert error.value.expected
+    assert error.value.found
+    assert error.value.next
+    return error.value
+
+
+# --- what is read ------------------------------------------------------------------------------------------------
+
+
+def test_name_head_labels_and_the_positive_one_are_enough(tmp_path: Path) -> None:
+    task = read(tmp_path, DETECTION)
+    assert task.head == Detection(positive="toxic")
+    assert task.label_set().labels == task.model_labels(task.label_set()) == ("ok", "toxic")
+    assert (task.title, task.question) == ("Toxicity", "Is the text toxic?")
+    assert (task.dataset_name, task.model_name) == ("router-toxicity", "toxicity_classifier_{base}_model")
+    assert (task.primary.key, task.threshold, task.language) == ("roc_auc", 0.5, ("en",))
+    assert task.starter is None
+    assert task.source.id == ""
+    assert task.source.columns == ("text", "label")
+
+
+def test_each_head_has_its_own_defaults(tmp_path: Path) -> None:
+    topics, parts = read(tmp_path, TOPICS), read(tmp_path, PARTS)
+    assert (topics.head, topics.primary.key) == (Classification(), "macro_f1")
+    assert topics.question == "Which of billing, technical, other is the text?"
+    assert (type(parts.head), parts.primary.key) == (Spans, "entity_f1")
+    assert parts.model_labels(parts.label_set()) == ("O", "B-PRODUCT", "I-PRODUCT", "B-VERSION", "I-VERSION")
+    assert parts.source.columns == ("text", "spans")
+
+
+def test_every_key_is_read(tmp_path: Path) -> None:
+    task = read(tmp_path, DETECTION + """\
+title: Rude words
+question: Would a moderator remove the comment?
+alarming: [Stupid, idiot]
+fallback: ok
+primary: accuracy
+threshold: 0.75
+weighted_loss: yes
+language: [en, de]
+group_name: author
+dataset_name: comments
+model_name: rude-{base}
+version: 2.0
+examples:
+  - Have a nice day
+  - You are all idiots
+card:
+  sentence: Says whether a comment is rude.
+  intended: [Sorting a queue for moderators.]
+  out_of_scope: [Banning people.]
+  limits: [Irony.]
+  citation: Nobody.
+sources:
+  - id: owner/comments
+    files: {train: "data/train-*.csv", test: [a.csv, b.csv]}
+    name: forum
+    license: cc-by-4.0
+    attribution: The forum's authors.
+    provenance: Three moderators each.
+    revision: 0123abcd
+    url: https://example.org/{file}
+    columns: {text: comment, label: removed, group: author}
+    label_map: {0: ok, 1: toxic, unsure:}
+  - files: more.jsonl
+    role: training
+    share: 0.25
+  - id: owner/benchmark:hard
+    role: test
+""")  # fmt: skip
+    assert task.head == Detection(positive="toxic", alarming=("stupid", "idiot"), fallback="ok")
+    assert (task.title, task.question) == ("Rude words", "Would a moderator remove the comment?")
+    assert (task.primary.key, task.threshold, task.weighted_loss) == ("accuracy", 0.75, True)
+    assert (task.language, task.group_name) == (("en", "de"), "author")
+    assert (task.dataset_name, task.model_name) == ("comments", "rude-{base}")
+    assert task.version.startswith("2.0-")
+    assert task.examples == ("Have a nice day", "You are all idiots")
+    forum, [more], [benchmark] = task.source, task.supplements, task.benchmarks
+    assert forum.files == {"train": ("data/train-*.csv",), "test": ("a.csv", "b.csv")}
+    assert (forum.id, forum.name, forum.license) == ("owner/comments", "forum", "cc-by-4.0")
+    assert (forum.attribution, forum.provenance) == ("The forum's authors.", "Three moderators each.")
+    assert (forum.revision, forum.url, forum.folder) == ("0123abcd", "https://example.org/{file}", None)
+    assert forum.columns == ("comment", "removed", "author")
+    assert (more.id, more.name, more.share, more.license) == ("more.jsonl", "more", 0.25, "other")
+    assert (more.files, more.folder) == ({"": ("more.jsonl",)}, tmp_path)
+    assert (benchmark.id, benchmark.files, benchmark.name) == ("owner/benchmark:hard", {}, "benchmark")
+
+
+def test_labels_are_read_as_they_are_written(tmp_path: Path) -> None:
+    words = ["no", "yes", "1", "1.0", "0x1F", "2020-01-01", "on", "True", "1e-5", "1_000", "éclat", "c++ & c"]
+    task = read(tmp_path, f"name: words\nhead: classification\nlabels: [{', '.join(words)}]\n")
+    assert task.label_set().labels == tuple(words)
+
+
+def test_labels_may_have_descriptions(tmp_path: Path) -> None:
+    described = read(tmp_path, DETECTION.replace("[ok, toxic]", "{ok: nobody minds, toxic: }"))
+    assert described.label_set().labels == ("ok", "toxic")
+
+
+def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> None:
+    assert read(tmp_path, b"\xef\xbb\xbf" + DETECTION.replace("\n", "\r\n").encode()).name == "toxicity"
+
+
+def test_rows_are_read_by_the_columns_and_the_label_map(tmp_path: Path) -> None:
+    row = read(tmp_path, DETECTION + """\
+sources:
+  - files: a.csv
+    columns: {text: comment, label: removed}
+    label_map: {0: ok, 1: toxic, unsure: }
+""").source.row  # fmt: skip
+    assert row({"comment": "Hello", "removed": 0, "family": "greetings"}).label == "ok"
+    assert row({"comment": "Hello", "removed": 0, "family": "greetings"}).group == "greetings"
+    assert row({"comment": "Idiot", "removed": "1"}).label == "toxic"
+    with pytest.raises(Dropped, match="mapped to null"):
+        row({"comment": "Hm", "removed": "unsure"})
+    with pytest.raises(BadRow, match="label is missing"):
+        row({"comment": "Hm", "removed": ""})
+
+
+def test_spans_are_read_from_offsets_or_from_tags(tmp_path: Path) -> None:
+    offsets = read(tmp_path, PARTS + "sources: [{files: a.jsonl, label_map: {item: PRODUCT, price: O}}]\n").source
+    raw = {"text": "Pump 4 costs 10", "spans": [[0, 4, "item"], [5, 6, "VERSION"], [13, 15, "price"]]}
+    assert offsets.row(raw).spans == (Span(0, 4, "PRODUCT"), Span(5, 6, "VERSION"))
+    with pytest.raises(BadRow, match="unknown entity type"):
+        offsets.row({"text": "Pump", "spans": [[0, 4, "colour"]]})
+    tags = read(tmp_path, PARTS + "sources: [{files: a.jsonl, columns: {tokens: words, tags: bio}}]\n").source
+    assert tags.columns == ("words", "bio")
+    example = tags.row({"words": ["Pump", "4"], "bio": ["B-PRODUCT", "B-VERSION"]})
+    assert (example.text, example.spans) == ("Pump 4", (Span(0, 4, "PRODUCT"), Span(5, 6, "VERSION")))
+
+
+def test_the_version_follows_from_what_decides_rows_and_labels_alone(tmp_path: Path) -> None:
+    first = read(tmp_path, DETECTION).version
+    assert read(tmp_path, "# a note\n" + DETECTION + "title: Rude\ncard: {sentence: Rude or not.}\n").version == first
+    changed = [
+        DETECTION.replace("[ok, toxic]", "[toxic, ok]"),
+        DETECTION + "version: 2\n",
+        DETECTION + "sources: [{files: a.csv}]\n",
+        DETECTION + "sources: [{files: a.csv, label_map: {bad: toxic}}]\n",
+    ]
+    assert len({first, *(read(tmp_path, content).version for content in changed)}) == 5
+
+
+# --- which tasks a command is about ------------------------------------------------------------------------------
+
+
+def test_a_file_is_one_task_and_no_file_one_or_all_of_the_built_in(tmp_path: Path) -> None:
+    path = write(tmp_path, DETECTION)
+    for name in (None, "all", "toxicity"):
+        assert [task.name for task in select_tasks(name, path)] == ["toxicity"]
+    assert select_tasks("all", None) == [*TASKS.values()]
+    for name in TASKS:
+        assert select_tasks(name, None) == [TASKS[name]]
+        with pytest.raises(UsageError, match="describes the task 'toxicity'"):
+            select_tasks(name, path)
+    with pytest.raises(UsageError, match="No task is named"):
+        select_tasks(None, None)
+    with pytest.raises(UsageError, match="Unknown task"):
+        select_tasks("toxicity", None)
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "an empty file"),
+        ("# only a note\n", "an empty file"),
+        ("just a sentence", "'just a sentence'"),
+        ("- a\n- b\n", "a list"),
+        ("name: [a\n", "',' or ']'"),
+        ("name: a: b\n", "mapping values"),
+        ("\tname: a\n", "character"),
+        ("name: \x00\n", "U+0000"),
+        ('name: "\\0"\n', "\\x00"),
+        ('name: "\\ud800"\n', "\\ud800"),
+        ('name: "\\U99999999"\n', "no character"),
+        (b"name: toxicit\xe9\n", "0xe9"),
+        (DETECTION.encode("utf-16"), "0xff"),
+        ("a: &x [1]\nb: *x\n", "an alias"),
+        ("a: &x [*x]\n", "an alias"),
+        ("name: !!python/object/apply:os.system [true]\n", "python/object"),
+        ("name: !!binary aGk=\n", "binary"),
+        ("? [a]\n: b\n", "a list"),
+        ("~: b\n", "nothing"),
+        ("name: a\nname: b\n", "'name' a second time"),
+        ("[" * 3000, "far more levels"),
+        ("a" * (MOST_BYTES + 1), "larger"),
+        ("---\nname: a\n---\nname: b\n", "another document"),
+    ],
+)  # fmt: skip
+def test_what_is_no_yaml_of_keys_is_refused(tmp_path: Path, content: str | bytes, says: str) -> None:
+    assert says in refused(tmp_path, content).found
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "says"),
+    [
+        (DETECTION + "tittle: Rude\n", "tittle", "did you mean 'title'"),
+        (DETECTION.replace("name: toxicity\n", ""), "name", "nothing"),
+        (DETECTION.replace("head: detection\n", ""), "head", "nothing"),
+        (DETECTION.replace("labels: [ok, toxic]\n", ""), "labels", "nothing"),
+        (DETECTION.replace("positive: toxic\n", ""), "positive", "nothing"),
+        (DETECTION.replace("name: toxicity", "name: [a]"), "name", "a list"),
+        (DETECTION.replace("name: toxicity", "name: Toxi City"), "name", "'Toxi City'"),
+        (DETECTION.replace("name: toxicity", "name: ../x"), "name", "'../x'"),
+        (DETECTION.replace("name: toxicity", "name: " + "a" * 41), "name", "aaa"),
+        (DETECTION.replace("name: toxicity", "name: all"), "name", "'all'"),
+        (DETECTION.replace("name: toxicity", "name: multi"), "name", "'multi'"),
+        *((DETECTION.replace("toxicity", name), "name", repr(name)) for name in TASKS),
+        (DETECTION.replace("head: detection", "head: regression"), "head", "'regression'"),
+        (DETECTION.replace("head: detection", "head: {a: b}"), "head", "keys with values"),
+        (DETECTION.replace("[ok, toxic]", "toxic"), "labels", "'toxic'"),
+        (DETECTION.replace("[ok, toxic]", "[]"), "labels", "a list"),
+        (DETECTION.replace("[ok, toxic]", "[ok, null]"), "labels[1]", "nothing"),
+        (DETECTION.replace("[ok, toxic]", "[ok, [toxic]]"), "labels[1]", "a list"),
+        (DETECTION.replace("[ok, toxic]", "[toxic, toxic]"), "labels[1]", "a second time"),
+        (DETECTION.replace("[ok, toxic]", "{toxic: , toxic: }"), "labels", "a second time"),
+        (DETECTION.replace("[ok, toxic]", "[toxic]"), "labels", "1: toxic"),
+        (DETECTION.replace("[ok, toxic]", "[ok, toxic, rude]"), "labels", "3: ok, toxic, rude"),
+        (DETECTION.replace("[ok, toxic]", "[ok, 'a|b']"), "labels[1]", "a|b"),
+        (DETECTION.replace("[ok, toxic]", "[ok, '<b>']"), "labels[1]", "<b>"),
+        (DETECTION.replace("[ok, toxic]", "{ok: [a], toxic: }"), "labels.ok", "a list"),
+        (DETECTION.replace("positive: toxic", "positive: rude"), "positive", "'rude'"),
+        (DETECTION + "fallback: rude\n", "fallback", "'rude'"),
+        (DETECTION + "alarming: {a: b}\n", "alarming", "keys with values"),
+        (TOPICS + "positive: other\n", "positive", "'other'"),
+        (PARTS + "positive: PRODUCT\n", "positive", "'PRODUCT'"),
+        (PARTS + "fallback: PRODUCT\n", "fallback", "'PRODUCT'"),
+        (PARTS.replace("PRODUCT", "O"), "labels[0]", "'O'"),
+        (PARTS.replace("PRODUCT", "FULL NAME"), "labels[0]", "'FULL NAME'"),
+        (DETECTION + "primary: entity_f1\n", "primary", "'entity_f1'"),
+        (TOPICS + "primary: roc_auc\n", "primary", "'roc_auc'"),
+        (DETECTION + "threshold: high\n", "threshold", "'high'"),
+        (DETECTION + "threshold: 1.5\n", "threshold", "'1.5'"),
+        (DETECTION + "threshold: nan\n", "threshold", "'nan'"),
+        (DETECTION + "threshold: [0.5]\n", "threshold", "a list"),
+        (DETECTION + "weighted_loss: maybe\n", "weighted_loss", "'maybe'"),
+        (DETECTION + "language: english\n", "language", "'english'"),
+        (DETECTION + "dataset_name: owner/name\n", "dataset_name", "'owner/name'"),
+        (DETECTION + "model_name: a_{size}\n", "model_name", "'a_{size}'"),
+        (DETECTION + "title: '  '\n", "title", "'  '"),
+        (DETECTION + "examples: [[a]]\n", "examples[0]", "a list"),
+        (DETECTION + "version: a b\n", "version", "'a b'"),
+        (DETECTION + "card: Rude or not\n", "card", "'Rude or not'"),
+        (DETECTION + "card: {sentense: Rude}\n", "card.sentense", "did you mean 'sentence'"),
+        (DETECTION + "card: {limits: [{a: b}]}\n", "card.limits[0]", "keys with values"),
+        (DETECTION + "sources: rows.csv\n", "sources", "'rows.csv'"),
+        (DETECTION + "sources: [rows.csv]\n", "sources[0]", "'rows.csv'"),
+        (DETECTION + "sources: [{role: whole}]\n", "sources[0]", "neither"),
+        (DETECTION + "sources: [{id: rows.csv}]\n", "sources[0].id", "'rows.csv'"),
+        (DETECTION + "sources: [{id: a/b:c, files: d.csv}]\n", "sources[0].id", "both"),
+        (DETECTION + "sources: [{files: {dev: a.csv}}]\n", "sources[0].files.dev", "not known"),
+        (DETECTION + "sources: [{files: [[a]]}]\n", "sources[0].files[0]", "a list"),
+        (DETECTION + "sources: [{files: a.csv, url: 'https://x.org/{file}'}]\n", "sources[0].url", "https"),
+        (DETECTION + "sources: [{id: a/b, url: 'https://x.org/{file}'}]\n", "sources[0].url", "no files"),
+        (DETECTION + "sources: [{id: a/b, files: c.csv, url: 'http://x.org'}]\n", "sources[0].url", "http://"),
+        (DETECTION + "sources: [{id: a/b, files: c.csv, url: 'https://x/{a}'}]\n", "sources[0].url", "{a}"),
+        (DETECTION + "sources: [{files: a.csv, role: train}]\n", "sources[0].role", "'train'"),
+        (DETECTION + "sources: [{files: a.csv, share: 0.5}]\n", "sources[0].share", "'0.5'"),
+        (DETECTION + "sources: [{files: a.csv, role: training, share: 2}]\n", "sources[0].share", "'2'"),
+        (DETECTION + "sources: [{files: a.csv, licence: mit}]\n", "sources[0].licence", "'license'"),
+        (DETECTION + "sources: [{files: a.csv, license: My own}]\n", "sources[0].license", "'My own'"),
+        (DETECTION + "sources: [{files: a.csv, columns: {tokens: a}}]\n", "sources[0].columns.tokens", "not known"),
+        (DETECTION + "sources: [{files: a.csv, label_map: {bad: O}}]\n", "sources[0].label_map.bad", "'O'"),
+        (DETECTION + "sources: [{files: a.csv}, {files: a.csv}]\n", "sources[1].name", "a second time"),
+        (PARTS + "sources: [{files: a.csv, columns: {label: a}}]\n", "sources[0].columns.label", "not known"),
+    ],
+)  # fmt: skip
+def test_a_key_that_is_wrong_is_named_with_what_was_expected(tmp_path: Path, content: str, key: str, says: str) -> None:
+    error = refused(tmp_path, content)
+    assert f"key '{key}'" in error.subject
+    assert says in error.found
+
+
+def test_the_line_of_a_wrong_key_is_told(tmp_path: Path) -> None:
+    assert "line 5," in refused(tmp_path, DETECTION + "threshold: high\n").subject
+
+
+@pytest.mark.parametrize("path", ["nowhere.yaml", ".", "a\0b", "x" * 5000])
+def test_a_path_without_a_file_is_refused(tmp_path: Path, path: str) -> None:
+    with pytest.raises(UsageError) as error:
+        read_task_file(tmp_path / path)
+    assert error.value.found
+    assert error.value.next
+
+
+WORDS = st.one_of(
+    st.sampled_from(
+        [*KEYS, *SOURCE_KEYS, *CARD_KEYS, "ok", "toxic", "detection", "spans", "classification", "O", "a/b"]
+    ),
+    st.text(max_size=12),
+    st.text(string.ascii_lowercase, min_size=1, max_size=8),
+)
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), WORDS, st.dates()),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(WORDS, inner, max_size=4)),
+    max_leaves=12,
+)
+FILES = st.fixed_dictionaries(
+    {
+        "name": st.one_of(st.just("toxicity"), VALUES),
+        "head": st.one_of(st.sampled_from(["detection", "spans", "classification"]), VALUES),
+        "labels": st.one_of(st.just(["ok", "toxic"]), VALUES),
+    },
+    optional={key: st.one_of(WORDS, VALUES) for key in KEYS if key not in ("name", "head", "labels", "sources")}
+    | {
+        "sources": st.lists(
+            st.fixed_dictionaries({}, optional=dict.fromkeys(SOURCE_KEYS, VALUES) | {"files": WORDS}), max_size=3
+        )
+    },
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(content=st.one_of(FILES, VALUES))
+def test_whatever_yaml_says_it_is_a_task_or_a_usage_error(
+    tmp_path_factory: pytest.TempPathFactory, content: Any
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8", errors="surrogatepass")
+    with contextlib.suppress(UsageError):
+        task = read_task_file(path)
+        assert task.label_set().labels
+        assert task.source.columns
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    content=st.one_of(st.binary(max_size=200), st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace")))
+)
+def test_whatever_bytes_the_file_holds_they_are_a_task_or_a_usage_error(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "bytes.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UsageError):
+        read_task_file(path)
+
+
+# --- what init-task writes ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "head"),
+    [
+        (["ok", "toxic"], {"positive": "toxic"}, Detection(positive="toxic")),
+        (["no", "yes"], {"positive": "yes"}, Detection(positive="yes")),
+        (["billing", "technical", "other"], {}, Classification()),
+        (["null", "1", "c++ & c", "été"], {}, Classification()),
+        (["PRODUCT"], {"spans": True}, Spans()),
+    ],
+)
+def test_a_file_of_init_task_is_read_back_as_it_was_asked_for(
+    tmp_path: Path, labels: list[str], options: dict[str, Any], head: object
+) -> None:
+    path = write_task_file("my-task", labels, tmp_path / "my.yaml", **options)
+    task = read_task_file(path)
+    assert path == tmp_path / "my.yaml"
+    assert (task.name, task.head, task.label_set().labels) == ("my-task", head, tuple(labels))
+    assert task.version == read(tmp_path, yaml.safe_dump({
+        "name": "my-task", "head": task.head.name, "labels": dict.fromkeys(labels),
+        **({"positive": options["positive"]} if "positive" in options else {}),
+    }, sort_keys=False)).version  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [{"positive": "toxic"}, {}, {"spans": True}])
+def test_the_keys_that_init_task_offers_are_right_as_they_stand(tmp_path: Path, options: dict[str, Any]) -> None:
+    path = write_task_file("offers", ["ok", "toxic"], tmp_path / "offers.yaml", **options)
+    plain = read_task_file(path)
+    # Prose begins with "# ", and a key that is left out with "#" alone.
+    task = read(tmp_path, re.sub(r"(?m)^#(?! \S)", "", path.read_text()))
+    assert (task.primary, task.threshold) == (plain.primary, plain.threshold)
+    assert (task.model_name, task.dataset_name) == (plain.model_name, plain.dataset_name)
+    assert [source.id for source in task.sources] == ["rows.csv", "owner/name"]
+    assert {key for key in KEYS if key not in path.read_text()} <= {"alarming", "fallback", "group_name", "positive"}
+
+
+def test_init_task_overwrites_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path, "mine")
+    with pytest.raises(UsageError, match="is there already"):
+        write_task_file("toxicity", ["a", "b"], path)
+    assert path.read_text() == "mine"
+    with pytest.raises(HubtoolsError, match="cannot be written"):
+        write_task_file("toxicity", ["a", "b"], tmp_path / "nowhere" / "task.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "options", "says"),
+    [
+        ("Toxi City", ["a", "b"], {}, "Toxi City"),
+        ("a: b", ["a", "b"], {}, "a: b"),
+        ("all", ["a", "b"], {}, "all"),
+        ("mine", [], {}, "nothing"),
+        ("mine", ["a"], {}, "1: a"),
+        ("mine", ["a", "a"], {}, "second time"),
+        ("mine", ["a", ""], {}, "''"),
+        ("mine", ["a", "b|c"], {}, "b|c"),
+        ("mine", ["a", "x: y"], {}, "x: y"),
+        ("mine", ["a", "b"], {"positive": "c"}, "'c'"),
+        ("mine", ["a", "b", "c"], {"positive": "c"}, "3: a, b, c"),
+        ("mine", ["a"], {"positive": "a", "spans": True}, "both"),
+    ],
+)
+def test_init_task_writes_no_file_that_would_not_be_read(
+    tmp_path: Path, name: str, labels: list[str], options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(UsageError) as error:
+        write_task_file(name, labels, tmp_path / "new.yaml", **options)
+    assert says in error.value.found
+    assert not (tmp_path / "new.yaml").exists()
