@@ -8,18 +8,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hubtools.connection import namespace
+from hubtools.connection import find_namespace
 from hubtools.errors import HubtoolsError
-from hubtools.pipeline import source_of, supplements_of
-from hubtools.settings import Settings
+from hubtools.options import SourceOptions, WorkOptions
+from hubtools.pipeline import find_source, find_supplements
 from hubtools.spec import Example
 from hubtools.task import TaskSpec
 
 DISK_GIB = 4
 
 
-def preflight(tasks: Sequence[TaskSpec], settings: Settings) -> list[dict[str, Any]]:
-    """A finding a line: ``what``, ``ok`` and ``found``."""
+def preflight(
+    tasks: Sequence[TaskSpec], work: WorkOptions, source: SourceOptions, namespace: str | None, base: str | None
+) -> list[dict[str, Any]]:
+    """Return a finding a line: ``what``, ``ok`` and ``found``."""
     findings: list[dict[str, Any]] = []
 
     def look(what: str, call: Callable[[], str]) -> None:
@@ -29,24 +31,24 @@ def preflight(tasks: Sequence[TaskSpec], settings: Settings) -> list[dict[str, A
             said = " ".join(str(error).split())
             findings.append({"what": what, "ok": False, "found": said or type(error).__name__})
 
-    look("token", lambda: f"repos go to {namespace(settings.namespace)}")
+    look("token", lambda: f"repos go to {find_namespace(namespace)}")
     for task in tasks:
-        look(f"source of {task.name}", lambda task=task: _source(task, settings))  # type: ignore[misc]
-    look("base model", lambda: _base(settings.base))
-    look("disk", lambda: _disk(settings.work_dir))
+        look(f"source of {task.name}", lambda task=task: _source(task, source))  # type: ignore[misc]
+    look("base model", lambda: _base(base))
+    look("disk", lambda: _disk(work.work_dir))
     look("device", _device)
     return findings
 
 
-def _source(task: TaskSpec, settings: Settings) -> str:
+def _source(task: TaskSpec, options: SourceOptions) -> str:
     """Reads the whole source as curation would, so that missing columns, unknown labels and classes show here."""
     from hubtools.curation.intake import Drops, read_examples
     from hubtools.curation.reading import read_rows
 
-    found, label_set = source_of(task, settings)
+    found, label_set = find_source(task, options)
     drops = Drops()
-    rows, read = read_examples(task, found, label_set, drops, skip_bad_rows=settings.skip_bad_rows)
-    for supplement in supplements_of(task, found, settings):  # of which no row stops the curation, but a column does
+    rows, read = read_examples(task, found, label_set, drops, skip_bad_rows=options.skip_bad_rows)
+    for supplement in find_supplements(task, found, options):  # of which no row stops the curation, but a column does
         for _, path in supplement.files:
             next(read_rows(path, supplement.source.columns))
     told = f"{found.source.id} at {found.revision[:15]}" + (" (starter corpus)" if found.source.starter else "")
