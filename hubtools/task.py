@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from hubtools.heads.base import Head
-from hubtools.spec import LabelSet, Metric, Source
+from hubtools.spec import Demo, LabelSet, Metric, Source
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class TaskSpec:
         language: codes of the languages of the texts, as the Hub's cards have them.
         version: bumped when the rows or labels would change.
         examples: prompts that the card shows with their answers.
+        demo: what the Space says of the task.
         task_ids: the Hub's finer words for the task, for the dataset card.
         access_prompt, access_fields: what readers of a gated dataset agree to and fill in, as the Hub's cards have it.
     """
@@ -56,6 +57,7 @@ class TaskSpec:
     overrides: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))
     match_lengths: bool = False
     examples: tuple[str, ...] = ()
+    demo: Demo = field(default_factory=Demo)
     task_ids: tuple[str, ...] = ()
     access_prompt: str = ""
     access_fields: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
