@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 from hubtools import __version__
 from hubtools.errors import TrainingFailed
-from hubtools.records import write_json
 from hubtools.options import TrainingOptions, WorkOptions
+from hubtools.records import write_json
 from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS, base_named
 from hubtools.training.fewshot import check_method, preferred_bases

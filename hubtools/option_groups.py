@@ -130,5 +130,3 @@ def _as_field(group: type[OptionGroup], name: str, value: Any) -> Any:
     """Return an option's value as the group's field has it: a tuple where it may be repeated."""
     default = next(field.default for field in dataclasses.fields(group) if field.name == name)
     return tuple(value or ()) if isinstance(default, tuple) else value
-
-

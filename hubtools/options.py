@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -16,6 +16,7 @@ import typer
 
 from hubtools.connection import connect
 from hubtools.option_groups import OptionGroup
+from hubtools.records import Record, to_json
 from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS, select_tasks
 from hubtools.training.flags import TrainingFlags
@@ -93,9 +94,9 @@ class HubOptions(OptionGroup):
             "to.",
         ),
     ] = None
-    hub_dir: Annotated[
-        Path | None, typer.Option(help="The embedded Hub's data folder.", envvar="HUBTOOLS_HUB_DIR")
-    ] = None
+    hub_dir: Annotated[Path | None, typer.Option(help="The embedded Hub's data folder.", envvar="HUBTOOLS_HUB_DIR")] = (
+        None
+    )
     mirrors: Annotated[
         tuple[Path, ...],
         typer.Option(
@@ -265,9 +266,7 @@ class ExternalDataOptions(OptionGroup):
         """How the rows are laid out."""
         from hubtools.curation.own import Columns
 
-        return Columns(
-            text=self.text_column, label=self.label_column, tokens=self.tokens_column, tags=self.tags_column
-        )
+        return Columns(text=self.text_column, label=self.label_column, tokens=self.tokens_column, tags=self.tags_column)
 
 
 @dataclass(frozen=True)
@@ -376,9 +375,19 @@ PASS_ON = {
 
 
 def show(data: Any, as_json: bool, lines: Sequence[str]) -> None:
-    """Print the data as JSON, or its ``lines``, to stdout."""
+    """Print the data, in which records may stand, as JSON, or else its ``lines``, to stdout."""
     if as_json:
-        print(json.dumps(data, indent=2, ensure_ascii=False))
+        print(json.dumps(data, indent=2, ensure_ascii=False, default=_as_json))
     else:
         for line in lines:
             print(line)
+
+
+def _as_json(value: Any) -> Any:
+    return to_json(value) if isinstance(value, Record) else asdict(value)
+
+
+def show_pushed(pushed: Mapping[str, Any], as_json: bool) -> None:
+    """Print the address of each push, or of a dry run the diff of the card."""
+    lines = [done.url if hasattr(done, "url") else done.card.rstrip("\n") for done in pushed.values()]
+    show(pushed, as_json, [line for line in lines if line])

@@ -47,6 +47,9 @@ class Head(ABC):
 
     # --- training ---
 
+    # Whether few-shot training (SetFit), which labels whole texts, can answer it.
+    few_shot: ClassVar[bool] = False
+
     # --- predictions and scores ---
 
     # --- cards, releases and the Space ---

@@ -38,6 +38,8 @@ class Classification(Head):
 
     # --- training ---
 
+    few_shot: ClassVar[bool] = True
+
     # --- predictions and scores ---
 
     # --- cards, releases and the Space ---
