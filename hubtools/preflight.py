@@ -8,17 +8,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hubtools.connection import namespace
+from hubtools.connection import find_namespace
 from hubtools.errors import HubtoolsError
 from hubtools.pipeline import locate_sources, locate_supplements
-from hubtools.settings import Settings
+from hubtools.options import SourceOptions, WorkOptions
 from hubtools.spec import Example
 from hubtools.task import TaskSpec
 
 DISK_GIB = 4
 
 
-def preflight(tasks: Sequence[TaskSpec], settings: Settings) -> list[dict[str, Any]]:
+def preflight(
+    tasks: Sequence[TaskSpec], work: WorkOptions, source: SourceOptions, namespace: str | None, base: str | None
+) -> list[dict[str, Any]]:
     """Return one finding for each thing that a run needs: ``what``, ``ok`` and ``found``."""
     findings: list[dict[str, Any]] = []
 
@@ -29,25 +31,25 @@ def preflight(tasks: Sequence[TaskSpec], settings: Settings) -> list[dict[str, A
             message = " ".join(str(error).split())
             findings.append({"what": what, "ok": False, "found": message or type(error).__name__})
 
-    check("token", lambda: f"repos go to {namespace(settings.namespace)}")
+    check("token", lambda: f"repos go to {find_namespace(namespace)}")
     for task in tasks:
-        check(f"source of {task.name}", lambda task=task: _check_sources(task, settings))  # type: ignore[misc]
-    check("base model", lambda: _check_base(settings.base))
-    check("disk", lambda: _check_disk(settings.work_dir))
+        check(f"source of {task.name}", lambda task=task: _check_sources(task, source))  # type: ignore[misc]
+    check("base model", lambda: _check_base(base))
+    check("disk", lambda: _check_disk(work.work_dir))
     check("device", _describe_device)
     return findings
 
 
-def _check_sources(task: TaskSpec, settings: Settings) -> str:
+def _check_sources(task: TaskSpec, options: SourceOptions) -> str:
     """Read all sources as curation would, so that missing columns, unknown labels and classes show here."""
     from hubtools.curation.cleaning import Drops, read_pool
     from hubtools.curation.reading import read_rows
 
-    sources, label_set = locate_sources(task, settings)
+    sources, label_set = locate_sources(task, options)
     drops = Drops()
-    rows, read = read_pool(task, sources, label_set, drops, skip_bad_rows=settings.skip_bad_rows)
+    rows, read = read_pool(task, sources, label_set, drops, skip_bad_rows=options.skip_bad_rows)
     # No row of a supplement stops a curation, but a missing column does.
-    for supplement in locate_supplements(task, sources, settings):
+    for supplement in locate_supplements(task, sources, options):
         for _, path in supplement.files:
             next(read_rows(path, supplement.source.columns))
     names = [

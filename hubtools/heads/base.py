@@ -205,6 +205,9 @@ class Head(ABC):
 
     # --- training ---
 
+    # Whether few-shot training (SetFit), which labels whole texts, can answer it.
+    few_shot: ClassVar[bool] = False
+
     # --- predictions and scores ---
 
     # The scores that the Trainer logs after each evaluation.
@@ -213,9 +216,8 @@ class Head(ABC):
     # The end of the names of transformers' classes for it, and the label that stands for no label.
     architecture: ClassVar[str]
     outside: ClassVar[str] = ""
-    # Whether offsets of tokens are needed, whether SetFit can answer it, whether the body's output is averaged.
+    # Whether offsets of tokens are needed, and whether the body's output is averaged.
     needs_offsets: ClassVar[bool] = False
-    few_shot: ClassVar[bool] = False
     pooled: ClassVar[bool] = True
 
     @property

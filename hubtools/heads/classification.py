@@ -112,6 +112,8 @@ class Classification(Head):
 
     # --- training ---
 
+    few_shot: ClassVar[bool] = True
+
     # --- predictions and scores ---
 
     @property
@@ -130,7 +132,6 @@ class Classification(Head):
         answers="rows",
     )
     architecture: ClassVar[str] = "ForSequenceClassification"
-    few_shot: ClassVar[bool] = True
     baseline_record: ClassVar[type[ClassificationBaseline] | type[DetectionBaseline]] = ClassificationBaseline
     default_target: ClassVar[Target] = Target(recall=0.95)
 

@@ -61,7 +61,7 @@ def check_licences(api: Any, task: TaskSpec, folder: TaskFolder, repo: str, opti
     """
     from huggingface_hub.errors import RepositoryNotFoundError
 
-    sources = [{"id": source.id, "license": source.license} for source in folder.read_facts().sources]
+    sources = folder.read_facts().sources
     if not check_redistribution(
         f"the {task.name} dataset", sources, private=options.private, accepted=options.accept_license
     ):
