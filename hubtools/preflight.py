@@ -11,7 +11,7 @@ from typing import Any
 from hubtools.connection import find_namespace
 from hubtools.errors import HubtoolsError
 from hubtools.options import SourceOptions, WorkOptions
-from hubtools.pipeline import find_source, find_supplements
+from hubtools.pipeline import locate_source, locate_supplements
 from hubtools.spec import Example
 from hubtools.task import TaskSpec
 
@@ -45,10 +45,10 @@ def _source(task: TaskSpec, options: SourceOptions) -> str:
     from hubtools.curation.intake import Drops, read_examples
     from hubtools.curation.reading import read_rows
 
-    found, label_set = find_source(task, options)
+    found, label_set = locate_source(task, options)
     drops = Drops()
     rows, read = read_examples(task, found, label_set, drops, skip_bad_rows=options.skip_bad_rows)
-    for supplement in find_supplements(task, found, options):  # of which no row stops the curation, but a column does
+    for supplement in locate_supplements(task, found, options):  # of which no row stops the curation, but a column does
         for _, path in supplement.files:
             next(read_rows(path, supplement.source.columns))
     told = f"{found.source.id} at {found.revision[:15]}" + (" (starter corpus)" if found.source.starter else "")

@@ -19,7 +19,7 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from hubtools.localhub import Hub, stop
 
 COMMANDS = [
-    *("", "check", "curate", "push-dataset", "finetune", "evaluate", "compare", "model-card", "push-model", "verify"),
+    *("", "init-task", "check", "curate", "push-dataset", "finetune", "evaluate", "compare", "model-card", "push-model", "verify"),
     *("search", "cross-validate", "repeat"),
     *("push-space", "demo", "run", "hub", "hub serve", "hub start", "hub stop", "hub status", "hub env"),
 ]
