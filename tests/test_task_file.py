@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from hubtools.errors import HubtoolsError, UsageError
 from hubtools.heads import Classification, Detection, Spans
-from hubtools.spec import BadRow, Dropped, Span
+from hubtools.spec import BadRow, Demo, Dropped, Span
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS, select_tasks
-from hubtools.tasks.file import CARD_KEYS, KEYS, SOURCE_KEYS, read_task_file
+from hubtools.tasks.file import CARD_KEYS, KEYS, SOURCE_KEYS, SPACE_KEYS, read_task_file
 from hubtools.tasks.keys import MOST_BYTES
 from hubtools.tasks.template import write_task_file
 
@@ -108,6 +108,12 @@ card:
   out_of_scope: [Banning people.]
   limits: [Irony.]
   citation: Nobody.
+space:
+  question: Is it rude?
+  about: Whether a moderator would remove it.
+  topic: rudeness
+  examples: [Hello]
+  verdicts: [Rude, Fine]
 sources:
   - id: owner/comments
     files: {train: "data/train-*.csv", test: [a.csv, b.csv]}
@@ -132,6 +138,8 @@ sources:
     assert (task.dataset_name, task.model_name) == ("comments", "rude-{base}")
     assert task.version.startswith("2.0-")
     assert task.examples == ("Have a nice day", "You are all idiots")
+    assert task.demo == Demo("Is it rude?", "Whether a moderator would remove it.", ("Hello",), topic="rudeness",
+                             verdicts=("Rude", "Fine"))  # fmt: skip
     forum, [more], [benchmark] = task.source, task.supplements, task.benchmarks
     assert forum.files == {"train": ("data/train-*.csv",), "test": ("a.csv", "b.csv")}
     assert (forum.id, forum.name, forum.license) == ("owner/comments", "forum", "cc-by-4.0")
@@ -303,6 +311,8 @@ def test_what_is_no_yaml_of_keys_is_refused(tmp_path: Path, content: str | bytes
         (DETECTION + "card: Rude or not\n", "card", "'Rude or not'"),
         (DETECTION + "card: {sentense: Rude}\n", "card.sentense", "did you mean 'sentence'"),
         (DETECTION + "card: {limits: [{a: b}]}\n", "card.limits[0]", "keys with values"),
+        (DETECTION + "space: {verdict: [a, b]}\n", "space.verdict", "did you mean 'verdicts'"),
+        (DETECTION + "space: {verdicts: [a, b, c]}\n", "space.verdicts", "a list"),
         (DETECTION + "sources: rows.csv\n", "sources", "'rows.csv'"),
         (DETECTION + "sources: [rows.csv]\n", "sources[0]", "'rows.csv'"),
         (DETECTION + "sources: [{role: whole}]\n", "sources[0]", "neither"),
@@ -345,7 +355,19 @@ def test_a_path_without_a_file_is_refused(tmp_path: Path, path: str) -> None:
 
 WORDS = st.one_of(
     st.sampled_from(
-        [*KEYS, *SOURCE_KEYS, *CARD_KEYS, "ok", "toxic", "detection", "spans", "classification", "O", "a/b"]
+        [
+            *KEYS,
+            *SOURCE_KEYS,
+            *CARD_KEYS,
+            *SPACE_KEYS,
+            "ok",
+            "toxic",
+            "detection",
+            "spans",
+            "classification",
+            "O",
+            "a/b",
+        ]
     ),
     st.text(max_size=12),
     st.text(string.ascii_lowercase, min_size=1, max_size=8),

@@ -15,20 +15,22 @@ from types import MappingProxyType
 from typing import Any
 
 from hubtools.heads import HEADS, Head
-from hubtools.spec import Example, LabelSet, Metric, Role, Source
+from hubtools.spec import Demo, Example, LabelSet, Metric, Role, Source
 from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS
 from hubtools.tasks.keys import Keys, Value, read_values
 
 KEYS = (
     "name", "title", "question", "head", "labels", "positive", "alarming", "fallback", "primary", "threshold",
-    "weighted_loss", "language", "sources", "group_name", "dataset_name", "model_name", "examples", "card", "version",
+    "weighted_loss", "language", "sources", "group_name", "dataset_name", "model_name", "examples", "card",
+    "space", "version",
 )  # fmt: skip
 SOURCE_KEYS = (
     "id", "files", "name", "role", "share", "columns", "label_map", "license",
     "attribution", "provenance", "revision", "url",
 )  # fmt: skip
 CARD_KEYS = ("sentence", "intended", "out_of_scope", "limits", "citation")
+SPACE_KEYS = ("question", "about", "topic", "examples", "verdicts")
 
 # What decides rows and labels. A change to any other key must not curate, and then train, anew.
 DECIDING = ("name", "head", "labels", "positive", "sources", "version")
@@ -52,6 +54,7 @@ _RESERVED = ("all", MULTI)  # what commands call several tasks, or all of them i
 
 _NAME = r"[a-z0-9][a-z0-9_-]{0,39}"
 _REPO = r"[A-Za-z0-9][\w.-]{0,94}(?<![.-])"
+_REPO_RULE = "a repo name: letters, digits, - _ and ."
 _VERSION = r"[\w.]{1,20}"
 _LANGUAGE = r"[a-z]{2,3}|code|multilingual|other|unknown"
 
@@ -88,10 +91,11 @@ def make_task(content: Value) -> TaskSpec:
         mapping_file="",  # the router has slots for its own tasks alone
         threshold=keys.share("threshold", 0.5),
         version=f"{keys.word('version', _VERSION, 'letters, digits and dots, 20 at most', '1')}-{_digest(keys)}",
-        dataset_name=keys.word("dataset_name", _REPO, "a repo name without its owner: letters, digits, - _ and .", ""),
+        dataset_pattern=keys.word("dataset_name", _REPO, f"{_REPO_RULE}, without its owner", f"router-{name}"),
         language=_read_languages(keys.get("language")),
         weighted_loss=keys.truth("weighted_loss"),
         examples=keys.texts("examples"),
+        demo=_read_demo(keys.get("space")),
     )
 
 
@@ -149,10 +153,9 @@ def _read_primary(value: Value | None, kind: type[Head]) -> Metric:
 def _read_model_name(value: Value | None) -> str:
     if value is None:
         return ""
-    expected = "a repo name without its owner: letters, digits, - _ and ., and {base} for the base model's name"
     name = value.text()
     if not re.fullmatch(_REPO, name.replace("{base}", "base")):
-        value.reject(expected)
+        value.reject(f"{_REPO_RULE}, without its owner; {{base}} is the base model's name")
     return name
 
 
@@ -167,6 +170,23 @@ def _read_card(value: Value | None) -> dict[str, tuple[str, ...]]:
     """What the card says of the task, by key: one paragraph or several."""
     return {} if value is None else {key: text.texts() for key, text in value.keys(CARD_KEYS).values.items()
                                      if text.content is not None}  # fmt: skip
+
+
+def _read_demo(value: Value | None) -> Demo:
+    """What the Space says of the task; the Space has words for what is left out."""
+    if value is None:
+        return Demo()
+    keys = value.keys(SPACE_KEYS)
+    verdicts = keys.texts("verdicts")
+    if verdicts and len(verdicts) != 2:
+        keys.need("verdicts", "").reject("two texts: for an answer at or above the threshold, and below")
+    return Demo(
+        question=keys.text("question"),
+        about=keys.text("about"),
+        topic=keys.text("topic"),
+        examples=keys.texts("examples"),
+        verdicts=(verdicts[0], verdicts[1]) if verdicts else None,
+    )
 
 
 def _digest(keys: Keys) -> str:
