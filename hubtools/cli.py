@@ -166,7 +166,7 @@ def _settings(**given: Any) -> Any:
 
 def _columns(**given: Any) -> Any:
     """How the rows of a user's own data are laid out."""
-    from hubtools.curation.own import Columns
+    from hubtools.rows import Columns
 
     return Columns(**given)
 
@@ -245,6 +245,7 @@ def curate(
     tasks = tasks_named(task)
     connect(hub, mirror or (), hub_dir)
     from hubtools.pipeline import curate_task
+    from hubtools.records import to_json
 
     settings = _settings(
         columns=_columns(
@@ -254,7 +255,7 @@ def curate(
         work_dir=work_dir, source=source, license=license, label_sets=label_set, skip_bad_rows=skip_bad_rows,
         supplements=supplement, without=without, seed=seed,
     )  # fmt: skip
-    facts = {t.name: curate_task(t, settings) for t in tasks}
+    facts = {t.name: to_json(curate_task(t, settings)) for t in tasks}
     show(facts, json_output, [str(settings.folder(t).dataset) for t in tasks])
 
 

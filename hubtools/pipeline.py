@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from hubtools.connection import api, namespace
-from hubtools.curation.sources import SourceFiles, check_flags, chosen_source
-from hubtools.curation.supplements import LENGTHS, check_names, located, wanted
+from hubtools.curation.sources import SourceFiles, are_public, locate_addition
+from hubtools.curation.supplements import LENGTHS, check_names, choose_supplements
+from hubtools.curation.user_data import check_flags, choose_sources
 from hubtools.errors import HubUnavailable, UsageError
 from hubtools.launch import check_training_flags, finetune_tasks
 from hubtools.publishing.commits import Change, Release
 from hubtools.records import write_json
+from hubtools.records.dataset import DatasetFacts
 from hubtools.settings import Settings
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
@@ -29,19 +31,23 @@ from hubtools.tasks import MULTI, MULTI_MODEL, TASKS, base_named
 from hubtools.workdir import TaskFolder, task_folder
 
 
-def curate_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
-    from hubtools.curation.build import curate
+def curate_task(task: TaskSpec, settings: Settings) -> DatasetFacts:
+    """Curate one task into its work folder; returns what ``facts.json`` says."""
+    from hubtools.curation.build import CurationInputs, curate
 
     folder = settings.folder(task)
-    source, label_set = source_of(task, settings)
-    supplements = supplements_of(task, source, settings)
-    own = source.source is task.source
+    sources, label_set = locate_sources(task, settings)
+    public = are_public(task, sources)
+    inputs = CurationInputs(
+        sources=sources,
+        label_set=label_set,
+        supplements=locate_supplements(task, sources, settings),
+        seed=settings.seed,
+        skip_bad_rows=settings.skip_bad_rows,
+        match_lengths=task.match_lengths and public and LENGTHS not in settings.without,
+    )
     with folder.alone(settings.note):
-        return curate(
-            task, source, folder, label_set=label_set, seed=settings.seed, skip_bad_rows=settings.skip_bad_rows,
-            supplements=supplements, match_lengths=task.match_lengths and own and LENGTHS not in settings.without,
-            note=settings.note,
-        )  # fmt: skip
+        return curate(task, folder, inputs, settings.note)
 
 
 def _asked_label_set(task: TaskSpec, settings: Settings) -> str | None:
@@ -62,15 +68,19 @@ def _label_set(task: TaskSpec, settings: Settings) -> LabelSet:
         ) from None
 
 
-def source_of(task: TaskSpec, settings: Settings) -> tuple[SourceFiles, LabelSet]:
-    """The files that the settings ask for, on this machine, and the label set that they are read with."""
-    return chosen_source(task, settings.source, settings.columns, _label_set(task, settings), settings.license)
+def locate_sources(task: TaskSpec, settings: Settings) -> tuple[tuple[SourceFiles, ...], LabelSet]:
+    """Return the sources that the settings ask for, on this machine, and the label set that they are read with."""
+    check_names([task, *TASKS.values()], settings.supplements, settings.without)
+    label_set = _label_set(task, settings)
+    return choose_sources(
+        task, settings.source, settings.columns, label_set, settings.license, without=settings.without
+    )
 
 
-def supplements_of(task: TaskSpec, source: SourceFiles, settings: Settings) -> list[SourceFiles]:
-    """The files of what joins ``source`` in the training split."""
-    check_names(TASKS.values(), settings.supplements, settings.without)
-    return [located(s) for s in wanted(task, source.source, settings.supplements, settings.without)]
+def locate_supplements(task: TaskSpec, sources: Sequence[SourceFiles], settings: Settings) -> tuple[SourceFiles, ...]:
+    """Return the files of what joins ``sources`` in the training split."""
+    chosen = choose_supplements(task, sources, settings.supplements, settings.without)
+    return tuple(locate_addition(supplement) for supplement in chosen)
 
 
 def dataset_repo(task: TaskSpec, settings: Settings) -> str:
@@ -150,14 +160,14 @@ def kept(task: TaskSpec, settings: Settings) -> str | None:
     folder = settings.folder(task)
     if settings.source or not folder.facts.exists():
         return None
-    facts = folder.read(folder.facts, "curate")
-    own: str = facts["sources"][0]["id"]
-    if own in (task.source.id, task.starter and task.starter.id):
+    facts = folder.read_facts()
+    own = facts.sources[0].id
+    if own in {source.id for source in (*task.whole_sources, task.starter) if source}:
         return None
-    names = {supplement.name for supplement in task.supplements} | ({LENGTHS} if task.match_lengths else set())
+    names = {source.name for source in task.sources if source.name} | ({LENGTHS} if task.match_lengths else set())
     asked = names & {*settings.supplements, *settings.without}
     label_set = _asked_label_set(task, settings)
-    if label_set not in (None, facts["label_set"]):
+    if label_set not in (None, facts.label_set):
         asked |= {f"--label-set {label_set}"}
     if asked:
         raise UsageError(
@@ -176,7 +186,7 @@ def _must_curate(task: TaskSpec, settings: Settings) -> bool:
         return False
     if settings.source or settings.supplements or settings.without or not folder.facts.exists():
         return True
-    return name not in (None, folder.read(folder.facts, "curate")["label_set"])
+    return name not in (None, folder.read_facts().label_set)
 
 
 def _say(settings: Settings, what: str, kind: str, done: Release | Change) -> None:
@@ -201,8 +211,8 @@ def evaluate_task(task: TaskSpec, settings: Settings, from_predictions: bool = F
     from hubtools.evaluation.evaluate import evaluate
 
     folder = settings.folder(task)
-    facts = folder.read(folder.facts, "curate")
-    rows = sum(facts["splits"][split]["rows"] for split in ("validation", "test"))
+    splits = folder.read_facts().splits
+    rows = sum(splits[split].rows for split in ("validation", "test"))
     with (
         folder.alone(settings.note),
         tqdm(total=rows, desc=f"{task.name}: scoring", unit="row", leave=False, disable=None) as bar,

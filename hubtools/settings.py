@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hubtools.curation.own import Columns
+from hubtools.rows import Columns
 from hubtools.task import TaskSpec
 from hubtools.workdir import DEFAULT, TaskFolder, task_folder
 

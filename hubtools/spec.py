@@ -30,7 +30,7 @@ class Undecided(Dropped):
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of personal data: ``text[start:end]`` in Unicode code points, ``type`` in the source's own names."""
+    """A marked stretch: ``text[start:end]`` in Unicode code points, ``type`` in the source's own names."""
 
     start: int
     end: int
@@ -49,7 +49,7 @@ class Example:
         split: the source's own split where it is official, else "".
         source: id of the source the row came from.
         rule: what decided the label, in a few words; "" where it is the source's own.
-        place: file and line, or the row's number; for what we made ourselves, what it is made of.
+        origin: file and line, or the row's number; for what we made ourselves, what it is made of.
     """
 
     text: str
@@ -59,7 +59,7 @@ class Example:
     split: str = ""
     source: str = ""
     rule: str = ""
-    place: str = ""
+    origin: str = ""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -72,13 +72,11 @@ class Source:
     """Where rows come from.
 
     Attributes:
-        id: a dataset repo on the Hub, ``owner/name``, or ``owner/name:config`` where ``files`` is empty; "" where a
-            task has no public data, and the source only says how rows of one's own are laid out.
+        id: a dataset repo on the Hub, ``owner/name``, or ``owner/name:config`` where ``files`` is empty.
         files: glob patterns within the repo, by the split they hold; "" is one pool still to be split. Where there are
             none, the files and splits are those that ``datasets`` finds in the repo.
         columns: what each row must have.
         row: pure function from a raw row to an :class:`Example`; raises :class:`Dropped`.
-        labels: every label that ``row`` may return, before a label set maps it.
         revision: the commit that is read where the Hub has it, else the newest.
         url: where the file is fetched when the Hub has no such repo; ``{file}`` is the pattern.
         license: identifier as on the Hub.
@@ -87,9 +85,9 @@ class Source:
         starter: a corpus of our own writing, which is packaged.
         role: "whole" (training, validation and test), "training" (joins the training split alone), or "test" (only
             ever scored).
-        name: what ``--supplement`` and ``--without`` call it, and what a table of benchmarks does.
+        name: what ``--supplement`` and ``--without`` call it, and ``--dataset`` where it is only ever scored.
         share: the most of the training split that a source with the role "training" may make up.
-        optional: it joins only when it is asked for.
+        optional: a source with the role "training" that joins only when it is asked for.
         templates: rows are templates, which curation fills.
         folder: where ``files`` are on this machine; then ``id`` is only what the source is called.
     """

@@ -19,7 +19,8 @@ class TaskSpec:
         head: how the question is answered: one label a text, a detection, or spans.
         question: what the classifier answers, in one sentence.
         label_sets: the first is the default.
-        sources: the public data. The first with the role "whole" is the main one; see :class:`~hubtools.spec.Source`.
+        sources: the public data, by role; see :class:`~hubtools.spec.Source`. Of those with the role "whole" all are
+            read, and the first is the main one.
         starter: our own corpus that stands in for the public data where a Hub has none of it.
         match_lengths: add harmless prompts as long as the positive ones to the training split.
         group_name: what a group is in this task, for cards.
@@ -68,9 +69,9 @@ class TaskSpec:
         return self.dataset_pattern.format(name=self.name)
 
     @property
-    def source(self) -> Source:
-        """The main public source."""
-        return next(source for source in self.sources if source.role == "whole")
+    def whole_sources(self) -> tuple[Source, ...]:
+        """Public sources whose rows are divided among all splits; none where a task has users' data alone."""
+        return tuple(source for source in self.sources if source.role == "whole")
 
     @property
     def supplements(self) -> tuple[Source, ...]:

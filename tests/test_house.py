@@ -20,14 +20,15 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # What each part may import of ours, besides itself and hubtools.__version__. Downwards only; peers do not know
 # one another, with the exceptions that are named.
-VALUES = {"tasks", "task", "heads", "records", "spec", "errors", "workdir"}
+VALUES = {"tasks", "task", "heads", "records", "rows", "spec", "errors", "workdir"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "records": {"errors"},
     "spec": set(),
-    "heads": {"records", "spec", "errors"},
+    "rows": {"spec"},
+    "heads": {"records", "rows", "spec", "errors"},
     "task": {"heads", "spec"},
-    "tasks": {"task", "heads", "spec", "errors"},
+    "tasks": {"task", "heads", "rows", "spec", "errors"},
     "assets": {"errors"},
     "workdir": {"records", "errors"},
     "localhub": {"errors"},

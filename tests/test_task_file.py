@@ -72,8 +72,7 @@ def test_name_head_labels_and_the_positive_one_are_enough(tmp_path: Path) -> Non
     assert (task.dataset_name, task.model_name) == ("router-toxicity", "toxicity_classifier_{base}_model")
     assert (task.primary.key, task.threshold, task.language) == ("roc_auc", 0.5, ("en",))
     assert task.starter is None
-    assert task.source.id == ""
-    assert task.source.columns == ("text", "label")
+    assert task.sources == ()
 
 
 def test_each_head_has_its_own_defaults(tmp_path: Path) -> None:
@@ -82,7 +81,6 @@ def test_each_head_has_its_own_defaults(tmp_path: Path) -> None:
     assert topics.question == "Which of billing, technical, other is the text?"
     assert (type(parts.head), parts.primary.key) == (Spans, "entity_f1")
     assert parts.model_labels(parts.label_set()) == ("O", "B-PRODUCT", "I-PRODUCT", "B-VERSION", "I-VERSION")
-    assert parts.source.columns == ("text", "spans")
 
 
 def test_every_key_is_read(tmp_path: Path) -> None:
@@ -140,7 +138,7 @@ sources:
     assert task.examples == ("Have a nice day", "You are all idiots")
     assert task.demo == Demo("Is it rude?", "Whether a moderator would remove it.", ("Hello",), topic="rudeness",
                              verdicts=("Rude", "Fine"))  # fmt: skip
-    forum, [more], [benchmark] = task.source, task.supplements, task.benchmarks
+    forum, [more], [benchmark] = task.whole_sources[0], task.supplements, task.benchmarks
     assert forum.files == {"train": ("data/train-*.csv",), "test": ("a.csv", "b.csv")}
     assert (forum.id, forum.name, forum.license) == ("owner/comments", "forum", "cc-by-4.0")
     assert (forum.attribution, forum.provenance) == ("The forum's authors.", "Three moderators each.")
@@ -172,7 +170,7 @@ sources:
   - files: a.csv
     columns: {text: comment, label: removed}
     label_map: {0: ok, 1: toxic, unsure: }
-""").source.row  # fmt: skip
+""").sources[0].row  # fmt: skip
     assert row({"comment": "Hello", "removed": 0, "family": "greetings"}).label == "ok"
     assert row({"comment": "Hello", "removed": 0, "family": "greetings"}).group == "greetings"
     assert row({"comment": "Idiot", "removed": "1"}).label == "toxic"
@@ -183,12 +181,12 @@ sources:
 
 
 def test_spans_are_read_from_offsets_or_from_tags(tmp_path: Path) -> None:
-    offsets = read(tmp_path, PARTS + "sources: [{files: a.jsonl, label_map: {item: PRODUCT, price: O}}]\n").source
+    offsets = read(tmp_path, PARTS + "sources: [{files: a.jsonl, label_map: {item: PRODUCT, price: O}}]\n").sources[0]
     raw = {"text": "Pump 4 costs 10", "spans": [[0, 4, "item"], [5, 6, "VERSION"], [13, 15, "price"]]}
     assert offsets.row(raw).spans == (Span(0, 4, "PRODUCT"), Span(5, 6, "VERSION"))
     with pytest.raises(BadRow, match="unknown entity type"):
         offsets.row({"text": "Pump", "spans": [[0, 4, "colour"]]})
-    tags = read(tmp_path, PARTS + "sources: [{files: a.jsonl, columns: {tokens: words, tags: bio}}]\n").source
+    tags = read(tmp_path, PARTS + "sources: [{files: a.jsonl, columns: {tokens: words, tags: bio}}]\n").sources[0]
     assert tags.columns == ("words", "bio")
     example = tags.row({"words": ["Pump", "4"], "bio": ["B-PRODUCT", "B-VERSION"]})
     assert (example.text, example.spans) == ("Pump 4", (Span(0, 4, "PRODUCT"), Span(5, 6, "VERSION")))
@@ -402,7 +400,7 @@ def test_whatever_yaml_says_it_is_a_task_or_a_usage_error(
     with contextlib.suppress(UsageError):
         task = read_task_file(path)
         assert task.label_set().labels
-        assert task.source.columns
+        assert all(source.columns for source in task.sources)
 
 
 @settings(max_examples=300, deadline=None)

@@ -10,7 +10,7 @@ from hubtools.errors import UsageError
 from hubtools.records import write_json
 from hubtools.settings import Settings
 from hubtools.studies.engine import Planned, described, fail, opened, spread
-from hubtools.studies.folds import divided, rows_of
+from hubtools.studies.folds import divide_rows, read_rows
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder
 
@@ -35,15 +35,15 @@ def cross_validate(task: TaskSpec, settings: Settings, folds: int) -> dict[str, 
             next=f"curate these data with hubtools curate {task.name} --source, then cross-validate",
         )  # fmt: skip
     folder = settings.folder(task)
-    facts = folder.read(folder.facts, "curate")
-    label_set = task.label_set(facts["label_set"])
-    made = divided(rows_of(folder, task, label_set), task, label_set, facts, folds, settings.seed)
+    facts = folder.read_facts()
+    label_set = task.label_set(facts.label_set)
+    made = divide_rows(read_rows(folder, task, label_set), task, label_set, facts, folds, settings.seed)
     by_name = {f"fold-{number}": fold for number, fold in enumerate(made, 1)}
 
     def lay_out(name: str, run: TaskFolder) -> None:
         for split in ("train", "validation"):
-            write_split(by_name[name].of(split), task, label_set, run.split_file(split))
-        mark = hashlib.sha256(f"{facts['fingerprint']} {name} of {folds}, seed {settings.seed}".encode()).hexdigest()
+            write_split(by_name[name].select(split), task.head, label_set, run.split_file(split))
+        mark = hashlib.sha256(f"{facts.fingerprint} {name} of {folds}, seed {settings.seed}".encode()).hexdigest()
         write_json(run.facts, {"fingerprint": mark, "made_of": str(folder.dataset), "name": name, "folds": folds})
 
     study = opened(task, settings, "folds", folds, lay_out)
@@ -54,7 +54,7 @@ def cross_validate(task: TaskSpec, settings: Settings, folds: int) -> dict[str, 
         return {}
     outcomes = study.attempt_all(trainings)
     study.keep_model_of(None)
-    synthetic = facts["synthesis"] and "validation" in facts["synthesis"]["splits"]
+    synthetic = facts.synthesis and "validation" in facts.synthesis.splits
     report = {
         **described(study, [outcome | by_name[outcome["name"]].counts for outcome in outcomes]),
         "folds": folds,

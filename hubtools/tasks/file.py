@@ -8,13 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from hubtools.heads import HEADS, Head
+from hubtools.heads.rows import LabelMap, UserColumns
+from hubtools.rows import GROUPS, Columns
 from hubtools.spec import Demo, Example, LabelSet, Metric, Role, Source
 from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS
@@ -205,7 +207,7 @@ def _plain(value: Value) -> Any:
 
 
 def _read_sources(value: Value | None, head: Head, labels: Sequence[str]) -> tuple[Source, ...]:
-    """The sources of the file; where none of them is whole, one in front that only says how own rows are laid out."""
+    """The sources of the file; none where rows come with ``--source`` alone."""
     items = [] if value is None else value.items()
     sources: list[Source] = []
     for item in items:
@@ -213,10 +215,6 @@ def _read_sources(value: Value | None, head: Head, labels: Sequence[str]) -> tup
         if source.name in [other.name for other in sources]:
             item.reject("sources of different names", f"{source.name!r} a second time", "name")
         sources.append(source)
-    if not any(source.role == "whole" for source in sources):
-        columns, row = _make_reader(head, labels, {}, {})
-        own = Source("", {}, columns, row, license="other", attribution="")
-        return (own, *sources)
     return tuple(sources)
 
 
@@ -236,14 +234,13 @@ def _read_source(value: Value, head: Head, labels: Sequence[str]) -> Source:
     if role != "training":
         keys.refuse(("share",), "no such key but with `role: training`")
     called = id or next(Path(pattern).name for patterns in files.values() for pattern in patterns)
-    columns, row = _make_reader(
-        head, labels, _read_columns(keys.get("columns"), head), _read_label_map(keys, labels, head)
-    )
+    columns = _read_columns(keys.get("columns"), head)
+    reader = _make_reader(head, labels, columns, _read_label_map(keys.get("label_map"), labels, head))
     return Source(
         id=called,
         files=files,
-        columns=columns,
-        row=row,
+        columns=reader.names,
+        row=reader.read,
         license=keys.word("license", r"[a-z0-9][a-z0-9.+-]*", "a licence as on the Hub, such as cc-by-4.0", "other"),
         attribution=keys.text("attribution", f"Rows of {called}; whoever made this dataset answers for them."),
         provenance=keys.text("provenance", f"As {called} has them; nobody here checked them."),
@@ -277,49 +274,40 @@ def _read_url(keys: Keys, files: Mapping[str, Sequence[str]]) -> str:
     return url
 
 
-def _read_label_map(keys: Keys, labels: Sequence[str], head: Head) -> dict[str, str | None]:
-    """Theirs: ours. Nothing as ours drops the row; O leaves a span unmarked."""
-    value = keys.get("label_map")
+def _read_label_map(value: Value | None, labels: Sequence[str], head: Head) -> LabelMap:
+    """Theirs: ours. Nothing as ours drops the row."""
     if value is None:
         return {}
-    ours = [*labels, *(["O"] if head.truth == "spans" else [])]
+    ours = head.list_map_targets(LabelSet("own", tuple(labels), {}))
     return {theirs: None if to.content is None else to.one_of(ours) for theirs, to in value.pairs().items()}
 
 
 # --- rows ---
 
 
-def _read_columns(value: Value | None, head: Head) -> dict[str, str]:
-    """Names of the source's columns, by what they hold; one that is left out has the name that hubtools gives it."""
+def _read_columns(value: Value | None, head: Head) -> Columns:
+    """The names of the source's columns; one that is left out has the name that hubtools gives it."""
     if value is None:
-        return {}
+        return Columns()
     # A head's truth is a column of the dataset as well: "label" or "spans".
-    known = ("text", head.truth, *(("tokens", "tags") if head.truth == "spans" else ()), "group")
-    keys = value.keys(known)
-    return {name: text for name in known if (text := keys.text(name))}
+    keys = value.keys(("text", head.truth, *(("tokens", "tags") if head.reads_tags else ()), "group"))
+    given = {name: text for name in keys.known if (text := keys.text(name))}
+    return Columns(
+        text=given.get("text"),
+        label=given.get(head.truth),
+        tokens=given.get("tokens"),
+        tags=given.get("tags"),
+        group=given.get("group"),
+    )
 
 
-def _make_reader(
-    head: Head, labels: Sequence[str], columns: Mapping[str, str], label_map: Mapping[str, str | None]
-) -> tuple[tuple[str, ...], Callable[[Mapping[str, Any]], Example]]:
-    """The columns that a row must have, and the function that reads it, as rows of a user's own data are read."""
-    from hubtools.curation import own
+def _make_reader(head: Head, labels: Sequence[str], columns: Columns, label_map: LabelMap) -> UserColumns:
+    """How rows are read, which is as rows of a user's own data are."""
+    chosen = head.choose_user_columns(columns, (), label_map, set(labels))
+    groups = (columns.group,) if columns.group else GROUPS
 
-    text = columns.get("text", "text")
-    if "tokens" in columns or "tags" in columns:
-        given = (text,) if "text" in columns else ()
-        tokens, tags = columns.get("tokens", "tokens"), columns.get("tags", "ner_tags")
-        names: tuple[str, ...] = (*given, tokens, tags)
-        read = own._tagged("".join(given), tokens, tags, label_map, set(labels))
-    else:
-        names = (text, columns.get(head.truth, head.truth))
-        read = (
-            own._spanned(*names, label_map, set(labels)) if head.truth == "spans" else own._labelled(*names, label_map)
-        )
-    groups = (columns["group"],) if "group" in columns else own.GROUPS
-
-    def grouped(raw: Mapping[str, Any]) -> Example:
+    def read(raw: Mapping[str, Any]) -> Example:
         name = next((raw[group] for group in groups if raw.get(group) is not None), "")
-        return replace(read(raw), group=str(name))
+        return replace(chosen.read(raw), group=str(name))
 
-    return (*names, *(groups if "group" in columns else ())), grouped
+    return UserColumns((*chosen.names, *filter(None, (columns.group,))), read)
