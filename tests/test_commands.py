@@ -204,6 +204,7 @@ def test_label_set_presidio17_needs_rows_of_all_17_types(
 
 
 @pytest.mark.real
+@pytest.mark.exhaustive
 def test_label_set_presidio17_gives_35_tags_from_the_public_rows(
     hubtools: Command, flags: tuple[object, ...], tmp_path: Path
 ) -> None:
@@ -255,6 +256,7 @@ def test_a_file_of_one_s_own_takes_the_place_of_the_source(
     assert json.loads((tmp_path / "work" / "jailbreak" / "facts.json").read_text()) == facts
 
 
+@pytest.mark.exhaustive
 def test_pushing_a_dataset_twice_makes_one_commit(hubtools: Command, api: HfApi, flags: tuple[object, ...]) -> None:
     hubtools("push-dataset", "pii", "--dataset-name", "twice", *flags)
     before = commits(api, "local/twice", "dataset")

@@ -77,7 +77,7 @@ def space_entry(
     """
     demo = task.demo
     entry = {
-        "head": _head(task),
+        "head": task.head.name,
         "positive": task.positive,
         "repo": repo,
         "revision": revision,
@@ -95,13 +95,6 @@ def space_entry(
         "verdicts": [*(demo.verdicts or ())],
     }
     return {key: value for key, value in entry.items() if value not in (None, "", [])}
-
-
-def _head(task: TaskSpec) -> str:
-    """How the Space shows the answers of a task."""
-    if task.kind == "token":
-        return "spans"
-    return "detection" if task.positive else "classification"
 
 
 def _readme(source: Path, models: Mapping[str, Mapping[str, Any]], architectures: Sequence[str]) -> str:
