@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from hubtools.heads.base import Head
-from hubtools.spec import Demo, LabelSet, Metric, Source
+from hubtools.spec import CardTexts, Demo, LabelSet, Metric, Source
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class TaskSpec:
         model_name: repo name; ``{base}`` is the short name of the base model.
         mapping_file: the label mapping that the Semantic Router reads, "" where it has no slot.
         threshold: the router's default threshold for this task.
-        language: codes of the languages of the texts, as the Hub's cards have them.
         version: bumped when the rows or labels would change.
         examples: prompts that the card shows with their answers.
+        card: what its cards say in words, where it has no templates of its own.
         demo: what the Space says of the task.
         task_ids: the Hub's finer words for the task, for the dataset card.
         access_prompt, access_fields: what readers of a gated dataset agree to and fill in, as the Hub's cards have it.
@@ -52,12 +52,12 @@ class TaskSpec:
     threshold: float
     version: str
     dataset_pattern: str = "router-{name}"
-    language: tuple[str, ...] = ("en",)
     starter: Source | None = None
     weighted_loss: bool = False
     overrides: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))
     match_lengths: bool = False
     examples: tuple[str, ...] = ()
+    card: CardTexts = field(default_factory=CardTexts)
     demo: Demo = field(default_factory=Demo)
     task_ids: tuple[str, ...] = ()
     access_prompt: str = ""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hubtools.errors import HubtoolsError, UsageError
 from hubtools.heads import Classification, Detection, Spans
-from hubtools.spec import BadRow, Demo, Dropped, Span
+from hubtools.spec import BadRow, CardTexts, Demo, Dropped, Span
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS, select_tasks
 from hubtools.tasks.file import CARD_KEYS, KEYS, SOURCE_KEYS, SPACE_KEYS, read_task_file
@@ -70,7 +70,7 @@ def test_name_head_labels_and_the_positive_one_are_enough(tmp_path: Path) -> Non
     assert task.label_set().labels == task.model_labels(task.label_set()) == ("ok", "toxic")
     assert (task.title, task.question) == ("Toxicity", "Is the text toxic?")
     assert (task.dataset_name, task.model_name) == ("router-toxicity", "toxicity_classifier_{base}_model")
-    assert (task.primary.key, task.threshold, task.language) == ("roc_auc", 0.5, ("en",))
+    assert (task.primary.key, task.threshold, task.card.languages) == ("roc_auc", 0.5, ("en",))
     assert task.starter is None
     assert task.sources == ()
 
@@ -104,8 +104,12 @@ card:
   sentence: Says whether a comment is rude.
   intended: [Sorting a queue for moderators.]
   out_of_scope: [Banning people.]
-  limits: [Irony.]
+  limits:
+    - Irony.
+    - Insults that are new.
   citation: Nobody.
+  dataset_sentence: Comments of a forum.
+  dataset_limits: One forum.
 space:
   question: Is it rude?
   about: Whether a moderator would remove it.
@@ -132,7 +136,17 @@ sources:
     assert task.head == Detection(positive="toxic", alarming=("stupid", "idiot"), fallback="ok")
     assert (task.title, task.question) == ("Rude words", "Would a moderator remove the comment?")
     assert (task.primary.key, task.threshold, task.weighted_loss) == ("accuracy", 0.75, True)
-    assert (task.language, task.group_name) == (("en", "de"), "author")
+    assert task.group_name == "author"
+    assert task.card == CardTexts(
+        sentence="Says whether a comment is rude.",
+        intended=("Sorting a queue for moderators.",),
+        out_of_scope=("Banning people.",),
+        limits=("Irony.", "Insults that are new."),
+        citation="Nobody.",
+        dataset_sentence="Comments of a forum.",
+        dataset_limits=("One forum.",),
+        languages=("en", "de"),
+    )
     assert (task.dataset_name, task.model_name) == ("comments", "rude-{base}")
     assert task.version.startswith("2.0-")
     assert task.examples == ("Have a nice day", "You are all idiots")
@@ -158,6 +172,7 @@ def test_labels_are_read_as_they_are_written(tmp_path: Path) -> None:
 def test_labels_may_have_descriptions(tmp_path: Path) -> None:
     described = read(tmp_path, DETECTION.replace("[ok, toxic]", "{ok: nobody minds, toxic: }"))
     assert described.label_set().labels == ("ok", "toxic")
+    assert described.card.labels == {"ok": "nobody minds"}
 
 
 def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from hubtools.heads import HEADS, Head
 from hubtools.heads.rows import LabelMap, UserColumns
 from hubtools.rows import GROUPS, Columns
-from hubtools.spec import Demo, Example, LabelSet, Metric, Role, Source
+from hubtools.spec import CardTexts, Demo, Example, LabelSet, Metric, Role, Source
 from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS
 from hubtools.tasks.keys import Keys, Value, read_values
@@ -31,7 +31,7 @@ SOURCE_KEYS = (
     "id", "files", "name", "role", "share", "columns", "label_map", "license",
     "attribution", "provenance", "revision", "url",
 )  # fmt: skip
-CARD_KEYS = ("sentence", "intended", "out_of_scope", "limits", "citation")
+CARD_KEYS = ("sentence", "intended", "out_of_scope", "limits", "citation", "dataset_sentence", "dataset_limits")
 SPACE_KEYS = ("question", "about", "topic", "examples", "verdicts")
 
 # What decides rows and labels. A change to any other key must not curate, and then train, anew.
@@ -79,7 +79,6 @@ def make_task(content: Value) -> TaskSpec:
     labels = _read_labels(keys.need("labels", "a list of labels"), kind)
     head = _read_head(keys, kind, tuple(labels))
     sources = _read_sources(keys.get("sources"), head, tuple(labels))
-    _read_card(keys.get("card"))
     return TaskSpec(
         name=name,
         title=keys.text("title", re.sub("[_-]+", " ", name).capitalize()),
@@ -94,7 +93,7 @@ def make_task(content: Value) -> TaskSpec:
         threshold=keys.share("threshold", 0.5),
         version=f"{keys.word('version', _VERSION, 'letters, digits and dots, 20 at most', '1')}-{_digest(keys)}",
         dataset_pattern=keys.word("dataset_name", _REPO, f"{_REPO_RULE}, without its owner", f"router-{name}"),
-        language=_read_languages(keys.get("language")),
+        card=_read_card(keys.get("card"), labels, _read_languages(keys.get("language"))),
         weighted_loss=keys.truth("weighted_loss"),
         examples=keys.texts("examples"),
         demo=_read_demo(keys.get("space")),
@@ -168,10 +167,23 @@ def _read_languages(value: Value | None) -> tuple[str, ...]:
     return tuple(item.word(_LANGUAGE, "a code of two or three letters, such as en, or multilingual") for item in items)
 
 
-def _read_card(value: Value | None) -> dict[str, tuple[str, ...]]:
-    """What the card says of the task, by key: one paragraph or several."""
-    return {} if value is None else {key: text.texts() for key, text in value.keys(CARD_KEYS).values.items()
-                                     if text.content is not None}  # fmt: skip
+def _read_card(value: Value | None, labels: Mapping[str, str], languages: tuple[str, ...]) -> CardTexts:
+    """What the cards say in words; the head's template has words for what is left out."""
+    described = {label: meaning for label, meaning in labels.items() if meaning}
+    if value is None:
+        return CardTexts(labels=described, languages=languages)
+    keys = value.keys(CARD_KEYS)
+    return CardTexts(
+        sentence=keys.text("sentence"),
+        intended=keys.texts("intended"),
+        out_of_scope=keys.texts("out_of_scope"),
+        limits=keys.texts("limits"),
+        citation=keys.text("citation"),
+        labels=described,
+        dataset_sentence=keys.text("dataset_sentence"),
+        dataset_limits=keys.texts("dataset_limits"),
+        languages=languages,
+    )
 
 
 def _read_demo(value: Value | None) -> Demo:
