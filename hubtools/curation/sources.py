@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import unquote
 
 from hubtools import __version__
@@ -148,11 +148,11 @@ def match_files(source: Source, names: Sequence[str]) -> list[tuple[str, str]]:
     return matched
 
 
-def refuse_unknown_repo(repo: str) -> SourceError:
-    """Return the error for a repo that this Hub does not have."""
+def refuse_unknown_repo(repo: str) -> NoReturn:
+    """Raise the :class:`SourceError` for a repo that this Hub does not have."""
     from huggingface_hub import HfApi
 
-    return SourceError(
+    raise SourceError(
         f"Source {repo!r}",
         expected="a dataset repo on this Hub",
         found=f"none at {HfApi().endpoint}",
@@ -225,7 +225,7 @@ def _find_on_hub(source: Source) -> SourceFiles | None:
 
 def _locate_on_web(source: Source) -> SourceFiles:
     if not source.url:
-        raise refuse_unknown_repo(source.id)
+        refuse_unknown_repo(source.id)
     paths = []
     for split, patterns in source.files.items():
         for pattern in patterns:

@@ -261,7 +261,7 @@ def _download_repo(task: TaskSpec, asked: str) -> _UserData:
     try:
         info = HfApi().dataset_info(repo)
     except RepositoryNotFoundError:
-        raise refuse_unknown_repo(repo) from None
+        refuse_unknown_repo(repo)
     named = info.card_data.get("license") if info.card_data else None
     licence = named if isinstance(named, str) else OTHER
     names = [sibling.rfilename for sibling in info.siblings or []]
