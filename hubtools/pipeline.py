@@ -14,8 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from hubtools.connection import api
-from hubtools.curation.sources import SourceFiles, check_flags, chosen_source
-from hubtools.curation.supplements import LENGTHS, check_names, located, wanted
+from hubtools.curation.sources import SourceFiles, are_public, locate_addition
+from hubtools.curation.supplements import LENGTHS, check_names, choose_supplements
+from hubtools.curation.user_data import check_flags, choose_sources
 from hubtools.errors import HubUnavailable, UsageError
 from hubtools.options import EvaluationOptions, PushOptions, RepoOptions, SourceOptions, TargetOptions, WorkOptions
 from hubtools.publishing.commits import Change, Release
@@ -31,36 +32,36 @@ _SPACE_SECONDS = 600.0  # to wait for a Space that was pushed to start
 
 def curate_task(task: TaskSpec, work: WorkOptions, source: SourceOptions) -> DatasetFacts:
     """Curate one task into its work folder, and return what ``facts.json`` says of the dataset."""
-    from hubtools.curation.build import curate
+    from hubtools.curation.build import CurationInputs, curate
 
     folder = work.folder(task)
-    files, label_set = locate_source(task, source)
-    supplements = locate_supplements(task, files, source)
-    public = files.source is task.source
+    sources, label_set = locate_sources(task, source)
+    public = are_public(task, sources)
+    inputs = CurationInputs(
+        sources=sources,
+        label_set=label_set,
+        supplements=locate_supplements(task, sources, source),
+        seed=source.seed,
+        skip_bad_rows=source.skip_bad_rows,
+        match_lengths=task.match_lengths and public and LENGTHS not in source.without,
+    )
     with folder.alone(work.note):
-        curate(
-            task,
-            files,
-            folder,
-            label_set=label_set,
-            seed=source.seed,
-            skip_bad_rows=source.skip_bad_rows,
-            supplements=supplements,
-            match_lengths=task.match_lengths and public and LENGTHS not in source.without,
-            note=work.note,
-        )
-        return folder.read_facts()
+        return curate(task, folder, inputs, work.note)
 
 
-def locate_source(task: TaskSpec, source: SourceOptions) -> tuple[SourceFiles, LabelSet]:
-    """Return the files that a dataset is made of, on this machine, and the label set that they are read with."""
-    return chosen_source(task, source.source, source.columns, _find_label_set(task, source), source.license)
+def locate_sources(task: TaskSpec, source: SourceOptions) -> tuple[tuple[SourceFiles, ...], LabelSet]:
+    """Return the sources that a dataset is made of, on this machine, and the label set that they are read with."""
+    check_names([task, *TASKS.values()], source.supplements, source.without)
+    label_set = _find_label_set(task, source)
+    return choose_sources(task, source.source, source.columns, label_set, source.license, without=source.without)
 
 
-def locate_supplements(task: TaskSpec, files: SourceFiles, source: SourceOptions) -> list[SourceFiles]:
-    """Return the files of what joins ``files`` in the training split."""
-    check_names((TASKS | {task.name: task}).values(), source.supplements, source.without)
-    return [located(s) for s in wanted(task, files.source, source.supplements, source.without)]
+def locate_supplements(
+    task: TaskSpec, sources: Sequence[SourceFiles], source: SourceOptions
+) -> tuple[SourceFiles, ...]:
+    """Return the files of what joins ``sources`` in the training split."""
+    chosen = choose_supplements(task, sources, source.supplements, source.without)
+    return tuple(locate_addition(supplement) for supplement in chosen)
 
 
 def _asked_label_set(task: TaskSpec, source: SourceOptions) -> str | None:
@@ -93,9 +94,9 @@ def find_user_source(task: TaskSpec, work: WorkOptions, source: SourceOptions) -
         return None
     facts = folder.read_facts()
     own = facts.sources[0].id
-    if own in (task.source.id, task.starter and task.starter.id):
+    if own in {public.id for public in (*task.whole_sources, task.starter) if public}:
         return None
-    names = {supplement.name for supplement in task.supplements} | ({LENGTHS} if task.match_lengths else set())
+    names = {public.name for public in task.sources if public.name} | ({LENGTHS} if task.match_lengths else set())
     asked = names & {*source.supplements, *source.without}
     label_set = _asked_label_set(task, source)
     if label_set not in (None, facts.label_set):

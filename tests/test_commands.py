@@ -19,8 +19,8 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from hubtools.localhub import Hub, stop
 
 COMMANDS = [
-    *("", "init-task", "check", "curate", "push-dataset", "finetune", "evaluate", "compare", "model-card", "push-model", "verify"),
-    *("search", "cross-validate", "repeat"),
+    *("", "check", "curate", "push-dataset", "finetune", "evaluate", "compare", "model-card", "push-model", "verify"),
+    *("init-task", "search", "cross-validate", "repeat"),
     *("push-space", "demo", "run", "hub", "hub serve", "hub start", "hub stop", "hub status", "hub env"),
 ]
 HEAVY = {"torch", "datasets", "transformers", "huggingface_hub", "gradio", "numpy", "pyarrow", "sklearn", "starlette",

@@ -15,7 +15,6 @@ from hubtools.cli import app
 from hubtools.option_groups import OptionGroup, omit, reword, takes_groups
 from hubtools.options import MultitaskOptions, SourceOptions, TaskOptions, TrainingOptions
 
-
 Seed = Annotated[int, typer.Option(help="A seed.")]
 
 

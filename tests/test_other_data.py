@@ -20,7 +20,7 @@ from scipy.stats import norm
 from sklearn.metrics import accuracy_score, roc_auc_score
 from tiny_classifiers import make_classifier
 
-from hubtools.curation.external import _known
+from hubtools.curation.evaluation_rows import find_seen_rows
 from hubtools.errors import UsageError
 from hubtools.evaluation.baselines import presidio, surest
 from hubtools.evaluation.classifiers import plan_labels, shipped_threshold
@@ -573,7 +573,7 @@ def test_types_that_the_data_never_mark_are_no_false_alarms() -> None:
 def test_exact_and_near_copies_of_training_rows_are_told_apart() -> None:
     training = ["one two three four five six seven eight nine ten eleven twelve", "Something else altogether"]
     keys = ["something else altogether", "one two three four five six seven eight nine ten eleven twelve now", "new"]
-    assert _known(keys, training) == ({0}, {1})
+    assert find_seen_rows(keys, training) == ({0}, {1})
 
 
 @pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (1, 0), (12, 5), (40, 4)])

@@ -22,19 +22,21 @@ from hypothesis import strategies as st
 from test_training import STARTER, tiny_config
 from transformers import AutoTokenizer, ModernBertForMaskedLM
 
-from hubtools.curation.build import curate
-from hubtools.curation.lengths import is_matched, matching
-from hubtools.curation.own import Columns
-from hubtools.curation.sources import chosen_source
+from hubtools.curation.build import CurationInputs, curate
+from hubtools.curation.facts import COMPARISON
+from hubtools.curation.user_data import choose_sources
 from hubtools.errors import TrainingFailed, UsageError
+from hubtools.heads.length_matching import compose_negatives, is_composed
 from hubtools.launch import finetune_task
 from hubtools.options import TrainingOptions, WorkOptions
 from hubtools.records import write_record
+from hubtools.records.dataset import Counts, DatasetFacts, Leakage, LicenseFacts, SupplementFacts
 from hubtools.records.training import TrainingRecord, TrainingValues
+from hubtools.rows import Columns
 from hubtools.spec import BaseModel, Example, Span
 from hubtools.studies import engine
 from hubtools.studies.cross_validation import cross_validate_task
-from hubtools.studies.folds import Fold, divided, rows_of
+from hubtools.studies.folds import Fold, divide_rows, read_rows
 from hubtools.studies.ranges import Range, default_ranges, read_ranges
 from hubtools.studies.repetition import repeat_training
 from hubtools.studies.search import JOURNAL, search_flags
@@ -126,7 +128,7 @@ def test_cross_validation_trains_on_every_fold_and_leaves_test_and_model_alone(
     report = json.loads(done.stdout)["jailbreak"]
     assert report == json.loads((work / "jailbreak" / "cross-validation.json").read_text())
     assert [fold["name"] for fold in report["trainings"]] == ["fold-1", "fold-2"]
-    rows = len(rows_of(TaskFolder(work / "jailbreak"), JAILBREAK, LABELS))
+    rows = len(read_rows(TaskFolder(work / "jailbreak"), JAILBREAK, LABELS))
     assert sum(fold["validation"] for fold in report["trainings"]) == rows
     scores = [fold["score"] for fold in report["trainings"]]
     assert report["mean"] == pytest.approx(sum(scores) / 2)
@@ -234,8 +236,8 @@ def trainings(
     """Options for a curated folder, the trainings done (seed and flags), and how they go: what they ``do`` before they
     leave a model, and their ``score``.
     """
-    source = chosen_source(JAILBREAK, str(own_rows(tmp_path / "rows.csv")), Columns(), LABELS)[0]
-    curate(JAILBREAK, source, task_folder(tmp_path / "work", "jailbreak"), label_set=LABELS)
+    sources, _ = choose_sources(JAILBREAK, str(own_rows(tmp_path / "rows.csv")), Columns(), LABELS)
+    curate(JAILBREAK, task_folder(tmp_path / "work", "jailbreak"), CurationInputs(sources, LABELS))
     done: list[tuple[str, ...]] = []
     how: dict[str, Any] = {
         "do": lambda flags: None, "score": lambda seed, flags: random.Random(f"{seed}{flags}").random(),
@@ -438,7 +440,16 @@ def test_a_fold_that_is_done_is_not_trained_again(trainings: Any) -> None:
 
 # --- folds ----------------------------------------------------------------------------------------------------------
 
-FACTS = {"supplements": [{"id": "more"}], "counts": {"length_matched_train": 0}, "seed": 0}
+COUNTS = Counts(read=0, steps={}, dropped={}, synthetic_train=0, length_matched_train=0, kept=0)
+FACTS = DatasetFacts(
+    task="", fingerprint="", label_set="", labels=[], rule_version="", seed=0, hubtools="", sources=[],
+    license=LicenseFacts(id="mit", rule=""), counts=COUNTS, decided_by=None,
+    supplements=[SupplementFacts(id="more", name="more", license="mit", read=0, documents=0, dropped={}, rows=0,
+                                 share=0, limit=1, decided_by=None)],
+    splits={}, comparison=COMPARISON,
+    leakage=Leakage(exact_across_splits=0, near_across_splits=0, groups_across_splits=0),
+    length_baseline=None, synthesis=None, examples=[],
+)  # fmt: skip
 WORDS = [f"word{i}" for i in range(200)]
 
 
@@ -454,7 +465,9 @@ def prompts(groups: int, each: int, seed: int = 0, source: str = "own") -> list[
 
 
 def as_rows(fold: Fold) -> dict[str, list[dict[str, str]]]:
-    return {split: [{"text": r.text, "group": r.group} for r in fold.of(split)] for split in ("train", "validation")}
+    return {
+        split: [{"text": r.text, "group": r.group} for r in fold.select(split)] for split in ("train", "validation")
+    }
 
 
 @of_hypothesis(max_examples=10, deadline=None)
@@ -462,12 +475,12 @@ def as_rows(fold: Fold) -> dict[str, list[dict[str, str]]]:
 def test_every_row_is_held_out_once_and_groups_stay_whole(folds: int, groups: int, each: int, seed: int) -> None:
     own, more = prompts(groups, each, seed), prompts(6, 2, seed, "more")
     shared = [replace(row, group="own 0") for row in more[:2]]  # in a group of the source
-    made = divided([*own, *more[2:], *shared], JAILBREAK, LABELS, FACTS, folds, seed)
-    held = Counter(row.text for fold in made for row in fold.of("validation"))
+    made = divide_rows([*own, *more[2:], *shared], JAILBREAK, LABELS, FACTS, folds, seed)
+    held = Counter(row.text for fold in made for row in fold.select("validation"))
     assert held == Counter(row.text for row in own)
     for fold in made:
         assert leaks.groups(as_rows(fold)) == []
-        assert {row.label for row in fold.of("validation")} == {"benign", "jailbreak"}
+        assert {row.label for row in fold.select("validation")} == {"benign", "jailbreak"}
         texts = {row.text for row in fold.rows}
         assert {row.text for row in more[2:]} <= texts
         assert texts >= {row.text for row in own}
@@ -479,24 +492,24 @@ def test_what_is_like_a_held_out_row_is_not_trained_on() -> None:
         replace(row, text=row.text.rsplit(" ", 1)[0] + "!", source="more", group=f"more {i}")
         for i, row in enumerate(own)
     ]
-    for fold in divided([*own, *like], JAILBREAK, LABELS, FACTS, 3, 0):
+    for fold in divide_rows([*own, *like], JAILBREAK, LABELS, FACTS, 3, 0):
         rows = as_rows(fold)
         assert (leaks.exact(rows), leaks.near(rows)) == ([], [])
-        assert fold.leaks == len(fold.of("validation")) > 0
+        assert fold.leaks == len(fold.select("validation")) > 0
 
 
 def test_prompts_that_match_lengths_are_made_of_each_fold_s_own_training_rows() -> None:
     rng = random.Random(0)
     own = [replace(row, text=f"{row.text} {' '.join(rng.choices(WORDS, k=60))}") if row.label == "jailbreak" else row
            for row in prompts(40, 3)]  # fmt: skip
-    matched = list(matching(own, "jailbreak", 0))
+    matched = list(compose_negatives(own, "jailbreak", 0))
     assert len(matched) > 50
-    facts = FACTS | {"counts": {"length_matched_train": len(matched)}}
-    for fold in divided([*own, *matched], JAILBREAK, LABELS, facts, 4, 0):
-        made = [row for row in fold.of("train") if is_matched(row)]
+    facts = replace(FACTS, counts=replace(COUNTS, length_matched_train=len(matched)))
+    for fold in divide_rows([*own, *matched], JAILBREAK, LABELS, facts, 4, 0):
+        made = [row for row in fold.select("train") if is_composed(row)]
         assert len(made) > 30
-        held = [row.text for row in fold.of("validation")]
-        assert not any(is_matched(row) for row in fold.of("validation"))
+        held = [row.text for row in fold.select("validation")]
+        assert not any(is_composed(row) for row in fold.select("validation"))
         assert not [text for text in held if any(text in row.text for row in made)]
 
 
@@ -506,14 +519,14 @@ def test_a_class_of_one_group_is_never_held_out() -> None:
         replace(row, label="", spans=(Span(0, 4, "PERSON" if row.group != "own 5" else "US_SSN"),)) for row in texts
     ]
     labels = replace(PII.label_set(), labels=("PERSON", "US_SSN"))
-    made = divided(rows, PII, labels, FACTS, 3, 0)
-    assert sorted(fold.unheld for fold in made) == [0, 0, 2]
-    assert all("own 5" not in {row.group for row in fold.of("validation")} for fold in made)
+    made = divide_rows(rows, PII, labels, FACTS, 3, 0)
+    assert sorted(fold.kept_in_training for fold in made) == [0, 0, 2]
+    assert all("own 5" not in {row.group for row in fold.select("validation")} for fold in made)
 
 
 def test_more_folds_than_groups_is_an_error() -> None:
     with pytest.raises(UsageError, match=r"7 folds of jailbreak\.\n  expected: from 2 to 6"):
-        divided(prompts(6, 2), JAILBREAK, LABELS, FACTS, 7, 0)
+        divide_rows(prompts(6, 2), JAILBREAK, LABELS, FACTS, 7, 0)
 
 
 @pytest.fixture(scope="module")
@@ -524,16 +537,16 @@ def documents(hubtools: Command, hub: Any, tmp_path_factory: pytest.TempPathFact
 
 
 def test_folds_of_the_documents_of_pii_have_no_leaks_and_every_type(documents: TaskFolder) -> None:
-    facts = json.loads(documents.facts.read_text())
-    labels = PII.label_set(facts["label_set"])
-    rows = rows_of(documents, PII, labels)
-    assert len(rows) == sum(facts["splits"][split]["rows"] for split in ("train", "validation"))
-    joined = {supplement["id"] for supplement in facts["supplements"]}
-    made = divided(rows, PII, labels, facts, 2, 0)
-    held = {row.text for fold in made for row in fold.of("validation")}
+    facts = documents.read_facts()
+    labels = PII.label_set(facts.label_set)
+    rows = read_rows(documents, PII, labels)
+    assert len(rows) == sum(facts.splits[split].rows for split in ("train", "validation"))
+    joined = {supplement.id for supplement in facts.supplements}
+    made = divide_rows(rows, PII, labels, facts, 2, 0)
+    held = {row.text for fold in made for row in fold.select("validation")}
     assert held == {row.text for row in rows if row.source not in joined}
     for fold in made:
         found = as_rows(fold)
         assert (leaks.exact(found), leaks.near(found), leaks.groups(found)) == ([], [], [])
-        types = Counter(span.type for row in fold.of("validation") for span in row.spans)
+        types = Counter(span.type for row in fold.select("validation") for span in row.spans)
         assert set(types) == set(labels.labels)

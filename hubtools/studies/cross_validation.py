@@ -10,7 +10,7 @@ from hubtools.options import TrainingOptions, WorkOptions
 from hubtools.records import write_json, write_record
 from hubtools.records.studies import CrossValidationReport, FoldOutcome
 from hubtools.studies.engine import PlannedTraining, open_study, raise_failures, summarize_scores
-from hubtools.studies.folds import divided, rows_of
+from hubtools.studies.folds import divide_rows, read_rows
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder
 
@@ -42,15 +42,15 @@ def cross_validate_task(
             next=f"curate these data with hubtools curate {task.name} --source, then cross-validate",
         )
     folder = work.folder(task)
-    facts = folder.read(folder.facts, "curate")
-    label_set = task.label_set(facts["label_set"])
-    divisions = divided(rows_of(folder, task, label_set), task, label_set, facts, folds, options.seed)
+    facts = folder.read_facts()
+    label_set = task.label_set(facts.label_set)
+    divisions = divide_rows(read_rows(folder, task, label_set), task, label_set, facts, folds, options.seed)
     by_name = {f"fold-{number}": fold for number, fold in enumerate(divisions, 1)}
 
     def write_fold(name: str, run: TaskFolder) -> None:
         for split in ("train", "validation"):
-            write_split(by_name[name].of(split), task, label_set, run.split_file(split))
-        identity = f"{facts['fingerprint']} {name} of {folds}, seed {options.seed}"
+            write_split(by_name[name].select(split), task.head, label_set, run.split_file(split))
+        identity = f"{facts.fingerprint} {name} of {folds}, seed {options.seed}"
         fingerprint = hashlib.sha256(identity.encode()).hexdigest()
         write_json(
             run.facts, {"fingerprint": fingerprint, "made_of": str(folder.dataset), "name": name, "folds": folds}
@@ -64,7 +64,7 @@ def cross_validate_task(
     outcomes = study.train_all([PlannedTraining(name, options.seed) for name in by_name])
     study.remove_models_but(None)
     spread = summarize_scores(outcomes)
-    synthetic = facts["synthesis"] and "validation" in facts["synthesis"]["splits"]
+    synthetic = facts.synthesis is not None and "validation" in facts.synthesis.splits
     report = CrossValidationReport(
         **study.report_fields([FoldOutcome(**(vars(outcome) | by_name[outcome.name].counts)) for outcome in outcomes]),
         folds=folds,

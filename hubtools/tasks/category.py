@@ -1,4 +1,4 @@
-"""category: the domain of a prompt, in the 14 classes of MMLU-Pro.
+"""The domain of a prompt, in the 14 classes of MMLU-Pro.
 
 Labels and their order are the router's (``pkg/classification/mapping.go``): it accepts exactly these.
 """
@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from hubtools.heads import Classification
+from hubtools.rows import read_labelled_row, read_text
 from hubtools.spec import BadRow, Demo, Example, LabelSet, Metric, Source
 from hubtools.task import TaskSpec
-from hubtools.tasks.rows import labelled_row, text_of
 
 LABELS = (
     "biology", "business", "chemistry", "computer science", "economics", "engineering", "health",
@@ -26,12 +26,12 @@ SEED10 = {
 }  # fmt: skip
 
 
-def mmlu_pro_row(row: Mapping[str, Any]) -> Example:
-    """The question alone is the prompt: options and reasoning are not what a router sees."""
+def read_mmlu_pro_row(row: Mapping[str, Any]) -> Example:
+    """Return the question alone as the prompt: options and reasoning are not what a router sees."""
     label = row.get("category")
     if label not in LABELS:
         raise BadRow(f"unknown label {label!r}")
-    return Example(text=text_of(row, "question"), label=label)
+    return Example(text=read_text(row, "question"), label=label)
 
 
 CATEGORY = TaskSpec(
@@ -48,7 +48,7 @@ CATEGORY = TaskSpec(
             id="TIGER-Lab/MMLU-Pro",
             files={"": ("data/test-*.parquet", "data/validation-*.parquet")},
             columns=("question", "category"),
-            row=mmlu_pro_row,
+            row=read_mmlu_pro_row,
             license="mit",
             attribution=(
                 "MMLU-Pro (Wang et al., 2024), MIT on its Hub card and Apache-2.0 in its repository. "
@@ -61,7 +61,7 @@ CATEGORY = TaskSpec(
         id="hubtools/starter-category",
         files={"": ("data.jsonl",)},
         columns=("text", "label"),
-        row=labelled_row,
+        row=read_labelled_row,
         license="apache-2.0",
         attribution="Prompts of hubtools' own writing.",
         provenance="Each prompt was written for its label.",
