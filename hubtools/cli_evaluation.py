@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
@@ -21,8 +21,8 @@ from hubtools.options import (
     WorkOptions,
     show,
 )
-from hubtools.task import TaskSpec
 from hubtools.records.comparison import OtherDataReport
+from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS, select_tasks
 
 _COLUMNS = ("text_column", "label_column", "tokens_column", "tags_column")

@@ -18,6 +18,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from copy import copy
+from types import GenericAlias
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from typer.models import ParameterInfo
@@ -111,7 +112,7 @@ def _parameters_of(group: type[OptionGroup], details: tuple[Any, ...]) -> dict[s
             option.help = reworded[name]
         default = field.default
         if get_origin(kind) is tuple:  # typer knows repeated options as lists
-            kind, default = list[get_args(kind)[0]] | None, None
+            kind, default = GenericAlias(list, get_args(kind)[:1]) | None, None
         made[name] = inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
         )

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import typer
 
@@ -18,13 +18,11 @@ from hubtools.connection import connect
 from hubtools.option_groups import OptionGroup
 from hubtools.publishing import options as publishing
 from hubtools.records import Record, to_json
+from hubtools.rows import Columns
 from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS, select_tasks
 from hubtools.training.flags import TrainingFlags
 from hubtools.workdir import DEFAULT, TaskFolder, task_folder
-
-if TYPE_CHECKING:
-    from hubtools.rows import Columns
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -220,8 +218,6 @@ class SourceOptions(OptionGroup):
     @property
     def columns(self) -> Columns:
         """How the rows of a user's own data are laid out."""
-        from hubtools.rows import Columns
-
         return Columns(
             text=self.text_column,
             label=self.label_column,
@@ -265,8 +261,6 @@ class ExternalDataOptions(OptionGroup):
     @property
     def columns(self) -> Columns:
         """How the rows are laid out."""
-        from hubtools.rows import Columns
-
         return Columns(text=self.text_column, label=self.label_column, tokens=self.tokens_column, tags=self.tags_column)
 
 

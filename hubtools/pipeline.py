@@ -49,18 +49,18 @@ def curate_task(task: TaskSpec, work: WorkOptions, source: SourceOptions) -> Dat
         return curate(task, folder, inputs, work.note)
 
 
-def locate_sources(task: TaskSpec, options: SourceOptions) -> tuple[tuple[SourceFiles, ...], LabelSet]:
+def locate_sources(task: TaskSpec, source: SourceOptions) -> tuple[tuple[SourceFiles, ...], LabelSet]:
     """Return the sources that a dataset is made of, on this machine, and the label set that they are read with."""
-    check_names((TASKS | {task.name: task}).values(), options.supplements, options.without)
-    label_set = _find_label_set(task, options)
-    return choose_sources(task, options.source, options.columns, label_set, options.license, without=options.without)
+    check_names([task, *TASKS.values()], source.supplements, source.without)
+    label_set = _find_label_set(task, source)
+    return choose_sources(task, source.source, source.columns, label_set, source.license, without=source.without)
 
 
 def locate_supplements(
-    task: TaskSpec, sources: Sequence[SourceFiles], options: SourceOptions
+    task: TaskSpec, sources: Sequence[SourceFiles], source: SourceOptions
 ) -> tuple[SourceFiles, ...]:
     """Return the files of what joins ``sources`` in the training split."""
-    chosen = choose_supplements(task, sources, options.supplements, options.without)
+    chosen = choose_supplements(task, sources, source.supplements, source.without)
     return tuple(locate_addition(supplement) for supplement in chosen)
 
 

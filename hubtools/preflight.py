@@ -10,8 +10,8 @@ from typing import Any
 
 from hubtools.connection import find_namespace
 from hubtools.errors import HubtoolsError
-from hubtools.pipeline import locate_sources, locate_supplements
 from hubtools.options import SourceOptions, WorkOptions
+from hubtools.pipeline import locate_sources, locate_supplements
 from hubtools.spec import Example
 from hubtools.task import TaskSpec
 

@@ -12,6 +12,9 @@ from typing import Any
 
 from hubtools.spec import BadRow, Dropped, Example, Span
 
+# Where nothing names the column of groups: the first of these that is there.
+GROUPS = ("group", "family", "template_id")
+
 _NO_WORD = re.compile(r"[\W_]+")
 
 

@@ -72,8 +72,7 @@ class Source:
     """Where rows come from.
 
     Attributes:
-        id: a dataset repo on the Hub, ``owner/name``, or ``owner/name:config`` where ``files`` is empty; "" where a
-            task has no public data, and the source only says how rows of one's own are laid out.
+        id: a dataset repo on the Hub, ``owner/name``, or ``owner/name:config`` where ``files`` is empty.
         files: glob patterns within the repo, by the split they hold; "" is one pool still to be split. Where there are
             none, the files and splits are those that ``datasets`` finds in the repo.
         columns: what each row must have.

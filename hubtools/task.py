@@ -27,13 +27,13 @@ class TaskSpec:
         primary: the metric that picks the checkpoint and heads the card.
         weighted_loss: weigh classes by n / (k n_c) of the training split.
         overrides: training arguments that beat the size-adaptive defaults.
-        dataset_name: repo name of the dataset, without its owner; made of the task's name where it is "".
+        dataset_pattern: repo name of the dataset; ``{name}`` is the task's name.
         model_name: repo name; ``{base}`` is the short name of the base model.
         mapping_file: the label mapping that the Semantic Router reads, "" where it has no slot.
         threshold: the router's default threshold for this task.
-        language: codes of the languages of the texts, as the Hub's cards have them.
         version: bumped when the rows or labels would change.
         examples: prompts that the card shows with their answers.
+        card: what its cards say in words, where it has no templates of its own.
         demo: what the Space says of the task.
         card: what its cards say in words, where it has no templates of its own.
         task_ids: the Hub's finer words for the task, for the dataset card.
@@ -52,22 +52,22 @@ class TaskSpec:
     mapping_file: str
     threshold: float
     version: str
-    dataset_name: str = ""
-    language: tuple[str, ...] = ("en",)
+    dataset_pattern: str = "router-{name}"
     starter: Source | None = None
     weighted_loss: bool = False
     overrides: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))
     match_lengths: bool = False
     examples: tuple[str, ...] = ()
-    demo: Demo = field(default_factory=Demo)
     card: CardTexts = field(default_factory=CardTexts)
+    demo: Demo = field(default_factory=Demo)
     task_ids: tuple[str, ...] = ()
     access_prompt: str = ""
     access_fields: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
-    def __post_init__(self) -> None:
-        if not self.dataset_name:
-            object.__setattr__(self, "dataset_name", f"router-{self.name}")  # the class is frozen
+    @property
+    def dataset_name(self) -> str:
+        """Name of the dataset repo, without its owner."""
+        return self.dataset_pattern.format(name=self.name)
 
     @property
     def whole_sources(self) -> tuple[Source, ...]:

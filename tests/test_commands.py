@@ -20,7 +20,7 @@ from hubtools.localhub import Hub, stop
 
 COMMANDS = [
     *("", "check", "curate", "push-dataset", "finetune", "evaluate", "compare", "model-card", "push-model", "verify"),
-    *("search", "cross-validate", "repeat"),
+    *("init-task", "search", "cross-validate", "repeat"),
     *("push-space", "demo", "run", "hub", "hub serve", "hub start", "hub stop", "hub status", "hub env"),
 ]
 HEAVY = {"torch", "datasets", "transformers", "huggingface_hub", "gradio", "numpy", "pyarrow", "sklearn", "starlette",

@@ -64,7 +64,7 @@ def sentence(rng: random.Random, words: int = 9) -> str:
         ("STRASSE", "straße"),
         ("ﬁne  print\n\there", "fine print here"),
         ("Ｆｕｌｌ width", "full width"),
-        ("to_snake_case", "snake case"),
+        ("snake_case", "snake case"),
         ("…what?!", "... What"),
     ],
 )
@@ -324,9 +324,9 @@ def test_no_value_depends_on_the_day_it_is_drawn(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_template_without_slots_gives_one_document_and_keeps_its_braces() -> None:
-    template = Example("def f(): return {1: {2}}", group="code", source="s", place="rows.jsonl:7")
+    template = Example("def f(): return {1: {2}}", group="code", source="s", origin="rows.jsonl:7")
     [document] = fill_templates([template], "test", 9, 0)
-    assert document == replace(template, split="test", place="made of rows.jsonl:7")
+    assert document == replace(template, split="test", origin="made of rows.jsonl:7")
 
 
 @pytest.mark.parametrize("slot", ["first_name", "last_name", "city", "street_address", "phone", "ssn", "zip"])
@@ -587,8 +587,9 @@ def build(
 ) -> tuple[dict[str, Any], TaskFolder]:
     folder = TaskFolder(tmp_path / name / task.name)
     packaged = tuple(locate_addition(s) for s in task.supplements if s.starter and files.source in task.whole_sources)
+    note = options.pop("note", lambda _: None)
     options = {"label_set": task.label_set(), "supplements": packaged, **options}
-    return to_json(curate(task, folder, CurationInputs(sources=(files,), **options))), folder
+    return to_json(curate(task, folder, CurationInputs(sources=(files,), **options), note)), folder
 
 
 def rows_in(folder: TaskFolder, split: str) -> Rows:
@@ -896,7 +897,9 @@ def sources_of_all_tasks(tmp_path: Path) -> dict[str, SourceFiles]:
         "category": files_of(CATEGORY, ("", write(tmp_path / "mmlu.parquet", category_rows()))),
         "pii": files_of(PII, ("", write(tmp_path / "synth.json", presidio_rows()))),
         "jailbreak": files_of(JAILBREAK, ("", write(tmp_path / "all.csv", jailbreak_rows()))),
-        "intent": choose_sources(TASKS["intent"], str(path), Columns("text", "label"), TASKS["intent"].label_set())[0],
+        "intent": choose_sources(TASKS["intent"], str(path), Columns("text", "label"), TASKS["intent"].label_set())[0][
+            0
+        ],
     }
 
 

@@ -24,7 +24,7 @@ from transformers import BertConfig, BertModel, ModernBertForSequenceClassificat
 from hubtools.errors import UsageError
 from hubtools.launch import finetune_tasks
 from hubtools.localhub import Hub
-from hubtools.settings import Settings
+from hubtools.options import TrainingOptions, WorkOptions
 from hubtools.tasks import MODERNBERT, TASKS
 from hubtools.tasks.category import CATEGORY
 from hubtools.tasks.jailbreak import JAILBREAK
@@ -239,10 +239,10 @@ def test_spans_are_refused_before_anything_is_done(hubtools: Command, hub: Hub, 
     assert "SetFit labels whole texts, and 'pii' asks for spans" in done.stderr
     assert "train pii by a command of its own, without --method and --shots" in done.stderr
     assert "Traceback" not in done.stderr
-    settings = Settings(work_dir=tmp_path / "work", training=parse_training_flags((*SETFIT, "8")))
+    options = TrainingOptions(flags=parse_training_flags((*SETFIT, "8")))
     for tasks in ([PII], [*TASKS.values()]):
         with pytest.raises(UsageError, match="'pii' asks for spans"):
-            list(finetune_tasks(tasks, settings))
+            list(finetune_tasks(tasks, WorkOptions(tmp_path / "work"), options))
     assert not (tmp_path / "work").exists()
 
 

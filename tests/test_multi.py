@@ -43,7 +43,6 @@ from hubtools.curation.user_data import choose_sources
 from hubtools.errors import CardRejected, MissingStage
 from hubtools.heads.encoding import IGNORED
 from hubtools.localhub import Hub, start, stop
-from hubtools.publishing.multi import check_multi_card, rendered_multi_card, write_multi_card
 from hubtools.publishing.multitask import check_multitask_card, render_multitask_card, write_multitask_card
 from hubtools.rows import Columns
 from hubtools.task import TaskSpec

@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from hubtools.evaluation.scores import headlines
+from hubtools.curation.describe import COMPARISON, licence_facts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2.exceptions import UndefinedError
 from markdown_it import MarkdownIt
 
-from hubtools.curation.describe import COMPARISON, licence_facts
 from hubtools.errors import CardRejected
 from hubtools.evaluation.baselines import ABOUT
 from hubtools.localhub.cards import validate

@@ -443,7 +443,7 @@ def test_rows_that_the_generator_of_the_source_left_unfinished_are_dropped(text:
 
 def test_the_audit_file_holds_fifty_rows_a_class_with_personal_data_marked(tmp_path: Path) -> None:
     path = tmp_path / "audit.csv"
-    rows = [Example(f"Bo calls {i}", spans=(Span(0, 2, "PERSON"),), rule="slots", place=f"f:{i}") for i in range(70)]
+    rows = [Example(f"Bo calls {i}", spans=(Span(0, 2, "PERSON"),), rule="slots", origin=f"f:{i}") for i in range(70)]
     rows.append(Example("Nobody " + "here " * 300, group="g", split="test", source="s"))
     label_set = LabelSet("two", ("PERSON", "LOCATION"), {})
     write_audit(path, rows, PII.head, label_set, 0)

@@ -36,10 +36,10 @@ def _read_header(path: Path, reader: Iterator[list[str]]) -> list[str]:
     try:
         header = next((fields for fields in reader if fields), [])
     except (csv.Error, LineTooLong) as error:
-        raise refuse(path, " has a broken header", "names of columns, with commas", error or TOO_LARGE) from error
+        refuse(path, " has a broken header", "names of columns, with commas", error or TOO_LARGE)
     names = [name for name in header if name]
     if len(set(names)) != len(names):
-        raise refuse(path, " has a column twice", "each name once", ", ".join(header))
+        refuse(path, " has a column twice", "each name once", ", ".join(header))
     return header
 
 

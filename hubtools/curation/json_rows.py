@@ -75,7 +75,7 @@ def read_json(path: Path, columns: Collection[str]) -> Iterator[RawRow]:
             return
         if not first.startswith("["):
             found = {"{": "an object", '"': "a text"}.get(first[:1], f"{first[:40]!r}")
-            raise refuse(path, " is broken JSON" if first[:1] not in '{"' else "", "a list of objects", found)
+            refuse(path, " is broken JSON" if first[:1] not in '{"' else "", "a list of objects", found)
         text.seek(0)
         yield from _read_elements(path, _Buffer(text), columns)
 

@@ -28,9 +28,9 @@ def read_parquet(path: Path, columns: Collection[str]) -> Iterator[RawRow]:
             raise Unreadable("a negative number of rows")
         features = read_features(file.schema_arrow.metadata)
     except broken as error:
-        raise refuse(path, " is broken parquet", "a parquet file", error) from error
+        refuse(path, " is broken parquet", "a parquet file", error)
     if len(set(names)) != len(names):
-        raise refuse(path, " has a column twice", "each name once", ", ".join(names))
+        refuse(path, " has a column twice", "each name once", ", ".join(names))
     first = 0
     for index, group in enumerate(groups):
         number = first

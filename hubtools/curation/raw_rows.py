@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from hubtools.errors import SourceError, shorten
 
@@ -30,9 +30,9 @@ class RawRow:
     rows: int = 1
 
 
-def refuse(path: Path, problem: str, expected: str, found: object) -> SourceError:
-    """Return the error that says what is wrong with a file; ``problem`` goes on after its name."""
-    return SourceError(
+def refuse(path: Path, problem: str, expected: str, found: object) -> NoReturn:
+    """Raise the :class:`SourceError` that says what is wrong with a file; ``problem`` goes on after its name."""
+    raise SourceError(
         f"Source file {path.name!r}{problem}",
         expected=expected,
         found=shorten(found),

@@ -39,19 +39,19 @@ def read_rows(
         SourceError: the file is missing, empty, of another format, without a readable row, or lacks a column.
     """
     if not path.exists():
-        raise refuse(path, "", "a file", f"nothing at {path}")
+        refuse(path, "", "a file", f"nothing at {path}")
     if path.suffix not in SUFFIXES:
-        raise refuse(path, "", "one of " + ", ".join(SUFFIXES), path.suffix or "no suffix")
+        refuse(path, "", "one of " + ", ".join(SUFFIXES), path.suffix or "no suffix")
     expected = "rows with " + (", ".join(columns) or "named columns")
     if path.stat().st_size == 0:
-        raise refuse(path, " is empty", expected, "0 bytes")
+        refuse(path, " is empty", expected, "0 bytes")
     rows = _READERS[path.suffix](path, columns)
     first = list(itertools.islice(rows, _LOOKED_AT))
     if not first:
-        raise refuse(path, " holds no rows", expected, f"{path.stat().st_size} bytes without a row")
+        refuse(path, " holds no rows", expected, f"{path.stat().st_size} bytes without a row")
     readable = [raw.row for raw in first if raw.row is not None]
     if not readable and len(first) < _LOOKED_AT:
-        raise refuse(path, " has no row that can be read", expected, f"{first[0].origin}: {first[0].defect}")
+        refuse(path, " has no row that can be read", expected, f"{first[0].origin}: {first[0].defect}")
     # A column that none of the first rows has is missing from the file, not from a row.
     seen = {name: None for row in readable for name in row}
     lacking = [name for name in columns if name not in seen]

@@ -1,21 +1,26 @@
-"""The files of a task's own sources: on the Hub of this environment, on the web, or within the package."""
+"""The files of a task's own sources: on the Hub of this environment, on the web, beside a task file, or packaged."""
 
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+from urllib.parse import unquote
 
 from hubtools import __version__
+from hubtools.curation.reading import SUFFIXES
 from hubtools.errors import HubtoolsError, HubUnavailable, SourceError, UsageError, shorten
 from hubtools.records.dataset import ColumnMapping
 from hubtools.spec import Source
 from hubtools.task import TaskSpec
+from hubtools.workdir import sha256_of
 
 # What others call the splits; "" is a pool still to be split.
 SPLIT_NAMES = {
@@ -82,7 +87,7 @@ def locate_public(task: TaskSpec, without: Sequence[str] = ()) -> tuple[SourceFi
             found=", ".join(f"--without {source.name}" for source in task.whole_sources),
             next=f"keep one of them, or give your own rows: hubtools curate {task.name} --source FILE.csv",
         )
-    on_hub = [_find_on_hub(source) for source in chosen]
+    on_hub = [_find_files(source) for source in chosen]
     if task.starter and not any(on_hub):
         starter = _find_on_hub(task.starter)
         if starter:
@@ -96,7 +101,7 @@ def locate(source: Source) -> SourceFiles:
     Raises:
         SourceError: it is in neither place, or a pattern matches no file.
     """
-    return _find_on_hub(source) or _locate_on_web(source)
+    return _find_files(source) or _locate_on_web(source)
 
 
 def locate_addition(source: Source) -> SourceFiles:
@@ -143,11 +148,11 @@ def match_files(source: Source, names: Sequence[str]) -> list[tuple[str, str]]:
     return matched
 
 
-def refuse_unknown_repo(repo: str) -> SourceError:
-    """Return the error for a repo that this Hub does not have."""
+def refuse_unknown_repo(repo: str) -> NoReturn:
+    """Raise the :class:`SourceError` for a repo that this Hub does not have."""
     from huggingface_hub import HfApi
 
-    return SourceError(
+    raise SourceError(
         f"Source {repo!r}",
         expected="a dataset repo on this Hub",
         found=f"none at {HfApi().endpoint}",
@@ -162,16 +167,54 @@ def download_folder() -> Path:
     return Path(constants.HF_HOME) / "hubtools-sources"
 
 
+def _find_files(source: Source) -> SourceFiles | None:
+    """Return the files of a source: on this machine, or downloaded from the Hub; None where that has no such repo."""
+    return _find_on_hub(source) if source.folder is None else _find_in_folder(source, source.folder)
+
+
+def _find_in_folder(source: Source, folder: Path) -> SourceFiles:
+    """Return the files of a source beside a task file; raises :class:`SourceError` where a pattern matches none."""
+    files: list[tuple[str, Path]] = []
+    for split, patterns in source.files.items():
+        for pattern in patterns:
+            exact = folder / pattern  # a name may hold characters that a pattern has for others
+            matched = [exact] if exact.is_file() else [
+                folder / name for name in sorted(glob(pattern, root_dir=folder, recursive=True))
+            ]  # fmt: skip
+            if not matched:
+                raise SourceError(
+                    f"Source {source.id!r}",
+                    expected=f"a file {pattern} in {folder}",
+                    found="a folder" if exact.is_dir() else "nothing there",
+                    next="put the file there, or mend the path under `sources` in the task file",
+                )
+            files += [(split, path) for path in matched]
+    digests = [sha256_of(path) for _, path in files]
+    revision = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    return SourceFiles(source, tuple(files), f"sha256:{revision}")
+
+
 def _find_on_hub(source: Source) -> SourceFiles | None:
     """Return the files of a source, downloaded; None where this Hub has no such repo."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     api = HfApi()
     try:
-        info = api.dataset_info(source.id, revision=source.revision)
+        repo, _, config = source.id.partition(":")
+        info = api.dataset_info(repo, revision=source.revision)
     except RepositoryNotFoundError:
         return None
+    except RevisionNotFoundError as error:
+        raise SourceError(
+            f"Source {source.id!r}",
+            expected=f"the revision {source.revision}",
+            found=f"no such commit, branch or tag at {api.endpoint}",
+            next="name one that is there, or leave `revision` out",
+        ) from error
+    if not source.files:
+        files, features = download_splits(repo, config, str(info.sha))
+        return SourceFiles(source, files, str(info.sha), features)
     matched = match_files(source, [sibling.rfilename for sibling in info.siblings or []])
     paths = tuple(
         (split, Path(api.hf_hub_download(source.id, name, repo_type="dataset", revision=info.sha)))
@@ -182,7 +225,7 @@ def _find_on_hub(source: Source) -> SourceFiles | None:
 
 def _locate_on_web(source: Source) -> SourceFiles:
     if not source.url:
-        raise refuse_unknown_repo(source.id)
+        refuse_unknown_repo(source.id)
     paths = []
     for split, patterns in source.files.items():
         for pattern in patterns:
@@ -193,6 +236,56 @@ def _locate_on_web(source: Source) -> SourceFiles:
     # An address with a commit in it always gives the same file.
     pin = re.search(r"/([0-9a-f]{40})/", source.url)
     return SourceFiles(source, tuple(paths), pin.group(1) if pin else "")
+
+
+def download_splits(
+    repo: str, config: str, revision: str
+) -> tuple[tuple[tuple[str, Path], ...], Mapping[str, Any] | None]:
+    """Return the files of each split of a repo as ``datasets`` finds them, and the types of their columns.
+
+    Args:
+        config: one of the repo's configurations; "" where it has one alone.
+
+    Raises:
+        SourceError: ``datasets`` finds none, or files or splits that are not read here.
+    """
+    from datasets import load_dataset_builder
+    from datasets.utils.logging import disable_progress_bar
+    from huggingface_hub import HfApi
+
+    disable_progress_bar()
+    asked = f"{repo}:{config}" if config else repo
+    try:
+        builder = load_dataset_builder(repo, name=config or None, revision=revision)
+    except (ValueError, FileNotFoundError, RuntimeError) as error:
+        raise SourceError(
+            f"Source {asked!r}",
+            expected="a dataset repo with files that end in " + ", ".join(SUFFIXES),
+            found=shorten(error),
+            next="where it has several configurations, name one: owner/name:config",
+        ) from error
+    files = []
+    for split, urls in (builder.config.data_files or {}).items():
+        if str(split) not in SPLIT_NAMES:
+            raise SourceError(
+                f"Source {asked!r}",
+                expected="splits called " + ", ".join(filter(None, SPLIT_NAMES)),
+                found=", ".join(map(str, builder.config.data_files)),
+                next="download its file, and give that",
+            )
+        for url in urls:
+            name = unquote(str(url).split(f"@{revision}/", 1)[-1])
+            if Path(name).suffix not in SUFFIXES:
+                raise SourceError(
+                    f"Source {asked!r}",
+                    expected="files that end in " + ", ".join(SUFFIXES),
+                    found=shorten(name),
+                    next="give another repo or configuration, or your own file, with --source",
+                )
+            path = HfApi().hf_hub_download(repo, name, repo_type="dataset", revision=revision)
+            files.append((SPLIT_NAMES[str(split)], Path(path)))
+    features = builder.info.features
+    return tuple(files), features.to_dict() if features else None
 
 
 def download(url: str, target: Path, what: str) -> None:

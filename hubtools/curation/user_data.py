@@ -14,10 +14,10 @@ from hubtools.curation.label_maps import accept_own_labels, read_label_map
 from hubtools.curation.licences import OTHER, parse_licence
 from hubtools.curation.reading import SUFFIXES, list_columns
 from hubtools.curation.sources import (
-    SPLIT_NAMES,
     SourceFiles,
     download,
     download_folder,
+    download_splits,
     locate,
     locate_public,
     refuse_unknown_repo,
@@ -25,13 +25,10 @@ from hubtools.curation.sources import (
 from hubtools.errors import SourceError, UsageError, shorten
 from hubtools.heads.rows import LabelMap
 from hubtools.records.dataset import ColumnMapping
-from hubtools.rows import Columns
+from hubtools.rows import GROUPS, Columns
 from hubtools.spec import Example, LabelSet, Source
 from hubtools.task import TaskSpec
 from hubtools.workdir import sha256_of
-
-# Where no flag names the column of groups: the first of these that is there.
-GROUPS = ("group", "family", "template_id")
 
 
 def check_flags(asked: str | None, columns: Columns, license: str | None) -> None:
@@ -264,7 +261,7 @@ def _download_repo(task: TaskSpec, asked: str) -> _UserData:
     try:
         info = HfApi().dataset_info(repo)
     except RepositoryNotFoundError:
-        raise refuse_unknown_repo(repo) from None
+        refuse_unknown_repo(repo)
     named = info.card_data.get("license") if info.card_data else None
     licence = named if isinstance(named, str) else OTHER
     names = [sibling.rfilename for sibling in info.siblings or []]
@@ -275,47 +272,5 @@ def _download_repo(task: TaskSpec, asked: str) -> _UserData:
         copy = locate(replace(layout, id=repo, revision=str(info.sha), url=""))
         if set(layout.columns) <= set(list_columns(copy.files[0][1])):
             return _UserData(repo, copy.files, copy.revision, card_licence=licence, layout=layout)
-    files, features = _download_splits(asked, repo, config, str(info.sha))
+    files, features = download_splits(repo, config, str(info.sha))
     return _UserData(repo, files, str(info.sha), features, licence)
-
-
-def _download_splits(
-    asked: str, repo: str, config: str, revision: str
-) -> tuple[tuple[tuple[str, Path], ...], Mapping[str, Any] | None]:
-    """Return the files of each split as ``datasets`` finds them, and the types of their columns."""
-    from datasets import load_dataset_builder
-    from datasets.utils.logging import disable_progress_bar
-    from huggingface_hub import HfApi
-
-    disable_progress_bar()
-    try:
-        builder = load_dataset_builder(repo, name=config or None, revision=revision)
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
-        raise SourceError(
-            f"Source {asked!r}",
-            expected="a dataset repo with files that end in " + ", ".join(SUFFIXES),
-            found=shorten(error),
-            next="where it has several configurations, name one: --source owner/name:config",
-        ) from error
-    files = []
-    for split, urls in (builder.config.data_files or {}).items():
-        if str(split) not in SPLIT_NAMES:
-            raise SourceError(
-                f"Source {asked!r}",
-                expected="splits called " + ", ".join(filter(None, SPLIT_NAMES)),
-                found=", ".join(map(str, builder.config.data_files)),
-                next="download its file, and give that",
-            )
-        for url in urls:
-            name = unquote(str(url).split(f"@{revision}/", 1)[-1])
-            if Path(name).suffix not in SUFFIXES:
-                raise SourceError(
-                    f"Source {asked!r}",
-                    expected="files that end in " + ", ".join(SUFFIXES),
-                    found=shorten(name),
-                    next="give another repo or configuration, or your own file, with --source",
-                )
-            path = HfApi().hf_hub_download(repo, name, repo_type="dataset", revision=revision)
-            files.append((SPLIT_NAMES[str(split)], Path(path)))
-    features = builder.info.features
-    return tuple(files), features.to_dict() if features else None

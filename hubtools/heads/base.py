@@ -88,13 +88,12 @@ class Head(ABC):
     Attributes:
         name: the word that files use for it.
         pipeline: the task name that transformers' ``pipeline()`` and the Hub have for it.
-        truth, answer: columns of the predictions that hold the true labels and the model's answers.
-        label_pattern, label_rule: what a label may look like, as a regular expression and in words.
-        least_labels, most_labels: how many of them there may be.
         truth, answer: columns of the predictions that hold the true labels and the model's answers; ``truth`` is a
             column of the dataset as well.
         column_advice: which flags say what the columns of a user's data are.
         reads_tags: whether a user's rows may come as words with a tag each, instead of as texts.
+        label_pattern, label_rule: what a label may look like, as a regular expression and in words.
+        least_labels, most_labels: how many of them there may be.
     """
 
     name: ClassVar[str]
