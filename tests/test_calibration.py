@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from hubtools.evaluation.predict import load_classifier, predictions_table, probabilities
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
@@ -27,7 +28,6 @@ from transformers import (
     pipeline,
 )
 
-from hubtools.evaluation.predict import load_classifier, predictions_table, probabilities
 from hubtools.heads.encoding import encode_sequence, encode_tokens
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from hubtools.evaluation.scores import headlines
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2.exceptions import UndefinedError
@@ -23,7 +24,6 @@ from markdown_it import MarkdownIt
 from hubtools.curation.describe import COMPARISON, licence_facts
 from hubtools.errors import CardRejected
 from hubtools.evaluation.baselines import ABOUT
-from hubtools.evaluation.scores import headlines
 from hubtools.localhub.cards import validate
 from hubtools.publishing.cards import END, START, cell, dataset_card, join, lint, merged, model_card, score, take_apart
 from hubtools.task import TaskSpec

@@ -12,6 +12,8 @@ from hubtools.curation.licences import OTHER, of_model
 from hubtools.errors import CardRejected
 from hubtools.evaluation.tables import left_out
 from hubtools.metrics.detection import FNR_AT_THRESHOLD, FPR_AT_THRESHOLD
+from hubtools.records import to_json
+from hubtools.records.comparison import OtherDataReport
 from hubtools.task import TaskSpec
 
 START, END = "<!-- hubtools: written by a command; edit above or below -->", "<!-- hubtools: end -->"
@@ -139,7 +141,7 @@ def model_card(
     dataset: Mapping[str, Any],
     texts: Mapping[str, str] | None = None,
     withheld: str = "",
-    external: Sequence[Mapping[str, Any]] = (),
+    external: Sequence[OtherDataReport] = (),
 ) -> str:
     """The card of a model.
 
@@ -243,10 +245,10 @@ def result_of(
     }  # fmt: skip
 
 
-def _rows_of(external: Sequence[Mapping[str, Any]], task: TaskSpec) -> list[dict[str, Any]]:
+def _rows_of(external: Sequence[OtherDataReport], task: TaskSpec) -> list[dict[str, Any]]:
     """Lines of the table of other data; a score that none of them has gets no line."""
     rows = [
-        {"title": title, "values": [e["scores"].get(key) for e in external]}
+        {"title": title, "values": [to_json(e.scores).get(key) for e in external]}
         for key, title in ((m.key, m.title) for m in task.head.table)
     ]
     return [row for row in rows if any(value is not None for value in row["values"])]

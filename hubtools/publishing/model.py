@@ -15,7 +15,6 @@ from hubtools.evaluation.other_data import FOLDER, reports_for_card
 from hubtools.evaluation.predictions import read_columns
 from hubtools.publishing.cards import check_drift, lint, merged, model_card
 from hubtools.publishing.commits import Change, Release, difference, release
-from hubtools.records import to_json
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder, sha256_of
 
@@ -45,7 +44,7 @@ def rendered_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
         dataset=published["dataset"],
         texts={} if withheld else _texts_of_mistakes(task, folder, metrics),
         withheld=withheld,
-        external=[to_json(report) for report in reports_for_card(folder, folder.read_metrics())],
+        external=reports_for_card(folder, folder.read_metrics()),
     )
     lint(card, "model")
     return card
