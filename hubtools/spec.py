@@ -182,6 +182,7 @@ class CardTexts:
         dataset_sentence: what the dataset holds, in one sentence at the head of its card.
         dataset_limits: what the dataset lacks.
         languages: of the texts, as ISO 639-1 codes.
+        noun: what a text is, such as "prompt"; its plural ends in -s.
     """
 
     sentence: str = ""
@@ -193,6 +194,7 @@ class CardTexts:
     dataset_sentence: str = ""
     dataset_limits: tuple[str, ...] = ()
     languages: tuple[str, ...] = ("en",)
+    noun: str = "text"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from hubtools.heads import Classification
 from hubtools.metrics.labels import MACRO_F1
-from hubtools.spec import Dropped, Example, LabelSet, Source, Undecided
+from hubtools.spec import CardTexts, Dropped, Example, LabelSet, Source, Undecided
 from hubtools.task import TaskSpec
 from hubtools.tasks.intent_rules import AMBIGUOUS, TABLE_VERSION, intent_of, snake_case
 from hubtools.tasks.rows import labelled_row, text_of
@@ -176,6 +176,7 @@ INTENT = TaskSpec(
     mapping_file="",
     threshold=0.5,
     version=f"1.{TABLE_VERSION}",
+    card=CardTexts(noun="prompt"),
     task_ids=("intent-classification",),
     examples=(
         "Send an e-mail to Anna that the meeting moves to three.",
