@@ -607,7 +607,7 @@ def push_space(
     work_dir: WorkDir = DEFAULT,
     json_output: Json = False,
 ) -> None:
-    """Publish the Gradio Space that demos the four released models."""
+    """Publish the Gradio Space that demos every model released in the work folder."""
     connect(hub, (), hub_dir)
     from hubtools.pipeline import push_space_task
 

@@ -314,8 +314,8 @@ STAGES: tuple[tuple[str, Callable[[TaskSpec, Settings], Any]], ...] = (
 def run(tasks: Sequence[TaskSpec], settings: Settings) -> dict[str, Any]:
     """Every stage for every task, then the Space. Returns, and writes to ``run.json``, seconds a stage and results.
 
-    The Space asks all four models: it waits until each is released. A dry run tells what the datasets would be and
-    no more, because what follows needs what it does not make.
+    The Space shows every task that is released in the work folder, whichever run released it. A dry run tells what the
+    datasets would be and no more, because what follows needs what it does not make.
     """
     from hubtools.publishing.dataset import check_licences
 
@@ -351,12 +351,12 @@ def run(tasks: Sequence[TaskSpec], settings: Settings) -> dict[str, Any]:
                 seconds[task.name][name] = round(time.time() - begun, 2)
             results[task.name] = _result(task, settings)
     results = {task.name: results[task.name] for task in tasks if task.name in results}  # not as they ended
-    waiting = [name for name, task in TASKS.items() if not settings.folder(task).released]
-    if settings.dry_run or waiting:
-        settings.note("space: would be pushed" if settings.dry_run else f"space: waits for {', '.join(waiting)}")
+    if settings.dry_run:
+        settings.note("space: would be pushed")
     else:
         begun = time.time()
-        space = push_space_task([*TASKS.values()], settings)
+        candidates = TASKS | {task.name: task for task in tasks}
+        space = push_space_task([*candidates.values()], settings)
         seconds["space"] = {"push-space": round(time.time() - begun, 2)}
         results["space"] = {"url": space.url, "repo": space.repo} if isinstance(space, Release) else {}
     report = {"seconds": seconds, "total_seconds": round(time.time() - started, 1), "results": results}

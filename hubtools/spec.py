@@ -198,6 +198,31 @@ class CardTexts:
 
 
 @dataclass(frozen=True)
+class Demo:
+    """What the Space says of a task. All of it may be left out; the Space then makes it of what stands in brackets.
+
+    Attributes:
+        question: what the tile of the task asks, in a few words (the task's question).
+        about: the sentence above the task's tab (the task's question).
+        examples: prompts to click (the task's examples).
+        example_title: what the button of the first example says on the first tab (the example).
+        topic: what the task asks about, inside a sentence, such as "kind of tool" (the task's title).
+        tool: what the task's endpoint does, for programs (made of the topic, the labels and ``about``).
+        returns: what the task's endpoint gives, for programs (a sentence for each kind of task).
+        verdicts: of a detection, what is said at or above the threshold, and below ("Toxic", "Not toxic").
+    """
+
+    question: str = ""
+    about: str = ""
+    examples: tuple[str, ...] = ()
+    example_title: str = ""
+    topic: str = ""
+    tool: str = ""
+    returns: str = ""
+    verdicts: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
 class BaseModel:
     """An encoder to start from.
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from hubtools.heads.base import Head
-from hubtools.spec import CardTexts, LabelSet, Metric, Source
+from hubtools.spec import CardTexts, Demo, LabelSet, Metric, Source
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class TaskSpec:
         version: bumped when the rows or labels would change.
         examples: prompts that the card shows with their answers.
         card: what its cards say in words, where it has no templates of its own.
+        demo: what the Space says of the task.
         task_ids: the Hub's finer words for the task, for the dataset card.
         access_prompt, access_fields: what readers of a gated dataset agree to and fill in, as the Hub's cards have it.
     """
@@ -54,6 +55,7 @@ class TaskSpec:
     match_lengths: bool = False
     examples: tuple[str, ...] = ()
     card: CardTexts = field(default_factory=CardTexts)
+    demo: Demo = field(default_factory=Demo)
     task_ids: tuple[str, ...] = ()
     access_prompt: str = ""
     access_fields: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -241,6 +242,19 @@ def test_no_file_names_a_package_registry_or_a_path_of_this_machine() -> None:
         found += [(str(path.relative_to(ROOT)), word) for word in REGISTRIES + here if word.encode() in content]
     assert len(tracked()) > 50
     assert found == []
+
+
+def test_every_test_runs_once_in_the_gate() -> None:
+    """``make test`` and ``make test-all`` divide the tests by one marker, and the gate calls both."""
+    rules = re.findall(r"^([a-z-]+):.*\n\t\$\(PYTEST\)(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {target: flags.strip() for target, flags in rules} == {
+        "test": '-m "not exhaustive"',
+        "test-all": "-m exhaustive",
+    }
+    assert re.findall(r"^make (.*)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE) == ["lint", "test", "test-all"]
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    assert "exhaustive" in [marker.split(":")[0] for marker in settings["markers"]]
+    assert "-m" not in settings["addopts"].split()
 
 
 def test_what_the_wheel_carries_is_there() -> None:

@@ -400,6 +400,7 @@ def test_a_base_that_is_no_modernbert_is_refused(
     assert re.search(r"Error: .*bert cannot carry four heads\.\n  expected: a ModernBERT\n  found: +bert\n", said)
 
 
+@pytest.mark.exhaustive
 def test_two_processes_train_as_one_does(
     run_joint: Callable[..., Path], base: Path, curated: Path, tmp_path: Path, hubtools: Command
 ) -> None:

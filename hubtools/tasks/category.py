@@ -10,7 +10,7 @@ from typing import Any
 
 from hubtools.heads import Classification
 from hubtools.metrics.labels import MACRO_F1
-from hubtools.spec import BadRow, CardTexts, Example, LabelSet, Source
+from hubtools.spec import BadRow, CardTexts, Demo, Example, LabelSet, Source
 from hubtools.task import TaskSpec
 from hubtools.tasks.rows import labelled_row, text_of
 
@@ -83,5 +83,21 @@ CATEGORY = TaskSpec(
         "What is the derivative of x squared times the sine of x?",
         "Does a landlord have to return my deposit if the lease was never signed?",
         "Why do enzymes stop working above a certain temperature?",
+    ),
+    demo=Demo(
+        question="What is it about?",
+        about=(
+            "Which of the 14 subject domains of MMLU-Pro the prompt belongs to, so that it goes to a model that is "
+            "good at that subject."
+        ),
+        examples=(
+            "What is the derivative of x^2 * sin(x), and where does it vanish between 0 and pi?",
+            "Which enzyme unwinds the DNA double helix during replication?",
+            "Does a verbal promise to sell land bind the seller?",
+        ),
+        example_title="A calculus question",
+        topic="subject domain",
+        tool='Find the subject domain of a prompt among the 14 of MMLU-Pro, from "biology" to "psychology".',
+        returns="The probability of each domain, best first.",
     ),
 )

@@ -12,7 +12,7 @@ from typing import Any
 
 from hubtools.heads import Classification
 from hubtools.metrics.labels import MACRO_F1
-from hubtools.spec import CardTexts, Dropped, Example, LabelSet, Source, Undecided
+from hubtools.spec import CardTexts, Demo, Dropped, Example, LabelSet, Source, Undecided
 from hubtools.task import TaskSpec
 from hubtools.tasks.intent_rules import AMBIGUOUS, TABLE_VERSION, intent_of, snake_case
 from hubtools.tasks.rows import labelled_row, text_of
@@ -182,5 +182,18 @@ INTENT = TaskSpec(
         "Send an e-mail to Anna that the meeting moves to three.",
         "How much is an 18% tip on 84.50?",
         "Convert this list of names to JSON.",
+    ),
+    demo=Demo(
+        question="Which kind of tool does it need?",
+        about="Which of seven kinds of tool the prompt calls for, or that it calls for none.",
+        examples=(
+            "Send an e-mail to Anna that the meeting moves to 3 pm",
+            "What is the monthly payment on a loan of 200,000 at 4% over 30 years?",
+            "Tell me a joke",
+        ),
+        example_title="An errand",
+        topic="kind of tool",
+        tool='Find the kind of tool a prompt calls for, such as "calculation", or "no_function_needed".',
+        returns="The probability of each of the eight kinds, best first.",
     ),
 )

@@ -13,7 +13,7 @@ from typing import Any
 
 from hubtools.heads import Spans
 from hubtools.metrics.spans import ENTITY_F1
-from hubtools.spec import BadRow, CardTexts, Dropped, Example, LabelSet, Source, Span
+from hubtools.spec import BadRow, CardTexts, Demo, Dropped, Example, LabelSet, Source, Span
 from hubtools.task import TaskSpec
 from hubtools.tasks.rows import text_of
 
@@ -152,5 +152,21 @@ PII = TaskSpec(
         "Hi, this is Maria Jensen, you can reach me at maria.jensen@example.org or (212) 555-0187.",
         "My social security number is 536-22-8145 and I live at 81 Linden Avenue, Portland.",
         "Order 4481-2290 was shipped on March 3 with version 2.4.1 of the firmware.",
+    ),
+    demo=Demo(
+        question="Does it hold personal data?",
+        about=(
+            "Where the prompt names a person, an e-mail address, a phone number, a US social security number or a "
+            "place, so that it can be masked or kept in house."
+        ),
+        examples=(
+            "My name is Maria Keller, you reach me at maria.keller@example.com or (212) 555-0147. "
+            "My SSN is 078-05-1120 and I live in Portland.",
+            "Please ship the parcel to 221 Baker Street, London, attention of John Watson.",
+            "How many moons does Jupiter have?",
+        ),
+        example_title="A message with personal data",
+        topic="personal data",
+        tool="Find personal data in a text: PERSON, EMAIL_ADDRESS, PHONE_NUMBER, US_SSN and LOCATION.",
     ),
 )
