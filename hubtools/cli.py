@@ -527,7 +527,7 @@ def model_card(
         connect(hub, (), hub_dir)
     from hubtools.pipeline import model_card_multi, model_card_task, model_repo, multi_repo
     from hubtools.publishing.model import check_card
-    from hubtools.publishing.multi import check_multi_card
+    from hubtools.publishing.multitask import check_multitask_card
 
     def card(spec: Any) -> Path:
         if lint or check:
@@ -537,7 +537,7 @@ def model_card(
     if task != MULTI:
         cards = {t.name: str(card(t)) for t in tasks}
     elif lint or check:
-        cards = {MULTI: str(check_multi_card(work_dir, multi_repo(settings) if check else None))}
+        cards = {MULTI: str(check_multitask_card(work_dir, multi_repo(settings) if check else None))}
     else:
         cards = {MULTI: str(model_card_multi(settings))}
     show(cards, json_output, list(cards.values()))
@@ -586,12 +586,13 @@ def verify(
         raise UsageError(f"The task of {repo!r} is not plain from its name", next="say it with --task")
     [spec, *_] = _of_all(name)
     connect(hub, (), hub_dir)
-    from hubtools.publishing.model import verify_model
-    from hubtools.publishing.multi import verify_multi
+    from hubtools.publishing.multitask import verify_multitask
+    from hubtools.publishing.verification import verify_model
+    from hubtools.records import to_json
 
-    found = verify_multi(repo, revision) if name == MULTI else verify_model(spec, repo, revision)
-    line = f"{repo}: {found['rows']} answers agree, largest difference {found['largest_difference']:.1g}"
-    show(found, json_output, [line])
+    found = verify_multitask(repo, revision) if name == MULTI else verify_model(spec, repo, revision)
+    line = f"{repo}: {found.rows} answers agree, largest difference {found.largest_difference:.1g}"
+    show(to_json(found), json_output, [line])
 
 
 @app.command()
@@ -606,7 +607,7 @@ def push_space(
     work_dir: WorkDir = DEFAULT,
     json_output: Json = False,
 ) -> None:
-    """Publish the Gradio Space that demos the four released models."""
+    """Publish the Gradio Space that demos every model released in the work folder."""
     connect(hub, (), hub_dir)
     from hubtools.pipeline import push_space_task
 

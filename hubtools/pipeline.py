@@ -21,6 +21,7 @@ from hubtools.curation.supplements import LENGTHS, check_names, located, wanted
 from hubtools.errors import HubUnavailable, UsageError
 from hubtools.launch import check_training_flags, finetune_tasks
 from hubtools.publishing.commits import Change, Release
+from hubtools.publishing.options import PushOptions
 from hubtools.records import write_json
 from hubtools.records.metrics import Metrics
 from hubtools.settings import Settings
@@ -102,6 +103,16 @@ def space_repo(settings: Settings) -> str:
     return f"{namespace(settings.namespace)}/{settings.space_name or NAME}"
 
 
+def _push_options(settings: Settings) -> PushOptions:
+    return PushOptions(
+        private=settings.private,
+        create_pr=settings.create_pr,
+        dry_run=settings.dry_run,
+        gated=settings.gated,
+        accept_license=settings.accept_license,
+    )
+
+
 def push_dataset_task(task: TaskSpec, settings: Settings) -> Release | Change:
     [done] = push_datasets([task], settings).values()
     return done
@@ -128,16 +139,11 @@ def push_datasets(tasks: Sequence[TaskSpec], settings: Settings) -> dict[str, Re
                     aside = Path(stack.enter_context(tempfile.TemporaryDirectory()))
                     made[task.name] = replace(settings, work_dir=aside)
                 curate_task(task, made[task.name])
-            check_licences(
-                api(), task, made[task.name].folder(task), repos[task.name], private=settings.private,
-                accepted=settings.accept_license,
-            )  # fmt: skip
+            check_licences(api(), task, made[task.name].folder(task), repos[task.name], _push_options(settings))
         for task in tasks:
             pushed[task.name] = push_dataset(
-                api(), task, made[task.name].folder(task), repos[task.name], private=settings.private,
-                create_pr=settings.create_pr, dry_run=settings.dry_run, gated=settings.gated,
-                accept_license=settings.accept_license,
-            )  # fmt: skip
+                api(), task, made[task.name].folder(task), repos[task.name], _push_options(settings)
+            )
             _say(settings, task.name, "dataset", pushed[task.name])
     return pushed
 
@@ -244,45 +250,40 @@ def model_card_task(task: TaskSpec, settings: Settings) -> Path:
 
 def push_model_task(task: TaskSpec, settings: Settings) -> Release | Change:
     """Release and, where a commit was made, load it back and compare."""
-    from hubtools.publishing.model import push_model, verify_model
+    from hubtools.publishing.model import push_model
+    from hubtools.publishing.verification import verify_model
 
-    done = push_model(
-        api(), task, settings.folder(task), model_repo(task, settings), private=settings.private,
-        create_pr=settings.create_pr, dry_run=settings.dry_run,
-    )  # fmt: skip
+    done = push_model(api(), task, settings.folder(task), model_repo(task, settings), _push_options(settings))
     _say(settings, task.name, "model", done)
     if isinstance(done, Release) and not settings.create_pr:
         checked = verify_model(task, done.repo, done.revision)
         settings.note(
-            f"{task.name}: loaded back by pipeline(), {checked['rows']} answers agree "
-            f"(largest difference {checked['largest_difference']:.1g})"
+            f"{task.name}: loaded back by pipeline(), {checked.rows} answers agree "
+            f"(largest difference {checked.largest_difference:.1g})"
         )
     return done
 
 
 def model_card_multi(settings: Settings) -> Path:
     """Render the card of the one repo that answers all four."""
-    from hubtools.publishing.multi import write_multi_card
+    from hubtools.publishing.multitask import write_multitask_card
 
-    path = write_multi_card(settings.work_dir, multi_repo(settings))
+    path = write_multitask_card(settings.work_dir, multi_repo(settings))
     settings.note(f"{MULTI}: card written to {path}")
     return path
 
 
 def push_multi_model(settings: Settings) -> Release | Change:
     """Release the one repo that answers all four; where a commit was made, load it back and compare."""
-    from hubtools.publishing.multi import push_multi, verify_multi
+    from hubtools.publishing.multitask import push_multitask, verify_multitask
 
-    done = push_multi(
-        api(), settings.work_dir, multi_repo(settings), private=settings.private, create_pr=settings.create_pr,
-        dry_run=settings.dry_run,
-    )  # fmt: skip
+    done = push_multitask(api(), settings.work_dir, multi_repo(settings), _push_options(settings))
     _say(settings, MULTI, "model", done)
     if isinstance(done, Release) and not settings.create_pr:
-        checked = verify_multi(done.repo, done.revision)
+        checked = verify_multitask(done.repo, done.revision)
         settings.note(
-            f"{MULTI}: loaded back, {checked['rows']} answers agree, all four in one pass "
-            f"(largest difference {checked['largest_difference']:.1g})"
+            f"{MULTI}: loaded back, {checked.rows} answers agree, all four in one pass "
+            f"(largest difference {checked.largest_difference:.1g})"
         )
     return done
 
@@ -313,8 +314,8 @@ STAGES: tuple[tuple[str, Callable[[TaskSpec, Settings], Any]], ...] = (
 def run(tasks: Sequence[TaskSpec], settings: Settings) -> dict[str, Any]:
     """Every stage for every task, then the Space. Returns, and writes to ``run.json``, seconds a stage and results.
 
-    The Space asks all four models: it waits until each is released. A dry run tells what the datasets would be and
-    no more, because what follows needs what it does not make.
+    The Space shows every task that is released in the work folder, whichever run released it. A dry run tells what the
+    datasets would be and no more, because what follows needs what it does not make.
     """
     from hubtools.publishing.dataset import check_licences
 
@@ -332,10 +333,7 @@ def run(tasks: Sequence[TaskSpec], settings: Settings) -> dict[str, Any]:
                 settings.note(f"{task.name}: the dataset curated from {own} is kept")
             else:
                 curate_task(task, settings)
-            check_licences(
-                api(), task, settings.folder(task), dataset_repo(task, settings), private=settings.private,
-                accepted=settings.accept_license,
-            )  # fmt: skip
+            check_licences(api(), task, settings.folder(task), dataset_repo(task, settings), _push_options(settings))
             seconds[task.name] = {"curate": round(time.time() - begun, 2)}
     for task in tasks:
         begun = time.time()
@@ -353,12 +351,12 @@ def run(tasks: Sequence[TaskSpec], settings: Settings) -> dict[str, Any]:
                 seconds[task.name][name] = round(time.time() - begun, 2)
             results[task.name] = _result(task, settings)
     results = {task.name: results[task.name] for task in tasks if task.name in results}  # not as they ended
-    waiting = [name for name, task in TASKS.items() if not settings.folder(task).released]
-    if settings.dry_run or waiting:
-        settings.note("space: would be pushed" if settings.dry_run else f"space: waits for {', '.join(waiting)}")
+    if settings.dry_run:
+        settings.note("space: would be pushed")
     else:
         begun = time.time()
-        space = push_space_task([*TASKS.values()], settings)
+        candidates = TASKS | {task.name: task for task in tasks}
+        space = push_space_task([*candidates.values()], settings)
         seconds["space"] = {"push-space": round(time.time() - begun, 2)}
         results["space"] = {"url": space.url, "repo": space.repo} if isinstance(space, Release) else {}
     report = {"seconds": seconds, "total_seconds": round(time.time() - started, 1), "results": results}

@@ -88,6 +88,7 @@ class Source:
         share: the most of the training split that a source with the role "training" may make up.
         optional: it joins only when it is asked for.
         templates: rows are templates, which curation fills.
+        annotators: who made its labels, in the Hub's words for ``annotations_creators``.
     """
 
     id: str
@@ -105,6 +106,7 @@ class Source:
     share: float = 1.0
     optional: bool = False
     templates: bool = False
+    annotators: str = "other"
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,62 @@ class Metric:
             return hits / rows if rows else float("nan")
 
         return cls(key, title, function, key, greater_is_better, counts)
+
+
+@dataclass(frozen=True)
+class CardTexts:
+    """What the cards of a task say in words. Where a text is left out, its head's template says what is always true.
+
+    Each line of a tuple becomes a line of a list. Markdown is allowed.
+
+    Attributes:
+        sentence: what the model does, in one sentence at the head of its card.
+        intended: what the model is for.
+        out_of_scope: what it must not be used for.
+        limits: what it gets wrong, beyond what its scores say.
+        citation: whom to cite for the public data.
+        labels: what each label means, by the label.
+        dataset_sentence: what the dataset holds, in one sentence at the head of its card.
+        dataset_limits: what the dataset lacks.
+        languages: of the texts, as ISO 639-1 codes.
+        noun: what a text is, such as "prompt"; its plural ends in -s.
+    """
+
+    sentence: str = ""
+    intended: tuple[str, ...] = ()
+    out_of_scope: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    citation: str = ""
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    dataset_sentence: str = ""
+    dataset_limits: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ("en",)
+    noun: str = "text"
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the Space says of a task. All of it may be left out; the Space then makes it of what stands in brackets.
+
+    Attributes:
+        question: what the tile of the task asks, in a few words (the task's question).
+        about: the sentence above the task's tab (the task's question).
+        examples: prompts to click (the task's examples).
+        example_title: what the button of the first example says on the first tab (the example).
+        topic: what the task asks about, inside a sentence, such as "kind of tool" (the task's title).
+        tool: what the task's endpoint does, for programs (made of the topic, the labels and ``about``).
+        returns: what the task's endpoint gives, for programs (a sentence for each kind of task).
+        verdicts: of a detection, what is said at or above the threshold, and below ("Toxic", "Not toxic").
+    """
+
+    question: str = ""
+    about: str = ""
+    examples: tuple[str, ...] = ()
+    example_title: str = ""
+    topic: str = ""
+    tool: str = ""
+    returns: str = ""
+    verdicts: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from hubtools.heads.base import Head
-from hubtools.spec import LabelSet, Metric, Source
+from hubtools.spec import CardTexts, Demo, LabelSet, Metric, Source
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class TaskSpec:
         threshold: the router's default threshold for this task.
         version: bumped when the rows or labels would change.
         examples: prompts that the card shows with their answers.
+        card: what its cards say in words, where it has no templates of its own.
+        demo: what the Space says of the task.
         task_ids: the Hub's finer words for the task, for the dataset card.
         access_prompt, access_fields: what readers of a gated dataset agree to and fill in, as the Hub's cards have it.
     """
@@ -52,6 +54,8 @@ class TaskSpec:
     overrides: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))
     match_lengths: bool = False
     examples: tuple[str, ...] = ()
+    card: CardTexts = field(default_factory=CardTexts)
+    demo: Demo = field(default_factory=Demo)
     task_ids: tuple[str, ...] = ()
     access_prompt: str = ""
     access_fields: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))

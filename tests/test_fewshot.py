@@ -66,6 +66,7 @@ def downloaded(few: TaskFolder, hub: Hub, tmp_path_factory: pytest.TempPathFacto
 # --- what it leaves -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_a_few_shot_release_is_a_modernbert_classifier_that_the_router_loads(downloaded: Path) -> None:
     names = {path.name for path in downloaded.iterdir() if path.is_file()}
     assert {"model.safetensors", "tokenizer.json", "jailbreak_type_mapping.json", "thresholds.json", "README.md",
@@ -79,6 +80,7 @@ def test_a_few_shot_release_is_a_modernbert_classifier_that_the_router_loads(dow
     assert not any("bias" in name for name in load_file(downloaded / "model.safetensors") if name.startswith("head."))
 
 
+@pytest.mark.exhaustive
 def test_pipeline_gives_the_probabilities_that_the_training_scored(few: TaskFolder, downloaded: Path) -> None:
     """The training's own score of the validation split, from the published repo and by scikit-learn."""
     rows = pq.read_table(few.split_file("validation")).to_pydict()
@@ -96,6 +98,7 @@ def test_pipeline_gives_the_probabilities_that_the_training_scored(few: TaskFold
     assert len({round(row["jailbreak"], 4) for row in found}) > 3, "answers must depend on the text to say anything"
 
 
+@pytest.mark.exhaustive
 def test_the_card_says_on_how_few_rows_the_model_was_trained(
     hubtools: Command, few: TaskFolder, downloaded: Path, at: tuple[object, ...]
 ) -> None:
@@ -110,6 +113,7 @@ def test_the_card_says_on_how_few_rows_the_model_was_trained(
     hubtools("model-card", "jailbreak", *at, "--model-name", "few-model")
 
 
+@pytest.mark.exhaustive
 def test_a_few_shot_release_is_tagged_and_the_same_command_again_trains_nothing(
     hubtools: Command, few: TaskFolder, api: HfApi, at: tuple[object, ...]
 ) -> None:

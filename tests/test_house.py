@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from hubtools.heads import HEADS
 from hubtools.tasks import MULTI, TASKS
 
 ROOT = Path(__file__).parent.parent
@@ -63,8 +65,7 @@ LIGHT = {"arguments", "fewshot", "inputs", "processes"}
 UNDOCUMENTED = {
     "cli.configuration", "connection.api", "pipeline.curate_task", "pipeline.dataset_repo", "pipeline.space_repo",
     "pipeline.push_dataset_task", "pipeline.evaluate_task", "pipeline.model_card_task", "pipeline.push_space_task",
-    "publishing.cards.join", "publishing.cards.number", "publishing.commits.unreachable",
-    "publishing.model.check_scores_belong", "workdir.task_folder",
+    "publishing.commits.unreachable", "workdir.task_folder",
 }  # fmt: skip
 
 
@@ -244,6 +245,19 @@ def test_no_file_names_a_package_registry_or_a_path_of_this_machine() -> None:
     assert found == []
 
 
+def test_every_test_runs_once_in_the_gate() -> None:
+    """``make test`` and ``make test-all`` divide the tests by one marker, and the gate calls both."""
+    rules = re.findall(r"^([a-z-]+):.*\n\t\$\(PYTEST\)(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {target: flags.strip() for target, flags in rules} == {
+        "test": '-m "not exhaustive"',
+        "test-all": "-m exhaustive",
+    }
+    assert re.findall(r"^make (.*)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE) == ["lint", "test", "test-all"]
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    assert "exhaustive" in [marker.split(":")[0] for marker in settings["markers"]]
+    assert "-m" not in settings["addopts"].split()
+
+
 def test_what_the_wheel_carries_is_there() -> None:
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert set(build["force-include"]) == {"dataset_cards", "model_cards", "spaces"}
@@ -253,9 +267,9 @@ def test_what_the_wheel_carries_is_there() -> None:
 
 
 @pytest.mark.parametrize("folder", ["model_cards", "dataset_cards"])
-def test_there_is_a_card_template_for_each_task_and_one_base(folder: str) -> None:
+def test_there_is_a_card_template_for_each_task_and_each_head_and_one_base(folder: str) -> None:
     of_all_four = (MULTI,) if folder == "model_cards" else ()
-    names = {f"{name}.md.jinja" for name in (*TASKS, *of_all_four, "base")}
+    names = {f"{name}.md.jinja" for name in (*TASKS, *HEADS, *of_all_four, "base")}
     assert {path.name for path in (ROOT / folder).iterdir()} == names
 
 

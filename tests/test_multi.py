@@ -44,7 +44,7 @@ from hubtools.curation.split import SPLITS
 from hubtools.errors import CardRejected, MissingStage
 from hubtools.heads.encoding import IGNORED
 from hubtools.localhub import Hub, start, stop
-from hubtools.publishing.multi import check_multi_card, rendered_multi_card, write_multi_card
+from hubtools.publishing.multitask import check_multitask_card, render_multitask_card, write_multitask_card
 from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS
 from hubtools.training.batching import MixedBatches
@@ -248,7 +248,7 @@ def test_the_same_joint_training_is_done_once_and_another_of_one_task_undoes_it(
     changed(copy / "intent")
     assert "would run: " in hubtools("finetune", MULTI, *train, *flags[:-1], copy, "--dry-run").stderr
     with pytest.raises(MissingStage, match=r"(?s)The intent model is not the one.*of another training.*finetune multi"):
-        rendered_multi_card(copy, "local/one")
+        render_multitask_card(copy, "local/one")
 
 
 def changed(folder: Path) -> None:
@@ -291,30 +291,30 @@ def test_the_card_tells_what_sharing_costs_where_each_task_was_trained_alone_bef
         metrics["previous"] = {"tag": "v1", "method": method}
         metrics["baselines"]["previous version (v1)"] = {"entity_f1": 0.8125}
         file.write_text(json.dumps(metrics))
-        card = rendered_multi_card(copy, "local/one")
+        card = render_multitask_card(copy, "local/one")
         assert ("| trained alone |" in card) is shown
         assert ("0.812" in card) is shown
 
 
 def test_what_is_not_there_or_not_of_the_same_training_is_refused(copy: Path) -> None:
-    write_multi_card(copy, "local/one")
-    check_multi_card(copy, "local/one")
+    write_multitask_card(copy, "local/one")
+    check_multitask_card(copy, "local/one")
     with pytest.raises(CardRejected, match=r"The multi card is not what its files say"):
-        check_multi_card(copy, "local/another")
+        check_multitask_card(copy, "local/another")
     published = copy / "category" / "published.json"
     known = json.loads(published.read_text())
     published.write_text(json.dumps(known | {"model": known["model"] | {"weights_sha256": "0" * 64}}))
     with pytest.raises(MissingStage, match=r"(?s)The category model on the Hub is of another.*push-model category"):
-        rendered_multi_card(copy, "local/one")
+        render_multitask_card(copy, "local/one")
     published.write_text(json.dumps({"dataset": known["dataset"]}))
     with pytest.raises(MissingStage, match=r"(?s)The category model is not pushed.*push-model category"):
-        rendered_multi_card(copy, "local/one")
+        render_multitask_card(copy, "local/one")
     (copy / "jailbreak" / "metrics.json").unlink()
     with pytest.raises(MissingStage, match=r"(?s)metrics.json of 'jailbreak'.*hubtools evaluate jailbreak"):
-        rendered_multi_card(copy, "local/one")
+        render_multitask_card(copy, "local/one")
     shutil.rmtree(copy / MULTI)
     with pytest.raises(MissingStage, match=r"(?s)training.json of 'multi'.*hubtools finetune multi"):
-        rendered_multi_card(copy, "local/one")
+        render_multitask_card(copy, "local/one")
 
 
 # --- finetune.py itself ---------------------------------------------------------------------------------------------
@@ -400,6 +400,7 @@ def test_a_base_that_is_no_modernbert_is_refused(
     assert re.search(r"Error: .*bert cannot carry four heads\.\n  expected: a ModernBERT\n  found: +bert\n", said)
 
 
+@pytest.mark.exhaustive
 def test_two_processes_train_as_one_does(
     run_joint: Callable[..., Path], base: Path, curated: Path, tmp_path: Path, hubtools: Command
 ) -> None:

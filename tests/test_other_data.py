@@ -183,6 +183,7 @@ def test_the_card_shows_other_data_apart_from_the_test_split(
     assert "`attack`: jailbreak, `fine`: benign, `unclear`: left out" in section
 
 
+@pytest.mark.exhaustive
 def test_a_release_carries_the_report_on_other_data_and_drops_it_with_the_weights(
     on_other: tuple[dict[str, Any], str], hubtools: Command, at: tuple[object, ...], scored: Path, api: HfApi,
     tmp_path: Path,
@@ -199,6 +200,7 @@ def test_a_release_carries_the_report_on_other_data_and_drops_it_with_the_weight
     assert "## On other data" not in (work / "jailbreak" / "model" / "README.md").read_text()
 
 
+@pytest.mark.exhaustive
 def test_a_report_on_other_data_follows_the_threshold_and_leaves_the_card_where_it_cannot(
     on_other: tuple[dict[str, Any], str], hubtools: Command, at: tuple[object, ...], scored: Path, tmp_path: Path
 ) -> None:
@@ -312,6 +314,7 @@ def test_models_side_by_side_have_the_scores_and_the_tests_that_follow_from_thei
     assert pair["primary"]["low"] <= pair["primary"]["value"] <= pair["primary"]["high"]
 
 
+@pytest.mark.exhaustive
 def test_a_comparison_names_its_tests_in_the_table_and_in_markdown(
     hubtools: Command, at: tuple[object, ...], scored: Path, three: list[str]
 ) -> None:
@@ -327,6 +330,7 @@ def test_a_comparison_names_its_tests_in_the_table_and_in_markdown(
     assert any(line.startswith("| local/yes − local/no | ") for line in table)
 
 
+@pytest.mark.exhaustive
 def test_models_that_may_abstain_are_compared_on_what_they_answer_as_well(
     hubtools: Command, at: tuple[object, ...], tmp_path: Path
 ) -> None:
@@ -347,6 +351,7 @@ def test_models_that_may_abstain_are_compared_on_what_they_answer_as_well(
     assert "Every answer counts, however unsure, but in what is said of those at a threshold." in shown
 
 
+@pytest.mark.exhaustive
 def test_nameless_labels_are_refused_until_a_map_names_them(
     hubtools: Command, at: tuple[object, ...], scored: Path, three: list[str], tmp_path: Path
 ) -> None:
@@ -363,6 +368,7 @@ def test_nameless_labels_are_refused_until_a_map_names_them(
     assert report["models"][1]["other_answers"] == []
 
 
+@pytest.mark.exhaustive
 def test_models_are_compared_on_other_data_with_their_own_and_its_labels_mapped(
     hubtools: Command, at: tuple[object, ...], scored: Path, three: list[str], other: tuple[Path, Path]
 ) -> None:
@@ -382,8 +388,10 @@ def test_models_are_compared_on_other_data_with_their_own_and_its_labels_mapped(
     [
         (["local/yes"], "two or more"),
         (["local/yes", "local/yes"], "each once"),
-        (["local/yes", "local/nobody"], "has no such repo"),
-        (["local/yes", "hubtools/modernbert-nano"], "is not a text classifier"),
+        pytest.param(["local/yes", "local/nobody"], "has no such repo", marks=pytest.mark.exhaustive),
+        pytest.param(
+            ["local/yes", "hubtools/modernbert-nano"], "is not a text classifier", marks=pytest.mark.exhaustive
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_told_to_a_person(
@@ -445,6 +453,7 @@ def test_the_version_before_stands_in_the_table_where_it_answered_the_same_rows(
     assert json.loads((again / "jailbreak" / "metrics.json").read_text()) == metrics, "what stands beside it stays"
 
 
+@pytest.mark.exhaustive
 def test_a_version_that_was_scored_on_other_rows_is_named_but_not_compared(
     hubtools: Command, at: tuple[object, ...], again: Path, tmp_path: Path
 ) -> None:
@@ -460,6 +469,7 @@ def test_a_version_that_was_scored_on_other_rows_is_named_but_not_compared(
     assert "The version published before, v1, is not in the table: it was scored on other rows: " in card
 
 
+@pytest.mark.exhaustive
 def test_setfit_joins_scores_that_are_there_without_scoring_again(
     hubtools: Command, at: tuple[object, ...], again: Path, tmp_path: Path
 ) -> None:

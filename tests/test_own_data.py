@@ -33,6 +33,8 @@ from hubtools.tasks import TASKS
 
 Rows = list[dict[str, Any]]
 SEQUENCE = ("category", "jailbreak", "intent")
+# Each task and each format at least once.
+EACH_ONCE = {("category", ".jsonl"), ("jailbreak", ".csv"), ("jailbreak", ".parquet"), ("intent", ".json")}
 
 
 def sentence(rng: random.Random) -> str:
@@ -119,8 +121,14 @@ def work(tmp_path: Path) -> Path:
     return tmp_path / "work"
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("task", SEQUENCE)
+@pytest.mark.parametrize(
+    ("task", "suffix"),
+    [
+        pytest.param(task, suffix, marks=() if (task, suffix) in EACH_ONCE else pytest.mark.exhaustive)
+        for task in SEQUENCE
+        for suffix in SUFFIXES
+    ],
+)
 def test_columns_and_labels_of_a_file_are_mapped(
     hubtools: Command, flags: tuple[object, ...], tmp_path: Path, work: Path, task: str, suffix: str
 ) -> None:
@@ -375,20 +383,20 @@ def test_a_dataset_of_ones_own_stays_where_no_source_is_named(
 # --- dataset repos and addresses
 
 
+@pytest.mark.parametrize("task", [pytest.param("pii", marks=pytest.mark.exhaustive), "jailbreak"])
 def test_a_pushed_dataset_is_a_source_and_its_integers_are_read_by_their_names(
-    hubtools: Command, hub: Hub, flags: tuple[object, ...], tmp_path: Path
+    hubtools: Command, hub: Hub, flags: tuple[object, ...], tmp_path: Path, task: str
 ) -> None:
-    for task in ("pii", "jailbreak"):
-        hubtools("push-dataset", task, "--dataset-name", f"again-{task}", *flags)
-        other = ("--hub", "local", "--hub-dir", hub.data_dir, "--work-dir", tmp_path / "other")
-        hubtools("curate", task, "--source", f"local/again-{task}", *other)
-        first, again = facts_of_any(tmp_path / "work", task), facts_of(tmp_path / "other", task)
-        assert again["counts"]["kept"] == again["counts"]["read"] == first["counts"]["kept"]
-        for split in again["splits"].values():
-            split.pop("groups")  # two templates may have given like documents, which are one group then
-        assert again["splits"] == {s: {k: v for k, v in f.items() if k != "groups"} for s, f in first["splits"].items()}
-        assert again["sources"][0]["license"] == first["sources"][0]["license"]
-        assert len(again["sources"][0]["revision"]) == 40
+    hubtools("push-dataset", task, "--dataset-name", f"again-{task}", *flags)
+    other = ("--hub", "local", "--hub-dir", hub.data_dir, "--work-dir", tmp_path / "other")
+    hubtools("curate", task, "--source", f"local/again-{task}", *other)
+    first, again = facts_of_any(tmp_path / "work", task), facts_of(tmp_path / "other", task)
+    assert again["counts"]["kept"] == again["counts"]["read"] == first["counts"]["kept"]
+    for split in again["splits"].values():
+        split.pop("groups")  # two templates may have given like documents, which are one group then
+    assert again["splits"] == {s: {k: v for k, v in f.items() if k != "groups"} for s, f in first["splits"].items()}
+    assert again["sources"][0]["license"] == first["sources"][0]["license"]
+    assert len(again["sources"][0]["revision"]) == 40
 
 
 def facts_of_any(work: Path, task: str) -> dict[str, Any]:

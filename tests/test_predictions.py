@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,12 @@ from hubtools.evaluation import baselines
 from hubtools.evaluation import evaluate as evaluation
 from hubtools.evaluation.evaluate import evaluate
 from hubtools.heads.encoding import encode_sequence, encode_tokens
-from hubtools.publishing.cards import take_apart
+from hubtools.publishing.front_matter import split_card
 from hubtools.publishing.model import check_card, check_scores_belong, write_model_card
-from hubtools.publishing.space import space_files
+from hubtools.publishing.space import space_entry, space_files
 from hubtools.records import to_json, write_json
 from hubtools.records.thresholds import Target
+from hubtools.spec import Demo
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS
 from hubtools.training.calibration import calibrate
@@ -117,7 +119,11 @@ def copied(
     return lambda name: TaskFolder(Path(shutil.copytree(scored(name).root, tmp_path / name)))
 
 
-TASK = pytest.mark.parametrize("name", TASKS)
+# One task of spans and one of whole texts; the other two have whole texts as well.
+TASK = pytest.mark.parametrize(
+    "name",
+    [name if name in ("pii", "jailbreak") else pytest.param(name, marks=pytest.mark.exhaustive) for name in TASKS],
+)
 
 
 def change_one(folder: TaskFolder) -> None:
@@ -218,7 +224,7 @@ def test_a_changed_prediction_changes_the_card_and_is_drift_until_it_is_rendered
     after = write_model_card(task, folder, REPO).read_text()
     check_card(task, folder, REPO)
     assert after != before
-    index = [take_apart(card)[0]["model-index"][0]["results"][0]["metrics"] for card in (before, after)]
+    index = [split_card(card)[0]["model-index"][0]["results"][0]["metrics"] for card in (before, after)]
     assert index[0] != index[1]
     shown = {metric["name"]: metric["value"] for metric in index[1]}
     assert shown[metrics.primary.title] == metrics.primary.value
@@ -375,7 +381,7 @@ def test_the_answers_of_the_widget_are_the_models(scored: Callable[[str], TaskFo
     for name in ("category", "pii"):
         folder, task = scored(name), TASKS[name]
         loaded = evaluation.load_pipeline(task.head.pipeline, str(folder.model))
-        widget = take_apart((folder.model / "README.md").read_text())[0]["widget"]
+        widget = split_card((folder.model / "README.md").read_text())[0]["widget"]
         assert widget or name == "pii"
         for entry in widget:
             if name == "category":
@@ -396,15 +402,37 @@ def test_the_space_ships_the_chosen_threshold_of_a_detector_alone(copied: Callab
         write_json(folder.published, known | {"model": {"repo": f"ann/{name}", "revision": "0" * 40}})
 
     def shipped() -> dict[str, float]:
-        models = json.loads(space_files([TASKS[name] for name in folders], folders, "ann/space")["models.json"])[
-            "models"
-        ]
+        models = json.loads(space_files([TASKS[name] for name in folders], folders)["models.json"])["models"]
         return {name: model["threshold"] for name, model in models.items()}
 
     chosen = json.loads((folders["jailbreak"].model / "thresholds.json").read_text())["threshold"]
     assert shipped() == {"jailbreak": chosen, "category": 0.5, "pii": 0.9}
     (folders["jailbreak"].model / "thresholds.json").unlink()
     assert shipped()["jailbreak"] == 0.7
+
+
+def test_the_space_shows_what_is_released_and_later_releases_join_it(copied: Callable[[str], TaskFolder]) -> None:
+    folders = {name: copied(name) for name in ("category", "pii", "jailbreak")}
+    tasks = [TASKS[name] for name in folders]
+
+    def shown() -> list[str]:
+        return [*json.loads(space_files(tasks, folders)["models.json"])["models"]]
+
+    with pytest.raises(MissingStage, match=r"(?s)No model is released.*hubtools push-model category"):
+        shown()
+    for name, expected in (("jailbreak", ["jailbreak"]), ("category", ["category", "jailbreak"])):
+        known = json.loads(folders[name].published.read_text())
+        write_json(folders[name].published, known | {"model": {"repo": f"ann/{name}", "revision": "0" * 40}})
+        assert shown() == expected
+
+
+def test_what_a_task_does_not_say_of_itself_the_space_takes_from_its_question() -> None:
+    task = replace(TASKS["jailbreak"], demo=Demo())
+    entry = space_entry(task, repo="ann/x", revision="0" * 40, threshold=0.7, note="", dataset=None)
+    assert entry["question"] == entry["about"] == task.question
+    assert entry["examples"] == [*task.examples]
+    assert (entry["head"], entry["positive"]) == ("detection", "jailbreak")
+    assert not {"note", "dataset", "verdicts", "tool"} & entry.keys()
 
 
 def test_lint_on_the_command_line_says_what_the_hub_would_refuse_and_writes_nothing(

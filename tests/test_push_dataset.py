@@ -231,6 +231,7 @@ def test_a_lost_answer_does_not_open_a_second_pull_request(push: Push, api: HfAp
     assert done.stdout == f"{request.url}\n"
 
 
+@pytest.mark.exhaustive
 def test_another_content_opens_another_pull_request(push: Push, api: HfApi, tmp_path: Path) -> None:
     push("jailbreak", "twice-reviewed")
     mine = ("--source", own_rows(tmp_path / "mine.csv"), "--create-pr", "--license")
@@ -242,7 +243,14 @@ def test_another_content_opens_another_pull_request(push: Push, api: HfApi, tmp_
 # --- licences -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("declared", [(), ("--license", "cc-by-nd-4.0"), ("--license", "proprietary")])
+@pytest.mark.parametrize(
+    "declared",
+    [
+        (),
+        pytest.param(("--license", "cc-by-nd-4.0"), marks=pytest.mark.exhaustive),
+        pytest.param(("--license", "proprietary"), marks=pytest.mark.exhaustive),
+    ],
+)
 def test_a_source_that_may_not_be_handed_on_stops_the_push_before_anything_is_uploaded(
     push: Push, api: HfApi, tmp_path: Path, declared: tuple[str, ...]
 ) -> None:

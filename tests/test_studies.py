@@ -76,6 +76,7 @@ def small(hubtools: Command, base: Path, tmp_path_factory: pytest.TempPathFactor
     return work, flags
 
 
+@pytest.mark.exhaustive
 def test_a_search_ends_with_the_command_whose_model_it_has_already_trained(
     hubtools: Command, small: tuple[Path, list[object]]
 ) -> None:

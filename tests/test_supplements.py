@@ -477,6 +477,7 @@ def test_rules_that_never_saw_the_table_mostly_agree_with_it(public: Path) -> No
 
 
 @pytest.mark.real
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("label_set", ["router5", "presidio17"])
 def test_rare_types_reach_a_thousand_spans_in_training(
     hubtools: Command, public: Path, label_set: str, tmp_path: Path
@@ -493,6 +494,7 @@ def test_rare_types_reach_a_thousand_spans_in_training(
 
 
 @pytest.mark.real
+@pytest.mark.exhaustive
 def test_on_the_public_data_length_alone_says_little_of_long_prompts_in_training(
     hubtools: Command, public: Path, tmp_path: Path
 ) -> None:

@@ -104,8 +104,7 @@ class Head(ABC):
 
     # --- predictions and scores ---
 
-    # The scores at the head of a card, and those that the Trainer logs after each evaluation.
-    headlines: ClassVar[tuple[Metric, ...]]
+    # The scores that the Trainer logs after each evaluation.
     selection: ClassVar[tuple[Metric, ...]]
     words: ClassVar[Words]
     # The end of the names of transformers' classes for it, and the label that stands for no label.
@@ -115,6 +114,11 @@ class Head(ABC):
     needs_offsets: ClassVar[bool] = False
     few_shot: ClassVar[bool] = False
     pooled: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def headlines(self) -> tuple[Metric, ...]:
+        """The scores at the head of a card, the primary metric among them."""
 
     @property
     def at_threshold(self) -> tuple[Metric, ...]:
@@ -270,3 +274,11 @@ class Head(ABC):
         """Return the head's own plots of ``metrics``, in the order of the card."""
 
     # --- cards, releases and the Space ---
+
+    # What a split is made of, and ``metrics`` in the front matter of a model card, in the Hub's words.
+    unit: ClassVar[str]
+    card_metrics: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def rows_shown(self, mistakes: Mistakes) -> frozenset[str]:
+        """Return the ids of the test rows whose text a model card shows, if the dataset's texts may be shown at all."""

@@ -34,7 +34,7 @@ from hubtools.records.scores import (
     NoScores,
     ScoresOnOtherData,
 )
-from hubtools.records.slices import ClassificationMistakes, ClassificationSlices, DetectionSlices
+from hubtools.records.slices import ClassificationMistakes, ClassificationSlices, DetectionSlices, Mistakes
 from hubtools.records.thresholds import AbstentionStep, SplitCalibration, Target, Thresholds
 from hubtools.spec import LabelSet, Metric
 
@@ -69,7 +69,10 @@ class Classification(Head):
 
     # --- predictions and scores ---
 
-    headlines: ClassVar[tuple[Metric, ...]] = (ACCURACY, MACRO_F1, WEIGHTED_F1)
+    @property
+    def headlines(self) -> tuple[Metric, ...]:
+        return (ACCURACY, MACRO_F1, WEIGHTED_F1)
+
     selection: ClassVar[tuple[Metric, ...]] = (ACCURACY, MACRO_F1)
     words: ClassVar[Words] = Words(
         classifier="a text classifier",
@@ -263,3 +266,12 @@ class Classification(Head):
         return (CONFUSION, *((ABSTENTION,) if metrics.abstention else ()))
 
     # --- cards, releases and the Space ---
+
+    unit: ClassVar[str] = "rows"
+    card_metrics: ClassVar[tuple[str, ...]] = ("f1", "precision", "recall", "accuracy")
+
+    def rows_shown(self, mistakes: Mistakes) -> frozenset[str]:
+        if not isinstance(mistakes, ClassificationMistakes):
+            return frozenset()
+        shown = [mistake for pair in mistakes.pairs for mistake in pair.worst]
+        return frozenset(mistake.id for mistake in (*shown, *(part.worst for part in mistakes.slices)))

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hubtools.heads.base import Words
 from hubtools.heads.classification import Classification
 from hubtools.heads.inference import Tick
-from hubtools.heads.plots import CONFUSION, PRECISION_RECALL, ROC, Plot
+from hubtools.heads.plots import CONFUSION, Plot, detection_plots
 from hubtools.heads.scores import detection_scores, one_class_scores
 from hubtools.heads.slices import Rows, detection_slices
 from hubtools.heads.thresholds import detection_thresholds
+from hubtools.heads.wording import ClassNouns
 from hubtools.metrics.detection import (
     FNR_AT_THRESHOLD,
     FPR_AT_THRESHOLD,
@@ -42,12 +43,16 @@ class Detection(Classification):
     Attributes:
         positive: the label that is looked for.
         alarming: beginnings of words that make harmless texts sound like ``positive``; false alarms are counted there.
+        positive_noun, negative_noun: how cards call a row of each label, such as "attack", with a plural in -s; ""
+            makes it of the label.
     """
 
     name: ClassVar[str] = "detection"
 
     positive: str = ""
     alarming: tuple[str, ...] = ()
+    positive_noun: str = ""
+    negative_noun: str = ""
 
     # --- rows of a dataset ---
 
@@ -55,14 +60,10 @@ class Detection(Classification):
 
     # --- predictions and scores ---
 
-    headlines: ClassVar[tuple[Metric, ...]] = (
-        RECALL_AT_1_FPR,
-        RECALL_AT_5_FPR,
-        ROC_AUC,
-        PR_AUC,
-        ACCURACY,
-        MACRO_F1,
-    )
+    @property
+    def headlines(self) -> tuple[Metric, ...]:
+        return (RECALL_AT_1_FPR, RECALL_AT_5_FPR, ROC_AUC, PR_AUC, ACCURACY, MACRO_F1)
+
     selection: ClassVar[tuple[Metric, ...]] = (ACCURACY, MACRO_F1, ROC_AUC)
     words: ClassVar[Words] = replace(Classification.words, threshold="")
     baseline_record: ClassVar[type[ClassificationBaseline] | type[DetectionBaseline]] = DetectionBaseline
@@ -123,6 +124,19 @@ class Detection(Classification):
         return {"alarming": pa.bool_(), **super().columns}
 
     def plots(self, metrics: Metrics) -> tuple[Plot, ...]:
-        return (CONFUSION, ROC, PRECISION_RECALL)
+        labels = [entry.label for entry in metrics.scores.per_class]
+        return (CONFUSION, *detection_plots(self.nouns(labels)))
 
     # --- cards, releases and the Space ---
+
+    card_metrics: ClassVar[tuple[str, ...]] = ("f1", "precision", "recall", "accuracy", "roc_auc")
+
+    def negative(self, labels: Sequence[str]) -> str:
+        """Return the label that is not looked for, of the two ``labels``."""
+        return next(label for label in labels if label != self.positive)
+
+    def nouns(self, labels: Sequence[str]) -> ClassNouns:
+        """Return how cards call rows of the two ``labels``."""
+        return ClassNouns(
+            self.positive_noun or f"`{self.positive}` text", self.negative_noun or f"`{self.negative(labels)}` text"
+        )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from hubtools.heads.wording import ClassNouns
 from hubtools.records.metrics import Metrics
 from hubtools.records.scores import ClassificationScores, DetectionScores, SpanScores
 from hubtools.records.thresholds import AbstentionThresholds, DetectionThresholds
@@ -65,7 +67,7 @@ def _of_detection(metrics: Metrics) -> tuple[DetectionScores, DetectionThreshold
     return metrics.scores, metrics.thresholds
 
 
-def _draw_roc(metrics: Metrics, plt: Any) -> Any:
+def _draw_roc(nouns: ClassNouns, metrics: Metrics, plt: Any) -> Any:
     scores, chosen = _of_detection(metrics)
     figure, axes = plt.subplots(figsize=(5.4, 4.2))
     curve = np.array(scores.roc)
@@ -85,20 +87,22 @@ def _draw_roc(metrics: Metrics, plt: Any) -> Any:
     axes.set_xticks([floor, *ticks], ["0", *(f"{t:.1%}" if t < 0.01 else f"{t:.0%}" for t in ticks)])
     axes.minorticks_off()
     axes.set_ylim(0, 1.02)
-    axes.set_xlabel("false positive rate (harmless prompts flagged)")
-    axes.set_ylabel("recall (attacks caught)")
+    axes.set_xlabel(f"false positive rate ({_plain(nouns.negatives)} flagged)")
+    axes.set_ylabel(f"recall ({_plain(nouns.positives)} caught)")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=9)
     return figure
 
 
-def _draw_precision_recall(metrics: Metrics, plt: Any) -> Any:
+def _draw_precision_recall(nouns: ClassNouns, metrics: Metrics, plt: Any) -> Any:
     scores, chosen = _of_detection(metrics)
     figure, axes = plt.subplots(figsize=(5.4, 4.2))
     curve = np.array(scores.pr)
     axes.plot(curve[:, 0], curve[:, 1], color=INK, drawstyle="steps-post",
               label=f"average precision {scores.pr_auc.value:.3f}")  # fmt: skip
     share = scores.positives / (scores.positives + scores.negatives)
-    axes.axhline(share, color=GREY, linewidth=0.8, linestyle="--", label=f"chance: {share:.0%} are attacks")
+    axes.axhline(
+        share, color=GREY, linewidth=0.8, linestyle="--", label=f"chance: {share:.0%} are {_plain(nouns.positives)}"
+    )
     for name, marker, colour in _POINTS:
         at = getattr(chosen, name).test
         caught, flagged = (1 - at.fnr.value) * at.positives, at.fpr.value * at.negatives
@@ -107,8 +111,8 @@ def _draw_precision_recall(metrics: Metrics, plt: Any) -> Any:
                       label=_legend(chosen, name))  # fmt: skip
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
-    axes.set_xlabel("recall (attacks caught)")
-    axes.set_ylabel("precision (flags that are attacks)")
+    axes.set_xlabel(f"recall ({_plain(nouns.positives)} caught)")
+    axes.set_ylabel(f"precision (flags that are {_plain(nouns.positives)})")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=9)
     return figure
 
@@ -146,21 +150,31 @@ CONFUSION = Plot(
     _draw_confusion,
 )
 TYPES = Plot("per_type.png", "Strict F1 by type on the test split.", _draw_types)
-ROC = Plot(
-    "roc.png",
-    "ROC curve on the test split, with the shipped threshold and the router's default. The scale of the false positive "
-    "rate is logarithmic: what matters lies at its left.",
-    _draw_roc,
-)
-PRECISION_RECALL = Plot(
-    "pr.png",
-    "Precision and recall on the test split, with the shipped threshold and the router's default. Where attacks are "
-    "rarer than in this split, precision is lower.",
-    _draw_precision_recall,
-)
 ABSTENTION = Plot(
     "abstention.png",
     "Accuracy, and macro F1 over the classes that occur, of the rows of the test split that are answered, the surest "
     "first; with the shipped threshold and the router's default.",
     _draw_abstention,
 )
+
+
+def detection_plots(nouns: ClassNouns) -> tuple[Plot, Plot]:
+    """Return the two curves of a detection, which call its rows as its cards do."""
+    roc = Plot(
+        "roc.png",
+        "ROC curve on the test split, with the shipped threshold and the router's default. The scale of the false "
+        "positive rate is logarithmic: what matters lies at its left.",
+        functools.partial(_draw_roc, nouns),
+    )
+    precision_recall = Plot(
+        "pr.png",
+        "Precision and recall on the test split, with the shipped threshold and the router's default. Where "
+        f"{nouns.positives} are rarer than in this split, precision is lower.",
+        functools.partial(_draw_precision_recall, nouns),
+    )
+    return roc, precision_recall
+
+
+def _plain(noun: str) -> str:
+    """Return a noun without Markdown, which a picture does not read."""
+    return noun.replace("`", "")

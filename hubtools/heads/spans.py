@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -32,7 +32,7 @@ from hubtools.metrics.spans import (
 )
 from hubtools.records.metrics import AnsweredExample, Metrics, SpanOutput
 from hubtools.records.scores import Baseline, ScoresOnOtherData, SpanBaseline, SpanScores
-from hubtools.records.slices import SpanMistakes, SpanSlices
+from hubtools.records.slices import Mistakes, SpanMistakes, SpanSlices
 from hubtools.records.thresholds import (
     SpanPoint,
     SpanRates,
@@ -51,13 +51,19 @@ _PREFIX = re.compile(r"[BILUES]-(?=.)")
 
 @dataclass(frozen=True)
 class Spans(Head):
-    """Stretches of a text, each of one type."""
+    """Stretches of a text, each of one type.
+
+    Attributes:
+        content: what spans hold, as cards call it: a noun without an article or a plural, such as "personal data".
+    """
 
     name: ClassVar[str] = "spans"
     kind: ClassVar[Literal["sequence", "token"]] = "token"
     pipeline: ClassVar[Literal["text-classification", "token-classification"]] = "token-classification"
     truth: ClassVar[str] = "spans"
     answer: ClassVar[str] = "predicted_spans"
+
+    content: str = "marked text"
 
     def model_labels(self, label_set: LabelSet) -> tuple[str, ...]:
         """``O``, then B- and I- of each type: the router drops index 0."""
@@ -69,15 +75,18 @@ class Spans(Head):
 
     # --- predictions and scores ---
 
-    headlines: ClassVar[tuple[Metric, ...]] = (
-        ENTITY_F1,
-        ENTITY_PRECISION,
-        ENTITY_RECALL,
-        OVERLAP_F1,
-        MACRO_F1_OF_TYPES,
-        COVERED,
-        FALSE_ALARMS,
-    )
+    @property
+    def headlines(self) -> tuple[Metric, ...]:
+        return (
+            ENTITY_F1,
+            ENTITY_PRECISION,
+            ENTITY_RECALL,
+            OVERLAP_F1,
+            MACRO_F1_OF_TYPES,
+            replace(COVERED, title=f"characters of {self.content} found"),
+            replace(FALSE_ALARMS, title=f"false alarms on documents without {self.content}"),
+        )
+
     selection: ClassVar[tuple[Metric, ...]] = (ENTITY_F1, ENTITY_PRECISION, ENTITY_RECALL)
     words: ClassVar[Words] = Words(
         classifier="a token classifier",
@@ -260,6 +269,13 @@ class Spans(Head):
         return (TYPES,)
 
     # --- cards, releases and the Space ---
+
+    unit: ClassVar[str] = "documents"
+    card_metrics: ClassVar[tuple[str, ...]] = ("f1", "precision", "recall")
+
+    def rows_shown(self, mistakes: Mistakes) -> frozenset[str]:
+        """Return no id: a mistake is told by its type, its length and its row, and what a span holds may be private."""
+        return frozenset()
 
 
 def select_types(rows: Sequence[SpanRow], types: Sequence[int]) -> list[list[dict[str, Any]]]:

@@ -84,8 +84,8 @@ def count_spans(true: Sequence[SpanRow], predicted: Sequence[SpanRow], types: in
 
 def _count_covered(true: SpanRow, predicted: SpanRow) -> tuple[int, int]:
     hidden = {i for s in predicted for i in range(s["start"], s["end"])}
-    personal = {i for s in true for i in range(s["start"], s["end"])}
-    return len(personal & hidden), len(personal)
+    marked = {i for s in true for i in range(s["start"], s["end"])}
+    return len(marked & hidden), len(marked)
 
 
 def _overlap(a: tuple[int, int, int], b: tuple[int, int, int]) -> bool:
@@ -167,8 +167,8 @@ def _macro_f1(answers: SpanAnswers) -> float:
 
 
 def _share_covered(answers: SpanAnswers) -> float:
-    hidden, personal = answers.covered.sum(0)
-    return float(hidden / personal) if personal else float("nan")
+    hidden, characters = answers.covered.sum(0)
+    return float(hidden / characters) if characters else float("nan")
 
 
 def count_false_alarms(answers: SpanAnswers) -> tuple[int, int]:
@@ -184,7 +184,7 @@ OVERLAP_F1 = Metric("overlap_f1", "entity F1 (overlapping spans)", _overlap_f1, 
 OVERLAP_PRECISION = Metric("overlap_precision", "entity precision (overlapping spans)", _overlap_precision, "precision")
 OVERLAP_RECALL = Metric("overlap_recall", "entity recall (overlapping spans)", _overlap_recall, "recall")
 MACRO_F1_OF_TYPES = Metric("macro_f1", "macro F1 over types", _macro_f1, "f1")
-COVERED = Metric("covered", "characters of personal data found", _share_covered, "covered")
+COVERED = Metric("covered", "characters of true spans found", _share_covered, "covered")
 FALSE_ALARMS = Metric.share(
-    "false_alarms", "false alarms on documents without personal data", count_false_alarms, greater_is_better=False
+    "false_alarms", "false alarms on documents without a true span", count_false_alarms, greater_is_better=False
 )

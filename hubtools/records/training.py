@@ -21,7 +21,7 @@ class TrainingValues(Record):
 
     shots: int | None = None
     pairs: int | None = None
-    epochs: float
+    epochs: float | int  # as it was given: "4" on a card, not "4.0"
     batch_size: int
     learning_rate: float
     weight_decay: float

@@ -10,7 +10,7 @@ from typing import Any
 
 from hubtools.heads import Classification
 from hubtools.metrics.labels import MACRO_F1
-from hubtools.spec import BadRow, Example, LabelSet, Source
+from hubtools.spec import BadRow, CardTexts, Demo, Example, LabelSet, Source
 from hubtools.task import TaskSpec
 from hubtools.tasks.rows import labelled_row, text_of
 
@@ -56,6 +56,7 @@ CATEGORY = TaskSpec(
                 "Its test questions are used here: models trained on this set must not be scored on MMLU-Pro."
             ),
             provenance="MMLU-Pro's `category`; the text is the question without its options.",
+            annotators="expert-generated",
         ),
     ),
     starter=Source(
@@ -67,6 +68,7 @@ CATEGORY = TaskSpec(
         attribution="Prompts of hubtools' own writing.",
         provenance="Each prompt was written for its label.",
         starter=True,
+        annotators="expert-generated",
     ),
     group_name="near-duplicate cluster",
     primary=MACRO_F1,
@@ -74,11 +76,28 @@ CATEGORY = TaskSpec(
     mapping_file="category_mapping.json",
     threshold=0.5,
     version="1",
+    card=CardTexts(noun="prompt"),
     task_ids=("topic-classification",),
     overrides={"epochs": 3, "batch_size": 8, "learning_rate": 2e-5, "weight_decay": 0.1},
     examples=(
         "What is the derivative of x squared times the sine of x?",
         "Does a landlord have to return my deposit if the lease was never signed?",
         "Why do enzymes stop working above a certain temperature?",
+    ),
+    demo=Demo(
+        question="What is it about?",
+        about=(
+            "Which of the 14 subject domains of MMLU-Pro the prompt belongs to, so that it goes to a model that is "
+            "good at that subject."
+        ),
+        examples=(
+            "What is the derivative of x^2 * sin(x), and where does it vanish between 0 and pi?",
+            "Which enzyme unwinds the DNA double helix during replication?",
+            "Does a verbal promise to sell land bind the seller?",
+        ),
+        example_title="A calculus question",
+        topic="subject domain",
+        tool='Find the subject domain of a prompt among the 14 of MMLU-Pro, from "biology" to "psychology".',
+        returns="The probability of each domain, best first.",
     ),
 )

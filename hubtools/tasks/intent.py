@@ -12,7 +12,7 @@ from typing import Any
 
 from hubtools.heads import Classification
 from hubtools.metrics.labels import MACRO_F1
-from hubtools.spec import Dropped, Example, LabelSet, Source, Undecided
+from hubtools.spec import CardTexts, Demo, Dropped, Example, LabelSet, Source, Undecided
 from hubtools.task import TaskSpec
 from hubtools.tasks.intent_rules import AMBIGUOUS, TABLE_VERSION, intent_of, snake_case
 from hubtools.tasks.rows import labelled_row, text_of
@@ -155,6 +155,7 @@ INTENT = TaskSpec(
                 "where the assistant neither refuses nor asks back, and the request is not one that a function could "
                 "serve. What is ambiguous is dropped and counted."
             ),
+            annotators="machine-generated",
         ),
         METATOOL,
     ),
@@ -167,6 +168,7 @@ INTENT = TaskSpec(
         attribution="Requests of hubtools' own writing.",
         provenance="Each request was written for a function of its kind.",
         starter=True,
+        annotators="expert-generated",
     ),
     group_name="called function and near-duplicate cluster",
     primary=MACRO_F1,
@@ -174,10 +176,24 @@ INTENT = TaskSpec(
     mapping_file="",
     threshold=0.5,
     version=f"1.{TABLE_VERSION}",
+    card=CardTexts(noun="prompt"),
     task_ids=("intent-classification",),
     examples=(
         "Send an e-mail to Anna that the meeting moves to three.",
         "How much is an 18% tip on 84.50?",
         "Convert this list of names to JSON.",
+    ),
+    demo=Demo(
+        question="Which kind of tool does it need?",
+        about="Which of seven kinds of tool the prompt calls for, or that it calls for none.",
+        examples=(
+            "Send an e-mail to Anna that the meeting moves to 3 pm",
+            "What is the monthly payment on a loan of 200,000 at 4% over 30 years?",
+            "Tell me a joke",
+        ),
+        example_title="An errand",
+        topic="kind of tool",
+        tool='Find the kind of tool a prompt calls for, such as "calculation", or "no_function_needed".',
+        returns="The probability of each of the eight kinds, best first.",
     ),
 )

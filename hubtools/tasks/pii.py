@@ -13,7 +13,7 @@ from typing import Any
 
 from hubtools.heads import Spans
 from hubtools.metrics.spans import ENTITY_F1
-from hubtools.spec import BadRow, Dropped, Example, LabelSet, Source, Span
+from hubtools.spec import BadRow, CardTexts, Demo, Dropped, Example, LabelSet, Source, Span
 from hubtools.task import TaskSpec
 from hubtools.tasks.rows import text_of
 
@@ -94,6 +94,7 @@ TEMPLATES = Source(
     attribution="Templates of hubtools' own writing, filled by Faker: every person in them is invented.",
     provenance="The generator marks what it fills in: spans are exact by construction.",
     starter=True,
+    annotators="machine-generated",
     templates=True,
     name="templates",
     share=0.7,
@@ -111,7 +112,7 @@ RARE_TYPES = replace(
 PII = TaskSpec(
     name="pii",
     title="Personal data",
-    head=Spans(),
+    head=Spans(content="personal data"),
     question="Does the prompt hold personal data, and where?",
     label_sets=(
         LabelSet("router5", tuple(dict.fromkeys(ROUTER_TYPES.values())), ROUTER_TYPES),
@@ -129,6 +130,7 @@ PII = TaskSpec(
                 "Fake Name Generator, CC BY-SA 3.0 US: a dataset derived from it keeps that licence."
             ),
             provenance="The source's own generator marked what it filled in; every span was checked against its text.",
+            annotators="machine-generated",
             url=(
                 "https://raw.githubusercontent.com/microsoft/presidio-research/"
                 "7622dec1e5f7d25dc60b57c28c39f4c4af197018/data/{file}"
@@ -144,10 +146,27 @@ PII = TaskSpec(
     mapping_file="pii_type_mapping.json",
     threshold=0.9,
     version="2",
+    card=CardTexts(noun="prompt"),
     task_ids=("named-entity-recognition",),
     examples=(
         "Hi, this is Maria Jensen, you can reach me at maria.jensen@example.org or (212) 555-0187.",
         "My social security number is 536-22-8145 and I live at 81 Linden Avenue, Portland.",
         "Order 4481-2290 was shipped on March 3 with version 2.4.1 of the firmware.",
+    ),
+    demo=Demo(
+        question="Does it hold personal data?",
+        about=(
+            "Where the prompt names a person, an e-mail address, a phone number, a US social security number or a "
+            "place, so that it can be masked or kept in house."
+        ),
+        examples=(
+            "My name is Maria Keller, you reach me at maria.keller@example.com or (212) 555-0147. "
+            "My SSN is 078-05-1120 and I live in Portland.",
+            "Please ship the parcel to 221 Baker Street, London, attention of John Watson.",
+            "How many moons does Jupiter have?",
+        ),
+        example_title="A message with personal data",
+        topic="personal data",
+        tool="Find personal data in a text: PERSON, EMAIL_ADDRESS, PHONE_NUMBER, US_SSN and LOCATION.",
     ),
 )
