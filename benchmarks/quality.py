@@ -64,7 +64,7 @@ def drawn(dataset: Path, target: Path, rows: int, seed: int) -> None:
 def measured(way: str, spec: SimpleNamespace) -> dict[str, Any]:
     """One cell in this process: scores on the test split, and seconds until they could be had."""
     from datasets import load_dataset
-    from hubtools.evaluation.scores import headlines, scores_of
+from hubtools.evaluation.scores import headlines, scores_of
 
     from hubtools.tasks import TASKS
 
@@ -83,11 +83,10 @@ def measured(way: str, spec: SimpleNamespace) -> dict[str, Any]:
         else:
             answers, said = plain(task, label_set, data, spec, stock=way == PLAIN)
     seconds = time.perf_counter() - began
-    truth = {"spans": list(data["test"]["spans"])} if task.kind == "token" else {"label": list(data["test"]["label"])}
-    found = scores_of(task, label_set, {**truth, **answers}, task.threshold)
-    values = {key: found[key] for key, _ in headlines(task)}
-    values = {key: value["value"] if isinstance(value, dict) else value for key, value in values.items()}
-    scores = {key: round(float(value), 5) for key, value in values.items() if value is not None}
+    truth = {task.head.truth: list(data["test"][task.head.truth])}
+    found = task.head.score({**truth, **answers}, label_set.labels, task.threshold)
+    values = {metric.key: getattr(found, metric.key) for metric in task.head.headlines}
+    scores = {key: round(score.value, 5) for key, score in values.items() if score is not None}
     rows = {split: len(data[split]) for split in data}
     return {"scores": scores, "primary": task.primary.key, "rows": rows, "seconds": round(seconds, 1), **said}
 
@@ -104,6 +103,7 @@ def ours(
     from hubtools.evaluation.predict import load_classifier, probabilities, spans
 
     from hubtools import finetune
+from hubtools.heads.inference import load_pipeline, predict_probabilities, predict_spans
     from hubtools.workdir import task_folder
 
     with tempfile.TemporaryDirectory() as work:
@@ -114,14 +114,14 @@ def ours(
         ])  # fmt: skip
         folder = task_folder(Path(work), task.name)
         training = json.loads(folder.training.read_text())
-        classifier = load_classifier(task, str(folder.model))
+        classifier = load_pipeline(task.head.pipeline, str(folder.model))
         texts = list(load_dataset(spec.data, split="test")["text"])
         if by_word:
-            answers: dict[str, Any] = {"found": [whole_words(classifier, text) for text in texts]}
+            answers: dict[str, Any] = {"predicted_spans": [whole_words(classifier, text) for text in texts]}
         elif task.kind == "token":
-            answers = {"found": spans(classifier, texts, label_set.labels)}
+            answers = {"predicted_spans": predict_spans(classifier, texts, label_set.labels)}
         else:
-            answers = {"probabilities": probabilities(classifier, texts, label_set.labels)}
+            answers = {"probabilities": predict_probabilities(classifier, texts, label_set.labels)}
     kept = {key: training[key] for key in ("steps", "epochs_run", "presets")}
     return answers, {**kept, "validation": training["best_validation"][task.primary.key]}
 
@@ -185,7 +185,7 @@ def plain(
     for row, labels, logits in zip(data["test"], found.label_ids, found.predictions, strict=True):
         tags = logits.argmax(-1)[labels != -100].tolist()  # a tag a word; words that were cut off have none
         spans.append(word_spans(row["text"], tags))
-    return {"found": spans}, said
+    return {"predicted_spans": spans}, said
 
 
 def whole_texts(batch: Mapping[str, Any], tokenizer: Any, max_length: int) -> dict[str, Any]:
@@ -259,11 +259,11 @@ def setfit(label_set: Any, data: Any, spec: SimpleNamespace) -> dict[str, Any]:
 
 
 def words(task: Any, label_set: Any, data: Any) -> dict[str, Any]:
-    from hubtools.evaluation.baselines import matches, tfidf
+    from hubtools.heads.baselines import matches, tfidf
 
     train, test = data["train"], list(data["test"]["text"])
     if task.kind == "token":
-        return {"found": [matches(text, label_set.labels) for text in test]}
+        return {"predicted_spans": [matches(text, label_set.labels) for text in test]}
     return {"probabilities": tfidf(list(train["text"]), list(train["label"]), test, len(label_set.labels))}
 
 

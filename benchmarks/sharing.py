@@ -46,6 +46,7 @@ def speed(alone: Path, together: Path) -> dict[str, Any]:
     from hubtools.evaluation.joint import Joint
     from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
 
+from hubtools.evaluation.multitask import MultitaskClassifier
     from hubtools.tasks import MULTI, TASKS
 
     torch.set_num_threads(1)
@@ -53,7 +54,7 @@ def speed(alone: Path, together: Path) -> dict[str, Any]:
     folders = {name: alone / name / "model" for name in TASKS}
     models = [kinds[task.kind].from_pretrained(folders[name]).eval() for name, task in TASKS.items()]
     tokenizers = [AutoTokenizer.from_pretrained(folder) for folder in folders.values()]
-    joint = Joint(str(together / MULTI / "model"))
+    joint = MultitaskClassifier(str(together / MULTI / "model"))
 
     def four(text: str) -> None:
         with torch.inference_mode():

@@ -170,6 +170,37 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class CardTexts:
+    """What the cards of a task say in words. Where a text is left out, its head's template says what is always true.
+
+    Each line of a tuple becomes a line of a list. Markdown is allowed.
+
+    Attributes:
+        sentence: what the model does, in one sentence at the head of its card.
+        intended: what the model is for.
+        out_of_scope: what it must not be used for.
+        limits: what it gets wrong, beyond what its scores say.
+        citation: whom to cite for the public data.
+        labels: what each label means, by the label.
+        dataset_sentence: what the dataset holds, in one sentence at the head of its card.
+        dataset_limits: what the dataset lacks.
+        languages: of the texts, as ISO 639-1 codes.
+        noun: what a text is, such as "prompt"; its plural ends in -s.
+    """
+
+    sentence: str = ""
+    intended: tuple[str, ...] = ()
+    out_of_scope: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    citation: str = ""
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    dataset_sentence: str = ""
+    dataset_limits: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ("en",)
+    noun: str = "text"
+
+
+@dataclass(frozen=True)
 class Demo:
     """What the Space says of a task. All of it may be left out; the Space then makes it of what stands in brackets.
 
@@ -192,35 +223,6 @@ class Demo:
     tool: str = ""
     returns: str = ""
     verdicts: tuple[str, str] | None = None
-
-
-@dataclass(frozen=True)
-class CardTexts:
-    """What the cards of a task say in words. Where a text is left out, its head's template says what is always true.
-
-    Each line of a tuple becomes a line of a list. Markdown is allowed.
-
-    Attributes:
-        sentence: what the model does, in one sentence at the head of its card.
-        intended: what the model is for.
-        out_of_scope: what it must not be used for.
-        limits: what it gets wrong, beyond what its scores say.
-        citation: whom to cite for the public data.
-        labels: what each label means, by the label.
-        dataset_sentence: what the dataset holds, in one sentence at the head of its card.
-        dataset_limits: what the dataset lacks.
-        languages: of the texts, as ISO 639-1 codes.
-    """
-
-    sentence: str = ""
-    intended: tuple[str, ...] = ()
-    out_of_scope: tuple[str, ...] = ()
-    limits: tuple[str, ...] = ()
-    citation: str = ""
-    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    dataset_sentence: str = ""
-    dataset_limits: tuple[str, ...] = ()
-    languages: tuple[str, ...] = ("en",)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,6 @@ class TaskSpec:
         examples: prompts that the card shows with their answers.
         card: what its cards say in words, where it has no templates of its own.
         demo: what the Space says of the task.
-        card: what its cards say in words, where it has no templates of its own.
         task_ids: the Hub's finer words for the task, for the dataset card.
         access_prompt, access_fields: what readers of a gated dataset agree to and fill in, as the Hub's cards have it.
     """

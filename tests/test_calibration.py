@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from hubtools.evaluation.predict import load_classifier, predictions_table, probabilities
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
@@ -28,7 +27,10 @@ from transformers import (
     pipeline,
 )
 
+from hubtools.evaluation.predictions import predictions_table
 from hubtools.heads.encoding import encode_sequence, encode_tokens
+from hubtools.heads.inference import load_pipeline, predict_probabilities
+from hubtools.metrics.calibration import reliability
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
 from hubtools.training.calibration import (
@@ -37,7 +39,6 @@ from hubtools.training.calibration import (
     calibration_error,
     fit_temperature,
     fold,
-    reliability,
     validation_logits,
 )
 
@@ -95,8 +96,8 @@ def test_calibration_error_by_hand() -> None:
     correct = np.r_[np.arange(10) < 8, np.arange(10) < 6]
     error, bins = reliability(confidence, correct)
     assert error == pytest.approx((10 * 0.15 + 10 * 0.05) / 20)
-    assert [(b["rows"], b["accuracy"]) for b in bins] == [(10, 0.6), (10, 0.8)]
-    assert [b["confidence"] for b in bins] == pytest.approx([0.55, 0.95])
+    assert [(b.rows, b.accuracy) for b in bins] == [(10, 0.6), (10, 0.8)]
+    assert [b.confidence for b in bins] == pytest.approx([0.55, 0.95])
 
 
 @settings(derandomize=True, deadline=None)
@@ -107,8 +108,8 @@ def test_the_bins_are_those_of_scikit_learns_calibration_curve(rows: list[tuple[
         return  # on the edge of a bin, the two may round apart
     right, sure = calibration_curve(correct, confidence, n_bins=15, pos_label=True)
     _, bins = reliability(confidence, correct)
-    assert [b["accuracy"] for b in bins] == pytest.approx(right)
-    assert [b["confidence"] for b in bins] == pytest.approx(sure)
+    assert [b.accuracy for b in bins] == pytest.approx(right)
+    assert [b.confidence for b in bins] == pytest.approx(sure)
 
 
 def test_certain_answers_have_a_bin() -> None:
@@ -149,7 +150,7 @@ def test_pipeline_gives_the_calibrated_probabilities_and_no_answer_changes(
     folder, rows = sequences
     names = list(JAILBREAK.label_set().labels)
     texts = list(rows["text"])
-    before = np.array(probabilities(load_classifier(JAILBREAK, str(folder)), texts, names))
+    before = np.array(predict_probabilities(load_pipeline("text-classification", str(folder)), texts, names))
     done = calibrate(folder, JAILBREAK, encoded(rows, tokenizer), DataCollatorWithPadding(tokenizer))
     assert done["temperature"] > 1.5
     assert done == json.loads((folder / "calibration.json").read_text())
@@ -244,6 +245,7 @@ def test_a_model_whose_last_layer_is_not_linear_is_left_alone(tmp_path: Path) ->
 
 
 def test_a_token_task_is_calibrated_over_its_labelled_tokens(tokenizer: Any, tmp_path: Path) -> None:
+    types = PII.label_set().labels
     names = PII.model_labels(PII.label_set())
     folder = random_model(ModernBertForTokenClassification, names, tokenizer, tmp_path / "model", 60)
     texts = ["Ann met Bob in Oslo.", "Call (212) 555-0187", "Nothing here, please."]
@@ -251,10 +253,10 @@ def test_a_token_task_is_calibrated_over_its_labelled_tokens(tokenizer: Any, tmp
     rows = Dataset.from_dict({"id": ["a", "b", "c"], "text": texts, "spans": spans})
     given = rows.map(encode_tokens, batched=True, remove_columns=rows.column_names, keep_in_memory=True,
                      fn_kwargs={"tokenizer": tokenizer, "max_length": 512, "types": 5})  # fmt: skip
-    before = predictions_table(PII, PII.label_set(), load_classifier(PII, str(folder)), rows, lambda _: None)
+    before = predictions_table(PII.head, load_pipeline(PII.head.pipeline, str(folder)), rows, types, lambda _: None)
     done = calibrate(folder, PII, given, DataCollatorForTokenClassification(tokenizer))
     after = predictions_table(
-        PII, PII.label_set(), load_classifier(PII, str(folder)), rows, lambda _: None, done["temperature"]
+        PII.head, load_pipeline(PII.head.pipeline, str(folder)), rows, types, lambda _: None, done["temperature"]
     )
     labelled = sum(label != -100 for labels in given["labels"] for label in labels)
     assert done["answers"] == labelled == sum(len(row) for row in after["tokens"].to_pylist())
@@ -263,5 +265,9 @@ def test_a_token_task_is_calibrated_over_its_labelled_tokens(tokenizer: Any, tmp
         assert [t["answer"] for t in old] == [t["answer"] for t in new]
         assert [t["raw"] for t in new] == pytest.approx([t["confidence"] for t in old], abs=1e-4)
         assert all(t["confidence"] <= t["raw"] for t in new)
-    strip = [[{k: v for k, v in s.items() if k != "score"} for s in row] for row in before["found"].to_pylist()]
-    assert strip == [[{k: v for k, v in s.items() if k != "score"} for s in row] for row in after["found"].to_pylist()]
+    strip = [
+        [{k: v for k, v in s.items() if k != "score"} for s in row] for row in before["predicted_spans"].to_pylist()
+    ]
+    assert strip == [
+        [{k: v for k, v in s.items() if k != "score"} for s in row] for row in after["predicted_spans"].to_pylist()
+    ]

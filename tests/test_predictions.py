@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 from as_user import Command
 from datasets import Dataset
-from hubtools.evaluation.scores import headlines
 from test_calibration import WORDS, random_model
 from test_published_cards import REVISION, facts_of, plots_of, run_of
 from transformers import (
@@ -27,14 +26,15 @@ from transformers import (
 )
 
 from hubtools.errors import CardRejected, MissingStage
-from hubtools.evaluation import beside
+from hubtools.evaluation import baselines
 from hubtools.evaluation import evaluate as evaluation
 from hubtools.evaluation.evaluate import evaluate
 from hubtools.heads.encoding import encode_sequence, encode_tokens
 from hubtools.publishing.front_matter import split_card
 from hubtools.publishing.model import check_card, check_scores_belong, write_model_card
 from hubtools.publishing.space import space_entry, space_files
-from hubtools.records import write_json
+from hubtools.records import to_json, write_json
+from hubtools.records.thresholds import Target
 from hubtools.spec import Demo
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS
@@ -129,10 +129,10 @@ TASK = pytest.mark.parametrize(
 def change_one(folder: TaskFolder) -> None:
     """One answer of the test split becomes another."""
     table = pq.read_table(folder.predictions)
-    column = "found" if "found" in table.column_names else "probabilities"
+    column = "predicted_spans" if "predicted_spans" in table.column_names else "probabilities"
     values = table[column].to_pylist()
-    if column == "found":
-        row = next(i for i, found in enumerate(values) if found)
+    if column == "predicted_spans":
+        row = next(i for i, spans in enumerate(values) if spans)
         values[row] = []
     else:
         values[0] = sorted(values[0], reverse=values[0] == sorted(values[0]))
@@ -227,7 +227,7 @@ def test_a_changed_prediction_changes_the_card_and_is_drift_until_it_is_rendered
     index = [split_card(card)[0]["model-index"][0]["results"][0]["metrics"] for card in (before, after)]
     assert index[0] != index[1]
     shown = {metric["name"]: metric["value"] for metric in index[1]}
-    assert shown[metrics["primary"]["title"]] == metrics["primary"]["value"]
+    assert shown[metrics.primary.title] == metrics.primary.value
 
 
 def test_a_card_that_somebody_edited_is_drift_and_a_lost_picture_is_named(
@@ -261,7 +261,7 @@ def test_evaluating_again_asks_the_model_nothing_and_folds_nothing(
     def never(*_: Any) -> None:
         raise AssertionError("asked again")
 
-    monkeypatch.setattr(evaluation, "load_classifier", never)
+    monkeypatch.setattr(evaluation, "load_pipeline", never)
     evaluate(task, folder)
     folder.metrics.unlink()
     evaluate(task, folder)
@@ -291,7 +291,10 @@ def test_another_target_leaves_the_baselines_alone_and_other_training_rows_do_no
 ) -> None:
     folder, task = copied("jailbreak"), TASKS["jailbreak"]
     metrics = json.loads(folder.metrics.read_text())
-    few = metrics["baselines"]["majority class"] | {"base": ["hubtools/modernbert-nano", REVISION], "roc_auc": 0.123}
+    few = metrics["baselines"]["majority class"] | {
+        "base": ["hubtools/modernbert-nano", REVISION],
+        "roc_auc": {"value": 0.123, "low": 0.1, "high": 0.2},
+    }
     training = json.loads(folder.training.read_text()) | {"base": few["base"][0], "base_revision": few["base"][1]}
     write_json(folder.training, training)
     known = metrics["baselines"] | {"SetFit, 8 shots a class": few}
@@ -301,21 +304,22 @@ def test_another_target_leaves_the_baselines_alone_and_other_training_rows_do_no
         raise AssertionError("trained again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(beside, "baselines", never)
+        patch.setattr(baselines, "answer_and_score", never)
         found = evaluate(task, folder, target_recall=0.5)
-    assert found["baselines"] == known
-    assert found["thresholds"]["target"] == {"recall": 0.5}
+    assert to_json(found)["baselines"] == json.loads(json.dumps(known))
+    assert found.target == Target(recall=0.5)
     write_json(folder.training, training | {"base": "somebody/else"})
-    assert list(evaluate(task, folder, target_recall=0.6)["baselines"]) == [*metrics["baselines"]]
+    assert list(evaluate(task, folder, target_recall=0.6).baselines) == [*metrics["baselines"]]
     rows_of(task, SPLITS["train"], 9).to_parquet(folder.split_file("train"))
-    again = evaluate(task, folder, target_recall=0.5)["baselines"]
+    again = to_json(evaluate(task, folder, target_recall=0.5))["baselines"]
     assert again["TF-IDF, logistic regression"] != known["TF-IDF, logistic regression"]
 
 
 def test_the_baselines_have_the_intervals_of_the_model(scored: Callable[[str], TaskFolder]) -> None:
     metrics = json.loads(scored("jailbreak").metrics.read_text())
     for column in metrics["baselines"].values():
-        for key, _ in headlines(TASKS["jailbreak"]):
+        for metric in TASKS["jailbreak"].head.headlines:
+            key = metric.key
             assert column[key]["low"] <= column[key]["value"] <= column[key]["high"]
 
 
@@ -376,7 +380,7 @@ def test_the_answers_of_the_widget_are_the_models(scored: Callable[[str], TaskFo
     """As pipeline() gives them to a user, best label first."""
     for name in ("category", "pii"):
         folder, task = scored(name), TASKS[name]
-        loaded = evaluation.load_classifier(task, str(folder.model))
+        loaded = evaluation.load_pipeline(task.head.pipeline, str(folder.model))
         widget = split_card((folder.model / "README.md").read_text())[0]["widget"]
         assert widget or name == "pii"
         for entry in widget:

@@ -24,6 +24,7 @@ from markdown_it import MarkdownIt
 
 from hubtools.errors import CardRejected
 from hubtools.evaluation.baselines import ABOUT
+from hubtools.heads import Classification, Detection, Spans
 from hubtools.localhub.cards import validate
 from hubtools.publishing.cards import ModelRun, render_dataset_card, render_model_card
 from hubtools.publishing.front_matter import END, START, join_card, merge_card, split_card
@@ -54,6 +55,10 @@ def headlines(task: TaskSpec) -> list[tuple[str, str]]:
     return [(metric.key, metric.title) for metric in task.head.headlines]
 
 
+def has_spans(task: TaskSpec) -> bool:
+    return isinstance(task.head, Spans)
+
+
 def scored(value: float, spread: float = 0.02) -> dict[str, float]:
     return {"value": value, "low": round(value - spread, 4), "high": round(value + spread, 4)}
 
@@ -71,7 +76,7 @@ def found_scores(task: TaskSpec, best: float) -> dict[str, Any]:
         }
         for i, name in enumerate(names)
     ]
-    if task.kind == "token":
+    if has_spans(task):
         per_class = [entry | {"overlap_f1": best + 0.02} for entry in per_class]
         per_class[-2] |= {"precision": 0.0, "recall": 0.0, "f1": 0.0, "overlap_f1": 0.0, "support": 0}
         return {
@@ -88,7 +93,7 @@ def found_scores(task: TaskSpec, best: float) -> dict[str, Any]:
         "per_class": per_class, "absent": [], "confusion": [],
         "most_confused": [{"label": names[0], "predicted": names[1], "rows": 7}],
     }  # fmt: skip
-    if task.positive:
+    if isinstance(task.head, Detection):
         scores |= {
             "roc_auc": scored(best + 0.03, 0.01), "pr_auc": scored(best + 0.01),
             "recall_at_1_fpr": scored(best - 0.2, 0.1),
@@ -100,16 +105,16 @@ def found_scores(task: TaskSpec, best: float) -> dict[str, Any]:
 
 def found_thresholds(task: TaskSpec) -> dict[str, Any] | None:
     """As hubtools.evaluation.thresholds has it."""
-    if task.kind == "token":
+    if has_spans(task):
         at = {key: scored(0.8) for key in ("entity_precision", "entity_recall", "entity_f1", "covered")}
         at["false_alarms"] = scored(0.03)
         return {"kind": "spans", "threshold": 0.0, "target": None,
                 "router_default": {"threshold": task.threshold, "test": at}}  # fmt: skip
-    if task.positive:
-        kind, target, label, chosen = "detection", {"fpr": 0.01}, task.positive, 0.43
+    if isinstance(task.head, Detection):
+        kind, target, label, chosen = "detection", {"fpr": 0.01}, task.head.positive, 0.43
         split = {"positives": 50, "negatives": 90, "fpr": scored(0.0125, 0.01), "fnr": scored(0.25)}
-    elif task.fallback:
-        kind, target, label, chosen = "abstention", {"recall": 0.95}, task.fallback, 0.31
+    elif isinstance(task.head, Classification) and task.head.fallback:
+        kind, target, label, chosen = "abstention", {"recall": 0.95}, task.head.fallback, 0.31
         split = {"rows": 300, "answered": scored(0.88), "kept": scored(0.94), "caught": scored(0.21),
                  "accuracy_of_answered": scored(0.93), "macro_f1_of_answered": 0.92, "accuracy": 0.89,
                  "macro_f1": 0.88}  # fmt: skip
@@ -128,7 +133,7 @@ def found_elsewhere(task: TaskSpec) -> dict[str, Any]:
     }  # fmt: skip
     length: dict[str, Any] = {"slice": "up to 100", "rows": 120}
     slices: dict[str, Any] = {"families": [], "length": [length]}
-    if task.kind == "token":
+    if has_spans(task):
         measured |= {"spans": 410, "ece_of_spans": 0.12}
         length["entity_f1"] = scored(0.88)
         slices |= {"family_count": 34, "family_mean": 0.71,
@@ -149,17 +154,19 @@ def found_elsewhere(task: TaskSpec) -> dict[str, Any]:
             "pairs": [pair | {"rows": 7, "worst": worst}],
             "slices": [{"slice": m["slice"] + " characters", "rows": 90, "wrong": 4, "worst": m} for m in worst],
         }
-    if task.positive:
+    if isinstance(task.head, Detection):
         length |= {"positives": 40, "negatives": 80, "fnr": scored(0.3), "fpr": None, "roc_auc": 0.91}
         slices |= {
             "length_matched": {"roc_auc": scored(0.87), "pairs": 1999, "length_alone": 0.93},
-            "alarming": {"rows": 41, "false_alarms": scored(0.1), "others": 78, "false_alarms_of_others": scored(0.02)},
         }
-    elif task.kind == "sequence":
+        if task.head.alarming:
+            found = {"rows": 41, "false_alarms": scored(0.1), "others": 78, "false_alarms_of_others": scored(0.02)}
+            slices["alarming"] = found
+    elif not has_spans(task):
         slices["families"] = [{"family": "function send_mail", "rows": 6, "accuracy": 0.5}]
     return {
         "calibration": {"temperature": 1 if task.name == "intent" else 1.37, "validation": measured,
-                        "test": measured | ({"ece_after": 0.094} if task.positive else {})},
+                        "test": measured | ({"ece_after": 0.094} if isinstance(task.head, Detection) else {})},
         "slices": slices,
         "mistakes": mistakes,
     }  # fmt: skip
@@ -167,15 +174,16 @@ def found_elsewhere(task: TaskSpec) -> dict[str, Any]:
 
 def plots_of(task: TaskSpec) -> list[str]:
     """The pictures that hubtools.evaluation.plots draws for a task."""
-    first = ["per_type.png"] if task.kind == "token" else ["confusion.png"]
-    curves = ["roc.png", "pr.png"] if task.positive else ["abstention.png"] if task.fallback else []
+    first = ["per_type.png"] if has_spans(task) else ["confusion.png"]
+    chosen = (found_thresholds(task) or {"kind": ""})["kind"]
+    curves = {"detection": ["roc.png", "pr.png"], "abstention": ["abstention.png"]}.get(chosen, [])
     return [*first, *curves, "reliability.png", "support.png", "training.png"]
 
 
 def noted(task: TaskSpec) -> dict[str, Any]:
     """What training.json may hold besides: how it was trained, what it read, what it gave off."""
     cut = {"max_length": 512, "rows_cut_share": 0.0213, "tokens_cut_share": 0.0104,
-           "spans_cut_share": 0.004 if task.kind == "token" else None}  # fmt: skip
+           "spans_cut_share": 0.004 if has_spans(task) else None}  # fmt: skip
     return {
         "method": "fine-tuning",
         "options": {"freeze_layers": 14, "lora": {"rank": 16, "alpha": 32, "targets": ["Wqkv", "Wo"]},
@@ -192,9 +200,9 @@ def run_of(task: TaskSpec, variant: str) -> dict[str, Any]:
     scores = found_scores(task, 0.9)
     names = task.label_set().labels
     answer: list[dict[str, Any]] = [{"label": names[0], "score": 0.75}, {"label": names[1], "score": 0.25}]
-    if task.kind == "token":
-        answer = [{"entity_group": "PERSON", "score": 0.99, "start": 13, "end": 25, "word": "Maria Jensen"}]
-    baselines = ["regular expressions"] if task.kind == "token" else ["majority class", "TF-IDF, logistic regression"]
+    if has_spans(task):
+        answer = [{"entity_group": names[0], "score": 0.99, "start": 13, "end": 25, "word": "Maria Jensen"}]
+    baselines = ["regular expressions"] if has_spans(task) else ["majority class", "TF-IDF, logistic regression"]
     worse = found_scores(task, 0.6)
     return {
         "training": {
@@ -221,13 +229,13 @@ def run_of(task: TaskSpec, variant: str) -> dict[str, Any]:
             },
             "previous": {"repo": "ann/model", "tag": "v1", "revision": REVISION, "method": "",
                          "title": task.primary.title, "value": 0.625, "why_not": "it was scored on other rows"},
-            "examples": [{"text": task.examples[0], "output": answer}, {"text": task.examples[1], "output": []}],
+            "examples": [{"text": task.examples[0], "output": answer}, {"text": task.examples[-1], "output": []}],
             "plots": [[name, f"What {name} shows."] for name in plots_of(task)],
             "thresholds": found_thresholds(task),
             **found_elsewhere(task),
         },
         "external": [external_of(task)],
-        "texts": {} if task.kind == "token" else {"a1": "Which | of\nthe two <is> it?"},
+        "texts": {} if has_spans(task) else {"a1": "Which | of\nthe two <is> it?"},
         "facts": facts_of(task, variant),
         "dataset": {"repo": f"ann/router-{task.name}", "kind": "dataset", "revision": REVISION, "tag": "v2",
                     "changed": True, "url": ""},
@@ -240,10 +248,11 @@ def external_of(task: TaskSpec) -> dict[str, Any]:
         "task": task.name, "name": "their--set", "dataset": "their/set", "revision": REVISION, "split": "test",
         "columns": ["text", "label"], "label_map": {"theirs": task.label_set().labels[0], "odd": None},
         "other_files": [], "model": None, "model_revision": None, "weights_sha256": "", "label_set": "",
-        "threshold": 0.43 if task.positive else None,
+        "threshold": 0.43 if isinstance(task.head, Detection) else None,
         "rows": {"read": 120, "dropped": {"label 'odd' is mapped to null": 5}, "other_splits": 10,
                  "in_training": {"exact": 3, "near": 2}, "repeated": 1, "scored": 100},
-        "labels": {"scored": [], "not_in_data": [] if task.positive else [task.label_set().labels[-1]],
+        "labels": {"scored": [],
+                   "not_in_data": [] if isinstance(task.head, Detection) else [task.label_set().labels[-1]],
                    "not_in_model": [], "other_answers": [], "ignored": []},
         "scores": found_scores(task, 0.7) | {"rows": 100},
     }  # fmt: skip
@@ -263,7 +272,7 @@ def facts_of(task: TaskSpec, variant: str) -> dict[str, Any]:
             "rows": each * len(names), "groups": each * len(names) // 2,
             "labels": {name: each for name in names if (split, name) != ("test", names[-1])},
             "characters": LENGTHS,
-        } | ({"rows_without_spans": each} if task.kind == "token" else {
+        } | ({"rows_without_spans": each} if has_spans(task) else {
             "characters_by_label": {name: LENGTHS | {"median": 100 + i} for i, name in enumerate(names)}})  # fmt: skip
     return {
         "task": task.name, "fingerprint": "", "label_set": task.label_set().name, "labels": list(names),
@@ -296,9 +305,9 @@ def facts_of(task: TaskSpec, variant: str) -> dict[str, Any]:
         "leakage": {"exact_across_splits": 0, "near_across_splits": 0, "groups_across_splits": 0},
         "synthesis": {"generator": "Faker 40.1.0", "seed": 0, "locales": ["en_US", "de_DE"],
                       "splits": ["train", "validation", "test"] if starter else ["train"]}
-        if task.kind == "token" else None,
+        if has_spans(task) else None,
         "examples": [],
-        "length_baseline": length_baseline() if task.positive else None,
+        "length_baseline": length_baseline() if isinstance(task.head, Detection) else None,
         "decided_by": {kind: {"rows": 20, "share": 0.3333} for kind in ("table", "keyword", "dropped")}
         if task.name == "intent" and not starter else None,
     }  # fmt: skip

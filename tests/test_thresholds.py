@@ -127,11 +127,6 @@ def test_a_detector_is_measured_on_both_splits_at_both_thresholds() -> None:
         0,
     ]
     assert default.threshold == JAILBREAK.threshold == 0.7
-        0,
-        0.5,
-        0.5,
-        0.5,
-    ]
 
 
 def test_an_unsure_answer_becomes_the_fallback_which_may_be_right() -> None:

@@ -42,17 +42,17 @@ class Predictions:
 
         folder.need(path, "evaluate")
         try:
-            about = read_about(path)
-            if not about:
-                raise KeyError("hubtools")
-            return Predictions(read_columns(path), about, sha256_of(path))
-        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-            raise MissingStage(
-                f"{path.name} of {folder.task!r} cannot be read",
-                expected="what hubtools evaluate writes",
-                found=f"{type(error).__name__}: {error}".splitlines()[0],
-                next=f"hubtools evaluate {folder.task}",
-            ) from error
+            about, problem = read_about(path), "a file of another program"
+            if about:
+                return Predictions(read_columns(path), about, sha256_of(path))
+        except (pa.ArrowException, OSError, ValueError) as error:
+            problem = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise MissingStage(
+            f"{path.name} of {folder.task!r} cannot be read",
+            expected="what hubtools evaluate writes",
+            found=problem,
+            next=f"hubtools evaluate {folder.task}",
+        )
 
 
 def read_columns(path: Path | str) -> dict[str, list[Any]]:

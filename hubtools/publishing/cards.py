@@ -20,6 +20,9 @@ from hubtools.records.training import MultitaskRecord, TrainingRecord
 from hubtools.spec import Metric
 from hubtools.task import TaskSpec
 
+# What the snippets on a card ask where a task has no examples.
+_EXAMPLE = "The text that you want to ask about."
+
 # Where the rows are from: our own corpus, the task's public source, or a user's own.
 Origin = Literal["starter", "public", "own"]
 
@@ -107,6 +110,7 @@ def render_model_card(task: TaskSpec, repo: str, run: ModelRun) -> str:
         task=task,
         head=task.head,
         repo=repo,
+        examples=task.examples or (_EXAMPLE,),
         training=training,
         metrics=metrics,
         scores=metrics.scores,

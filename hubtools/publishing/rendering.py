@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from hubtools.assets import asset
 from hubtools.publishing.front_matter import END, START, FrontMatter, join_card
@@ -35,6 +35,7 @@ def render_template(folder: str, names: Iterable[str], metadata: FrontMatter, **
     )
     environment.filters |= {
         "cell": format_cell,
+        "enumerate": enumerate_words,
         "fields": list_fields,
         "number": format_number,
         "percent": format_percent,
@@ -83,6 +84,11 @@ def format_setting(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(format_setting, value))
     return ("no", "yes")[value] if isinstance(value, bool) else str(value)
+
+
+def enumerate_words(words: Sequence[str]) -> str:
+    """Return words as a sentence names them: ``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 
 
 def list_fields(record: Record) -> list[tuple[str, object]]:

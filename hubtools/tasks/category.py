@@ -11,7 +11,7 @@ from typing import Any
 from hubtools.heads import Classification
 from hubtools.metrics.labels import MACRO_F1
 from hubtools.rows import read_labelled_row, read_text
-from hubtools.spec import BadRow, Demo, Example, LabelSet, Source
+from hubtools.spec import BadRow, CardTexts, Demo, Example, LabelSet, Source
 from hubtools.task import TaskSpec
 
 LABELS = (
@@ -76,6 +76,7 @@ CATEGORY = TaskSpec(
     mapping_file="category_mapping.json",
     threshold=0.5,
     version="1",
+    card=CardTexts(noun="prompt"),
     task_ids=("topic-classification",),
     overrides={"epochs": 3, "batch_size": 8, "learning_rate": 2e-5, "weight_decay": 0.1},
     examples=(

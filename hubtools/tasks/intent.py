@@ -13,7 +13,7 @@ from typing import Any
 from hubtools.heads import Classification
 from hubtools.metrics.labels import MACRO_F1
 from hubtools.rows import read_labelled_row, read_text
-from hubtools.spec import Demo, Dropped, Example, LabelSet, Source, Undecided
+from hubtools.spec import CardTexts, Demo, Dropped, Example, LabelSet, Source, Undecided
 from hubtools.task import TaskSpec
 from hubtools.tasks.intent_rules import AMBIGUOUS, TABLE_VERSION, decide_intent, to_snake_case
 
@@ -176,6 +176,7 @@ INTENT = TaskSpec(
     mapping_file="",
     threshold=0.5,
     version=f"1.{TABLE_VERSION}",
+    card=CardTexts(noun="prompt"),
     task_ids=("intent-classification",),
     examples=(
         "Send an e-mail to Anna that the meeting moves to three.",

@@ -9,7 +9,7 @@ from typing import Any
 from hubtools.heads import Detection
 from hubtools.metrics.detection import ROC_AUC
 from hubtools.rows import read_labelled_row, read_text
-from hubtools.spec import BadRow, Demo, Example, LabelSet, Source
+from hubtools.spec import BadRow, CardTexts, Demo, Example, LabelSet, Source
 from hubtools.task import TaskSpec
 
 LABELS = ("benign", "jailbreak")  # the router looks for the literal "jailbreak"
@@ -104,6 +104,7 @@ JAILBREAK = TaskSpec(
     threshold=0.7,
     version="2",
     weighted_loss=True,
+    card=CardTexts(noun="prompt"),
     task_ids=("multi-class-classification",),
     access_prompt=(
         "This dataset holds attempts to make language models break their rules, some of them vulgar. It is for "

@@ -14,7 +14,7 @@ from typing import Any
 from hubtools.heads import Spans
 from hubtools.metrics.spans import ENTITY_F1
 from hubtools.rows import read_text, sort_spans
-from hubtools.spec import BadRow, Demo, Dropped, Example, LabelSet, Source, Span
+from hubtools.spec import BadRow, CardTexts, Demo, Dropped, Example, LabelSet, Source, Span
 from hubtools.task import TaskSpec
 
 PRESIDIO_TYPES = (
@@ -133,6 +133,7 @@ PII = TaskSpec(
     mapping_file="pii_type_mapping.json",
     threshold=0.9,
     version="2",
+    card=CardTexts(noun="prompt"),
     task_ids=("named-entity-recognition",),
     examples=(
         "Hi, this is Maria Jensen, you can reach me at maria.jensen@example.org or (212) 555-0187.",
