@@ -29,6 +29,7 @@ class TaskSpec:
         dataset_name: repo name of the dataset, without its owner; made of the task's name where it is "".
         model_name: repo name; ``{base}`` is the short name of the base model.
         mapping_file: the label mapping that the Semantic Router reads, "" where it has no slot.
+        mapping_noun: what that file calls a label.
         threshold: the router's default threshold for this task.
         language: codes of the languages of the texts, as the Hub's cards have them.
         version: bumped when the rows or labels would change.
@@ -51,6 +52,7 @@ class TaskSpec:
     version: str
     dataset_name: str = ""
     language: tuple[str, ...] = ("en",)
+    mapping_noun: str = "label"
     starter: Source | None = None
     weighted_loss: bool = False
     overrides: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hubtools.training.multi import ABOUT_HEADS, HEADS
+from hubtools.training.multitask_release import ABOUT_HEADS, HEADS
 
 __all__ = ["ABOUT_HEADS", "Joint", "furthest"]
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from hubtools.heads.base import Head
+from hubtools.heads.base import Batch, Head
+from hubtools.heads.encoding import encode_sequence
 from hubtools.spec import LabelSet
+
+if TYPE_CHECKING:
+    import numpy as np
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,32 @@ class Classification(Head):
     # --- rows of a dataset ---
 
     # --- training ---
+
+    per_token: ClassVar[bool] = False
+    architecture: ClassVar[str] = "ModernBertForSequenceClassification"
+
+    def load_model(self, path: str, **options: Any) -> PreTrainedModel:
+        from transformers import AutoModelForSequenceClassification
+
+        model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(path, **options)
+        return model
+
+    def dataset_labels(self, features: Mapping[str, Any]) -> tuple[str, ...]:
+        return tuple(features["label"].names)
+
+    def encode(self, batch: Batch, tokenizer: Any, max_length: int, label_set: LabelSet) -> dict[str, Any]:
+        return encode_sequence(batch, tokenizer=tokenizer, max_length=max_length)
+
+    def marked_spans(self, batch: Batch) -> None:
+        return None
+
+    def reduce_logits(self) -> None:
+        return None
+
+    def multitask_predictions(
+        self, first: np.ndarray, best: np.ndarray, labels: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return first, labels[:, 0]
 
     # --- predictions and scores ---
 

@@ -71,6 +71,7 @@ CATEGORY = TaskSpec(
     primary=Metric("macro_f1", "macro F1"),
     model_name="category_classifier_{base}_model",
     mapping_file="category_mapping.json",
+    mapping_noun="category",
     threshold=0.5,
     version="1",
     task_ids=("topic-classification",),
