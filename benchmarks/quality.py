@@ -64,7 +64,6 @@ def drawn(dataset: Path, target: Path, rows: int, seed: int) -> None:
 def measured(way: str, spec: SimpleNamespace) -> dict[str, Any]:
     """One cell in this process: scores on the test split, and seconds until they could be had."""
     from datasets import load_dataset
-from hubtools.evaluation.scores import headlines, scores_of
 
     from hubtools.tasks import TASKS
 
@@ -100,10 +99,9 @@ def ours(
         by_word: spans of whole words, of which the first subword decides.
     """
     from datasets import load_dataset
-    from hubtools.evaluation.predict import load_classifier, probabilities, spans
 
     from hubtools import finetune
-from hubtools.heads.inference import load_pipeline, predict_probabilities, predict_spans
+    from hubtools.heads.inference import load_pipeline, predict_probabilities, predict_spans
     from hubtools.workdir import task_folder
 
     with tempfile.TemporaryDirectory() as work:

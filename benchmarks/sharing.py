@@ -43,10 +43,9 @@ def scored(work: Path, name: str) -> dict[str, Any]:
 def speed(alone: Path, together: Path) -> dict[str, Any]:
     """Milliseconds a text for the four models and for the one, and the ratio of each round; one thread."""
     import torch
-    from hubtools.evaluation.joint import Joint
     from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
 
-from hubtools.evaluation.multitask import MultitaskClassifier
+    from hubtools.evaluation.multitask import MultitaskClassifier
     from hubtools.tasks import MULTI, TASKS
 
     torch.set_num_threads(1)

@@ -92,6 +92,7 @@ def trained(way: str, spec: SimpleNamespace) -> dict[str, Any]:
     from transformers.utils.logging import set_verbosity_error
 
     from hubtools.finetune import has_bf16
+    from hubtools.tasks.jailbreak import JAILBREAK
     from hubtools.training.encoding import encode_splits
     from hubtools.training.loss import loss_function
     from hubtools.training.trainer import ClassifierTrainer
@@ -102,7 +103,12 @@ def trained(way: str, spec: SimpleNamespace) -> dict[str, Any]:
     tokenizer = AutoTokenizer.from_pretrained(spec.folder)
     data = load_dataset(str(Path(spec.data) / "dataset"))
     encoded = encode_splits(
-        {"train": data["train"], "validation": data["test"]}, tokenizer, spec.max_length, 0, Path(spec.data) / "tokens"
+        {"train": data["train"], "validation": data["test"]},
+        tokenizer,
+        spec.max_length,
+        JAILBREAK.head,
+        JAILBREAK.label_set(),
+        Path(spec.data) / "tokens",
     )
     train, test = encoded["train"], encoded["validation"]
     if spec.rows:

@@ -30,6 +30,7 @@ class TaskSpec:
         dataset_pattern: repo name of the dataset; ``{name}`` is the task's name.
         model_name: repo name; ``{base}`` is the short name of the base model.
         mapping_file: the label mapping that the Semantic Router reads, "" where it has no slot.
+        mapping_noun: what that file calls a label.
         threshold: the router's default threshold for this task.
         version: bumped when the rows or labels would change.
         examples: prompts that the card shows with their answers.
@@ -52,6 +53,7 @@ class TaskSpec:
     threshold: float
     version: str
     dataset_pattern: str = "router-{name}"
+    mapping_noun: str = "label"
     starter: Source | None = None
     weighted_loss: bool = False
     overrides: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))

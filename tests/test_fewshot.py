@@ -31,9 +31,10 @@ from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
 from hubtools.training.batching import Collator
 from hubtools.training.calibration import validation_logits
-from hubtools.training.fewshot import check_method, fit_head
+from hubtools.training.fewshot import check_method
 from hubtools.training.flags import parse_training_flags
 from hubtools.training.inputs import resolve_base
+from hubtools.training.setfit import fit_head
 from hubtools.workdir import TaskFolder
 
 __all__ = ["curated", "dropping_base", "one_thread", "run_finetune", "tiny_base", "tokenizer"]  # fixtures

@@ -41,6 +41,7 @@ from hubtools.curation.build import CurationInputs, curate
 from hubtools.curation.split import SPLITS
 from hubtools.curation.user_data import choose_sources
 from hubtools.errors import CardRejected, MissingStage
+from hubtools.heads import Classification
 from hubtools.heads.encoding import IGNORED
 from hubtools.localhub import Hub, start, stop
 from hubtools.publishing.multitask import check_multitask_card, render_multitask_card, write_multitask_card
@@ -48,8 +49,8 @@ from hubtools.rows import Columns
 from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS
 from hubtools.training.batching import MixedBatches
-from hubtools.training.joint import JointClassifier, JointCollator, JointTrainer, Part, evenly
-from hubtools.training.multi import export
+from hubtools.training.multitask_model import MultitaskClassifier, MultitaskCollator, MultitaskTrainer, Part, interleave
+from hubtools.training.multitask_release import export
 from hubtools.training.packing import pack
 from hubtools.training.selection import selection_metrics
 from hubtools.workdir import TaskFolder, task_folder
@@ -355,11 +356,11 @@ def test_killed_between_two_of_the_four_releases_the_next_run_completes_them_ali
         if left:
             raise KeyboardInterrupt
         left.append(task.name)
-        leave(fresh, folder, task, *rest)
+        release_model(fresh, folder, task, *rest)
 
-    leave = release.leave
+    release_model = release.release_model
     with monkeypatch.context() as patch:
-        patch.setattr(release, "leave", killed)
+        patch.setattr(release, "release_model", killed)
         with pytest.raises(KeyboardInterrupt):
             run_joint("cut")
     work = task_folder(run_joint("cut"), MULTI).root.parent
@@ -452,14 +453,14 @@ def parts_of(rows: int = 6) -> list[Part]:
     return parts
 
 
-def joint_model(parts: list[Part]) -> JointClassifier:
+def joint_model(parts: list[Part]) -> MultitaskClassifier:
     torch.manual_seed(0)
     kinds = ["full_attention", "sliding_attention", "full_attention"]
     config = tiny_config(num_hidden_layers=3, layer_types=kinds, local_attention=16, classifier_dropout=0.0)
-    return JointClassifier(config, {p.task.name: (p.task.kind, len(p.labels)) for p in parts})
+    return MultitaskClassifier(config, {p.task.name: (p.task.head, len(p.labels)) for p in parts})
 
 
-def classifiers(model: JointClassifier, parts: list[Part], folder: Path) -> dict[str, Any]:
+def classifiers(model: MultitaskClassifier, parts: list[Part], folder: Path) -> dict[str, Any]:
     """The ordinary classifier of each task, as it would be published."""
     made = {}
     for part in parts:
@@ -474,7 +475,7 @@ def batch_of(parts: list[Part]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Rows of all tasks in a mixed order, and their batch."""
     rows = [{**row, "task": number} for number, part in enumerate(parts) for row in part.encoded["train"]]
     random.Random(2).shuffle(rows)
-    return rows, JointCollator(0, [part.first for part in parts])(rows)
+    return rows, MultitaskCollator(0, [part.first for part in parts])(rows)
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
@@ -502,7 +503,7 @@ def test_each_of_the_four_classifiers_has_the_logits_of_the_joint_model(packed: 
 def test_the_heads_begin_as_those_of_modernberts_own_classifiers() -> None:
     parts = parts_of()
     torch.manual_seed(0)
-    ours = JointClassifier(tiny_config(hidden_size=64), {"category": ("sequence", 4000)}).heads["category"]
+    ours = MultitaskClassifier(tiny_config(hidden_size=64), {"category": (Classification(), 4000)}).heads["category"]
     theirs = ModernBertForSequenceClassification(tiny_config(hidden_size=64, num_labels=4000))
     for name in ("head.dense.weight", "classifier.weight"):
         spread = [model.get_parameter(name).std().item() for model in (ours, theirs)]
@@ -525,7 +526,7 @@ def test_a_step_has_the_weighted_mean_of_the_gradients_that_each_task_has_alone(
     model = joint_model(parts)
     expected: dict[str, torch.Tensor] = {}
     for part, alone in zip(parts, classifiers(model, parts, tmp_path / "alone").values(), strict=True):
-        batch = JointCollator(0, [0] * len(parts))([{**row, "task": 0} for row in part.encoded["train"]])
+        batch = MultitaskCollator(0, [0] * len(parts))([{**row, "task": 0} for row in part.encoded["train"]])
         logits, labels = alone(batch["input_ids"], batch["attention_mask"]).logits, batch["labels"]
         labels = labels if part.task.kind == "token" else labels[:, 0]
         each = torch.nn.functional.cross_entropy(
@@ -547,7 +548,7 @@ def test_a_step_has_the_weighted_mean_of_the_gradients_that_each_task_has_alone(
         lr_scheduler_type="constant", weight_decay=0.0, per_device_train_batch_size=batch_size, **cut,
     )  # fmt: skip
     tokenizer = SimpleNamespace(pad_token_id=0, model_input_names=["input_ids"])
-    JointTrainer(parts, model=model, args=args, processing_class=tokenizer, **ours).train()
+    MultitaskTrainer(parts, model=model, args=args, processing_class=tokenizer, **ours).train()
     moved = {name: before[name] - parameter.detach() for name, parameter in model.named_parameters()}
     assert moved.keys() == expected.keys()
     apart = torch.cat([(moved[name] - expected[name]).flatten() for name in moved]).norm()
@@ -562,7 +563,7 @@ def test_the_scores_of_a_joint_training_are_those_of_each_task_by_itself(tmp_pat
     args = TrainingArguments(str(tmp_path), report_to="none", use_cpu=True, per_device_eval_batch_size=7,
                              dataloader_pin_memory=False, disable_tqdm=True)  # fmt: skip
     tokenizer = SimpleNamespace(pad_token_id=0, model_input_names=["input_ids"])
-    found = JointTrainer(parts, model=model, args=args, processing_class=tokenizer).evaluate()
+    found = MultitaskTrainer(parts, model=model, args=args, processing_class=tokenizer).evaluate()
     primary = []
     for part, alone in zip(parts, classifiers(model, parts, tmp_path / "alone").values(), strict=True):
         rows = part.encoded["validation"]
@@ -612,6 +613,6 @@ def test_each_epoch_draws_other_steps_and_the_same_ones_again() -> None:
 
 
 def test_rows_to_evaluate_stand_in_one_proportion_everywhere() -> None:
-    order = evenly([30, 10])
+    order = interleave([30, 10])
     assert sorted(order) == list(range(40))
     assert all(sum(row >= 30 for row in order[i : i + 4]) == 1 for i in range(0, 40, 4))

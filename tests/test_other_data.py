@@ -24,7 +24,7 @@ from tiny_classifiers import make_classifier
 from hubtools.curation.evaluation_rows import find_seen_rows
 from hubtools.errors import UsageError
 from hubtools.evaluation.classifiers import plan_labels, shipped_threshold
-from hubtools.evaluation.compare import compare_pair, mcnemar
+from hubtools.evaluation.compare import compare_pair
 from hubtools.evaluation.other_data import score_known
 from hubtools.heads.base import LabelPlan
 from hubtools.heads.baselines import keep_surest, presidio
@@ -37,7 +37,7 @@ from hubtools.task import TaskSpec
 from hubtools.tasks.category import CATEGORY
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
-from hubtools.training.fewshot import shots
+from hubtools.training.fewshot import draw_shots
 
 TRAINING: dict[str, Any] = {
     "task": "jailbreak", "fingerprint": "by hand", "base": "hubtools/modernbert-nano", "base_revision": None,
@@ -653,9 +653,9 @@ def test_a_pair_of_span_finders_is_compared_on_the_types_that_both_have() -> Non
 
 
 def test_shots_are_drawn_from_each_class_alike() -> None:
-    chosen = shots([0] * 50 + [1] * 3 + [2] * 20, 8, seed=1)
+    chosen = draw_shots([0] * 50 + [1] * 3 + [2] * 20, 8, seed=1)
     assert [sum(row < 50 for row in chosen), sum(50 <= row < 53 for row in chosen), len(chosen)] == [8, 3, 19]
-    assert chosen == shots([0] * 50 + [1] * 3 + [2] * 20, 8, seed=1)
+    assert chosen == draw_shots([0] * 50 + [1] * 3 + [2] * 20, 8, seed=1)
 
 
 def test_of_overlapping_spans_the_surest_stays() -> None:

@@ -18,6 +18,7 @@ from transformers import ModernBertConfig, ModernBertForMaskedLM
 
 from hubtools import finetune
 from hubtools.launch import devices_of
+from hubtools.training import plan
 from hubtools.training.flags import TrainingFlags, parse_training_flags
 from hubtools.training.inputs import contents
 from hubtools.workdir import TaskFolder
@@ -153,17 +154,17 @@ def test_bf16_is_chosen_before_the_trainer_is_built(
     """TrainingArguments looks at it once, when it is made; set later, it changes nothing but what is written down."""
     flags = ["--task", "jailbreak", "--base", str(tiny_base), "--dataset", str(curated / "jailbreak" / "dataset")]
     for wanted in (True, False):
-        monkeypatch.setattr(finetune, "has_bf16", lambda on_cpu, config, wanted=wanted: wanted)
-        _, args, *_ = finetune.parse([*flags, "--use_cpu"])
+        monkeypatch.setattr(plan, "has_bf16", lambda on_cpu, config, wanted=wanted: wanted)
+        args = finetune.parse([*flags, "--use_cpu"]).args
         assert args.mixed_precision == ("bf16" if wanted else "no")
 
 
 def test_bf16_is_for_encoders_that_gain_by_it_on_a_cpu_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
-    assert finetune.has_bf16(True, ModernBertConfig())
-    assert not finetune.has_bf16(True, tiny_config())
+    assert plan.has_bf16(True, ModernBertConfig())
+    assert not plan.has_bf16(True, tiny_config())
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False}, raising=False)
-    assert not finetune.has_bf16(True, ModernBertConfig())
+    assert not plan.has_bf16(True, ModernBertConfig())
 
 
 def test_bf16_is_for_gpus_that_compute_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +174,7 @@ def test_bf16_is_for_gpus_that_compute_it(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(
             torch.cuda, "is_bf16_supported", lambda including_emulation=True, has=hardware: including_emulation or has
         )
-        assert finetune.has_bf16(False, ModernBertConfig()) == hardware
+        assert plan.has_bf16(False, ModernBertConfig()) == hardware
 
 
 def test_trainings_side_by_side_have_gpus_of_their_own_while_they_last() -> None:

@@ -48,6 +48,7 @@ from hubtools.training.loss import class_weights, loss_function
 from hubtools.training.presets import STEPS, Preset, preset_for, training_arguments
 from hubtools.training.progress import Progress
 from hubtools.training.release import complete_config, finish_release, label_mapping
+from hubtools.training.run import find_checkpoint
 from hubtools.training.selection import selection_metrics
 from hubtools.workdir import TaskFolder
 
@@ -604,33 +605,33 @@ def runs_with(tmp_path: Path, *checkpoints: int, cut_off: tuple[int, ...] = ()) 
 
 def test_a_training_goes_on_from_its_last_whole_checkpoint(tmp_path: Path) -> None:
     runs = runs_with(tmp_path, 5, 10, 100)
-    assert finetune.resumable_checkpoint(runs, "mark", get_last_checkpoint) == str(runs / "checkpoint-100")
+    assert find_checkpoint(runs, "mark", get_last_checkpoint) == str(runs / "checkpoint-100")
 
 
 def test_a_checkpoint_that_was_cut_off_is_removed_and_the_one_before_it_taken(tmp_path: Path) -> None:
     runs = runs_with(tmp_path, 5, 10, 15, cut_off=(10, 15))
-    assert finetune.resumable_checkpoint(runs, "mark", get_last_checkpoint) == str(runs / "checkpoint-5")
+    assert find_checkpoint(runs, "mark", get_last_checkpoint) == str(runs / "checkpoint-5")
     assert sorted(path.name for path in runs.iterdir()) == ["checkpoint-5", "fingerprint.json"]
 
 
 def test_with_nothing_whole_the_training_starts_anew(tmp_path: Path) -> None:
-    assert finetune.resumable_checkpoint(tmp_path / "none", "mark", get_last_checkpoint) is None
+    assert find_checkpoint(tmp_path / "none", "mark", get_last_checkpoint) is None
     runs = runs_with(tmp_path, 5, cut_off=(5,))
-    assert finetune.resumable_checkpoint(runs, "mark", get_last_checkpoint) is None
+    assert find_checkpoint(runs, "mark", get_last_checkpoint) is None
     assert not (runs / "checkpoint-5").exists()
 
 
 @pytest.mark.parametrize("mark", ["another", ""])
 def test_checkpoints_of_another_training_are_removed(mark: str, tmp_path: Path) -> None:
     runs = runs_with(tmp_path, 5)
-    assert finetune.resumable_checkpoint(runs, mark, get_last_checkpoint) is None
+    assert find_checkpoint(runs, mark, get_last_checkpoint) is None
     assert not runs.exists()
 
 
 def test_checkpoints_of_an_unknown_training_are_removed(tmp_path: Path) -> None:
     runs = runs_with(tmp_path, 5)
     (runs / "fingerprint.json").unlink()
-    assert finetune.resumable_checkpoint(runs, "mark", get_last_checkpoint) is None
+    assert find_checkpoint(runs, "mark", get_last_checkpoint) is None
     assert not runs.exists()
 
 

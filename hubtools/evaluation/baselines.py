@@ -19,7 +19,7 @@ from hubtools.records.metrics import PreviousVersion
 from hubtools.records.scores import Baseline
 from hubtools.records.training import TrainingRecord
 from hubtools.task import TaskSpec
-from hubtools.training.fewshot import MAX_LENGTH, SHOTS, few_shot_preset, shots, trained
+from hubtools.training.fewshot import MAX_LENGTH, SHOTS, draw_shots, few_shot_preset
 from hubtools.workdir import TaskFolder, sha256_of
 
 BASELINES = 1  # bumped when a baseline would be computed otherwise
@@ -152,10 +152,12 @@ def few_shot(
     Args:
         max_length: tokens of a text that are read, at most.
     """
-    chosen = shots(labels, SHOTS, seed)
+    from hubtools.training.setfit import PairTraining, train_on_pairs
+
+    chosen = draw_shots(labels, SHOTS, seed)
     preset, _ = few_shot_preset()
     few = [texts[i] for i in chosen], [labels[i] for i in chosen]
-    model = trained(base, revision, *few, preset, seed, max_length=max_length)
+    model = train_on_pairs(base, revision, *few, PairTraining(preset, seed, max_length=max_length))
     out = np.zeros((len(test), classes))
     out[:, model.model_head.classes_] = model.predict_proba(list(test), as_numpy=True, show_progress_bar=False)
     return out

@@ -9,7 +9,7 @@ from typing import Any
 
 from hubtools import heads
 from hubtools.heads import Head
-from hubtools.training.multi import ABOUT_HEADS, HEADS
+from hubtools.training.multitask_release import ABOUT_HEADS, HEADS
 
 __all__ = ["ABOUT_HEADS", "MultitaskClassifier", "largest_difference"]
 

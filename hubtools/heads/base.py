@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -79,6 +79,15 @@ class AnswerDifference:
     largest: float
     expected: str = ""
     found: str = ""
+
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from transformers import PreTrainedModel
+
+# Of one batch, by the name of the column.
+Batch = Mapping[str, list[Any]]
 
 
 @dataclass(frozen=True)
@@ -206,6 +215,50 @@ class Head(ABC):
 
     # Whether few-shot training (SetFit), which labels whole texts, can answer it.
     few_shot: ClassVar[bool] = False
+    # The model labels each token, not the text as a whole.
+    per_token: ClassVar[bool]
+    # Of a task's loss beside the others', where several are trained together.
+    loss_weight: ClassVar[float] = 1.0
+
+    @abstractmethod
+    def load_model(self, path: str, **options: Any) -> PreTrainedModel:
+        """Load a model with this head, as ``from_pretrained`` of transformers' auto class for it does."""
+
+    @abstractmethod
+    def dataset_labels(self, features: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the label names that the ``Features`` of a dataset carry, in the order of their ids.
+
+        Raises:
+            KeyError: the dataset has no column for them.
+        """
+
+    @abstractmethod
+    def encode(self, batch: Batch, tokenizer: Any, max_length: int, label_set: LabelSet) -> dict[str, Any]:
+        """Return ``input_ids``, ``attention_mask``, ``length`` and ``labels`` of each text.
+
+        Args:
+            max_length: tokens of a text, special ones included, that are kept.
+        """
+
+    @abstractmethod
+    def marked_spans(self, batch: Batch) -> list[list[Mapping[str, int]]] | None:
+        """Return the true spans of each text; None where texts are labelled as a whole."""
+
+    @abstractmethod
+    def reduce_logits(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None:
+        """Return what makes of logits and labels the predictions that selection metrics take; None for the logits."""
+
+    @abstractmethod
+    def multitask_predictions(
+        self, first: np.ndarray, best: np.ndarray, labels: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return predictions and true labels of one task, as its own training would give them to selection metrics.
+
+        Args:
+            first: (rows, labels), logits of the first position, where a label of the whole text stands.
+            best: (rows, longest), the most likely label of each position.
+            labels: (rows, longest), the true ones.
+        """
 
     # --- predictions and scores ---
 

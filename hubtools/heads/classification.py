@@ -10,8 +10,9 @@ import numpy as np
 
 from hubtools.errors import shorten
 from hubtools.heads import thresholds
-from hubtools.heads.base import AnswerDifference, Head, LabelPlan, Words
+from hubtools.heads.base import AnswerDifference, Batch, Head, LabelPlan, Words
 from hubtools.heads.baselines import answer_by_words
+from hubtools.heads.encoding import encode_sequence
 from hubtools.heads.inference import Tick, predict_probabilities
 from hubtools.heads.plots import ABSTENTION, CONFUSION, Plot
 from hubtools.heads.rows import LabelMap, UserColumns, describe_split, measure_lengths_by_label, read_text_and_label
@@ -46,6 +47,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MOST_LIKELY = 5  # labels that an example shows
+
+if TYPE_CHECKING:
+    import numpy as np
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,30 @@ class Classification(Head):
     # --- training ---
 
     few_shot: ClassVar[bool] = True
+    per_token: ClassVar[bool] = False
+
+    def load_model(self, path: str, **options: Any) -> PreTrainedModel:
+        from transformers import AutoModelForSequenceClassification
+
+        model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(path, **options)
+        return model
+
+    def dataset_labels(self, features: Mapping[str, Any]) -> tuple[str, ...]:
+        return tuple(features["label"].names)
+
+    def encode(self, batch: Batch, tokenizer: Any, max_length: int, label_set: LabelSet) -> dict[str, Any]:
+        return encode_sequence(batch, tokenizer=tokenizer, max_length=max_length)
+
+    def marked_spans(self, batch: Batch) -> None:
+        return None
+
+    def reduce_logits(self) -> None:
+        return None
+
+    def multitask_predictions(
+        self, first: np.ndarray, best: np.ndarray, labels: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return first, labels[:, 0]
 
     # --- predictions and scores ---
 

@@ -60,6 +60,12 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def extend(record: Record, kind: type[R], **values: Any) -> R:
+    """Return a record of ``kind``, a class below that of ``record``: its values, and ``values``, which beat them."""
+    inherited = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}  # type: ignore[arg-type]
+    return kind(**(inherited | values))
+
+
 def read_record(path: Path, kind: type[R], *, task: str, command: str) -> R:
     """Read a file of the work folder.
 

@@ -18,7 +18,7 @@ TASKS: dict[str, TaskSpec] = {task.name: task for task in (CATEGORY, PII, JAILBR
 # All four trained together on one body. No fifth task: it has neither rows nor labels of its own.
 MULTI = "multi"
 MULTI_MODEL = "router_classifiers_{base}_multi_model"
-JOINT = Metric("mean", "mean of the four", statistics.fmean, "mean")
+MEAN_SCORE = Metric("mean", "mean of the four", statistics.fmean, "mean")
 
 MODERNBERT = BaseModel("answerdotai/ModernBERT-base", revision="8949b909ec900327062f0ebf497f51aef5e6f0c8")
 # An encoder whose embeddings are trained already: what few-shot training starts from.

@@ -74,6 +74,7 @@ CATEGORY = TaskSpec(
     primary=MACRO_F1,
     model_name="category_classifier_{base}_model",
     mapping_file="category_mapping.json",
+    mapping_noun="category",
     threshold=0.5,
     version="1",
     card=CardTexts(noun="prompt"),

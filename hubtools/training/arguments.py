@@ -21,11 +21,14 @@ class FinetuneArguments:
     """What is ours; everything else is TrainingArguments."""
 
     task: str = dataclasses.field(default="", metadata={"help": "one of: " + ", ".join((*TASKS, MULTI))})
+    task_file: str | None = dataclasses.field(
+        default=None, metadata={"help": "in place of --task: a YAML file that describes a task of your own"}
+    )
     base: str | None = dataclasses.field(
         default=None, metadata={"help": "encoder to start from, a repo or folder [ModernBERT-base]"}
     )
     dataset: str | None = dataclasses.field(
-        default=None, metadata={"help": "dataset folder or repo [the curated one, else the pushed one]"}
+        default=None, metadata={"help": "dataset folder or repo [curated, else pushed, else curated first]"}
     )
     label_set: str | None = dataclasses.field(default=None, metadata={"help": "a variant of the task's labels"})
     work_dir: str = dataclasses.field(default=str(DEFAULT), metadata={"help": "folder of the run's files"})

@@ -63,19 +63,17 @@ def calibrate(folder: Path, task: TaskSpec, encoded: Any, collator: Callable[[li
     Args:
         encoded: the validation split as the training has it, with ``labels``.
     """
-    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
-
-    head = AutoModelForTokenClassification if task.kind == "token" else AutoModelForSequenceClassification
-    model = head.from_pretrained(folder).eval()
+    model: Any = task.head.load_model(str(folder))
+    model.eval()
     logits, labels = validation_logits(model, encoded, collator)
     temperature = fit_temperature(logits, labels)
     before, after = (calibration_error(logits, labels, t) for t in (1.0, temperature))
-    said = "fitted"
+    outcome = "fitted"
     if not after < before:
-        temperature, said = 1.0, "left at 1: another would make the calibration error on validation worse"
+        temperature, outcome = 1.0, "left at 1: another would make the calibration error on validation worse"
     elif not fold(folder / "model.safetensors", model, temperature):
-        temperature, said = 1.0, "left at 1: the last layer of this model is not a linear one"
-    record = {"temperature": temperature, "split": "validation", "answers": len(labels), "result": said}
+        temperature, outcome = 1.0, "left at 1: the last layer of this model is not a linear one"
+    record = {"temperature": temperature, "split": "validation", "answers": len(labels), "result": outcome}
     write_json(folder / FILE, record)
     return record
 

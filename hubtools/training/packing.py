@@ -52,15 +52,15 @@ def attend(
             q, k, v, texts.bounds, texts.bounds, longest, longest, scale=scaling, window_size=(reach, reach)
         )
         return row.unsqueeze(0), None  # type: ignore[union-attr]
-    place = torch.arange(longest, device=query.device)
-    near = (place[:, None] - place).abs() <= reach if 0 <= reach < longest - 1 else None
+    position = torch.arange(longest, device=query.device)
+    near = (position[:, None] - position).abs() <= reach if 0 <= reach < longest - 1 else None
     # split() and cat() keep the backward pass linear in the tokens; slices would fill a whole row for each text.
-    done = []
+    rows = []
     for q, k, v in zip(*(part.split(texts.lengths, dim=2) for part in (query, key, value)), strict=True):
         n = q.shape[2]
         mask = None if near is None or n <= reach + 1 else near[:n, :n]
-        done.append(scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scaling))
-    return torch.cat(done, dim=2).transpose(1, 2), None
+        rows.append(scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scaling))
+    return torch.cat(rows, dim=2).transpose(1, 2), None
 
 
 AttentionInterface.register(NAME, attend)
@@ -105,8 +105,8 @@ def pack(model: Any) -> None:
     model.base_model.__class__ = PackedModernBert
 
 
-def why_not(model: Any, device: torch.device, bf16: bool) -> str:
-    """Why ``model`` cannot be packed on ``device``; "" where it can."""
+def reason_not_to_pack(model: Any, device: torch.device, bf16: bool) -> str:
+    """Return why ``model`` cannot be packed on ``device``; "" where it can."""
     config = model.config
     if type(model.base_model) is not ModernBertModel:
         return f"{config.model_type} knows no packed rows"
@@ -128,19 +128,19 @@ def why_not(model: Any, device: torch.device, bf16: bool) -> str:
 
 
 def _probe(device: torch.device) -> str:
-    """What is wrong with the device's packed attention, compared with the plain one on the CPU; "" if nothing."""
+    """Return what is wrong with the device's packed attention, compared with the plain one on the CPU; "" if nothing."""
     lengths = [3, 150, 70]
     random = torch.Generator().manual_seed(0)
     whole = [torch.randn(1, 2, sum(lengths), 64, generator=random) for _ in range(3)]
-    found: list[list[Any]] = []
+    results: list[list[Any]] = []
     try:
         for where, dtype in ((torch.device("cpu"), torch.float32), (device, torch.bfloat16)):
             texts = Texts(lengths, torch.tensor([0, *lengths]).cumsum(0).to(where, torch.int32))
             q, k, v = (part.to(where, dtype, copy=True).requires_grad_() for part in whole)
             row, _ = attend(None, q, k, v, None, scaling=0.125, texts=texts, sliding_window=65)
             gradients = torch.autograd.grad(row.float().square().sum(), (q, k, v))
-            found.append([part.detach().float().cpu() for part in (row, *gradients)])
+            results.append([part.detach().float().cpu() for part in (row, *gradients)])
     except (RuntimeError, NotImplementedError) as error:
         return f"packed attention fails on this GPU: {str(error).splitlines()[0]}"
-    apart = max(float((a - b).norm() / a.norm()) for a, b in zip(*found, strict=True))
+    apart = max(float((a - b).norm() / a.norm()) for a, b in zip(*results, strict=True))
     return "" if apart < 0.03 else f"packed attention is wrong by {apart:.0%} on this GPU"
