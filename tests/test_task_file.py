@@ -5,16 +5,21 @@ from __future__ import annotations
 import contextlib
 import re
 import string
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from as_user import REPOSITORY, Command
+from huggingface_hub import HfApi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hubtools.errors import HubtoolsError, UsageError
+from hubtools.curation.sources import locate
+from hubtools.errors import HubtoolsError, SourceError, UsageError
 from hubtools.heads import Classification, Detection, Spans
+from hubtools.localhub import Hub
 from hubtools.spec import BadRow, CardTexts, Demo, Dropped, Span
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS, select_tasks
@@ -502,3 +507,72 @@ def test_init_task_writes_no_file_that_would_not_be_read(
         write_task_file(name, labels, tmp_path / "new.yaml", **options)
     assert says in error.value.found
     assert not (tmp_path / "new.yaml").exists()
+
+
+# --- where the files of a source are -----------------------------------------------------------------------------
+
+
+def test_files_are_looked_for_beside_the_task_file(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    for name in ("parts/b.csv", "parts/a.csv", "test [1].csv"):
+        (tmp_path / name).write_text("text,label\nHello,ok\n")
+    [source] = read(tmp_path, DETECTION + "sources: [{files: {train: parts/*.csv, test: 'test [1].csv'}}]\n").sources
+    located = locate(source)
+    assert located.source is source
+    assert located.files == (
+        ("train", tmp_path / "parts" / "a.csv"),
+        ("train", tmp_path / "parts" / "b.csv"),
+        ("test", tmp_path / "test [1].csv"),
+    )
+    assert re.fullmatch("sha256:[0-9a-f]{64}", located.revision)
+    (tmp_path / "parts" / "a.csv").write_text("text,label\nHi,ok\n")
+    assert locate(source).revision != located.revision
+
+
+@pytest.mark.parametrize(("pattern", "found"), [("nowhere.csv", "nothing there"), (".", "a folder")])
+def test_a_file_that_is_not_beside_the_task_file_is_named(tmp_path: Path, pattern: str, found: str) -> None:
+    [source] = read(tmp_path, DETECTION + f"sources: [{{files: {pattern}}}]\n").sources
+    with pytest.raises(SourceError) as error:
+        locate(source)
+    assert error.value.found == found
+    assert str(tmp_path) in error.value.expected
+
+
+LOCATE = """
+import sys
+from pathlib import Path
+from hubtools.curation.sources import locate
+from hubtools.errors import HubtoolsError
+from hubtools.tasks.file import read_task_file
+for source in read_task_file(Path(sys.argv[1])).sources:
+    try:
+        print(*(f"{split}:{path.name}" for split, path in locate(source).files))
+    except HubtoolsError as error:
+        print(error.found)
+"""
+
+
+def test_a_repo_without_file_patterns_is_read_as_datasets_finds_it(
+    hubtools: Command, hub: Hub, api: HfApi, tmp_path: Path
+) -> None:
+    api.create_repo("local/comments", repo_type="dataset", exist_ok=True)
+    for name in ("train.csv", "test.csv"):
+        api.upload_file(
+            path_or_fileobj=b"text,label\nHello,ok\nIdiot,toxic\n", path_in_repo=name, repo_id="local/comments",
+            repo_type="dataset",
+        )  # fmt: skip
+    path = write(tmp_path, DETECTION + """\
+sources:
+  - {id: local/comments}
+  - {id: local/comments, name: part, files: {test: "te*.csv"}}
+  - {id: local/comments, name: old, revision: v9}
+  - {id: local/nowhere}
+""")  # fmt: skip
+    environment = {"HF_ENDPOINT": hub.url, "HF_TOKEN": hub.token, "PYTHONPATH": str(REPOSITORY)}
+    done = hubtools.run(sys.executable, "-c", LOCATE, path, env=environment)
+    assert done.stdout.splitlines() == [
+        "train:train.csv test:test.csv",
+        "test:test.csv",
+        f"no such commit, branch or tag at {hub.url}",
+        f"none at {hub.url}",
+    ]
