@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from hubtools.curation.sources import locate
 from hubtools.errors import HubtoolsError, SourceError, UsageError
-from hubtools.heads import Classification, Detection, Spans
+from hubtools.heads import HEADS, Classification, Detection, Spans
 from hubtools.localhub import Hub
 from hubtools.spec import BadRow, CardTexts, Demo, Dropped, Span
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS, select_tasks
-from hubtools.tasks.file import CARD_KEYS, KEYS, SOURCE_KEYS, SPACE_KEYS, read_task_file
+from hubtools.tasks.file import CARD_KEYS, KEYS, METRICS, SOURCE_KEYS, SPACE_KEYS, read_task_file
 from hubtools.tasks.keys import MOST_BYTES
 from hubtools.tasks.template import write_task_file
 
@@ -507,6 +507,23 @@ def test_init_task_writes_no_file_that_would_not_be_read(
         write_task_file(name, labels, tmp_path / "new.yaml", **options)
     assert says in error.value.found
     assert not (tmp_path / "new.yaml").exists()
+
+
+# --- what the page says ------------------------------------------------------------------------------------------
+
+PAGE = REPOSITORY / "docs" / "own-task.md"
+
+
+def test_the_page_explains_every_key_and_its_yaml_is_right(tmp_path: Path) -> None:
+    page = PAGE.read_text()
+    assert len(page.split()) < 600
+    assert [key for key in {*KEYS, *SOURCE_KEYS, *CARD_KEYS, *SPACE_KEYS} if f"`{key}`" not in page] == []
+    [sources] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    task = read(tmp_path, DETECTION + sources)
+    assert [source.role for source in task.sources] == ["whole", "training"]
+    for kind in HEADS:
+        assert f"`{kind}`" in page
+    assert [metric.key for metrics in METRICS.values() for metric in metrics if f"`{metric.key}`" not in page] == []
 
 
 # --- where the files of a source are -----------------------------------------------------------------------------
