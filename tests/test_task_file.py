@@ -216,16 +216,18 @@ def test_spans_are_read_from_offsets_or_from_tags(tmp_path: Path) -> None:
     assert (example.text, example.spans) == ("Pump 4", (Span(0, 4, "PRODUCT"), Span(5, 6, "VERSION")))
 
 
-def test_the_version_follows_from_what_decides_rows_and_labels_alone(tmp_path: Path) -> None:
+def test_the_version_follows_from_all_but_words_for_people(tmp_path: Path) -> None:
     first = read(tmp_path, DETECTION).version
     assert read(tmp_path, "# a note\n" + DETECTION + "title: Rude\ncard: {sentence: Rude or not.}\n").version == first
     changed = [
         DETECTION.replace("[ok, toxic]", "[toxic, ok]"),
         DETECTION + "version: 2\n",
+        DETECTION + "threshold: 0.7\n",
+        DETECTION + "weighted_loss: true\n",
         DETECTION + "sources: [{files: a.csv}]\n",
         DETECTION + "sources: [{files: a.csv, label_map: {bad: toxic}}]\n",
     ]
-    assert len({first, *(read(tmp_path, content).version for content in changed)}) == 5
+    assert len({first, *(read(tmp_path, content).version for content in changed)}) == 7
 
 
 # --- which tasks a command is about ------------------------------------------------------------------------------
