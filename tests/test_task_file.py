@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import json
 import re
+import shlex
 import string
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from as_user import REPOSITORY, Command
+from huggingface_hub import HfApi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hubtools.errors import HubtoolsError, UsageError
-from hubtools.heads import Classification, Detection, Spans
-from hubtools.spec import BadRow, CardTexts, Demo, Dropped, Span
+from hubtools.curation.sources import locate
+from hubtools.errors import HubtoolsError, SourceError, UsageError
+from hubtools.heads import HEADS, Classification, Detection, Spans
+from hubtools.localhub import Hub
+from hubtools.spec import BadRow, CardTexts, Demo, Dropped, LabelSet, Span
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS, select_tasks
-from hubtools.tasks.file import CARD_KEYS, KEYS, SOURCE_KEYS, SPACE_KEYS, read_task_file
+from hubtools.tasks.file import CARD_KEYS, KEYS, METRICS, SOURCE_KEYS, SPACE_KEYS, read_task_file
 from hubtools.tasks.keys import MOST_BYTES
 from hubtools.tasks.template import write_task_file
 
@@ -207,16 +216,18 @@ def test_spans_are_read_from_offsets_or_from_tags(tmp_path: Path) -> None:
     assert (example.text, example.spans) == ("Pump 4", (Span(0, 4, "PRODUCT"), Span(5, 6, "VERSION")))
 
 
-def test_the_version_follows_from_what_decides_rows_and_labels_alone(tmp_path: Path) -> None:
+def test_the_version_follows_from_all_but_words_for_people(tmp_path: Path) -> None:
     first = read(tmp_path, DETECTION).version
     assert read(tmp_path, "# a note\n" + DETECTION + "title: Rude\ncard: {sentence: Rude or not.}\n").version == first
     changed = [
         DETECTION.replace("[ok, toxic]", "[toxic, ok]"),
         DETECTION + "version: 2\n",
+        DETECTION + "threshold: 0.7\n",
+        DETECTION + "weighted_loss: true\n",
         DETECTION + "sources: [{files: a.csv}]\n",
         DETECTION + "sources: [{files: a.csv, label_map: {bad: toxic}}]\n",
     ]
-    assert len({first, *(read(tmp_path, content).version for content in changed)}) == 5
+    assert len({first, *(read(tmp_path, content).version for content in changed)}) == 7
 
 
 # --- which tasks a command is about ------------------------------------------------------------------------------
@@ -502,3 +513,229 @@ def test_init_task_writes_no_file_that_would_not_be_read(
         write_task_file(name, labels, tmp_path / "new.yaml", **options)
     assert says in error.value.found
     assert not (tmp_path / "new.yaml").exists()
+
+
+# --- what the page says ------------------------------------------------------------------------------------------
+
+PAGE = REPOSITORY / "docs" / "own-task.md"
+
+
+def test_the_page_explains_every_key_and_its_yaml_is_right(tmp_path: Path) -> None:
+    page = PAGE.read_text()
+    assert len(page.split()) < 600
+    assert [key for key in {*KEYS, *SOURCE_KEYS, *CARD_KEYS, *SPACE_KEYS} if f"`{key}`" not in page] == []
+    [sources] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    task = read(tmp_path, DETECTION + sources)
+    assert [source.role for source in task.sources] == ["whole", "training"]
+    for kind in HEADS:
+        assert f"`{kind}`" in page
+    assert [metric.key for metrics in METRICS.values() for metric in metrics if f"`{metric.key}`" not in page] == []
+
+
+# --- where the files of a source are -----------------------------------------------------------------------------
+
+
+def test_files_are_looked_for_beside_the_task_file(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    for name in ("parts/b.csv", "parts/a.csv", "test [1].csv"):
+        (tmp_path / name).write_text("text,label\nHello,ok\n")
+    [source] = read(tmp_path, DETECTION + "sources: [{files: {train: parts/*.csv, test: 'test [1].csv'}}]\n").sources
+    located = locate(source)
+    assert located.source is source
+    assert located.files == (
+        ("train", tmp_path / "parts" / "a.csv"),
+        ("train", tmp_path / "parts" / "b.csv"),
+        ("test", tmp_path / "test [1].csv"),
+    )
+    assert re.fullmatch("sha256:[0-9a-f]{64}", located.revision)
+    (tmp_path / "parts" / "a.csv").write_text("text,label\nHi,ok\n")
+    assert locate(source).revision != located.revision
+
+
+@pytest.mark.parametrize(("pattern", "found"), [("nowhere.csv", "nothing there"), (".", "a folder")])
+def test_a_file_that_is_not_beside_the_task_file_is_named(tmp_path: Path, pattern: str, found: str) -> None:
+    [source] = read(tmp_path, DETECTION + f"sources: [{{files: {pattern}}}]\n").sources
+    with pytest.raises(SourceError) as error:
+        locate(source)
+    assert error.value.found == found
+    assert str(tmp_path) in error.value.expected
+
+
+LOCATE = """
+import sys
+from pathlib import Path
+from hubtools.curation.sources import locate
+from hubtools.errors import HubtoolsError
+from hubtools.tasks.file import read_task_file
+for source in read_task_file(Path(sys.argv[1])).sources:
+    try:
+        print(*(f"{split}:{path.name}" for split, path in locate(source).files))
+    except HubtoolsError as error:
+        print(error.found)
+"""
+
+
+def test_a_repo_without_file_patterns_is_read_as_datasets_finds_it(
+    hubtools: Command, hub: Hub, api: HfApi, tmp_path: Path
+) -> None:
+    api.create_repo("local/comments", repo_type="dataset", exist_ok=True)
+    for name in ("train.csv", "test.csv"):
+        api.upload_file(
+            path_or_fileobj=b"text,label\nHello,ok\nIdiot,toxic\n", path_in_repo=name, repo_id="local/comments",
+            repo_type="dataset",
+        )  # fmt: skip
+    path = write(tmp_path, DETECTION + """\
+sources:
+  - {id: local/comments}
+  - {id: local/comments, name: part, files: {test: "te*.csv"}}
+  - {id: local/comments, name: old, revision: v9}
+  - {id: local/nowhere}
+""")  # fmt: skip
+    environment = {"HF_ENDPOINT": hub.url, "HF_TOKEN": hub.token, "PYTHONPATH": str(REPOSITORY)}
+    done = hubtools.run(sys.executable, "-c", LOCATE, path, env=environment)
+    assert done.stdout.splitlines() == [
+        "train:train.csv test:test.csv",
+        "test:test.csv",
+        f"no such commit, branch or tag at {hub.url}",
+        f"none at {hub.url}",
+    ]
+
+
+# --- the whole job ----------------------------------------------------------------------------------------------
+
+THINGS = ["soup", "tents", "rivers", "poems", "taxes", "bikes", "lamps", "trains", "bread", "stars", "shoes", "maps"]
+TASK_FILES = {
+    "detection": ("toxicity", ("--labels", "ok,toxic", "--positive", "toxic")),
+    "classification": ("desk", ("--labels", "billing,technical,other")),
+    "spans": ("parts", ("--labels", "PRODUCT,VERSION", "--spans")),
+}
+
+
+def own_row(head: str, i: int) -> dict[str, str]:
+    """Row ``i`` of a file for the task with ``head``; no two share more than a few words in a row."""
+    first, second = THINGS[i % 12], THINGS[(i // 12 + i + 3) % 12]
+    if head == "detection":
+        fine = f"Thanks for note {i}, the part about {first} helped me with my {second}."
+        rude = f"Number {i} knows nothing of {first}, you idiot, keep your {second} and get lost."
+        return {"text": rude if i % 2 else fine, "label": "toxic" if i % 2 else "ok"}
+    if head == "classification":
+        text = (
+            f"Invoice {i} for {first} charges {second} twice",
+            f"Error {i}: {first} crashes when {second} are opened",
+            f"Hello {i}, do you like {first} or rather {second}?",
+        )[i % 3]
+        return {"text": text, "label": ("billing", "technical", "other")[i % 3]}
+    text = f"Ticket {i}: {first} {i}.{i % 7} lost my {second}" if i % 4 else f"Ticket {i} is about nothing at all"
+    start = text.find(":") + 2
+    middle, end = start + len(first), start + len(f"{first} {i}.{i % 7}")
+    spans = [[start, middle, "PRODUCT"], [middle + 1, end, "VERSION"]] if i % 4 else []
+    return {"text": text, "spans": json.dumps(spans)}
+
+
+def own_file(folder: Path, head: str) -> Path:
+    """A user's table for the task with ``head``."""
+    rows = [own_row(head, i) for i in range(96)]
+    path = folder / f"{head}.csv"
+    with path.open("w", newline="") as out:
+        writer = csv.DictWriter(out, [*rows[0]])
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+@pytest.fixture(scope="module")
+def task_files(hubtools: Command, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The file of each head's task, as `hubtools init-task` writes it, by the head's name."""
+    if "--task-file" not in hubtools("curate", "--help").stdout:
+        pytest.skip("no command takes --task-file yet")
+    folder = tmp_path_factory.mktemp("tasks")
+    written = {}
+    for head, (name, flags) in TASK_FILES.items():
+        written[head] = folder / f"{name}.yaml"
+        hubtools("init-task", name, *flags, "--output", written[head])
+    return written
+
+
+@pytest.mark.parametrize("head", ["classification", "spans"])
+def test_a_task_of_a_file_is_curated_trained_evaluated_and_has_a_card(
+    hubtools: Command, task_files: dict[str, Path], flags: tuple[object, ...], tmp_path: Path, head: str
+) -> None:
+    task, rows = ("--task-file", task_files[head]), own_file(tmp_path, head)
+    name, labels = read_task_file(task_files[head]).name, read_task_file(task_files[head]).label_set().labels
+    hubtools("curate", *task, "--source", rows, *flags)
+    hubtools("push-dataset", *task, "--private", "--accept-license", *flags)
+    hubtools("finetune", *task, *flags, "--max_steps", 3)
+    hubtools("evaluate", *task, *flags)
+    hubtools("model-card", *task, *flags)
+    hubtools("model-card", *task, "--check", *flags)
+    folder = tmp_path / "work" / name
+    facts = json.loads((folder / "facts.json").read_text())
+    assert facts["labels"] == [*labels]
+    assert sum(split["rows"] for split in facts["splits"].values()) == 96
+    card = (folder / "model" / "README.md").read_text()
+    assert f"{name}_classifier_" in card
+    assert all(label in card for label in labels)
+    config = json.loads((folder / "model" / "config.json").read_text())
+    assert tuple(config["id2label"].values()) == read_task_file(task_files[head]).model_labels(LabelSet("", labels, {}))
+
+
+def commands_of_the_page() -> list[list[str]]:
+    """The commands of docs/own-task.md that lead from a table to the Space."""
+    [block] = re.findall(r"```bash\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    return [shlex.split(line) for line in block.splitlines()]
+
+
+def test_a_fifth_task_goes_by_its_file_alone_from_a_table_to_the_space(
+    hubtools: Command, hub: Hub, task_files: dict[str, Path], tmp_path: Path
+) -> None:
+    from gradio_client import Client  # type: ignore[import-untyped]
+
+    environment = {"HUBTOOLS_HUB_DIR": str(hub.data_dir)}
+    own_file(tmp_path, "detection").rename(tmp_path / "comments.csv")
+    commands = commands_of_the_page()
+    assert len(commands) == 6
+    for command in commands:
+        short = ["--max_steps", "3"] if "finetune" in command else []
+        hubtools.run(*command, *short, cwd=tmp_path, env=environment)
+
+    folder = tmp_path / "hubtools-work" / "toxicity"
+    published = json.loads((folder / "published.json").read_text())
+    assert published["dataset"]["repo"] == "local/router-toxicity"
+    assert published["model"]["repo"] == "local/toxicity_classifier_modernbert-nano_model"
+    task = ("--task-file", "toxicity.yaml", "--hub", "local")
+    own = ("--source", "comments.csv", "--license", "cc-by-4.0")
+    hubtools.run("hubtools", "verify", published["model"]["repo"], *task, cwd=tmp_path, env=environment)
+    compared = hubtools.run(
+        "hubtools", "compare", published["model"]["repo"], *task, "--json", cwd=tmp_path, env=environment
+    )
+    assert published["model"]["repo"] in compared.stdout
+    again = hubtools.run("hubtools", "curate", *task, *own, cwd=tmp_path, env=environment)
+    assert "up to date" in again.stderr
+
+    command = [hubtools.path, "demo", "--hub", "local", "--hub-dir", str(hub.data_dir)]
+    demo = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=hubtools.environ)
+    try:
+        assert demo.stdout is not None
+        client = Client(demo.stdout.readline().strip(), verbose=False, analytics_enabled=False)
+        answer = client.predict("You idiot, get lost.", api_name="/toxicity")
+        client.close()
+    finally:
+        demo.terminate()
+        demo.communicate()
+    assert {*answer["scores"]} == {"ok", "toxic"}
+    assert sum(answer["scores"].values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_accelerate_launches_the_training_of_a_task_file_that_names_its_sources(
+    hubtools: Command, task_files: dict[str, Path], hub: Hub, flags: tuple[object, ...], tmp_path: Path
+) -> None:
+    rows = own_file(tmp_path, "detection")
+    path = write(tmp_path, task_files["detection"].read_text() + f"sources: [{{files: {rows.name}}}]\n")
+    hubtools("curate", "--task-file", path, *flags)
+    facts = json.loads((tmp_path / "work" / "toxicity" / "facts.json").read_text())
+    assert [source["id"] for source in facts["sources"]] == [rows.name]
+    launched = (sys.executable, "-m", "accelerate.commands.launch", "--num_processes", 1, "--cpu")
+    ours = ("--task-file", path, "--work-dir", tmp_path / "work", "--hub", "local", "--max_steps", 2)
+    environment = {"HUBTOOLS_HUB_DIR": str(hub.data_dir)}
+    hubtools.run(*launched, REPOSITORY / "hubtools" / "finetune.py", *ours, env=environment)
+    assert (tmp_path / "work" / "toxicity" / "model" / "model.safetensors").exists()

@@ -178,9 +178,8 @@ def _find_in_folder(source: Source, folder: Path) -> SourceFiles:
     for split, patterns in source.files.items():
         for pattern in patterns:
             exact = folder / pattern  # a name may hold characters that a pattern has for others
-            matched = [exact] if exact.is_file() else [
-                folder / name for name in sorted(glob(pattern, root_dir=folder, recursive=True))
-            ]  # fmt: skip
+            names = [pattern] if exact.is_file() else sorted(glob(pattern, root_dir=folder, recursive=True))
+            matched = [folder / name for name in names if (folder / name).is_file()]
             if not matched:
                 raise SourceError(
                     f"Source {source.id!r}",

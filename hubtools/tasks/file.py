@@ -34,8 +34,9 @@ SOURCE_KEYS = (
 CARD_KEYS = ("sentence", "intended", "out_of_scope", "limits", "citation", "dataset_sentence", "dataset_limits")
 SPACE_KEYS = ("question", "about", "topic", "examples", "verdicts")
 
-# What decides rows and labels. A change to any other key must not curate, and then train, anew.
-DECIDING = ("name", "head", "labels", "positive", "sources", "version")
+# Words for people, and names of repos. A change to any other key makes another version, so that data, model and scores
+# are made anew: each of them is known by the task's version.
+WORDS = ("title", "question", "language", "group_name", "card", "space", "dataset_name", "model_name")
 
 # The splits that files may be named for.
 SPLITS = ("train", "validation", "test")
@@ -204,8 +205,8 @@ def _read_demo(value: Value | None) -> Demo:
 
 
 def _digest(keys: Keys) -> str:
-    """A hash of what decides rows and labels, so that a changed file curates anew, and a mended sentence does not."""
-    plain = {name: _plain(value) for name, value in keys.values.items() if name in DECIDING}
+    """A hash of the keys that decide data, model or scores."""
+    plain = {name: _plain(value) for name, value in keys.values.items() if name not in WORDS}
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
 
 
