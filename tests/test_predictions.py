@@ -29,6 +29,8 @@ from hubtools.errors import CardRejected, MissingStage
 from hubtools.evaluation import baselines
 from hubtools.evaluation import evaluate as evaluation
 from hubtools.evaluation.evaluate import evaluate
+from hubtools.evaluation.predictions import read_columns
+from hubtools.evaluation.previous import difference_of_rows
 from hubtools.heads.encoding import encode_sequence, encode_tokens
 from hubtools.publishing.front_matter import split_card
 from hubtools.publishing.model import check_card, check_scores_belong, write_model_card
@@ -199,6 +201,27 @@ def test_the_texts_of_personal_data_and_of_what_may_not_be_handed_on_are_in_no_f
         card = write_model_card(task, folder, REPO).read_text()
         assert not [text for text in shown if text in card]
         assert (f"their texts are not shown, because {why}." in card) == (task.kind == "sequence")
+
+
+@TASK
+def test_the_records_hold_all_that_the_files_do(name: str, scored: Callable[[str], TaskFolder]) -> None:
+    folder = scored(name)
+    metrics = folder.read_metrics()
+    assert to_json(metrics) == json.loads(folder.metrics.read_text())
+    if metrics.thresholds:
+        shipped = to_json(replace(metrics.thresholds, task=name))
+        assert shipped == json.loads((folder.model / "thresholds.json").read_text())
+    assert getattr(metrics.scores, metrics.primary.key).value == metrics.primary.value
+
+
+def test_predictions_of_an_earlier_version_are_read_by_todays_names(copied: Callable[[str], TaskFolder]) -> None:
+    """Their spans stood in a column ``found``."""
+    folder, task = copied("pii"), TASKS["pii"]
+    table = pq.read_table(folder.predictions)
+    old = folder.root / "old.parquet"
+    pq.write_table(table.rename_columns(["found" if n == "predicted_spans" else n for n in table.column_names]), old)
+    assert read_columns(old) == table.to_pydict()
+    assert difference_of_rows(task.head, folder.predictions, old) == ""
 
 
 # --- a changed prediction -------------------------------------------------------------------------------------------

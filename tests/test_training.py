@@ -37,6 +37,7 @@ from hubtools.curation.synthesis import fill_template
 from hubtools.curation.user_data import choose_sources
 from hubtools.errors import TrainingFailed
 from hubtools.heads.encoding import IGNORED, bio_labels, encode_sequence, encode_tokens
+from hubtools.metrics.labels import MACRO_F1
 from hubtools.rows import Columns
 from hubtools.spec import BaseModel, Metric
 from hubtools.tasks import MODERNBERT, NANO, TASKS
@@ -574,7 +575,7 @@ def test_a_loss_that_is_no_number_stops_the_training() -> None:
 
 
 def test_progress_says_which_evaluation_was_the_best_so_far(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress("category", Metric("macro_f1", "macro F1"))
+    progress = Progress("category", MACRO_F1)
     args, state = (
         SimpleNamespace(num_train_epochs=3, metric_for_best_model="macro_f1", greater_is_better=True),
         SimpleNamespace(is_world_process_zero=True, epoch=1.0, global_step=5, max_steps=15, best_metric=None),
