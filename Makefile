@@ -5,6 +5,7 @@ BIN = $(VENV)/bin
 SERVE ?= 1
 DEMO ?= .demo
 WORKERS ?= 2
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -26,8 +27,11 @@ demo: install  ## the whole job on the embedded Hub, then the Space (SERVE=0: st
 	@$(BIN)/hubtools run --hub local --hub-dir $(DEMO)/hub --work-dir $(DEMO)/work --jobs 2 $(if $(MIRROR),--mirror $(MIRROR))
 	@if [ "$(SERVE)" != 0 ]; then exec $(BIN)/hubtools demo --hub local --hub-dir $(DEMO)/hub; fi
 
-test: install  ## every test
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+test: install  ## the tests that a newcomer needs, the whole job among them
+	$(PYTEST) -m "not exhaustive"
+
+test-all: install  ## the exhaustive tests, which test leaves out
+	$(PYTEST) -m exhaustive
 
 lint: install  ## ruff and mypy
 	$(BIN)/ruff check .
@@ -41,4 +45,4 @@ nano: install  ## rebuild the packaged nano ModernBERT (needs Debian's wordnet-b
 clean:  ## remove what the targets made here
 	rm -rf $(VENV) $(DEMO) build .pytest_cache .ruff_cache .mypy_cache
 
-.PHONY: help install demo test lint nano clean
+.PHONY: help install demo test test-all lint nano clean

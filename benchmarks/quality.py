@@ -221,7 +221,7 @@ def tags_of_words(text: str, offsets: Sequence[Sequence[int]], tags: Sequence[in
     Args:
         offsets: (start, end) of each subword; a space before a word may count to it; equal for special tokens.
     """
-    from hubtools.curation.intake import WORDS
+    from hubtools.heads.span_rows import WORDS
 
     pieces = [(start, end, tag) for (start, end), tag in zip(offsets, tags, strict=True) if text[start:end].strip()]
     return [
@@ -232,7 +232,7 @@ def tags_of_words(text: str, offsets: Sequence[Sequence[int]], tags: Sequence[in
 
 def word_spans(text: str, tags: Sequence[int]) -> list[dict[str, int]]:
     """The spans that BIO tags of the words of ``text`` make; an I- that follows no word of its type begins one."""
-    from hubtools.curation.intake import WORDS
+    from hubtools.heads.span_rows import WORDS
 
     spans: list[dict[str, int]] = []
     before = 0

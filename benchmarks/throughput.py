@@ -47,15 +47,16 @@ AMOUNT = {"base": (32, 1), "nano": (0, 2)}
 
 def curated(mirror: Path | None, root: Path) -> str:
     """The jailbreak data as hubtools curates it, in ``root``/dataset; returns where it is from."""
-    from hubtools.curation.build import curate
+    from hubtools.curation.build import CurationInputs, curate
     from hubtools.curation.sources import SourceFiles
     from hubtools.tasks.jailbreak import JAILBREAK
     from hubtools.workdir import TaskFolder
 
-    source = JAILBREAK.source if mirror else JAILBREAK.starter
+    source = JAILBREAK.whole_sources[0] if mirror else JAILBREAK.starter
     folder = (mirror or STARTER) / source.id
     files = tuple((split, folder / name) for split, names in source.files.items() for name in names)
-    curate(JAILBREAK, SourceFiles(source, files, "mirror"), TaskFolder(root), label_set=JAILBREAK.label_set())
+    inputs = CurationInputs((SourceFiles(source, files, "mirror"),), JAILBREAK.label_set())
+    curate(JAILBREAK, TaskFolder(root), inputs)
     return source.id
 
 

@@ -20,39 +20,39 @@ from typing import Any, NamedTuple
 
 from hubtools import __version__
 from hubtools.errors import TrainingFailed
+from hubtools.options import TrainingOptions, WorkOptions
 from hubtools.records import write_json
-from hubtools.settings import Settings
 from hubtools.task import TaskSpec
-from hubtools.tasks import MULTI, TASKS, base_named, task_named
+from hubtools.tasks import MULTI, TASKS, base_named
 from hubtools.training.fewshot import check_method, preferred_bases
 from hubtools.training.inputs import contents, resolve_base
 from hubtools.training.processes import FAILURE
 from hubtools.workdir import TaskFolder, sha256_of, task_folder
 
 
-def training_fingerprint(task: TaskSpec, settings: Settings) -> tuple[str, str]:
+def training_fingerprint(task: TaskSpec, work: WorkOptions, options: TrainingOptions) -> tuple[str, str]:
     """The base to train from, and what identifies the training: data, base and its content, flags, version."""
-    folder = settings.folder(task)
+    folder = work.folder(task)
     facts = folder.read(folder.facts, "curate")
-    base = resolve_base(settings.base, preferred_bases(settings.training))
+    base = resolve_base(options.base, preferred_bases(options.flags))
     ours = base_named(base)
     defaults = [dict(task.overrides), dict(ours.by_task.get(task.name, {}))]
-    known = [__version__, facts["fingerprint"], base, *contents(base, settings.training), settings.seed,
-             settings.processes, settings.training.argv, defaults]  # fmt: skip
+    known = [__version__, facts["fingerprint"], base, *contents(base, options.flags), options.seed,
+             options.processes, options.flags.argv, defaults]  # fmt: skip
     return base, hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
 
-def joint_fingerprint(settings: Settings) -> tuple[str, str]:
+def joint_fingerprint(work: WorkOptions, options: TrainingOptions) -> tuple[str, str]:
     """As :func:`training_fingerprint`, of all four tasks trained together."""
-    of_each = [training_fingerprint(task, settings) for task in TASKS.values()]
+    of_each = [training_fingerprint(task, work, options) for task in TASKS.values()]
     base = of_each[0][0]
     known = [MULTI, dict(base_named(base).by_task.get(MULTI, {})), *(mark for _, mark in of_each)]
     return base, hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
 
-def finetune_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
+def finetune_task(task: TaskSpec, work: WorkOptions, options: TrainingOptions) -> dict[str, Any]:
     """``training.json`` of the task, trained now unless the same training is already done."""
-    [done] = finetune_tasks([task], settings)
+    [done] = finetune_tasks([task], work, options)
     return done.known
 
 
@@ -64,33 +64,34 @@ class Trained(NamedTuple):
     seconds: float
 
 
-def finetune_tasks(tasks: Sequence[TaskSpec], settings: Settings) -> Generator[Trained]:
-    """Train, ``settings.jobs`` at a time, and give each task when its model is there.
+def finetune_tasks(tasks: Sequence[TaskSpec], work: WorkOptions, options: TrainingOptions) -> Generator[Trained]:
+    """Train, ``options.jobs`` at a time, and give each task when its model is there.
 
     Whoever stops asking ends the trainings under way; they go on from their last checkpoints next time.
 
     Raises:
         TrainingFailed: one of them ended without a model; its own message stands above.
     """
-    check_method(settings.training, tasks, settings.processes)
-    if settings.dry_run:
+    check_method(options.flags, tasks, options.processes)
+    if options.dry_run:
         for task in tasks:
-            yield Trained(task, _would_train(task, settings), 0.0)
+            yield Trained(task, _would_train(task, work, options), 0.0)
         return
+    by_name = {task.name: task for task in tasks}
     waiting: list[TaskSpec] = [*tasks]
     running: dict[str, tuple[Training | None, float, contextlib.ExitStack]] = {}
-    gpus = visible_gpus() if settings.jobs > 1 else []
+    gpus = visible_gpus() if options.jobs > 1 else []
     places: dict[str, int] = {}
     with contextlib.ExitStack() as all_of_them:
 
         def start() -> None:
-            while waiting and len(running) < settings.jobs:
+            while waiting and len(running) < options.jobs:
                 task = waiting.pop(0)
                 one = all_of_them.enter_context(contextlib.ExitStack())
                 taken = {places[name] for name in running}
                 places[task.name] = next(place for place in itertools.count() if place not in taken)
-                devices = devices_of(places[task.name], settings.processes, gpus)
-                running[task.name] = (one.enter_context(_training(task, settings, devices)), time.time(), one)
+                devices = devices_of(places[task.name], options.processes, gpus)
+                running[task.name] = (one.enter_context(_training(task, work, options, devices)), time.time(), one)
 
         while waiting or running:
             start()
@@ -102,11 +103,11 @@ def finetune_tasks(tasks: Sequence[TaskSpec], settings: Settings) -> Generator[T
                 del running[name]
                 one.close()
                 if training and training.code():
-                    raise _failed(settings.folder(task_named(name)), training.code() or 0)
+                    raise _failed(work.folder(by_name[name]), training.code() or 0)
             start()  # before whoever asks does something with those that ended
             for name, seconds in ended.items():
-                folder = settings.folder(task_named(name))
-                yield Trained(task_named(name), folder.read(folder.training, "finetune"), seconds)
+                folder = work.folder(by_name[name])
+                yield Trained(by_name[name], folder.read(folder.training, "finetune"), seconds)
             if not ended:
                 time.sleep(0.1)
 
@@ -130,7 +131,7 @@ def devices_of(place: int, processes: int, gpus: Sequence[str]) -> dict[str, str
     return {"CUDA_VISIBLE_DEVICES": ",".join(dict.fromkeys(own))} if own else {}
 
 
-def finetune_multi(settings: Settings) -> dict[str, Any]:
+def finetune_multi(work: WorkOptions, options: TrainingOptions) -> dict[str, Any]:
     """``training.json`` of all four tasks trained together on one body, now unless the same training is already done.
 
     It leaves a model in the work folder of each task, and one that answers all four in ``multi``.
@@ -138,20 +139,20 @@ def finetune_multi(settings: Settings) -> dict[str, Any]:
     Raises:
         TrainingFailed: it ended without the models; its own message stands above.
     """
-    check_method(settings.training, [*TASKS.values()], settings.processes)
-    folder = task_folder(settings.work_dir, MULTI)
-    base, mark = joint_fingerprint(settings)
-    command = _command(MULTI, base, mark, settings)
+    check_method(options.flags, [*TASKS.values()], options.processes)
+    folder = task_folder(work.work_dir, MULTI)
+    base, mark = joint_fingerprint(work, options)
+    command = _command(MULTI, base, mark, work, options)
     with contextlib.ExitStack() as stack:
         held = []
-        if not settings.dry_run:
-            folders = [settings.folder(task) for task in TASKS.values()]
-            held = [stack.enter_context(one.alone(settings.note)) for one in (folder, *folders)]
-        if _are_trained(folder, mark, settings):
-            settings.note(f"{MULTI}: models are up to date")
+        if not options.dry_run:
+            folders = [work.folder(task) for task in TASKS.values()]
+            held = [stack.enter_context(one.alone(work.note)) for one in (folder, *folders)]
+        if _are_trained(folder, mark, work):
+            work.note(f"{MULTI}: models are up to date")
             return folder.read(folder.training, "finetune")
-        if settings.dry_run:
-            settings.note("would run: " + " ".join(command))
+        if options.dry_run:
+            work.note("would run: " + " ".join(command))
             return {"command": command}
         with _begun(command, held, folder) as training:
             code = training.process.wait()
@@ -160,26 +161,28 @@ def finetune_multi(settings: Settings) -> dict[str, Any]:
     return folder.read(folder.training, "finetune")
 
 
-def _are_trained(folder: TaskFolder, mark: str, settings: Settings) -> bool:
+def _are_trained(folder: TaskFolder, mark: str, work: WorkOptions) -> bool:
     """Whether the joint training is done, and its models are still those of the four tasks."""
     if not _is_trained(folder, mark):
         return False
-    files = {task.name: settings.folder(task).model / "model.safetensors" for task in TASKS.values()}
+    files = {task.name: work.folder(task).model / "model.safetensors" for task in TASKS.values()}
     known = folder.read(folder.training, "finetune")["weights_sha256"]
     return all(file.exists() and sha256_of(file) == known[name] for name, file in files.items())
 
 
 @contextlib.contextmanager
-def _training(task: TaskSpec, settings: Settings, devices: Mapping[str, str]) -> Iterator[Training | None]:
+def _training(
+    task: TaskSpec, work: WorkOptions, options: TrainingOptions, devices: Mapping[str, str]
+) -> Iterator[Training | None]:
     """The training of a task, whose folder it holds; None where the model is up to date."""
-    folder = settings.folder(task)
-    command, mark = _training_command(task, settings)
-    with folder.alone(settings.note) as held:
+    folder = work.folder(task)
+    command, mark = _training_command(task, work, options)
+    with folder.alone(work.note) as held:
         if _is_trained(folder, mark):
-            settings.note(f"{task.name}: model is up to date")
+            work.note(f"{task.name}: model is up to date")
             yield None
             return
-        if taken_over(folder, folder.trained(mark), settings.note):
+        if taken_over(folder, folder.trained(mark), work.note):
             yield None
             return
         with _begun(command, [held], folder, devices) as training:
@@ -200,39 +203,40 @@ def _begun(
         training.end()
 
 
-def _would_train(task: TaskSpec, settings: Settings) -> dict[str, Any]:
+def _would_train(task: TaskSpec, work: WorkOptions, options: TrainingOptions) -> dict[str, Any]:
     """What a dry run says of a training: what is known of it where it is done, else its command."""
-    folder = settings.folder(task)
-    command, mark = _training_command(task, settings)
+    folder = work.folder(task)
+    command, mark = _training_command(task, work, options)
     if _is_trained(folder, mark):
-        settings.note(f"{task.name}: model is up to date")
+        work.note(f"{task.name}: model is up to date")
         return folder.read(folder.training, "finetune")
     for other in folder.trained(mark):
         if other.has_model:
-            settings.note(f"{task.name}: would take over the model of {other.root}: the same training was done there")
+            work.note(f"{task.name}: would take over the model of {other.root}: the same training was done there")
             return other.read(other.training, "finetune")
-    settings.note("would run: " + " ".join(command))
+    work.note("would run: " + " ".join(command))
     return {"command": command}
 
 
-def _training_command(task: TaskSpec, settings: Settings) -> tuple[list[str], str]:
+def _training_command(task: TaskSpec, work: WorkOptions, options: TrainingOptions) -> tuple[list[str], str]:
     """What starts the training of a task, and the mark that ``training.json`` will bear."""
-    base, mark = training_fingerprint(task, settings)
-    return _command(task.name, base, mark, settings), mark
+    base, mark = training_fingerprint(task, work, options)
+    return _command(task.name, base, mark, work, options), mark
 
 
-def _command(name: str, base: str, mark: str, settings: Settings) -> list[str]:
-    together = settings.jobs * settings.processes
+def _command(name: str, base: str, mark: str, work: WorkOptions, options: TrainingOptions) -> list[str]:
+    together = options.jobs * options.processes
     return [
         sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--num_machines", "1", "--mixed_precision", "no",
-        "--dynamo_backend", "no", "--num_processes", str(settings.processes),
+        "--dynamo_backend", "no", "--num_processes", str(options.processes),
         # Several side by side would meet at the same port.
-        *(["--main_process_port", "0"] if together > settings.processes > 1 else []),
+        *(["--main_process_port", "0"] if together > options.processes > 1 else []),
         # Left to itself, accelerate gives each process on a CPU one thread.
         "--num_cpu_threads_per_process", str(max(1, (os.cpu_count() or 1) // together)),
-        str(Path(__file__).with_name("finetune.py")), "--task", name, "--work_dir", str(settings.work_dir),
-        "--base", base, "--seed", str(settings.seed), "--fingerprint", mark,
-        *(["--disable_tqdm", "true"] if settings.jobs > 1 else []), *settings.training.argv,
+        str(Path(__file__).with_name("finetune.py")), "--task", name, "--work_dir", str(work.work_dir),
+        *(["--task_file", str(options.task_file)] if options.task_file else []),
+        "--base", base, "--seed", str(options.seed), "--fingerprint", mark,
+        *(["--disable_tqdm", "true"] if options.jobs > 1 else []), *options.flags.argv,
     ]  # fmt: skip
 
 

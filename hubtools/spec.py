@@ -30,7 +30,7 @@ class Undecided(Dropped):
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of personal data: ``text[start:end]`` in Unicode code points, ``type`` in the source's own names."""
+    """A marked stretch: ``text[start:end]`` in Unicode code points, ``type`` in the source's own names."""
 
     start: int
     end: int
@@ -49,7 +49,7 @@ class Example:
         split: the source's own split where it is official, else "".
         source: id of the source the row came from.
         rule: what decided the label, in a few words; "" where it is the source's own.
-        place: file and line, or the row's number; for what we made ourselves, what it is made of.
+        origin: file and line, or the row's number; for what we made ourselves, what it is made of.
     """
 
     text: str
@@ -59,7 +59,7 @@ class Example:
     split: str = ""
     source: str = ""
     rule: str = ""
-    place: str = ""
+    origin: str = ""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -72,13 +72,11 @@ class Source:
     """Where rows come from.
 
     Attributes:
-        id: a dataset repo on the Hub, ``owner/name``, or ``owner/name:config`` where ``files`` is empty; "" where a
-            task has no public data, and the source only says how rows of one's own are laid out.
+        id: a dataset repo on the Hub, ``owner/name``, or ``owner/name:config`` where ``files`` is empty.
         files: glob patterns within the repo, by the split they hold; "" is one pool still to be split. Where there are
             none, the files and splits are those that ``datasets`` finds in the repo.
         columns: what each row must have.
         row: pure function from a raw row to an :class:`Example`; raises :class:`Dropped`.
-        labels: every label that ``row`` may return, before a label set maps it.
         revision: the commit that is read where the Hub has it, else the newest.
         url: where the file is fetched when the Hub has no such repo; ``{file}`` is the pattern.
         license: identifier as on the Hub.
@@ -87,9 +85,9 @@ class Source:
         starter: a corpus of our own writing, which is packaged.
         role: "whole" (training, validation and test), "training" (joins the training split alone), or "test" (only
             ever scored).
-        name: what ``--supplement`` and ``--without`` call it, and what a table of benchmarks does.
+        name: what ``--supplement`` and ``--without`` call it, and ``--dataset`` where it is only ever scored.
         share: the most of the training split that a source with the role "training" may make up.
-        optional: it joins only when it is asked for.
+        optional: a source with the role "training" that joins only when it is asked for.
         templates: rows are templates, which curation fills.
         folder: where ``files`` are on this machine; then ``id`` is only what the source is called.
     """
@@ -142,6 +140,60 @@ class Metric:
 
     key: str
     title: str
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the Space says of a task. All of it may be left out; the Space then makes it of what stands in brackets.
+
+    Attributes:
+        question: what the tile of the task asks, in a few words (the task's question).
+        about: the sentence above the task's tab (the task's question).
+        examples: prompts to click (the task's examples).
+        example_title: what the button of the first example says on the first tab (the example).
+        topic: what the task asks about, inside a sentence, such as "kind of tool" (the task's title).
+        tool: what the task's endpoint does, for programs (made of the topic, the labels and ``about``).
+        returns: what the task's endpoint gives, for programs (a sentence for each kind of task).
+        verdicts: of a detection, what is said at or above the threshold, and below ("Toxic", "Not toxic").
+    """
+
+    question: str = ""
+    about: str = ""
+    examples: tuple[str, ...] = ()
+    example_title: str = ""
+    topic: str = ""
+    tool: str = ""
+    returns: str = ""
+    verdicts: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class CardTexts:
+    """What the cards of a task say in words. Where a text is left out, its head's template says what is always true.
+
+    Each line of a tuple becomes a line of a list. Markdown is allowed.
+
+    Attributes:
+        sentence: what the model does, in one sentence at the head of its card.
+        intended: what the model is for.
+        out_of_scope: what it must not be used for.
+        limits: what it gets wrong, beyond what its scores say.
+        citation: whom to cite for the public data.
+        labels: what each label means, by the label.
+        dataset_sentence: what the dataset holds, in one sentence at the head of its card.
+        dataset_limits: what the dataset lacks.
+        languages: of the texts, as ISO 639-1 codes.
+    """
+
+    sentence: str = ""
+    intended: tuple[str, ...] = ()
+    out_of_scope: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    citation: str = ""
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    dataset_sentence: str = ""
+    dataset_limits: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ("en",)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 from hubtools.errors import MissingStage
 from hubtools.records import read_record, write_json
 from hubtools.records.dataset import DatasetFacts
+from hubtools.records.metrics import Metrics
 from hubtools.records.release import PublishedRepos
 from hubtools.records.training import MultitaskRecord, TrainingRecord
 
@@ -148,6 +149,10 @@ class TaskFolder:
     def read_multitask_training(self) -> MultitaskRecord:
         """Read ``training.json`` of the tasks trained together; raises :class:`MissingStage` as above."""
         return read_record(self.training, MultitaskRecord, task=self.task, command="finetune")
+
+    def read_metrics(self) -> Metrics:
+        """Read ``metrics.json``; raises :class:`MissingStage` where nothing was scored, or by another version."""
+        return read_record(self.metrics, Metrics, task=self.task, command="evaluate")
 
     def read_published(self, command: str) -> PublishedRepos:
         """Read ``published.json``; raises :class:`MissingStage`, naming ``command``, where nothing was pushed."""

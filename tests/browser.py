@@ -64,7 +64,7 @@ def visit(page: Page, url: str) -> None:
 
 
 def ask(page: Page, url: str, prompt: str) -> dict[str, str]:
-    """Open the Space, type a prompt, click the button: the text of each of the four answers, by task."""
+    """Open the Space, type a prompt, click the button: the text of each answer, by task."""
     visit(page, url)
     page.get_by_label("Prompt").first.fill(prompt)
     page.get_by_role("button", name="Route this prompt").click()
@@ -73,8 +73,9 @@ def ask(page: Page, url: str, prompt: str) -> dict[str, str]:
 
 def answers(page: Page) -> dict[str, str]:
     """Wait for the answers on the first tab: the text of each, by task."""
-    page.locator("#tiles .tile-ms").nth(3).wait_for()
-    return {tile.get_attribute("data-task") or "": tile.inner_text() for tile in page.locator("#tiles .tile").all()}
+    tiles = page.locator("#tiles .tile")
+    page.locator("#tiles .tile-ms").nth(tiles.count() - 1).wait_for()
+    return {tile.get_attribute("data-task") or "": tile.inner_text() for tile in tiles.all()}
 
 
 def open_tab(page: Page, title: str) -> None:

@@ -19,6 +19,7 @@ from huggingface_hub import CommitOperationAdd, HfApi
 
 from hubtools.localhub import Hub, find, stop
 
+EXHAUSTIVE = pytest.mark.exhaustive
 MESSAGE = re.compile(r"Error: .+\.\n  expected: .+\n(  found:    .+\n)?  next:     .+\n")
 
 
@@ -116,20 +117,26 @@ def test_a_model_that_is_not_there_cannot_be_verified(hubtools: Command, hub: Hu
             "text,label\nhello,benign\nhi,evil\n",
             ["1 bad row of 2", "mine.csv:3", "'evil'", "benign, jailbreak"],
         ),
-        ("mine.csv", "", ["'mine.csv' is empty", "named columns"]),
-        ("mine.csv", "text,label\n", ["'mine.csv' holds no rows"]),
+        pytest.param("mine.csv", "", ["'mine.csv' is empty", "named columns"], marks=EXHAUSTIVE),
+        pytest.param("mine.csv", "text,label\n", ["'mine.csv' holds no rows"], marks=EXHAUSTIVE),
         (
             "mine.jsonl",
             '{"text": "a", "label": "benign"}\n{"text": \n',
             ["mine.jsonl:2", "broken JSON", "--skip-bad-rows"],
         ),
-        ("mine.json", '[{"text": "a", ', ["'mine.json' has no row that can be read", "mine.json[0]: broken JSON"]),
-        ("mine.parquet", "PAR1 and no more", ["'mine.parquet' is broken parquet"]),
-        ("mine.csv", None, ["mine.csv", "nothing there"]),
-        (
+        pytest.param(
+            "mine.json",
+            '[{"text": "a", ',
+            ["'mine.json' has no row that can be read", "mine.json[0]: broken JSON"],
+            marks=EXHAUSTIVE,
+        ),
+        pytest.param("mine.parquet", "PAR1 and no more", ["'mine.parquet' is broken parquet"], marks=EXHAUSTIVE),
+        pytest.param("mine.csv", None, ["mine.csv", "nothing there"], marks=EXHAUSTIVE),
+        pytest.param(
             "mine.csv",
             "text,label\n" + "".join(f"word{i} is new,benign\n" for i in range(40)),
             ["lacks rows", "no row of jailbreak"],
+            marks=EXHAUSTIVE,
         ),
     ],
     ids=["column", "label", "empty", "no rows", "JSON lines", "JSON", "parquet", "missing", "one class"],
@@ -258,12 +265,12 @@ COMMIT = {"method": "POST", "path_regex": "/commit/main$"}
 @pytest.mark.parametrize(
     "fault",
     [
-        {"status": 409},
+        pytest.param({"status": 409}, marks=EXHAUSTIVE),
         {"status": 412},
-        {"status": 429, "headers": {"Retry-After": "2"}},
-        {"status": 500, "times": 2},
+        pytest.param({"status": 429, "headers": {"Retry-After": "2"}}, marks=EXHAUSTIVE),
+        pytest.param({"status": 500, "times": 2}, marks=EXHAUSTIVE),
         {"status": 503},
-        {"status": 0},
+        pytest.param({"status": 0}, marks=EXHAUSTIVE),
         {"status": 0, "after": True},
     ],
     ids=["409", "412", "429", "500 twice", "503", "dropped", "answer lost"],
@@ -305,19 +312,20 @@ def test_a_push_survives_a_failure_of_each_of_its_calls(
     assert len(api.list_repo_refs("local/fault-each", repo_type="dataset").tags) == 1
 
 
+@pytest.mark.parametrize("status", [0, pytest.param(503, marks=EXHAUSTIVE)])
 def test_a_card_that_could_not_be_read_is_not_taken_for_no_card(
-    hubtools: Command, hub: Hub, api: HfApi, curated: Path, inject: Callable[..., None]
+    hubtools: Command, hub: Hub, api: HfApi, curated: Path, inject: Callable[..., None], status: int
 ) -> None:
-    push = ("push-dataset", "intent", "--dataset-name", "fault-card", *on(hub.data_dir, curated))
+    name = f"fault-card-{status}"
+    push = ("push-dataset", "intent", "--dataset-name", name, *on(hub.data_dir, curated))
     hubtools(*push)
-    card = Path(api.hf_hub_download("local/fault-card", "README.md", repo_type="dataset")).read_text()
+    card = Path(api.hf_hub_download(f"local/{name}", "README.md", repo_type="dataset")).read_text()
     note = CommitOperationAdd("README.md", (card + "\nA note by a person.\n").encode())
-    api.create_commit("local/fault-card", [note], repo_type="dataset", commit_message="a note")
-    for status in (0, 503):
-        inject({"path_regex": "/resolve/.*README", "status": status, "times": 2})
-        hubtools(*push)
-        card = Path(api.hf_hub_download("local/fault-card", "README.md", repo_type="dataset")).read_text()
-        assert "A note by a person." in card
+    api.create_commit(f"local/{name}", [note], repo_type="dataset", commit_message="a note")
+    inject({"path_regex": "/resolve/.*README", "status": status, "times": 2})
+    hubtools(*push)
+    card = Path(api.hf_hub_download(f"local/{name}", "README.md", repo_type="dataset")).read_text()
+    assert "A note by a person." in card
 
 
 def test_a_hub_that_stopped_is_started_again_and_the_work_goes_on(
@@ -371,6 +379,7 @@ def wait_for(what: Callable[[], object], process: subprocess.Popen[str], seconds
         time.sleep(0.05)
 
 
+@pytest.mark.exhaustive
 def test_a_training_that_was_killed_goes_on_from_its_last_checkpoint(
     hubtools: Command, flags: tuple[object, ...], trainings: Callable[[], list[int]], tmp_path: Path
 ) -> None:
@@ -392,7 +401,10 @@ def test_a_training_that_was_killed_goes_on_from_its_last_checkpoint(
     assert not (work / "intent" / "runs").exists()
 
 
-@pytest.mark.parametrize(("number", "tasks", "jobs"), [(signal.SIGINT, "intent", 1), (signal.SIGTERM, "all", 2)])
+@pytest.mark.parametrize(
+    ("number", "tasks", "jobs"),
+    [(signal.SIGINT, "intent", 1), pytest.param(signal.SIGTERM, "all", 2, marks=EXHAUSTIVE)],
+)
 def test_interrupted_trainings_end_with_a_sentence_and_leave_no_process(
     hubtools: Command, flags: tuple[object, ...], trainings: Callable[[], list[int]],
     number: signal.Signals, tasks: str, jobs: int,

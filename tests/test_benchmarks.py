@@ -13,7 +13,7 @@ from as_user import REPOSITORY
 from test_training import curated, one_thread, tiny_base, tokenizer
 from transformers.utils import logging
 
-from hubtools.curation.intake import word_tags
+from hubtools.heads.span_rows import tag_words
 from hubtools.spec import Span
 from hubtools.tasks.pii import PII
 
@@ -35,7 +35,14 @@ def own_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     logging.set_verbosity(verbosity)
 
 
-@pytest.mark.parametrize("way", [quality.OURS, quality.PLAIN, quality.PLAIN_OURS, quality.WORDS])
+@pytest.mark.parametrize(
+    "way",
+    [
+        quality.OURS,
+        quality.PLAIN,
+        *(pytest.param(way, marks=pytest.mark.exhaustive) for way in (quality.PLAIN_OURS, quality.WORDS)),
+    ],
+)
 def test_every_way_of_measuring_quality_is_scored_on_the_same_rows(way: str, curated: Path, tiny_base: Path) -> None:
     dataset = str(curated / "jailbreak" / "dataset")
     spec = SimpleNamespace(task="jailbreak", base=str(tiny_base), data=dataset, seed=0, epochs=1, max_length=32)
@@ -70,7 +77,7 @@ def test_tags_of_first_subwords_read_back_to_the_spans_of_the_text(tokenizer: An
     text = "Ann Lee (of Wolfeschlegelsteinhausen) wrote to ann.lee@example.org"
     types = PII.label_set().labels
     spans = [Span(0, 7, "PERSON"), Span(12, 36, "LOCATION"), Span(47, len(text), "EMAIL_ADDRESS")]
-    words, tags = word_tags(text, spans, types)
+    words, tags = tag_words(text, spans, types)
     encoded = quality.first_subwords({"tokens": [words], "ner_tags": [tags]}, tokenizer, 64)
     [labels] = encoded["labels"]
     assert len(labels) == len(encoded["input_ids"][0]) > len(words) + 2, "some words have several subwords"
@@ -82,6 +89,7 @@ def test_tags_of_first_subwords_read_back_to_the_spans_of_the_text(tokenizer: An
     assert [s["label"] for s in quality.word_spans("Ann Rome", [1, 10])] == [0, 4], "another type begins another span"
 
 
+@pytest.mark.exhaustive
 def test_the_throughput_benchmark_counts_real_tokens_however_they_are_padded(curated: Path, tiny_base: Path) -> None:
     spec = SimpleNamespace(
         size=str(tiny_base), folder=str(tiny_base), data=str(curated / "jailbreak"), rows=0, epochs=1, batch=8,

@@ -42,6 +42,7 @@ def test_gradients_that_grow_with_accumulated_batches_and_passes_are_seen(
         test_batching.test_a_step_has_the_gradient_of_its_rows_however_they_are_cut("token", cut, tmp_path)
 
 
+@pytest.mark.exhaustive
 def test_processes_that_count_their_own_rows_alone_are_seen(
     launch: Callable[..., subprocess.CompletedProcess[str]], run_finetune: Finetune, tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ from hubtools.localhub import Hub, stop
 
 COMMANDS = [
     *("", "check", "curate", "push-dataset", "finetune", "evaluate", "compare", "model-card", "push-model", "verify"),
-    *("search", "cross-validate", "repeat"),
+    *("init-task", "search", "cross-validate", "repeat"),
     *("push-space", "demo", "run", "hub", "hub serve", "hub start", "hub stop", "hub status", "hub env"),
 ]
 HEAVY = {"torch", "datasets", "transformers", "huggingface_hub", "gradio", "numpy", "pyarrow", "sklearn", "starlette",
@@ -78,6 +78,22 @@ def test_a_dry_run_of_the_whole_run_writes_nothing(
     assert "would then fine-tune" in done.stderr
     assert not (tmp_path / "work").exists()
     assert [repo.sha for repo in api.list_datasets(author="local")] == before
+
+
+def test_a_run_of_one_task_ends_with_a_space_that_shows_it(
+    hubtools: Command, hub: Hub, api: HfApi, released: Path, tmp_path: Path
+) -> None:
+    work = shutil.copytree(released, tmp_path / "work")
+    done = hubtools(
+        "run", "intent", "--hub", "local", "--hub-dir", hub.data_dir, "--work-dir", work, "--max_steps", 3
+    )  # fmt: skip
+    assert f"Space: {hub.url}/spaces/local/router-classifiers" in done.stdout
+    models = json.loads(
+        Path(api.hf_hub_download("local/router-classifiers", "models.json", repo_type="space")).read_text()
+    )
+    pushed = json.loads((work / "intent" / "published.json").read_text())
+    assert {name: entry["repo"] for name, entry in models["models"].items()} == {"intent": pushed["model"]["repo"]}
+    assert models["models"]["intent"]["dataset"] == pushed["dataset"]["repo"]
 
 
 def test_a_dry_run_after_a_release_says_that_nothing_would_change_and_writes_nothing(
@@ -188,6 +204,7 @@ def test_label_set_presidio17_needs_rows_of_all_17_types(
 
 
 @pytest.mark.real
+@pytest.mark.exhaustive
 def test_label_set_presidio17_gives_35_tags_from_the_public_rows(
     hubtools: Command, flags: tuple[object, ...], tmp_path: Path
 ) -> None:
@@ -239,6 +256,7 @@ def test_a_file_of_one_s_own_takes_the_place_of_the_source(
     assert json.loads((tmp_path / "work" / "jailbreak" / "facts.json").read_text()) == facts
 
 
+@pytest.mark.exhaustive
 def test_pushing_a_dataset_twice_makes_one_commit(hubtools: Command, api: HfApi, flags: tuple[object, ...]) -> None:
     hubtools("push-dataset", "pii", "--dataset-name", "twice", *flags)
     before = commits(api, "local/twice", "dataset")

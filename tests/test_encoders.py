@@ -47,7 +47,12 @@ ENCODERS: dict[str, Callable[[int], Any]] = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=ENCODERS)
+RARER = {"xlm-roberta", "distilbert"}
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.exhaustive) if name in RARER else name for name in ENCODERS]
+)
 def encoder(request: pytest.FixtureRequest, tokenizer: Any, tmp_path: Path) -> tuple[str, Path]:
     """A random encoder of two layers, with the nano model's tokenizer."""
     from transformers import AutoModel

@@ -15,12 +15,15 @@ from hypothesis import strategies as st
 from test_curation import build, category_rows, everything, files_of, jailbreak_rows, presidio_rows, rows_in, write
 from test_published_cards import INFO
 
-from hubtools.curation.describe import examples, quantiles
-from hubtools.curation.licences import gate
+from hubtools.curation.facts import choose_examples
+from hubtools.curation.licences import check_redistribution
 from hubtools.curation.sources import SourceFiles
 from hubtools.curation.split import SPLITS
 from hubtools.errors import LicenceRefused
+from hubtools.heads.rows import measure_lengths
 from hubtools.publishing.cards import dataset_card, lint, take_apart
+from hubtools.records import from_json
+from hubtools.records.dataset import DatasetExample, DatasetFacts
 from hubtools.spec import Example, Span
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS
@@ -32,7 +35,7 @@ from hubtools.tasks.pii import PII
 @settings(derandomize=True)
 @given(st.lists(st.text("a"), min_size=1))
 def test_quantiles_are_lengths_that_occur_and_rise(texts: list[str]) -> None:
-    found = quantiles(texts)
+    found = measure_lengths(texts)
     assert [*found] == ["p10", "p25", "median", "p75", "p90", "p99", "max"]
     assert [*found.values()] == sorted(found.values())
     assert {*found.values()} <= {len(text) for text in texts}
@@ -42,23 +45,23 @@ def test_quantiles_are_lengths_that_occur_and_rise(texts: list[str]) -> None:
 
 
 def test_no_texts_have_no_quantiles() -> None:
-    assert quantiles([]) == {}
+    assert measure_lengths([]) == {}
 
 
 def test_examples_are_a_short_row_of_each_label_in_their_order_and_whatever_order_rows_come_in() -> None:
     rows = [Example(text=f"{label} {i}" + "!" * 300 * (i == 0), label=label) for label in "bac" for i in range(5)]
-    shown = examples(rows, ("c", "b", "a", "absent"))
-    assert [row["label"] for row in shown] == ["c", "b", "a"]
-    assert all(row["text"].startswith(row["label"]) and len(row["text"]) < 300 for row in shown)
+    shown = choose_examples(rows, CATEGORY.head, ("c", "b", "a", "absent"))
+    assert [row.label for row in shown] == ["c", "b", "a"]
+    assert all(row.text.startswith(row.label) and len(row.text) < 300 for row in shown)
     random.Random(0).shuffle(rows)
-    assert examples(rows, ("c", "b", "a", "absent")) == shown
+    assert choose_examples(rows, CATEGORY.head, ("c", "b", "a", "absent")) == shown
 
 
 def test_examples_of_documents_name_what_is_marked() -> None:
     rows = [Example("Ann in Rome", spans=(Span(0, 3, "PERSON"), Span(7, 11, "LOCATION"))), Example("Nobody")]
-    assert examples(rows, ("LOCATION", "PERSON")) == [
-        {"text": "Ann in Rome", "label": "PERSON: 'Ann', LOCATION: 'Rome'"},
-        {"text": "Nobody", "label": "no personal data"},
+    assert choose_examples(rows, PII.head, ("LOCATION", "PERSON")) == [
+        DatasetExample(text="Ann in Rome", label="PERSON: 'Ann', LOCATION: 'Rome'"),
+        DatasetExample(text="Nobody", label="no personal data"),
     ]
 
 
@@ -159,10 +162,10 @@ def test_what_joins_the_training_split_binds_the_whole_and_stands_in_the_counts(
     path = write(tmp_path / "plays.json", plays)
     for licence in ("cc-by-sa-4.0", "other"):
         supplement = SourceFiles(replace(GPTEACHER, license=licence), (("", path),), "r1")
-        facts, folder = build(JAILBREAK, tmp_path, files, supplements=[supplement], match_lengths=True)
+        facts, folder = build(JAILBREAK, tmp_path, files, supplements=(supplement,), match_lengths=True)
         assert facts["license"]["id"] == licence
     with pytest.raises(LicenceRefused, match=GPTEACHER.id):
-        gate("the set", facts["sources"], private=False, accepted=False)
+        check_redistribution("the set", from_json(facts, DatasetFacts).sources, private=False, accepted=False)
     [joined], counts = facts["supplements"], facts["counts"]
     assert joined["read"] == joined["rows"] + sum(joined["dropped"].values())
     assert [*counts["steps"].values()][-3:] == [
@@ -189,7 +192,7 @@ def numbers_of_its_own(body: str, facts: dict[str, Any], task: TaskSpec) -> set[
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
 def test_the_card_of_ones_own_rows_says_nothing_of_the_public_source(task: TaskSpec, tmp_path: Path) -> None:
     card = dataset_card(task, "ann/router", curated(task, tmp_path, own=True), INFO)
-    for word in (task.source.id, "MMLU-Pro", "presidio", "Glaive", "Starter corpus", "by hand", "No person"):
+    for word in (task.whole_sources[0].id, "MMLU-Pro", "presidio", "Glaive", "Starter corpus", "by hand", "No person"):
         assert word not in card
     assert "mine.csv" in card
     assert take_apart(card)[0]["annotations_creators"] == ["other"]

@@ -24,7 +24,7 @@ from transformers import BertConfig, BertModel, ModernBertForSequenceClassificat
 from hubtools.errors import UsageError
 from hubtools.launch import finetune_tasks
 from hubtools.localhub import Hub
-from hubtools.settings import Settings
+from hubtools.options import TrainingOptions, WorkOptions
 from hubtools.tasks import MODERNBERT, TASKS
 from hubtools.tasks.category import CATEGORY
 from hubtools.tasks.jailbreak import JAILBREAK
@@ -68,6 +68,7 @@ def downloaded(few: TaskFolder, hub: Hub, tmp_path_factory: pytest.TempPathFacto
 # --- what it leaves -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_a_few_shot_release_is_a_modernbert_classifier_that_the_router_loads(downloaded: Path) -> None:
     names = {path.name for path in downloaded.iterdir() if path.is_file()}
     assert {"model.safetensors", "tokenizer.json", "jailbreak_type_mapping.json", "thresholds.json", "README.md",
@@ -81,6 +82,7 @@ def test_a_few_shot_release_is_a_modernbert_classifier_that_the_router_loads(dow
     assert not any("bias" in name for name in load_file(downloaded / "model.safetensors") if name.startswith("head."))
 
 
+@pytest.mark.exhaustive
 def test_pipeline_gives_the_probabilities_that_the_training_scored(few: TaskFolder, downloaded: Path) -> None:
     """The training's own score of the validation split, from the published repo and by scikit-learn."""
     rows = pq.read_table(few.split_file("validation")).to_pydict()
@@ -98,6 +100,7 @@ def test_pipeline_gives_the_probabilities_that_the_training_scored(few: TaskFold
     assert len({round(row["jailbreak"], 4) for row in found}) > 3, "answers must depend on the text to say anything"
 
 
+@pytest.mark.exhaustive
 def test_the_card_says_on_how_few_rows_the_model_was_trained(
     hubtools: Command, few: TaskFolder, downloaded: Path, at: tuple[object, ...]
 ) -> None:
@@ -112,6 +115,7 @@ def test_the_card_says_on_how_few_rows_the_model_was_trained(
     hubtools("model-card", "jailbreak", *at, "--model-name", "few-model")
 
 
+@pytest.mark.exhaustive
 def test_a_few_shot_release_is_tagged_and_the_same_command_again_trains_nothing(
     hubtools: Command, few: TaskFolder, api: HfApi, at: tuple[object, ...]
 ) -> None:
@@ -236,10 +240,10 @@ def test_spans_are_refused_before_anything_is_done(hubtools: Command, hub: Hub, 
     assert "SetFit labels whole texts, and 'pii' asks for spans" in done.stderr
     assert "train pii by a command of its own, without --method and --shots" in done.stderr
     assert "Traceback" not in done.stderr
-    settings = Settings(work_dir=tmp_path / "work", training=parse_training_flags((*SETFIT, "8")))
+    options = TrainingOptions(flags=parse_training_flags((*SETFIT, "8")))
     for tasks in ([PII], [*TASKS.values()]):
         with pytest.raises(UsageError, match="'pii' asks for spans"):
-            list(finetune_tasks(tasks, settings))
+            list(finetune_tasks(tasks, WorkOptions(tmp_path / "work"), options))
     assert not (tmp_path / "work").exists()
 
 

@@ -1,6 +1,7 @@
 """No leak in what is pushed: the parquet of all four datasets, downloaded by the Hub's own client and looked at anew.
 
-On the starter corpora always, and on the public data where ``../shared/raw`` is beside the checkout.
+On the starter corpora, and among the exhaustive tests on the public data where ``../shared/raw`` is beside the
+checkout.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ MAIN = {
 Pushed = dict[str, dict[str, list[dict[str, Any]]]]
 
 
-@pytest.fixture(scope="module", params=["starter", pytest.param("public", marks=pytest.mark.real)])
+PUBLIC = pytest.param("public", marks=[pytest.mark.real, pytest.mark.exhaustive])
+
+
+@pytest.fixture(scope="module", params=["starter", PUBLIC])
 def pushed(
     request: pytest.FixtureRequest, hubtools: Command, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pushed]:
@@ -93,14 +97,14 @@ def test_the_check_finds_each_leak_that_is_put_in(pushed: Pushed, task: str) -> 
     assert leaks.groups({**rows, "train": [*rows["train"], {**long, "text": "other"}]}) == [long["group"]]
 
 
-PUBLIC = pytest.mark.parametrize("pushed", [pytest.param("public", marks=pytest.mark.real)], indirect=True)
+ON_PUBLIC_DATA = pytest.mark.parametrize("pushed", [PUBLIC], indirect=True)
 
 
 def with_column(rows: list[dict[str, Any]], values: dict[str, str]) -> list[dict[str, Any]]:
     return [{**row, "of": values[row["text"]]} for row in rows if row["text"] in values]
 
 
-@PUBLIC
+@ON_PUBLIC_DATA
 def test_no_template_of_presidio_stands_in_two_splits(pushed: Pushed) -> None:
     """By the template ids of the file itself, whatever our groups say."""
     listed = json.loads((RAW / MAIN["pii"] / "synth_dataset_v2.json").read_text())
@@ -111,7 +115,7 @@ def test_no_template_of_presidio_stands_in_two_splits(pushed: Pushed) -> None:
     assert {row["source"] for split in ("validation", "test") for row in pushed["pii"][split]} == {MAIN["pii"]}
 
 
-@PUBLIC
+@ON_PUBLIC_DATA
 def test_no_function_of_glaive_stands_in_two_splits(pushed: Pushed) -> None:
     """By the first call of each conversation, read anew."""
     listed = json.loads((RAW / MAIN["intent"] / "glaive-function-calling-v2.json").read_text())
@@ -126,7 +130,7 @@ def test_no_function_of_glaive_stands_in_two_splits(pushed: Pushed) -> None:
     assert leaks.groups(rows, of="of") == []
 
 
-@PUBLIC
+@ON_PUBLIC_DATA
 def test_the_official_test_split_of_jailbreak_is_kept_and_nothing_of_it_is_trained_on(pushed: Pushed) -> None:
     official = RAW / MAIN["jailbreak"] / "default" / "jailbreak_dataset_test.csv"
     texts = {

@@ -37,15 +37,15 @@ from transformers import (
 from transformers.utils import logging
 
 from hubtools import finetune
-from hubtools.curation.build import curate
-from hubtools.curation.own import Columns
-from hubtools.curation.sources import chosen_source
+from hubtools.curation.build import CurationInputs, curate
 from hubtools.curation.split import SPLITS
+from hubtools.curation.user_data import choose_sources
 from hubtools.errors import CardRejected, MissingStage
 from hubtools.heads import Classification
 from hubtools.heads.encoding import IGNORED
 from hubtools.localhub import Hub, start, stop
 from hubtools.publishing.multi import check_multi_card, rendered_multi_card, write_multi_card
+from hubtools.rows import Columns
 from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS
 from hubtools.training.batching import MixedBatches
@@ -95,8 +95,8 @@ def curated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for task in TASKS.values():
         file = work / f"{task.name}.jsonl"
         file.write_text("".join(json.dumps(row) + "\n" for row in rows_of(task, random.Random(task.name))))
-        source, label_set = chosen_source(task, str(file), Columns(), task.label_set(), "mit")
-        curate(task, source, TaskFolder(work / task.name), label_set=label_set)
+        sources, label_set = choose_sources(task, str(file), Columns(), task.label_set(), "mit")
+        curate(task, TaskFolder(work / task.name), CurationInputs(sources, label_set))
     return work
 
 
@@ -401,6 +401,7 @@ def test_a_base_that_is_no_modernbert_is_refused(
     assert re.search(r"Error: .*bert cannot carry four heads\.\n  expected: a ModernBERT\n  found: +bert\n", said)
 
 
+@pytest.mark.exhaustive
 def test_two_processes_train_as_one_does(
     run_joint: Callable[..., Path], base: Path, curated: Path, tmp_path: Path, hubtools: Command
 ) -> None:

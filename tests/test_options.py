@@ -213,7 +213,9 @@ def test_a_training_that_goes_on_keeps_its_patience(run_finetune: Finetune, monk
     assert (resumed["resumed"], resumed["steps"]) == (True, 3)
 
 
-@pytest.mark.parametrize("flags", [(), ("--lora_rank", "2")], ids=["whole", "LoRA"])
+@pytest.mark.parametrize(
+    "flags", [(), pytest.param(("--lora_rank", "2"), marks=pytest.mark.exhaustive)], ids=["whole", "LoRA"]
+)
 def test_a_training_that_had_stopped_only_gets_its_release_when_it_goes_on(
     run_finetune: Finetune, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]
 ) -> None:
@@ -259,7 +261,7 @@ def test_rows_that_changed_begin_a_training_anew(
 # --- Which checkpoint is released -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("metric", ["loss", "accuracy"])
+@pytest.mark.parametrize("metric", ["loss", pytest.param("accuracy", marks=pytest.mark.exhaustive)])
 def test_another_metric_chooses_the_checkpoint_and_the_primary_one_is_recorded_as_itself(
     run_finetune: Finetune, metric: str
 ) -> None:

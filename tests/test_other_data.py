@@ -20,7 +20,7 @@ from scipy.stats import norm
 from sklearn.metrics import accuracy_score, roc_auc_score
 from tiny_classifiers import make_classifier
 
-from hubtools.curation.external import _known
+from hubtools.curation.evaluation_rows import find_seen_rows
 from hubtools.errors import UsageError
 from hubtools.evaluation.baselines import presidio, surest
 from hubtools.evaluation.classifiers import plan_labels, shipped_threshold
@@ -172,6 +172,7 @@ def test_the_card_shows_other_data_apart_from_the_test_split(
     assert "`attack`: jailbreak, `fine`: benign, `unclear`: left out" in section
 
 
+@pytest.mark.exhaustive
 def test_a_release_carries_the_report_on_other_data_and_drops_it_with_the_weights(
     on_other: tuple[dict[str, Any], str], hubtools: Command, at: tuple[object, ...], scored: Path, api: HfApi,
     tmp_path: Path,
@@ -188,6 +189,7 @@ def test_a_release_carries_the_report_on_other_data_and_drops_it_with_the_weight
     assert "## On other data" not in (work / "jailbreak" / "model" / "README.md").read_text()
 
 
+@pytest.mark.exhaustive
 def test_a_report_on_other_data_follows_the_threshold_and_leaves_the_card_where_it_cannot(
     on_other: tuple[dict[str, Any], str], hubtools: Command, at: tuple[object, ...], scored: Path, tmp_path: Path
 ) -> None:
@@ -301,6 +303,7 @@ def test_models_side_by_side_have_the_scores_and_the_tests_that_follow_from_thei
     assert pair["primary"]["low"] <= pair["primary"]["value"] <= pair["primary"]["high"]
 
 
+@pytest.mark.exhaustive
 def test_a_comparison_names_its_tests_in_the_table_and_in_markdown(
     hubtools: Command, at: tuple[object, ...], scored: Path, three: list[str]
 ) -> None:
@@ -316,6 +319,7 @@ def test_a_comparison_names_its_tests_in_the_table_and_in_markdown(
     assert any(line.startswith("| local/yes − local/no | ") for line in table)
 
 
+@pytest.mark.exhaustive
 def test_models_that_may_abstain_are_compared_on_what_they_answer_as_well(
     hubtools: Command, at: tuple[object, ...], tmp_path: Path
 ) -> None:
@@ -336,6 +340,7 @@ def test_models_that_may_abstain_are_compared_on_what_they_answer_as_well(
     assert "Every answer counts, however unsure, but in what is said of those at a threshold." in shown
 
 
+@pytest.mark.exhaustive
 def test_nameless_labels_are_refused_until_a_map_names_them(
     hubtools: Command, at: tuple[object, ...], scored: Path, three: list[str], tmp_path: Path
 ) -> None:
@@ -352,6 +357,7 @@ def test_nameless_labels_are_refused_until_a_map_names_them(
     assert report["models"][1]["other_answers"] == []
 
 
+@pytest.mark.exhaustive
 def test_models_are_compared_on_other_data_with_their_own_and_its_labels_mapped(
     hubtools: Command, at: tuple[object, ...], scored: Path, three: list[str], other: tuple[Path, Path]
 ) -> None:
@@ -371,8 +377,10 @@ def test_models_are_compared_on_other_data_with_their_own_and_its_labels_mapped(
     [
         (["local/yes"], "two or more"),
         (["local/yes", "local/yes"], "each once"),
-        (["local/yes", "local/nobody"], "has no such repo"),
-        (["local/yes", "hubtools/modernbert-nano"], "is not a text classifier"),
+        pytest.param(["local/yes", "local/nobody"], "has no such repo", marks=pytest.mark.exhaustive),
+        pytest.param(
+            ["local/yes", "hubtools/modernbert-nano"], "is not a text classifier", marks=pytest.mark.exhaustive
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_told_to_a_person(
@@ -434,6 +442,7 @@ def test_the_version_before_stands_in_the_table_where_it_answered_the_same_rows(
     assert json.loads((again / "jailbreak" / "metrics.json").read_text()) == metrics, "what stands beside it stays"
 
 
+@pytest.mark.exhaustive
 def test_a_version_that_was_scored_on_other_rows_is_named_but_not_compared(
     hubtools: Command, at: tuple[object, ...], again: Path, tmp_path: Path
 ) -> None:
@@ -449,6 +458,7 @@ def test_a_version_that_was_scored_on_other_rows_is_named_but_not_compared(
     assert "The version published before, v1, is not in the table: it was scored on other rows: " in card
 
 
+@pytest.mark.exhaustive
 def test_setfit_joins_scores_that_are_there_without_scoring_again(
     hubtools: Command, at: tuple[object, ...], again: Path, tmp_path: Path
 ) -> None:
@@ -563,7 +573,7 @@ def test_types_that_the_data_never_mark_are_no_false_alarms() -> None:
 def test_exact_and_near_copies_of_training_rows_are_told_apart() -> None:
     training = ["one two three four five six seven eight nine ten eleven twelve", "Something else altogether"]
     keys = ["something else altogether", "one two three four five six seven eight nine ten eleven twelve now", "new"]
-    assert _known(keys, training) == ({0}, {1})
+    assert find_seen_rows(keys, training) == ({0}, {1})
 
 
 @pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (1, 0), (12, 5), (40, 4)])

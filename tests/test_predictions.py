@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ from hubtools.evaluation.scores import headlines
 from hubtools.heads.encoding import encode_sequence, encode_tokens
 from hubtools.publishing.cards import take_apart
 from hubtools.publishing.model import check_card, check_scores_belong, write_model_card
-from hubtools.publishing.space import space_files
+from hubtools.publishing.space import space_entry, space_files
 from hubtools.records import write_json
+from hubtools.spec import Demo
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS
 from hubtools.training.calibration import calibrate
@@ -117,7 +119,11 @@ def copied(
     return lambda name: TaskFolder(Path(shutil.copytree(scored(name).root, tmp_path / name)))
 
 
-TASK = pytest.mark.parametrize("name", TASKS)
+# One task of spans and one of whole texts; the other two have whole texts as well.
+TASK = pytest.mark.parametrize(
+    "name",
+    [name if name in ("pii", "jailbreak") else pytest.param(name, marks=pytest.mark.exhaustive) for name in TASKS],
+)
 
 
 def change_one(folder: TaskFolder) -> None:
@@ -392,15 +398,37 @@ def test_the_space_ships_the_chosen_threshold_of_a_detector_alone(copied: Callab
         write_json(folder.published, known | {"model": {"repo": f"ann/{name}", "revision": "0" * 40}})
 
     def shipped() -> dict[str, float]:
-        models = json.loads(space_files([TASKS[name] for name in folders], folders, "ann/space")["models.json"])[
-            "models"
-        ]
+        models = json.loads(space_files([TASKS[name] for name in folders], folders)["models.json"])["models"]
         return {name: model["threshold"] for name, model in models.items()}
 
     chosen = json.loads((folders["jailbreak"].model / "thresholds.json").read_text())["threshold"]
     assert shipped() == {"jailbreak": chosen, "category": 0.5, "pii": 0.9}
     (folders["jailbreak"].model / "thresholds.json").unlink()
     assert shipped()["jailbreak"] == 0.7
+
+
+def test_the_space_shows_what_is_released_and_later_releases_join_it(copied: Callable[[str], TaskFolder]) -> None:
+    folders = {name: copied(name) for name in ("category", "pii", "jailbreak")}
+    tasks = [TASKS[name] for name in folders]
+
+    def shown() -> list[str]:
+        return [*json.loads(space_files(tasks, folders)["models.json"])["models"]]
+
+    with pytest.raises(MissingStage, match=r"(?s)No model is released.*hubtools push-model category"):
+        shown()
+    for name, expected in (("jailbreak", ["jailbreak"]), ("category", ["category", "jailbreak"])):
+        known = json.loads(folders[name].published.read_text())
+        write_json(folders[name].published, known | {"model": {"repo": f"ann/{name}", "revision": "0" * 40}})
+        assert shown() == expected
+
+
+def test_what_a_task_does_not_say_of_itself_the_space_takes_from_its_question() -> None:
+    task = replace(TASKS["jailbreak"], demo=Demo())
+    entry = space_entry(task, repo="ann/x", revision="0" * 40, threshold=0.7, note="", dataset=None)
+    assert entry["question"] == entry["about"] == task.question
+    assert entry["examples"] == [*task.examples]
+    assert (entry["head"], entry["positive"]) == ("detection", "jailbreak")
+    assert not {"note", "dataset", "verdicts", "tool"} & entry.keys()
 
 
 def test_lint_on_the_command_line_says_what_the_hub_would_refuse_and_writes_nothing(

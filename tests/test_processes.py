@@ -68,6 +68,7 @@ def test_two_processes_train_as_one_does_and_the_first_alone_writes(
         assert torch.allclose(tensor, weights(two.model)[name], atol=1e-5)
 
 
+@pytest.mark.exhaustive
 def test_a_process_that_fails_ends_all_with_its_own_message(
     launch: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:

@@ -20,12 +20,14 @@ from hypothesis import strategies as st
 from jinja2.exceptions import UndefinedError
 from markdown_it import MarkdownIt
 
-from hubtools.curation.describe import COMPARISON, licence_facts
+from hubtools.curation.facts import COMPARISON
+from hubtools.curation.licences import combine_licences
 from hubtools.errors import CardRejected
 from hubtools.evaluation.baselines import ABOUT
 from hubtools.evaluation.scores import headlines
 from hubtools.localhub.cards import validate
 from hubtools.publishing.cards import END, START, cell, dataset_card, join, lint, merged, model_card, score, take_apart
+from hubtools.records import to_json
 from hubtools.task import TaskSpec
 from hubtools.tasks import MODERNBERT, NANO, TASKS
 
@@ -231,7 +233,7 @@ def facts_of(task: TaskSpec, variant: str) -> dict[str, Any]:
     starter = variant == "starter"
     names = task.label_set().labels
     supplements = () if starter else task.supplements
-    sources = [task.starter] if starter else [task.source, *supplements]
+    sources = [task.starter] if starter else [*task.whole_sources, *supplements]
     kept, matched = 99 * len(names), 7 if task.match_lengths and not starter else 0
     own = kept - matched - 40 * len(supplements)
     splits = {}
@@ -250,7 +252,7 @@ def facts_of(task: TaskSpec, variant: str) -> dict[str, Any]:
              "attribution": s.attribution, "labels": s.provenance, "starter": s.starter}
             for s in sources
         ],
-        "license": licence_facts([{"license": s.license} for s in sources]),
+        "license": dict(zip(("id", "rule"), combine_licences(s.license for s in sources), strict=True)),
         "counts": {
             "read": own + 15,
             "steps": {"read": own + 15, "usable": own + 15, "cleaned": own + 15, "without exact duplicates": own,
@@ -268,7 +270,7 @@ def facts_of(task: TaskSpec, variant: str) -> dict[str, Any]:
             for s in supplements
         ],
         "splits": splits,
-        "comparison": COMPARISON,
+        "comparison": to_json(COMPARISON),
         "leakage": {"exact_across_splits": 0, "near_across_splits": 0, "groups_across_splits": 0},
         "synthesis": {"generator": "Faker 40.1.0", "seed": 0, "locales": ["en_US", "de_DE"],
                       "splits": ["train", "validation", "test"] if starter else ["train"]}
@@ -397,14 +399,14 @@ def test_a_share_alike_source_makes_a_share_alike_model_and_dataset(task: TaskSp
     licences = {variant: take_apart(model_card_of(task, variant))[0]["license"] for variant in ("public", "starter")}
     assert licences == {"public": "cc-by-sa-3.0" if task.name == "pii" else "apache-2.0", "starter": "apache-2.0"}
     data = {variant: take_apart(dataset_card_of(task, variant))[0]["license"] for variant in ("public", "starter")}
-    assert data["public"] == task.source.license
+    assert data["public"] == task.whole_sources[0].license
     assert data["starter"] == "apache-2.0"
 
 
 @TASK
 def test_every_source_is_named_with_its_licence_and_whom_to_thank(task: TaskSpec) -> None:
     for card in (model_card_of(task, "public"), dataset_card_of(task, "public")):
-        for source in (task.source, *task.supplements):
+        for source in (*task.whole_sources, *task.supplements):
             assert f"`{source.id}`" in card
             assert source.attribution in card
 

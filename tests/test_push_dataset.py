@@ -231,6 +231,7 @@ def test_a_lost_answer_does_not_open_a_second_pull_request(push: Push, api: HfAp
     assert done.stdout == f"{request.url}\n"
 
 
+@pytest.mark.exhaustive
 def test_another_content_opens_another_pull_request(push: Push, api: HfApi, tmp_path: Path) -> None:
     push("jailbreak", "twice-reviewed")
     mine = ("--source", own_rows(tmp_path / "mine.csv"), "--create-pr", "--license")
@@ -242,7 +243,14 @@ def test_another_content_opens_another_pull_request(push: Push, api: HfApi, tmp_
 # --- licences -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("declared", [(), ("--license", "cc-by-nd-4.0"), ("--license", "proprietary")])
+@pytest.mark.parametrize(
+    "declared",
+    [
+        (),
+        pytest.param(("--license", "cc-by-nd-4.0"), marks=pytest.mark.exhaustive),
+        pytest.param(("--license", "proprietary"), marks=pytest.mark.exhaustive),
+    ],
+)
 def test_a_source_that_may_not_be_handed_on_stops_the_push_before_anything_is_uploaded(
     push: Push, api: HfApi, tmp_path: Path, declared: tuple[str, ...]
 ) -> None:
@@ -318,12 +326,13 @@ from pathlib import Path
 from hubtools.connection import connect
 connect("local", (), Path({str(hub.data_dir)!r}))
 from hubtools.errors import LicenceRefused
-from hubtools.pipeline import run
-from hubtools.settings import Settings
+from hubtools.options import RepoOptions, WorkOptions
+from hubtools.run import RunOptions, run_tasks
 from hubtools.tasks import TASKS
 bad = replace(TASKS["jailbreak"], starter=replace(TASKS["jailbreak"].starter, license="cc-by-nd-4.0"))
 try:
-    run([TASKS["category"], bad], Settings(work_dir=Path({str(tmp_path / "work")!r}), dataset_name="of-a-run"))
+    work, repos = WorkOptions(Path({str(tmp_path / "work")!r})), RepoOptions(dataset_name="of-a-run")
+    run_tasks([TASKS["category"], bad], RunOptions(work=work, repos=repos))
 except LicenceRefused as refused:
     print(refused)
 """

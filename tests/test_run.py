@@ -27,7 +27,7 @@ from huggingface_hub import HfApi
 
 __all__ = ["browser", "browser_page"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = pytest.mark.timeout(3600)
 
 TASKS = ("category", "pii", "jailbreak", "intent")
 MODELS = {

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from hubtools.errors import HubtoolsError, UsageError
 from hubtools.heads import Classification, Detection, Spans
-from hubtools.spec import BadRow, Dropped, Span
+from hubtools.spec import BadRow, CardTexts, Demo, Dropped, Span
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS, select_tasks
-from hubtools.tasks.file import CARD_KEYS, KEYS, SOURCE_KEYS, read_task_file
+from hubtools.tasks.file import CARD_KEYS, KEYS, SOURCE_KEYS, SPACE_KEYS, read_task_file
 from hubtools.tasks.keys import MOST_BYTES
 from hubtools.tasks.template import write_task_file
 
@@ -70,10 +70,9 @@ def test_name_head_labels_and_the_positive_one_are_enough(tmp_path: Path) -> Non
     assert task.label_set().labels == task.model_labels(task.label_set()) == ("ok", "toxic")
     assert (task.title, task.question) == ("Toxicity", "Is the text toxic?")
     assert (task.dataset_name, task.model_name) == ("router-toxicity", "toxicity_classifier_{base}_model")
-    assert (task.primary.key, task.threshold, task.language) == ("roc_auc", 0.5, ("en",))
+    assert (task.primary.key, task.threshold, task.card.languages) == ("roc_auc", 0.5, ("en",))
     assert task.starter is None
-    assert task.source.id == ""
-    assert task.source.columns == ("text", "label")
+    assert task.sources == ()
 
 
 def test_each_head_has_its_own_defaults(tmp_path: Path) -> None:
@@ -82,7 +81,6 @@ def test_each_head_has_its_own_defaults(tmp_path: Path) -> None:
     assert topics.question == "Which of billing, technical, other is the text?"
     assert (type(parts.head), parts.primary.key) == (Spans, "entity_f1")
     assert parts.model_labels(parts.label_set()) == ("O", "B-PRODUCT", "I-PRODUCT", "B-VERSION", "I-VERSION")
-    assert parts.source.columns == ("text", "spans")
 
 
 def test_every_key_is_read(tmp_path: Path) -> None:
@@ -106,8 +104,18 @@ card:
   sentence: Says whether a comment is rude.
   intended: [Sorting a queue for moderators.]
   out_of_scope: [Banning people.]
-  limits: [Irony.]
+  limits:
+    - Irony.
+    - Insults that are new.
   citation: Nobody.
+  dataset_sentence: Comments of a forum.
+  dataset_limits: One forum.
+space:
+  question: Is it rude?
+  about: Whether a moderator would remove it.
+  topic: rudeness
+  examples: [Hello]
+  verdicts: [Rude, Fine]
 sources:
   - id: owner/comments
     files: {train: "data/train-*.csv", test: [a.csv, b.csv]}
@@ -128,11 +136,23 @@ sources:
     assert task.head == Detection(positive="toxic", alarming=("stupid", "idiot"), fallback="ok")
     assert (task.title, task.question) == ("Rude words", "Would a moderator remove the comment?")
     assert (task.primary.key, task.threshold, task.weighted_loss) == ("accuracy", 0.75, True)
-    assert (task.language, task.group_name) == (("en", "de"), "author")
+    assert task.group_name == "author"
+    assert task.card == CardTexts(
+        sentence="Says whether a comment is rude.",
+        intended=("Sorting a queue for moderators.",),
+        out_of_scope=("Banning people.",),
+        limits=("Irony.", "Insults that are new."),
+        citation="Nobody.",
+        dataset_sentence="Comments of a forum.",
+        dataset_limits=("One forum.",),
+        languages=("en", "de"),
+    )
     assert (task.dataset_name, task.model_name) == ("comments", "rude-{base}")
     assert task.version.startswith("2.0-")
     assert task.examples == ("Have a nice day", "You are all idiots")
-    forum, [more], [benchmark] = task.source, task.supplements, task.benchmarks
+    assert task.demo == Demo("Is it rude?", "Whether a moderator would remove it.", ("Hello",), topic="rudeness",
+                             verdicts=("Rude", "Fine"))  # fmt: skip
+    forum, [more], [benchmark] = task.whole_sources[0], task.supplements, task.benchmarks
     assert forum.files == {"train": ("data/train-*.csv",), "test": ("a.csv", "b.csv")}
     assert (forum.id, forum.name, forum.license) == ("owner/comments", "forum", "cc-by-4.0")
     assert (forum.attribution, forum.provenance) == ("The forum's authors.", "Three moderators each.")
@@ -152,6 +172,7 @@ def test_labels_are_read_as_they_are_written(tmp_path: Path) -> None:
 def test_labels_may_have_descriptions(tmp_path: Path) -> None:
     described = read(tmp_path, DETECTION.replace("[ok, toxic]", "{ok: nobody minds, toxic: }"))
     assert described.label_set().labels == ("ok", "toxic")
+    assert described.card.labels == {"ok": "nobody minds"}
 
 
 def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> None:
@@ -164,7 +185,7 @@ sources:
   - files: a.csv
     columns: {text: comment, label: removed}
     label_map: {0: ok, 1: toxic, unsure: }
-""").source.row  # fmt: skip
+""").sources[0].row  # fmt: skip
     assert row({"comment": "Hello", "removed": 0, "family": "greetings"}).label == "ok"
     assert row({"comment": "Hello", "removed": 0, "family": "greetings"}).group == "greetings"
     assert row({"comment": "Idiot", "removed": "1"}).label == "toxic"
@@ -175,12 +196,12 @@ sources:
 
 
 def test_spans_are_read_from_offsets_or_from_tags(tmp_path: Path) -> None:
-    offsets = read(tmp_path, PARTS + "sources: [{files: a.jsonl, label_map: {item: PRODUCT, price: O}}]\n").source
+    offsets = read(tmp_path, PARTS + "sources: [{files: a.jsonl, label_map: {item: PRODUCT, price: O}}]\n").sources[0]
     raw = {"text": "Pump 4 costs 10", "spans": [[0, 4, "item"], [5, 6, "VERSION"], [13, 15, "price"]]}
     assert offsets.row(raw).spans == (Span(0, 4, "PRODUCT"), Span(5, 6, "VERSION"))
     with pytest.raises(BadRow, match="unknown entity type"):
         offsets.row({"text": "Pump", "spans": [[0, 4, "colour"]]})
-    tags = read(tmp_path, PARTS + "sources: [{files: a.jsonl, columns: {tokens: words, tags: bio}}]\n").source
+    tags = read(tmp_path, PARTS + "sources: [{files: a.jsonl, columns: {tokens: words, tags: bio}}]\n").sources[0]
     assert tags.columns == ("words", "bio")
     example = tags.row({"words": ["Pump", "4"], "bio": ["B-PRODUCT", "B-VERSION"]})
     assert (example.text, example.spans) == ("Pump 4", (Span(0, 4, "PRODUCT"), Span(5, 6, "VERSION")))
@@ -303,6 +324,8 @@ def test_what_is_no_yaml_of_keys_is_refused(tmp_path: Path, content: str | bytes
         (DETECTION + "card: Rude or not\n", "card", "'Rude or not'"),
         (DETECTION + "card: {sentense: Rude}\n", "card.sentense", "did you mean 'sentence'"),
         (DETECTION + "card: {limits: [{a: b}]}\n", "card.limits[0]", "keys with values"),
+        (DETECTION + "space: {verdict: [a, b]}\n", "space.verdict", "did you mean 'verdicts'"),
+        (DETECTION + "space: {verdicts: [a, b, c]}\n", "space.verdicts", "a list"),
         (DETECTION + "sources: rows.csv\n", "sources", "'rows.csv'"),
         (DETECTION + "sources: [rows.csv]\n", "sources[0]", "'rows.csv'"),
         (DETECTION + "sources: [{role: whole}]\n", "sources[0]", "neither"),
@@ -345,7 +368,19 @@ def test_a_path_without_a_file_is_refused(tmp_path: Path, path: str) -> None:
 
 WORDS = st.one_of(
     st.sampled_from(
-        [*KEYS, *SOURCE_KEYS, *CARD_KEYS, "ok", "toxic", "detection", "spans", "classification", "O", "a/b"]
+        [
+            *KEYS,
+            *SOURCE_KEYS,
+            *CARD_KEYS,
+            *SPACE_KEYS,
+            "ok",
+            "toxic",
+            "detection",
+            "spans",
+            "classification",
+            "O",
+            "a/b",
+        ]
     ),
     st.text(max_size=12),
     st.text(string.ascii_lowercase, min_size=1, max_size=8),
@@ -380,7 +415,7 @@ def test_whatever_yaml_says_it_is_a_task_or_a_usage_error(
     with contextlib.suppress(UsageError):
         task = read_task_file(path)
         assert task.label_set().labels
-        assert task.source.columns
+        assert all(source.columns for source in task.sources)
 
 
 @settings(max_examples=300, deadline=None)

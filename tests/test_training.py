@@ -31,13 +31,13 @@ from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
 from hubtools import finetune
-from hubtools.curation.build import curate
-from hubtools.curation.own import Columns
-from hubtools.curation.sources import chosen_source
+from hubtools.curation.build import CurationInputs, curate
 from hubtools.curation.split import SPLITS
-from hubtools.curation.synthesis import fill
+from hubtools.curation.synthesis import fill_template
+from hubtools.curation.user_data import choose_sources
 from hubtools.errors import TrainingFailed
 from hubtools.heads.encoding import IGNORED, bio_labels, encode_sequence, encode_tokens
+from hubtools.rows import Columns
 from hubtools.spec import BaseModel, Metric
 from hubtools.tasks import MODERNBERT, NANO, TASKS
 from hubtools.tasks.category import CATEGORY
@@ -150,7 +150,7 @@ def test_labels_of_every_starter_template_decode_to_its_spans(tokenizer: Any) ->
     lines = (STARTER / "starter-pii" / "templates.jsonl").read_text().splitlines()[::3]
     wrong, cut_through = [], 0
     for number, line in enumerate(lines):
-        text, spans = fill(json.loads(line)["template"], random.Random(number), "train", 0)
+        text, spans = fill_template(json.loads(line)["template"], random.Random(number), "train", 0)
         wanted = [(s.start, s.end, kinds.index(mapping[s.type])) for s in spans if s.type in mapping]
         labels, offsets = labels_of(tokenizer, text, wanted)
         ends = {at for start, end in offsets for at in (start, end, end - len(text[start:end].lstrip()))}
@@ -663,9 +663,9 @@ def curated(tmp_path_factory: pytest.TempPathFactory) -> Path:
             rows.append({"text": text, "label": label, "split": split})
     path = work / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    source = chosen_source(JAILBREAK, str(path), Columns("text", "label"), JAILBREAK.label_set())[0]
-    facts = curate(JAILBREAK, source, TaskFolder(work / "jailbreak"), label_set=JAILBREAK.label_set())
-    assert [split["rows"] for split in facts["splits"].values()] == [16, 8, 8]
+    sources, label_set = choose_sources(JAILBREAK, str(path), Columns("text", "label"), JAILBREAK.label_set())
+    facts = curate(JAILBREAK, TaskFolder(work / "jailbreak"), CurationInputs(sources, label_set))
+    assert [split.rows for split in facts.splits.values()] == [16, 8, 8]
     return work
 
 

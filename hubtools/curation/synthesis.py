@@ -1,4 +1,4 @@
-"""Fill PII templates with people whom Faker invents.
+"""Fill templates of documents with people whom Faker invents.
 
 Everything is seeded. The values of a split are its own: a name, an address or a number drawn for training is
 never drawn for validation or test, so that a model cannot score by remembering values.
@@ -16,8 +16,9 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-from hubtools.curation.split import fraction_of
+from hubtools.curation.split import hash_to_fraction
 from hubtools.errors import SourceError
+from hubtools.records.dataset import Synthesis
 from hubtools.spec import Example, Span
 
 _SLOT = re.compile(r"\{\{\s*(.*?)\s*\}\}")
@@ -27,7 +28,7 @@ _POOLS = {"test": (0.0, 0.15), "validation": (0.15, 0.3), "train": (0.3, 1.0)}
 
 _LOCALES = {"en_US": 10, "en_GB": 3, "en_CA": 2, "en_IN": 1, "es_ES": 1, "de_DE": 1, "fr_FR": 1, "it_IT": 1}
 
-_ROUNDS = 200  # of topping up: a type that stands in no template must not keep it going
+_ROUNDS = 200  # of filling rare types: a type that stands in no template must not keep it going
 
 _UNTIL = datetime(2026, 1, 1)
 
@@ -85,12 +86,12 @@ class _Filler:
         for fake in (self.fake, self.us):
             fake.seed_instance(rng.getrandbits(64))
 
-    def own(self, make: Callable[[], str]) -> str:
-        """A value of this split's pool."""
+    def draw(self, make: Callable[[], str]) -> str:
+        """Return a value of this split's pool."""
         low, high = _POOLS[self.split]
         value = make().strip()
         for _ in range(200):
-            if low <= fraction_of(value.casefold(), self.seed) < high:
+            if low <= hash_to_fraction(value.casefold(), self.seed) < high:
                 break
             value = make().strip()
         return value
@@ -101,22 +102,25 @@ class _Filler:
         return "".join(self.rng.choice(digit[c]) if c in digit else c for c in pattern)
 
     def moment(self, *patterns: str) -> str:
-        """A date or a time; up to a fixed day, since Faker's "now" would give other text each second."""
+        """Return a date or a time; up to a fixed day, since Faker's "now" would give other text each second."""
         return str(self.us.date(self.rng.choice(patterns), end_datetime=_UNTIL))
 
-    def varied(self, make: Callable[[], str]) -> str:
-        """A value of this split's pool; for training half of them are blends of two, such as Marena of Martin and
-        Helena: Faker's lists are short, and a model that has learnt them by heart finds no other name."""
-        value = self.own(make)
+    def blend_half(self, make: Callable[[], str]) -> str:
+        """Return a value of this split's pool; for training half of them are blends of two.
+
+        Such as Marena of Martin and Helena: Faker's lists are short, and a model that has learnt them by heart finds no
+        other name.
+        """
+        value = self.draw(make)
         if self.split != "train" or self.rng.random() < 0.5:
             return value
-        return _blend(value, self.own(make))
+        return _blend(value, self.draw(make))
 
     def first_name(self) -> str:
-        return self.varied(self.fake.first_name)
+        return self.blend_half(self.fake.first_name)
 
     def last_name(self) -> str:
-        return self.varied(self.fake.last_name)
+        return self.blend_half(self.fake.last_name)
 
     def name(self) -> str:
         first, last = self.first_name(), self.last_name()
@@ -150,21 +154,21 @@ class _Filler:
              "07### ######", "+49 30 #######", "+33 6 ## ## ## ##", "+34 6## ### ###", "+39 06 #### ####",
              "%##-%##-#### x###", "%##-%##-#### ext. ##", "+91 9#### #####"]
         )  # fmt: skip
-        return self.own(lambda: self.digits(pattern))
+        return self.draw(lambda: self.digits(pattern))
 
     def ssn(self) -> str:
-        number = self.own(self.us.ssn)
+        number = self.draw(self.us.ssn)
         form = self.rng.random()
         if form < 0.7:
             return number
         return number.replace("-", " ") if form < 0.85 else number.replace("-", "")
 
     def street_address(self) -> str:
-        street = self.varied(self.fake.street_address).replace("\n", ", ")
+        street = self.blend_half(self.fake.street_address).replace("\n", ", ")
         return street.lower() if self.rng.random() < 0.05 else street
 
     def city(self) -> str:
-        return self.varied(self.fake.city)
+        return self.blend_half(self.fake.city)
 
     def state(self) -> str:
         return str(self.us.state_abbr() if self.rng.random() < 0.4 else self.us.state())
@@ -175,7 +179,7 @@ class _Filler:
         )  # fmt: skip
 
     def zip(self) -> str:
-        code = self.own(self.us.zipcode)
+        code = self.draw(self.us.zipcode)
         return f"{code}-{self.digits('####')}" if self.rng.random() < 0.1 else code
 
     def full_address(self) -> str:
@@ -267,7 +271,7 @@ class _Filler:
         return name.lower() if self.rng.random() < 0.1 else name
 
     def iban(self) -> str:
-        number = self.own(self.fake.iban)
+        number = self.draw(self.fake.iban)
         form = self.rng.random()
         if form < 0.35:
             return " ".join(number[i : i + 4] for i in range(0, len(number), 4))
@@ -279,10 +283,10 @@ class _Filler:
             ["#######", "########", "#########", "L#######", "L########", "L############", "L##############",
              "L###-####-####", "L###-###-##-###-#", "##-###-####", "####-##-####", "###-##-####L", "LL######L"]
         )  # fmt: skip
-        return self.own(lambda: self.digits(pattern.replace("L", letter)))
+        return self.draw(lambda: self.digits(pattern.replace("L", letter)))
 
     def card(self) -> str:
-        number = self.own(self.us.credit_card_number)
+        number = self.draw(self.us.credit_card_number)
         form = self.rng.random()
         if form < 0.5:
             return number
@@ -295,7 +299,7 @@ class _Filler:
         return str(self.us.ipv6() if self.rng.random() < 0.3 else self.us.ipv4())
 
     def website(self) -> str:
-        site = self.own(self.fake.domain_name)
+        site = self.draw(self.fake.domain_name)
         form = self.rng.random()
         if form < 0.3:
             return site
@@ -322,8 +326,8 @@ def _blend(one: str, other: str) -> str:
     return one[: (len(one) + 1) // 2] + other[len(other) // 2 :].lstrip()
 
 
-def fill(template: str, rng: random.Random, split: str, seed: int) -> tuple[str, tuple[Span, ...]]:
-    """One document: the template's text with values in its slots, and where they stand.
+def fill_template(template: str, rng: random.Random, split: str, seed: int) -> tuple[str, tuple[Span, ...]]:
+    """Return one document: the template's text with values in its slots, and where they stand.
 
     Raises:
         SourceError: a slot that is not known.
@@ -333,7 +337,7 @@ def fill(template: str, rng: random.Random, split: str, seed: int) -> tuple[str,
     for match in _SLOT.finditer(template):
         slot = match.group(1)
         make = vars(_Filler).get(slot)
-        if make is None or slot in ("own", "digits", "moment", "varied") or slot.startswith("_"):
+        if make is None or slot in ("draw", "digits", "moment", "blend_half") or slot.startswith("_"):
             raise SourceError(f"Template slot {{{{{slot}}}}} is unknown", found=template[:80])
         text += template[last : match.start()]
         value = make(filler)
@@ -357,8 +361,8 @@ def _continues(previous: str, slot: str) -> bool:
     return any(previous in parts and slot in parts and parts.index(previous) < parts.index(slot) for parts in _PARTS)
 
 
-def roughened(template: str, others: Sequence[str], rng: random.Random) -> str:
-    """A template in other words: cut to a part, with words of ``others`` in place of some of its own, some
+def vary_template(template: str, others: Sequence[str], rng: random.Random) -> str:
+    """Return a template in other words: cut to a part, with words of ``others`` in place of some of its own, some
     capitals changed, or another template behind it. Slots stay as they are.
 
     A few hundred templates are few: a model that has seen each of them many times takes their very words for the
@@ -391,10 +395,10 @@ def roughened(template: str, others: Sequence[str], rng: random.Random) -> str:
     return text
 
 
-def documents(templates: Iterable[Example], split: str, copies: int, seed: int) -> Iterator[Example]:
-    """``copies`` documents of each template; a template without slots gives one.
+def fill_templates(templates: Iterable[Example], split: str, copies: int, seed: int) -> Iterator[Example]:
+    """Yield ``copies`` documents of each template; a template without slots gives one.
 
-    In the training split every copy but the first is of the template roughened.
+    In the training split every copy but the first is of the template blend_half.
     """
     templates = list(templates)
     texts = [template.text for template in templates]
@@ -402,15 +406,15 @@ def documents(templates: Iterable[Example], split: str, copies: int, seed: int) 
         times = copies if _SLOT.search(template.text) else max(1, copies // 3) if split == "train" else 1
         for number in range(times):
             rng = random.Random(f"{seed}:{template.group}:{number}")
-            source = roughened(template.text, texts, rng) if split == "train" and number else template.text
-            text, spans = fill(source, rng, split, seed)
-            yield replace(template, text=text, spans=spans, split=split, place=f"made of {template.place}")
+            source = vary_template(template.text, texts, rng) if split == "train" and number else template.text
+            text, spans = fill_template(source, rng, split, seed)
+            yield replace(template, text=text, spans=spans, split=split, origin=f"made of {template.origin}")
 
 
-def topped_up(
+def fill_rare_types(
     templates: Iterable[Example], have: Mapping[str, int], labels: Mapping[str, str], least: int, seed: int
 ) -> Iterator[Example]:
-    """Further documents for the training split, until it holds ``least`` spans of each label.
+    """Yield further documents for the training split, until it holds ``least`` spans of each label.
 
     Args:
         have: spans of each label that the training split holds already.
@@ -420,29 +424,29 @@ def topped_up(
     """
     templates = list(templates)
     texts = [template.text for template in templates]
-    held = [[labels.get(SLOT_TYPES.get(slot, ""), "") for slot in _SLOT.findall(text)] for text in texts]
+    slot_labels = [[labels.get(SLOT_TYPES.get(slot, ""), "") for slot in _SLOT.findall(text)] for text in texts]
     counts = Counter(have)
     for number in range(_ROUNDS):
         lacking = {label for label in labels.values() if counts[label] < least}
-        rare = [sum(label in lacking for label in slots) for slots in held]
+        rare = [sum(label in lacking for label in slots) for slots in slot_labels]
         chosen = set()
         for label in sorted(lacking):
-            with_it = sorted((i for i, slots in enumerate(held) if label in slots), key=lambda i: (-rare[i], i))
+            with_it = sorted((i for i, slots in enumerate(slot_labels) if label in slots), key=lambda i: (-rare[i], i))
             chosen.update(with_it[: (len(with_it) + 1) // 2])
         if not chosen:
             return
         for i in sorted(chosen):
-            if all(counts[label] >= least for label in held[i] if label in lacking):
+            if all(counts[label] >= least for label in slot_labels[i] if label in lacking):
                 continue
             rng = random.Random(f"{seed}:{templates[i].group}:more {number}")
-            text, spans = fill(roughened(texts[i], texts, rng), rng, "train", seed)
+            text, spans = fill_template(vary_template(texts[i], texts, rng), rng, "train", seed)
             counts.update(labels[span.type] for span in spans if span.type in labels)
-            place = f"made of {templates[i].place}"
-            yield replace(templates[i], text=text, spans=spans, split="train", place=place)
+            origin = f"made of {templates[i].origin}"
+            yield replace(templates[i], text=text, spans=spans, split="train", origin=origin)
 
 
-def provenance(seed: int, splits: Iterable[str]) -> dict[str, Any]:
-    """What a dataset's facts say of the synthesis, so that somebody else can make the same documents."""
+def describe_synthesis(seed: int, splits: Iterable[str]) -> Synthesis:
+    """Return what a dataset's facts say of the synthesis, so that somebody else can make the same documents."""
     from faker import VERSION
 
-    return {"generator": f"Faker {VERSION}", "seed": seed, "locales": list(_LOCALES), "splits": list(splits)}
+    return Synthesis(generator=f"Faker {VERSION}", seed=seed, locales=list(_LOCALES), splits=list(splits))

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hubtools.curation.own import OUTSIDE, read_label_map
+from hubtools.curation.label_maps import read_label_map
 from hubtools.errors import UsageError
 from hubtools.evaluation.predict import load_classifier, probabilities, spans
 from hubtools.evaluation.thresholds import FILE as THRESHOLDS
+from hubtools.heads.span_rows import OUTSIDE
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
 from hubtools.workdir import sha256_of

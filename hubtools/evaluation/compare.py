@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from hubtools.curation.external import external_rows, own_test_split
-from hubtools.curation.own import Columns
+from hubtools.curation.evaluation_rows import read_evaluation_rows, read_test_split
 from hubtools.errors import UsageError
 from hubtools.evaluation.classifiers import label_maps, open_classifier
 from hubtools.evaluation.external import answered, label_set_of, of_types, scores_on, training_texts, with_map
 from hubtools.evaluation.scores import RESAMPLES, macro_f1, roc_auc, span_counts, strict_prf, table_of
 from hubtools.evaluation.thresholds import label_of
+from hubtools.rows import Columns
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder
 
@@ -55,7 +55,7 @@ def compare(
     maps = label_maps(label_map, models, task, label_set)
     # Looked at before anything is scored: a name that is wrong must not cost the time of the models before it.
     opened = [open_classifier(task, label_set, name, maps.get("", {}) | maps.get(name, {})) for name in models]
-    rows = own_test_split(task, folder) if dataset is None else external_rows(
+    rows = read_test_split(task, folder) if dataset is None else read_evaluation_rows(
         task, dataset, with_map(columns, label_map), label_set, split=split, skip_bad_rows=skip_bad_rows,
         training=training_texts(folder),
     )  # fmt: skip

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from hubtools.curation.external import LabelledRows, external_rows, file_name
-from hubtools.curation.own import Columns
+from hubtools.curation.evaluation_rows import LabelledRows, make_file_name, read_evaluation_rows
 from hubtools.evaluation.classifiers import ANOTHER, Classifier, answers, label_maps, open_classifier
 from hubtools.evaluation.scores import classification_scores, detection_scores, rate, span_scores
 from hubtools.evaluation.thresholds import label_of, shipped
 from hubtools.records import write_json
+from hubtools.rows import Columns
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder
@@ -49,13 +49,13 @@ def evaluate_on(
     label_set = label_set_of(task, folder)
     name = model or str(folder.need(folder.model, "finetune"))
     maps = label_maps(label_map, [name], task, label_set)
-    rows = external_rows(
+    rows = read_evaluation_rows(
         task, dataset, with_map(columns, label_map), label_set, split=split, skip_bad_rows=skip_bad_rows,
         training=training_texts(folder, needed=not model),
     )  # fmt: skip
     classifier = open_classifier(task, label_set, name, maps.get("", {}) | maps.get(name, {}))
     found = answered(task, label_set, classifier, rows, note)
-    out = folder.root / FOLDER / (rows.name + (f"@{file_name(model)}" if model else ""))
+    out = folder.root / FOLDER / (rows.name + (f"@{make_file_name(model)}" if model else ""))
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(out.name + ".parquet.part")
     pq.write_table(_table(task, rows, found), part)

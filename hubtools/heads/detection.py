@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from hubtools.heads.classification import Classification
+from hubtools.heads.length_matching import compose_negatives, measure_length_baseline
+from hubtools.records.dataset import LengthBaseline
+from hubtools.spec import Example
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,18 @@ class Detection(Classification):
         return f"Is the text {self.positive}?"
 
     # --- rows of a dataset ---
+
+    def needs_every_class(self, split: str) -> bool:
+        """Return True: a detector can be neither chosen nor scored without both of its classes."""
+        return True
+
+    def compose_matched_lengths(self, rows: Sequence[Example], seed: int) -> Iterator[Example]:
+        return compose_negatives(rows, self.positive, seed)
+
+    def measure_length_baseline(
+        self, before: Sequence[Example], after: Sequence[Example], test: Sequence[Example]
+    ) -> LengthBaseline:
+        return measure_length_baseline(before, after, test, self.positive)
 
     # --- training ---
 

@@ -18,7 +18,7 @@ from hubtools.localhub import collection, discussions, files, pages, repos, spac
 from hubtools.localhub.backend import Backend
 from hubtools.localhub.faults import Faults
 from hubtools.localhub.refusal import Refusal
-from hubtools.localhub.web import Call, Handler, answer, endpoint, refused
+from hubtools.localhub.web import Call, Handler, answer, answer_refusal, endpoint
 
 SERVER_NAME = "hubtools-hub"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 def create_app(backend: Backend) -> ASGIApp:
     app = Starlette(
+        # The first route that matches answers.
         routes=_routes(),
         exception_handlers={
             Refusal: _on_refusal,
@@ -74,7 +75,7 @@ def _routes() -> list[Route]:
         _route("POST", f"{space}/pause", spaces.restart),
         _route("GET", f"{space}/logs/{{log}}", spaces.logs),
         *(
-            _route(m, f"{space}/{f}", spaces.named(f))
+            _route(m, f"{space}/{f}", spaces.handle_names(f))
             for m in ("GET", "POST", "DELETE")
             for f in ("secrets", "variables")
         ),
@@ -105,7 +106,7 @@ def _routes() -> list[Route]:
         _route("POST", f"{topic}/{{num}}/title", discussions.rename),
         _route("POST", f"{topic}/{{num}}/status", discussions.status),
         _route("POST", f"{topic}/{{num}}/merge", discussions.merge),
-        _route("GET", "/collections/{owner}/{slug}", pages.collected),
+        _route("GET", "/collections/{owner}/{slug}", pages.collection_page),
     ]
     # Models last: "/{owner}/{name}/..." would take "/datasets/me/..." as well.
     for kind in ("datasets", "spaces", "models"):
@@ -147,12 +148,13 @@ class Edge:
         host = headers.get(b"host", b"").decode("latin-1")
         # A page on the web that points its own name at 127.0.0.1 must not read this Hub.
         if host.rpartition(":")[0] not in LOOPBACK and host not in LOOPBACK:
-            await refused(Refusal(400, f"This Hub is served to this machine only, not as '{host}'"))(
+            await answer_refusal(Refusal(400, f"This Hub is served to this machine only, not as '{host}'"))(
                 scope, receive, send
             )
             return
         # Routes match the quoted path, so that the revision "feature%2Fx" is one part of it.
         path = scope.get("raw_path", b"").partition(b"?")[0].decode("ascii", "replace") or scope["path"]
+        # Starlette unquotes the path before it routes.
         scope = {**scope, "path": path}
         more, status, began = True, 0, time.monotonic()
 
@@ -180,7 +182,7 @@ class Edge:
 
 def _on_refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
-    return refused(error)
+    return answer_refusal(error)
 
 
 def _on_disk_error(request: Request, error: Exception) -> Response:
@@ -190,17 +192,17 @@ def _on_disk_error(request: Request, error: Exception) -> Response:
     root = request.app.state.backend.store.root
     reason = error.strerror or str(error)
     status = 507 if error.errno in _DISK else 500
-    return refused(Refusal(status, f"The Hub cannot use its data folder {root}: {reason}"))
+    return answer_refusal(Refusal(status, f"The Hub cannot use its data folder {root}: {reason}"))
 
 
 def _on_no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        return refused(Refusal(405, f"This embedded Hub does not serve {request.method} {request.url.path}"))
+        return answer_refusal(Refusal(405, f"This embedded Hub does not serve {request.method} {request.url.path}"))
     # A repo id of one part, such as "gpt2", comes by here too: the clients must take it as a missing repo.
     repo = "/resolve/" in request.url.path or request.url.path.startswith(("/api/models/", "/api/datasets/"))
     reason = "Repository not found" if repo else "This embedded Hub does not serve"
-    return refused(Refusal(404, f"{reason}: {request.url.path}", "RepoNotFound" if repo else None))
+    return answer_refusal(Refusal(404, f"{reason}: {request.url.path}", "RepoNotFound" if repo else None))
 
 
 def _on_disconnect(request: Request, error: Exception) -> Response:
@@ -209,4 +211,4 @@ def _on_disconnect(request: Request, error: Exception) -> Response:
 
 def _on_bug(request: Request, error: Exception) -> Response:
     """The traceback goes to the log (uvicorn writes it); the client gets a sentence."""
-    return refused(Refusal(500, f"The embedded Hub failed on this request: {type(error).__name__}. See its log"))
+    return answer_refusal(Refusal(500, f"The embedded Hub failed on this request: {type(error).__name__}. See its log"))

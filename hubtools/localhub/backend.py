@@ -30,6 +30,7 @@ class Backend:
     def all(self, kind: str) -> Iterator[Repo]:
         own = list(self.store.all(kind))
         yield from own
+        # What was pushed under a mirrored name hides the mirror.
         ids = {repo.id for repo in own}
         yield from (repo for repo in self.mirrors.all(kind) if repo.id not in ids)
 
@@ -45,6 +46,7 @@ class Backend:
     def file(self, repo: Repo, path: str, entry: Entry) -> Path:
         """The content of a file, on this disk."""
         found = self.mirrors.blob(repo, path, entry) if repo.read_only else self.store.blob(entry)
+        # A blob that somebody removed by hand: better said here than as an empty file.
         if not found.is_file():
             raise Refusal(500, f"The content of '{path}' is missing from the Hub's data folder: {found}")
         return found
@@ -69,6 +71,7 @@ class Backend:
 
     def signed(self, oid: str, size: int, until: int, signature: str) -> bool:
         expected = self._signature(oid, size, until)
+        # The signature holds size and time as well: neither can be changed in the link.
         return time.time() < until and hmac.compare_digest(expected, signature)
 
     def _signature(self, oid: str, size: int, until: int) -> str:

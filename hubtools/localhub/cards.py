@@ -31,6 +31,7 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
+        # PyYAML keeps the last of two keys and says nothing; the Hub refuses the card.
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value != "<<":
                 if key.value in seen:
@@ -39,6 +40,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+# PyYAML reads YAML 1.1, where yes, no, on and off are booleans; the Hub's parser does not.
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -60,7 +62,8 @@ def parse(text: str) -> dict[str, Any]:
     try:
         data = yaml.load(front or "", _Loader)  # a SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise CardError(f"Invalid YAML: {_plain(error)}") from None
+        raise CardError(f"Invalid YAML: {_one_line(error)}") from None
+    # Two lines of dashes with nothing between them.
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -90,7 +93,7 @@ def validate(text: str, kind: str) -> tuple[list[str], list[str]]:
     return check.errors, check.warnings
 
 
-def listed(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
     """A card's "one or several" fields as a list."""
     if value is None:
         return []
@@ -114,12 +117,12 @@ class _Check:
             self.errors.append(f'"{name}" must be an array' if not single else f'"{name}" must be a string or array')
             return []
         found = []
-        for index, item in enumerate(listed(value)):
+        for index, item in enumerate(as_list(value)):
             if isinstance(item, str):
                 found.append(item)
             else:
                 place = f"{name}[{index}]" if isinstance(value, list) else name
-                self.errors.append(f'"{place}" must be a string, found {_shown(item)}')
+                self.errors.append(f'"{place}" must be a string, found {_quote(item)}')
         return found
 
     def one_of(self, name: str, allowed: Iterable[str], *, required: bool = False) -> None:
@@ -129,24 +132,25 @@ class _Check:
         if value is None:
             self.errors.append(f'"{name}" is required')
         elif value not in allowed:
-            self.errors.append(f'"{name}" must be one of [{", ".join(sorted(allowed))}], found {_shown(value)}')
+            self.errors.append(f'"{name}" must be one of [{", ".join(sorted(allowed))}], found {_quote(value)}')
 
 
 def _check_common(check: _Check) -> None:
     for licence in check.strings("license"):
         if licence not in vocabulary.LICENSES:
             names = ", ".join(sorted(vocabulary.LICENSES))
-            check.errors.append(f'"license" must be one of [{names}], found {_shown(licence)}')
+            check.errors.append(f'"license" must be one of [{names}], found {_quote(licence)}')
     for code in check.strings("language"):
         if not _LANGUAGE.fullmatch(code) and code not in _LANGUAGE_EXTRA:
             check.errors.append(
-                f'"language" with value {_shown(code)} is not valid. It must be an ISO 639-1, 639-2 or 639-3 '
+                f'"language" with value {_quote(code)} is not valid. It must be an ISO 639-1, 639-2 or 639-3 '
                 'code (two/three letters), or a special value like "code", "multilingual". If you want '
                 "to use BCP-47 identifiers, you can specify them in language_bcp47."
             )
     check.strings("tags", single=False)
     _check_repo_ids(check, "datasets", "dataset", "datasets")
     _check_access_request(check)
+    # JSON has no word for them, and the Hub keeps metadata as JSON.
     for number in _numbers(check.card):
         if not math.isfinite(number):
             check.errors.append("YAML metadata holds a number that is not finite (.nan or .inf)")
@@ -158,7 +162,7 @@ def _check_repo_ids(check: _Check, name: str, noun: str, page: str) -> None:
         # A local path is what the Trainer writes when the data or the base model came from a folder.
         if not _REPO_ID.fullmatch(value) or value.startswith("."):
             check.errors.append(
-                f'"{name}[{index}]" with value {_shown(value)} is not valid. '
+                f'"{name}[{index}]" with value {_quote(value)} is not valid. '
                 f"If possible, use a {noun} id from https://hf.co/{page}."
             )
 
@@ -176,7 +180,7 @@ def _check_access_request(check: _Check) -> None:
         kind = field.get("type") if isinstance(field, dict) else field
         if kind not in vocabulary.GATE_FIELDS:
             allowed = ", ".join(sorted(vocabulary.GATE_FIELDS))
-            check.errors.append(f'"extra_gated_fields.{name}" must be one of [{allowed}], found {_shown(kind)}')
+            check.errors.append(f'"extra_gated_fields.{name}" must be one of [{allowed}], found {_quote(kind)}')
         elif kind == "select" and not (isinstance(field, dict) and isinstance(field.get("options"), list)):
             check.errors.append(f'"extra_gated_fields.{name}.options" must be an array')
 
@@ -188,10 +192,11 @@ def _check_model(check: _Check) -> None:
     for name in ("pipeline_tag", "library_name"):
         if card.get(name) is not None and not isinstance(card[name], str):
             check.errors.append(f'"{name}" must be a string')
+    # The Hub takes any tag, and shows a widget for those that it knows.
     tag = card.get("pipeline_tag")
     if isinstance(tag, str) and tag not in vocabulary.PIPELINE_TAGS:
         names = ", ".join(sorted(vocabulary.PIPELINE_TAGS))
-        check.warnings.append(f"The pipeline tag {_shown(tag)} is not in the official list: {names}")
+        check.warnings.append(f"The pipeline tag {_quote(tag)} is not in the official list: {names}")
     if "widget" in card and card["widget"] is not False and not isinstance(card["widget"], list):
         check.errors.append('"widget" must be an array')
     if "model-index" in card:
@@ -254,7 +259,7 @@ def _check_dataset(check: _Check) -> None:
     configs = check.card.get("configs")
     if configs is not None and not isinstance(configs, list):
         check.errors.append('"configs" must be an array')
-    for index, config in enumerate(listed(configs)):
+    for index, config in enumerate(as_list(configs)):
         if not isinstance(config, dict) or not isinstance(config.get("config_name"), str):
             check.errors.append(f'"configs[{index}].config_name" is required')
 
@@ -273,7 +278,7 @@ def _check_space(check: _Check) -> None:
         )
     emoji = card.get("emoji")
     if emoji is not None and (not isinstance(emoji, str) or not emoji or emoji.isascii()):
-        check.errors.append(f'"emoji" must be an emoji character, found {_shown(emoji)}')
+        check.errors.append(f'"emoji" must be an emoji character, found {_quote(emoji)}')
     for name in ("pinned", "hf_oauth", "disable_embedding"):
         if card.get(name) is not None and not isinstance(card[name], bool):
             check.errors.append(f'"{name}" must be a boolean')
@@ -295,6 +300,7 @@ def _json_safe(value: Any) -> Any:
         return {str(key): _json_safe(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set)):
         return [_json_safe(item) for item in value]
+    # YAML makes a date of 2026-01-31; JSON has none.
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, bytes):
@@ -302,12 +308,12 @@ def _json_safe(value: Any) -> Any:
     return value
 
 
-def _shown(value: Any) -> str:
+def _quote(value: Any) -> str:
     text = "null" if value is None else str(value)
     return f'"{text[:80]}"'
 
 
-def _plain(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     """A YAML error without its excerpt, on one line."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem:
         line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""

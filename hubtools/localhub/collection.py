@@ -15,7 +15,7 @@ from starlette.responses import Response
 from hubtools.localhub.backend import USER
 from hubtools.localhub.refusal import Refusal
 from hubtools.localhub.store import Store, now, write_json
-from hubtools.localhub.web import Call, answer, paged
+from hubtools.localhub.web import Call, answer, answer_page
 
 _LOCK = threading.Lock()
 _CHANGEABLE = {"title": str, "description": str, "private": bool, "theme": str, "position": int}
@@ -34,11 +34,11 @@ def listing(call: Call) -> Response:
         found = [item for item in found if any(entry["id"] == wanted for entry in item["items"])]
     found.sort(key=lambda item: str(item["lastUpdated"]), reverse=True)
     # list_collections counts positions itself and takes none from here.
-    return paged(call, [{k: v for k, v in _shown(item).items() if k != "position"} for item in found], 100)
+    return answer_page(call, [{k: v for k, v in _to_response(item).items() if k != "position"} for item in found], 100)
 
 
 def get(call: Call) -> Response:
-    return answer(_shown(_find(call, _load(call.backend.store))))
+    return answer(_to_response(_find(call, _load(call.backend.store))))
 
 
 def create(call: Call) -> Response:
@@ -47,11 +47,13 @@ def create(call: Call) -> Response:
     name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "collection"
 
     def change(collections: Collections) -> dict[str, Any]:
+        # The title is what a user knows a collection by: pushing it again must find it.
         for item in collections:
             if item["owner"] == owner and item["title"] == title:
                 # create_collection(exists_ok=True) goes on with the slug of the 409.
                 raise Refusal(409, f"A collection with this title already exists: {title}", slug=item["slug"])
         new = {
+            # 24 hex digits at the end, as the Hub has them: the clients take a slug apart there.
             "slug": f"{owner}/{name}-{uuid.uuid4().hex[:24]}",
             "title": title,
             "description": call.text("description", ""),
@@ -65,7 +67,7 @@ def create(call: Call) -> Response:
         collections.append(new)
         return new
 
-    return answer(_shown(_update(call, change)))
+    return answer(_to_response(_update(call, change)))
 
 
 def update(call: Call) -> Response:
@@ -81,7 +83,7 @@ def update(call: Call) -> Response:
         item["lastUpdated"] = now()
         return item
 
-    return answer({"success": True, "data": _shown(_update(call, change))})
+    return answer({"success": True, "data": _to_response(_update(call, change))})
 
 
 def delete(call: Call) -> Response:
@@ -96,6 +98,7 @@ def add_item(call: Call) -> Response:
     if not isinstance(wanted, dict) or not isinstance(wanted.get("id"), str):
         raise Refusal(400, '"item" must be {id, type}')
     kind, item_id = str(wanted.get("type")), wanted["id"]
+    # What this Hub serves must exist; papers and buckets are elsewhere.
     if kind in ("model", "dataset", "space"):
         item_id = item_id.removeprefix(f"{kind}s/")
         call.lookup(f"{kind}s", item_id)
@@ -111,7 +114,7 @@ def add_item(call: Call) -> Response:
         item["lastUpdated"] = now()
         return item
 
-    return answer(_shown(_update(call, change)))
+    return answer(_to_response(_update(call, change)))
 
 
 def update_item(call: Call) -> Response:
@@ -163,6 +166,7 @@ def _load(store: Store) -> Collections:
 
 def _update(call: Call, change: Callable[[Collections], T]) -> T:
     store = call.backend.store
+    # One file for all: two requests must not each write what they read before the other.
     with _LOCK:
         collections = _load(store)
         result = change(collections)
@@ -186,6 +190,6 @@ def _entry(item: dict[str, Any], object_id: str) -> dict[str, Any]:
     raise Refusal(404, f"No such item in the collection: {object_id}")
 
 
-def _shown(item: dict[str, Any]) -> dict[str, Any]:
+def _to_response(item: dict[str, Any]) -> dict[str, Any]:
     items = [{**entry, "position": position} for position, entry in enumerate(item["items"])]
     return {**item, "items": items, "upvotes": 0, "gating": False}

@@ -19,18 +19,19 @@ _TAG_FIELDS = (
 )  # fmt: skip
 
 
-def facts(backend: Backend, repo: Repo, commit: Commit) -> dict[str, Any]:
+def describe_files(backend: Backend, repo: Repo, commit: Commit) -> dict[str, Any]:
     """Fields of the repo's info that follow from its files at this commit."""
+    # A commit never changes, and neither does what follows from its files.
     key = (repo.kind, repo.id, commit.id)
     found = _FACTS.get(key)
     if found is None:
-        found = _FACTS[key] = _facts(backend, repo, commit)
+        found = _FACTS[key] = _describe_files(backend, repo, commit)
         if len(_FACTS) > _FACTS_KEPT:
             _FACTS.popitem(last=False)
     return found
 
 
-def _facts(backend: Backend, repo: Repo, commit: Commit) -> dict[str, Any]:
+def _describe_files(backend: Backend, repo: Repo, commit: Commit) -> dict[str, Any]:
     try:
         card = cards.parse(backend.text(repo, commit, "README.md") or "")
     except cards.CardError:
@@ -40,8 +41,8 @@ def _facts(backend: Backend, repo: Repo, commit: Commit) -> dict[str, Any]:
         found.update(_model(backend, repo, commit, card))
     elif repo.kind == "spaces":
         found["sdk"] = card.get("sdk") or repo.sdk
-        found["models"] = cards.listed(card.get("models"))
-        found["datasets"] = cards.listed(card.get("datasets"))
+        found["models"] = cards.as_list(card.get("models"))
+        found["datasets"] = cards.as_list(card.get("datasets"))
     found["tags"] = _tags(repo, card, found)
     return found
 
@@ -51,7 +52,8 @@ def _model(backend: Backend, repo: Repo, commit: Commit, card: dict[str, Any]) -
     found: dict[str, Any] = {}
     library = card.get("library_name") or ("transformers" if config.get("model_type") else None)
     task = card.get("pipeline_tag")
-    heads = [name for name in cards.listed(config.get("architectures")) if isinstance(name, str)]
+    heads = [name for name in cards.as_list(config.get("architectures")) if isinstance(name, str)]
+    # As the Hub does: the card's word counts, and without one the model's class.
     if not task and heads and library == "transformers":
         task = next((task for end, task in vocabulary.TASK_BY_HEAD.items() if heads[0].endswith(end)), None)
     if library:
@@ -82,6 +84,7 @@ def _parameters(backend: Backend, repo: Repo, commit: Commit) -> dict[str, int]:
     counts: dict[str, int] = {}
     try:
         with open(backend.file(repo, "model.safetensors", commit.tree["model.safetensors"]), "rb") as file:
+            # safetensors: eight bytes with the length of a JSON header, the header, then the weights.
             (length,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(length)) if length < 50_000_000 else {}
         for name, tensor in header.items():
@@ -102,17 +105,18 @@ def _tags(repo: Repo, card: dict[str, Any], found: dict[str, Any]) -> list[str]:
         tags.append("safetensors")
     if repo.kind == "spaces":
         tags.append(found.get("sdk"))
-    tags += cards.listed(card.get("tags"))
+    tags += cards.as_list(card.get("tags"))
+    # The Hub writes the language of a model bare, and that of a dataset with its field.
     prefix = "" if repo.kind == "models" else "language:"
-    tags += [f"{prefix}{code}" for code in cards.listed(card.get("language"))]
+    tags += [f"{prefix}{code}" for code in cards.as_list(card.get("language"))]
     for field in _TAG_FIELDS:
-        tags += [f"{field}:{value}" for value in cards.listed(card.get(field))]
+        tags += [f"{field}:{value}" for value in cards.as_list(card.get(field))]
     if repo.kind == "models":
-        tags += [f"dataset:{name}" for name in cards.listed(card.get("datasets"))]
+        tags += [f"dataset:{name}" for name in cards.as_list(card.get("datasets"))]
         relation = card.get("base_model_relation")
-        for base in cards.listed(card.get("base_model")):
+        for base in cards.as_list(card.get("base_model")):
             tags += [f"base_model:{base}", *([f"base_model:{relation}:{base}"] if relation else [])]
-    tags += [f"license:{name}" for name in cards.listed(card.get("license"))]
+    tags += [f"license:{name}" for name in cards.as_list(card.get("license"))]
     return list(dict.fromkeys(tag for tag in tags if isinstance(tag, str) and tag))
 
 

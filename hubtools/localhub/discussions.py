@@ -11,15 +11,17 @@ from starlette.responses import Response
 
 from hubtools.localhub.backend import USER
 from hubtools.localhub.refusal import Refusal
-from hubtools.localhub.store import Add, Commit, Delete, Repo, now
+from hubtools.localhub.store import Add, Commit, CommitMessage, Delete, Repo, now
 from hubtools.localhub.web import Call, answer
 
 PAGE = 50
 
 
-def record(repo: Repo, title: str, text: str, base: str, base_id: str, new_id: str, status: str = "open") -> str:
+def open_pull_request(
+    repo: Repo, title: str, text: str, base: str, base_id: str, new_id: str, status: str = "open"
+) -> str:
     """Note a pull request from ``base_id`` to ``new_id`` in the repo. Returns its number."""
-    item = _new(repo, title, text, base=base, base_id=base_id, status=status)
+    item = _add_discussion(repo, title, text, base=base, base_id=base_id, status=status)
     if new_id != base_id:
         item["events"].append(_event("commit", subject=title, oid=new_id))
     return str(item["num"])
@@ -31,9 +33,10 @@ def create(call: Call) -> Response:
 
     def change(repo: Repo) -> int:
         if not call.json().get("pullRequest"):
-            return int(_new(repo, title, text)["num"])
+            return int(_add_discussion(repo, title, text)["num"])
+        # A pull request that is opened by hand has no change yet: it begins at main.
         head = repo.branches["main"]
-        number = record(repo, title, text, "main", head, head, "draft")
+        number = open_pull_request(repo, title, text, "main", head, head, "draft")
         repo.pulls[number] = head
         return int(number)
 
@@ -43,7 +46,7 @@ def create(call: Call) -> Response:
 
 def listing(call: Call) -> Response:
     repo, query = call.repo(), call.request.query_params
-    found = [_shown(repo, item) for item in reversed(repo.discussions)]
+    found = [_summarize(repo, item) for item in reversed(repo.discussions)]
     if query.get("type") in ("pull_request", "discussion"):
         found = [item for item in found if item["isPullRequest"] == (query["type"] == "pull_request")]
     if query.get("status") in ("open", "closed"):
@@ -57,7 +60,7 @@ def listing(call: Call) -> Response:
 def detail(call: Call) -> Response:
     repo = call.repo()
     item = _find(repo, call.params["num"])
-    found = {**_shown(repo, item), "events": item["events"]}
+    found = {**_summarize(repo, item), "events": item["events"]}
     if item["isPullRequest"]:
         base = call.backend.commit(repo, item["base_id"])
         ours = call.backend.commit(repo, item["base"])
@@ -66,13 +69,13 @@ def detail(call: Call) -> Response:
             "base": item["base"],
             **({"mergeCommitId": item["merged"]} if "merged" in item else {}),
         }
-        found["filesWithConflicts"] = [] if item["status"] == "merged" else _conflicts(base, ours, theirs)
+        found["filesWithConflicts"] = [] if item["status"] == "merged" else _conflicting_paths(base, ours, theirs)
     return answer(found)
 
 
 def comment(call: Call) -> Response:
     text = call.text("comment")
-    return answer({"newMessage": _append(call, lambda item: _comment(text))})
+    return answer({"newMessage": _append_event(call, lambda item: _comment(text))})
 
 
 def rename(call: Call) -> Response:
@@ -83,7 +86,7 @@ def rename(call: Call) -> Response:
         item["title"] = title
         return event
 
-    return answer({"newTitle": _append(call, change)})
+    return answer({"newTitle": _append_event(call, change)})
 
 
 def status(call: Call) -> Response:
@@ -97,7 +100,7 @@ def status(call: Call) -> Response:
         item["status"] = wanted
         return _event("status-change", status=wanted)
 
-    return answer({"newStatus": _append(call, change)})
+    return answer({"newStatus": _append_event(call, change)})
 
 
 def merge(call: Call) -> Response:
@@ -109,28 +112,29 @@ def merge(call: Call) -> Response:
     base = call.backend.commit(repo, item["base_id"])
     ours = call.backend.commit(repo, item["base"])
     theirs = call.backend.commit(repo, f"refs/pr/{item['num']}")
-    conflicts = _conflicts(base, ours, theirs)
+    conflicts = _conflicting_paths(base, ours, theirs)
     if conflicts:
         raise Refusal(409, f"This pull request conflicts with '{item['base']}' in: {', '.join(conflicts)}")
+    # Only what the request changed: files that others changed meanwhile stay theirs.
     edits: list[Add | Delete] = [
         Add(path, theirs.tree[path]) if path in theirs.tree else Delete(path, folder=False)
-        for path in _changed(base, theirs)
+        for path in _changed_paths(base, theirs)
         if path in theirs.tree or path in ours.tree
     ]
     title = f"{item['title']} (#{item['num']})"
     # The head that was looked at is the parent: a commit that comes between is a 412, not a lost change.
     new = call.backend.store.add_commit(
-        repo.kind, repo.id, item["base"], edits, title=title, author=USER, parent=ours.id
+        repo.kind, repo.id, item["base"], edits, CommitMessage(title, "", USER), parent=ours.id
     )
 
     def change(item: dict[str, Any]) -> dict[str, Any]:
         item["status"], item["merged"] = "merged", new.id
         return _event("status-change", status="merged")
 
-    return answer({"newStatus": _append(call, change)})
+    return answer({"newStatus": _append_event(call, change)})
 
 
-def _new(
+def _add_discussion(
     repo: Repo,
     title: str,
     text: str,
@@ -139,6 +143,7 @@ def _new(
     status: str = "open",
 ) -> dict[str, Any]:
     item: dict[str, Any] = {
+        # Discussions and pull requests share their numbers, and none is ever deleted.
         "num": len(repo.discussions) + 1,
         "title": title,
         "status": status,
@@ -160,7 +165,7 @@ def _find(repo: Repo, number: str) -> dict[str, Any]:
     raise Refusal(404, f"Discussion not found: {repo.id} #{number}")
 
 
-def _append(call: Call, change: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+def _append_event(call: Call, change: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
     repo = call.repo(write=True)
 
     def update(repo: Repo) -> dict[str, Any]:
@@ -172,7 +177,7 @@ def _append(call: Call, change: Callable[[dict[str, Any]], dict[str, Any]]) -> d
     return call.backend.store.update(repo.kind, repo.id, update)
 
 
-def _shown(repo: Repo, item: dict[str, Any]) -> dict[str, Any]:
+def _summarize(repo: Repo, item: dict[str, Any]) -> dict[str, Any]:
     names = ("num", "title", "status", "isPullRequest", "createdAt", "author")
     return {
         **{name: item[name] for name in names},
@@ -201,11 +206,11 @@ def _comment(text: str) -> dict[str, Any]:
     return _event("comment", edited=False, hidden=False, latest=latest, history=[], numEdits=0)
 
 
-def _changed(old: Commit, new: Commit) -> list[str]:
+def _changed_paths(old: Commit, new: Commit) -> list[str]:
     return sorted({path for path, _ in set(old.tree.items()) ^ set(new.tree.items())})
 
 
-def _conflicts(base: Commit, ours: Commit, theirs: Commit) -> list[str]:
+def _conflicting_paths(base: Commit, ours: Commit, theirs: Commit) -> list[str]:
     """Files that both sides changed, and not to the same content."""
-    both = set(_changed(base, ours)) & set(_changed(base, theirs))
+    both = set(_changed_paths(base, ours)) & set(_changed_paths(base, theirs))
     return sorted(path for path in both if ours.tree.get(path) != theirs.tree.get(path))

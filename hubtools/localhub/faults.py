@@ -38,6 +38,7 @@ class Faults:
         if fault is None:
             await self._app(scope, receive, send)
             return
+        # The commit is made and its answer lost: what a client sees when a connection breaks at the wrong moment.
         if fault.get("after"):
             await self._app(scope, receive, _discard)
         if fault["status"]:

@@ -14,7 +14,7 @@ from hubtools.localhub import cards, lfs
 from hubtools.localhub.refusal import Refusal, entry_not_found
 from hubtools.localhub.repos import check_gate
 from hubtools.localhub.store import Commit, Entry, Repo
-from hubtools.localhub.web import Call, answer, paged
+from hubtools.localhub.web import Call, answer, answer_page
 
 HISTORY_LIMIT = 1000  # commits looked through for a file's last change
 
@@ -39,13 +39,14 @@ def tree(call: Call) -> Response:
             continue
         parts = path[len(start) :].split("/")
         depth = len(parts) - 1 if recursive else min(1, len(parts) - 1)
+        # A tree holds files alone; folders follow from their paths.
         folders.update((start + "/".join(parts[: i + 1]), None) for i in range(depth))
         if recursive or len(parts) == 1:
             files.append(path)
     items = [_folder(commit, path) for path in folders] + [_file(commit, path) for path in files]
     if call.flag("expand"):
         _add_last_commits(call, repo, commit, items)
-    return paged(call, items)
+    return answer_page(call, items)
 
 
 def paths_info(call: Call) -> Response:
@@ -54,13 +55,13 @@ def paths_info(call: Call) -> Response:
     commit = call.commit(repo)
     form = call.json()
     items: list[dict[str, Any]] = []
-    for path in cards.listed(form.get("paths")):
+    for path in cards.as_list(form.get("paths")):
         path = str(path).strip("/")
         if path in commit.tree:
             items.append(_file(commit, path))
         elif path and commit.folder(path):
             items.append(_folder(commit, path))
-    expand = cards.listed(form.get("expand"))  # a form has lists of strings, JSON has a boolean
+    expand = cards.as_list(form.get("expand"))  # a form has lists of strings, JSON has a boolean
     if expand and str(expand[0]).lower() in ("true", "1"):
         _add_last_commits(call, repo, commit, items)
     return answer(items)
@@ -69,17 +70,18 @@ def paths_info(call: Call) -> Response:
 def commits(call: Call) -> Response:
     repo = call.repo()
     history = call.backend.history(repo, call.commit(repo))
-    return paged(call, [_summary(commit) for commit in history])
+    return answer_page(call, [_summarize(commit) for commit in history])
 
 
 def resolve(call: Call) -> Response:
     """A file's content, whole or by Range. LFS objects come directly: the clients drop the headers that
     matter when a redirect stays on the same host."""
-    repo, commit, path, entry = _wanted(call)
+    repo, commit, path, entry = _find_file(call)
     headers = _headers(commit, entry, path, download=call.flag("download"))
     if entry.sha256:
         headers["X-Linked-Etag"] = headers["ETag"]
         headers["X-Linked-Size"] = str(entry.size)
+    # Caches and proxies may weaken a tag on its way.
     known = [etag.strip().removeprefix("W/") for etag in call.request.headers.get("if-none-match", "").split(",")]
     if headers["ETag"] in known:
         return Response(status_code=304, headers=headers)
@@ -89,7 +91,7 @@ def resolve(call: Call) -> Response:
 
 def raw(call: Call) -> Response:
     """As git has it: the pointer where it is an LFS object."""
-    _, commit, path, entry = _wanted(call)
+    _, commit, path, entry = _find_file(call)
     if not entry.sha256:
         return resolve(call)
     content = lfs.pointer(entry.sha256, entry.size)
@@ -104,12 +106,13 @@ def validate_yaml(call: Call) -> Response:
         "errors": [{"message": message} for message in errors],
         "warnings": [{"message": message} for message in warnings],
     }
+    # The clients take the reasons from a 400, and warnings from a 200.
     if errors:
         raise Refusal(400, errors[0], **found)
     return answer(found)
 
 
-def _wanted(call: Call) -> tuple[Repo, Commit, str, Entry]:
+def _find_file(call: Call) -> tuple[Repo, Commit, str, Entry]:
     repo = call.repo()
     commit, path = call.commit(repo), call.params["path"]
     entry = commit.tree.get(path)
@@ -120,6 +123,7 @@ def _wanted(call: Call) -> tuple[Repo, Commit, str, Entry]:
 
 
 def _headers(commit: Commit, entry: Entry, path: str, download: bool = False) -> dict[str, str]:
+    # A header is latin-1, and a quote in it would end the name.
     name = Path(path).name.encode("ascii", "replace").decode().replace('"', "'")
     return {
         "X-Repo-Commit": commit.id,
@@ -134,6 +138,7 @@ def _headers(commit: Commit, entry: Entry, path: str, download: bool = False) ->
 
 def _media_type(path: str) -> str:
     kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+    # An SVG can hold a script; a card's other pictures are shown.
     if kind.startswith("image/") and "svg" not in kind:
         return kind
     textual = kind.startswith("text/") or kind.endswith(("json", "yaml", "xml", "javascript"))
@@ -150,6 +155,7 @@ def _file(commit: Commit, path: str) -> dict[str, Any]:
 
 
 def _folder(commit: Commit, path: str) -> dict[str, Any]:
+    # Git's own tree id is of nested trees; the clients only compare it with itself.
     digest = hashlib.sha1(usedforsecurity=False)
     for name, entry in commit.tree.items():
         if name.startswith(path + "/"):
@@ -162,6 +168,7 @@ def _add_last_commits(call: Call, repo: Repo, commit: Commit, items: Iterable[di
     waiting = {item["path"]: item for item in items}
     newer: Commit | None = None
     last = commit
+    # From the newest on: the first commit that differs from the one before it made the file what it is.
     for number, step in enumerate(call.backend.history(repo, commit)):
         if newer:
             before, after = set(step.tree.items()), set(newer.tree.items())
@@ -169,12 +176,12 @@ def _add_last_commits(call: Call, repo: Repo, commit: Commit, items: Iterable[di
                 for path in _with_folders(changed):
                     item = waiting.pop(path, None)
                     if item is not None:
-                        item["lastCommit"] = _last(newer)
+                        item["lastCommit"] = _last_commit(newer)
         newer = last = step
         if not waiting or number >= HISTORY_LIMIT:
             break
     for item in waiting.values():
-        item["lastCommit"] = _last(last)
+        item["lastCommit"] = _last_commit(last)
 
 
 def _with_folders(path: str) -> Iterable[str]:
@@ -184,11 +191,11 @@ def _with_folders(path: str) -> Iterable[str]:
         yield path
 
 
-def _last(commit: Commit) -> dict[str, str]:
+def _last_commit(commit: Commit) -> dict[str, str]:
     return {"id": commit.id, "title": commit.title, "date": commit.date}
 
 
-def _summary(commit: Commit) -> dict[str, Any]:
+def _summarize(commit: Commit) -> dict[str, Any]:
     return {
         "id": commit.id,
         "title": commit.title,

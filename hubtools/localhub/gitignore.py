@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 
-def ignored(path: str, text: str) -> bool:
+def is_ignored(path: str, text: str) -> bool:
     """Whether ``path`` is kept out; the last line that matches decides, as in git."""
     verdict = False
     for line in _lines(text):
+        # A line with an exclamation mark takes a file back in.
         keep = line.startswith("!")
         if re.match(_translate(line.removeprefix("!")), path):
             verdict = not keep
@@ -24,6 +25,7 @@ def _translate(pattern: str) -> str:
     """A regular expression over the path from the root, to be ``match``ed."""
     folder = pattern.endswith("/")
     body = pattern.strip("/")
+    # A pattern with a slash before its end counts from the root, any other at every depth.
     anchored = pattern.startswith("/") or "/" in body
     out, i = "", 0
     while i < len(body):

@@ -17,7 +17,7 @@ GITATTRIBUTES = "".join(
 )
 
 
-def wanted(path: str, size: int, sample: bytes = b"") -> bool:
+def is_lfs(path: str, size: int, sample: bytes = b"") -> bool:
     """Whether the Hub stores this file as an LFS object. ``sample`` is its first bytes, where known."""
     if size == 0:
         return False

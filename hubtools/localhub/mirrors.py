@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hubtools.localhub import lfs
+from hubtools.localhub.names import check_path, check_repo_id
 from hubtools.localhub.refusal import Refusal, revision_not_found
-from hubtools.localhub.store import Commit, Entry, Repo, check_path, check_repo_id, written
+from hubtools.localhub.store import Commit, Entry, Repo, format_time
 
 _SKIPPED = frozenset({".git", ".cache", "__pycache__"})
 
@@ -35,6 +36,7 @@ class Mirrors:
 
     def folders(self) -> list[Path]:
         try:
+            # `hubtools hub start --mirror` adds folders while the server runs.
             changed = self._listing.stat().st_mtime_ns
             if changed != self._read[0]:
                 self._read = (changed, [Path(item) for item in json.loads(self._listing.read_text("utf-8"))])
@@ -54,6 +56,7 @@ class Mirrors:
         for root in self.folders():
             for path in sorted(root.glob("*/*")):
                 repo_id = f"{path.parent.name}/{path.name}"
+                # The folder that is named first wins, as with a search path.
                 if repo_id not in seen:
                     seen.add(repo_id)
                     repo = self.get(kind, repo_id)
@@ -77,6 +80,7 @@ class Mirrors:
         if folder:
             file = folder / path
             status = _status(file, folder)
+            # Served under an id that is a hash: bytes that changed since must not go out under it.
             if status and self._hashes.get((str(file), status.st_size, status.st_mtime_ns)) == entry.etag:
                 return file
         raise Refusal(503, f"'{path}' of the mirrored folder changed while it was being served; ask again")
@@ -88,6 +92,7 @@ class Mirrors:
             return None
         for root in self.folders():
             folder = root / repo_id
+            # A link must not serve what lies outside the mirrored folder.
             if folder.is_dir() and folder.resolve().is_relative_to(root.resolve()):
                 return folder
         return None
@@ -97,6 +102,7 @@ class Mirrors:
         files = dict(sorted(_walk(folder)))
         state = [(path, status.st_size, status.st_mtime_ns) for path, status in files.items()]
         with self._lock:
+            # The same sizes and times: nothing was written since.
             known = self._commits.get(str(folder))
             if known and known[0] == state:
                 return known[1]
@@ -105,7 +111,7 @@ class Mirrors:
             for path, entry in tree.items():
                 digest.update(f"{path}\0{entry.size}\0{entry.etag}\n".encode())
             newest = max((status.st_mtime for status in files.values()), default=0.0)
-            date = written(datetime.fromtimestamp(newest, UTC))
+            date = format_time(datetime.fromtimestamp(newest, UTC))
             commit = Commit(digest.hexdigest(), None, "mirrored folder", "", date, "mirror", tree)
             self._commits[str(folder)] = (state, commit)
             return commit
@@ -113,7 +119,7 @@ class Mirrors:
     def _entry(self, file: Path, status: os.stat_result) -> Entry:
         size, key = status.st_size, (str(file), status.st_size, status.st_mtime_ns)
         with open(file, "rb") as stream:
-            large = lfs.wanted(file.name, size, stream.read(512))
+            large = lfs.is_lfs(file.name, size, stream.read(512))
         etag = self._hashes.get(key)
         if not etag:
             etag = self._hashes[key] = _sha256(file) if large else lfs.git_oid(file.read_bytes())
@@ -130,11 +136,13 @@ def _kind(folder: Path) -> str:
 
 def _walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
     for at, folders, names in os.walk(folder):
+        # In place: os.walk then does not enter them.
         folders[:] = [name for name in folders if name not in _SKIPPED]
         for name in names:
             file = Path(at, name)
             path = file.relative_to(folder).as_posix()
             status = _status(file, folder)
+            # A name that no repo can hold is left out, so that the others can be served.
             try:
                 check_path(path)
             except Refusal:

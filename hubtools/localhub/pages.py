@@ -48,6 +48,7 @@ def commit(call: Call) -> Response:
     new = call.commit(found)
     old = call.backend.commit(found, new.parent).tree if new.parent else {}
     rows = []
+    # What stands in one of the two trees alone, or with another content.
     for path in sorted({path for path, _ in set(old.items()) ^ set(new.tree.items())}):
         verb = "added" if path not in old else "deleted" if path not in new.tree else "changed"
         rows.append(f"<tr><td>{verb}</td><td>{escape(path)}</td></tr>")
@@ -76,7 +77,7 @@ def discussion(call: Call) -> Response:
     raise Refusal(404, f"Discussion not found: {found.id} #{call.params['num']}")
 
 
-def collected(call: Call) -> Response:
+def collection_page(call: Call) -> Response:
     slug = f"{call.params['owner']}/{call.params['slug']}"
     found = collection.find(call, slug)
     if not found:

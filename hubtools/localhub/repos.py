@@ -9,10 +9,11 @@ from starlette.responses import Response
 
 from hubtools.localhub import lfs, spaces
 from hubtools.localhub.backend import USER
-from hubtools.localhub.describe import facts
+from hubtools.localhub.describe import describe_files
+from hubtools.localhub.names import check_ref, check_repo_id
 from hubtools.localhub.refusal import Refusal, revision_not_found
-from hubtools.localhub.store import KINDS, Commit, Repo, check_ref, check_repo_id
-from hubtools.localhub.web import Call, answer, paged
+from hubtools.localhub.store import KINDS, Commit, Repo
+from hubtools.localhub.web import Call, answer, answer_page
 
 _SORT_KEYS = {"lastModified": "lastModified", "createdAt": "createdAt"}
 _LISTED = (
@@ -28,7 +29,7 @@ def whoami(call: Call) -> Response:
     return answer(
         {
             "type": "user",
-            "id": _id(USER),
+            "id": _make_id(USER),
             "name": USER,
             "fullname": "The user of this embedded Hub",
             "email": None,
@@ -45,12 +46,13 @@ def whoami(call: Call) -> Response:
 
 def create(call: Call) -> Response:
     call.need_owner()
-    kind, repo_id = _named(call)
+    kind, repo_id = _read_repo_id(call)
     check_repo_id(repo_id)
     body = call.json()
-    repo = Repo(kind, repo_id, private=_private(body, False))
+    repo = Repo(kind, repo_id, private=_read_visibility(body, False))
     url = f"{call.base}/{repo.prefix}"
     existing = call.backend.find(kind, repo_id)
+    # create_repo(exist_ok=True) of the clients comes here each time a release is made.
     if existing:
         # JSON with "url" also here: create_repo(exist_ok=True) reads it from the 409.
         note = ", a mirrored folder and read-only" if existing.read_only else ""
@@ -58,19 +60,19 @@ def create(call: Call) -> Response:
     files = {".gitattributes": lfs.GITATTRIBUTES.encode()}
     if kind == "spaces":
         repo.sdk = call.text("sdk")
-        repo.space = spaces.settings(body)
-        files["README.md"] = spaces.first_card(repo).encode()
+        repo.space = spaces.read_settings(body)
+        files["README.md"] = spaces.write_first_card(repo).encode()
     try:
         call.backend.store.create(repo, files, USER)
     except Refusal as error:  # created by another thread just now
         error.extra["url"] = url
         raise
-    return answer({"url": url, "name": repo_id, "id": _id(f"{kind}/{repo_id}")})
+    return answer({"url": url, "name": repo_id, "id": _make_id(f"{kind}/{repo_id}")})
 
 
 def delete(call: Call) -> Response:
     call.need_owner()
-    kind, repo_id = _named(call)
+    kind, repo_id = _read_repo_id(call)
     call.lookup(kind, repo_id, write=True)
     call.backend.store.delete(kind, repo_id)
     return answer({})
@@ -78,7 +80,7 @@ def delete(call: Call) -> Response:
 
 def move(call: Call) -> Response:
     call.need_owner()
-    kind = _kind(call.json().get("type"))
+    kind = _read_kind(call.json().get("type"))
     old, new = call.text("fromRepo"), call.text("toRepo")
     call.lookup(kind, old, write=True)
     check_repo_id(new)
@@ -91,15 +93,16 @@ def move(call: Call) -> Response:
 def settings(call: Call) -> Response:
     repo, body = call.repo(write=True), call.json()
     gated = body.get("gated", repo.gated)
+    # The clients send false, never null, to open a gate.
     if gated not in (False, "auto", "manual"):
         raise Refusal(400, '"gated" must be one of [auto, manual, false]')
 
     def change(repo: Repo) -> None:
-        repo.private = _private(body, repo.private)
+        repo.private = _read_visibility(body, repo.private)
         repo.gated = gated
 
     call.backend.store.update(repo.kind, repo.id, change)
-    return answer({"private": _private(body, repo.private), "gated": gated})
+    return answer({"private": _read_visibility(body, repo.private), "gated": gated})
 
 
 def auth_check(call: Call) -> Response:
@@ -112,9 +115,9 @@ def info(call: Call) -> Response:
     repo = call.repo()
     commit = call.commit(repo)
     found = describe(call, repo, commit)
-    found["siblings"] = [_sibling(path, entry, call.flag("blobs")) for path, entry in commit.tree.items()]
+    found["siblings"] = [_file_entry(path, entry, call.flag("blobs")) for path, entry in commit.tree.items()]
     found["usedStorage"] = sum(entry.size for entry in commit.tree.values())
-    return answer(_expanded(call, found))
+    return answer(_select_fields(call, found))
 
 
 def listing(call: Call) -> Response:
@@ -128,6 +131,7 @@ def listing(call: Call) -> Response:
     wanted += [tag for name in ("pipeline_tag", "library") for tag in call.values(name)]
     found = []
     for repo in call.backend.all(kind):
+        # Who is not logged in does not learn that it exists.
         if repo.private and not call.owner:
             continue
         if query.get("author") and repo.owner != query["author"]:
@@ -138,10 +142,11 @@ def listing(call: Call) -> Response:
             continue
         commit = call.backend.commit(repo, "main")
         item = describe(call, repo, commit)
+        # Every tag that is asked for must be there, as on the Hub.
         if not set(wanted) <= {*item["tags"], item.get("pipeline_tag"), item.get("library_name")}:
             continue
         if call.flag("full") or call.values("expand"):
-            item["siblings"] = [_sibling(path, entry, False) for path, entry in commit.tree.items()]
+            item["siblings"] = [_file_entry(path, entry, False) for path, entry in commit.tree.items()]
         else:
             kept = {
                 *_LISTED,
@@ -155,7 +160,7 @@ def listing(call: Call) -> Response:
     found.sort(key=lambda item: item[_SORT_KEYS.get(query.get("sort", ""), "lastModified")], reverse=True)
     if query.get("direction") == "1":
         found.reverse()
-    return paged(call, [_expanded(call, item) for item in found])
+    return answer_page(call, [_select_fields(call, item) for item in found])
 
 
 def mine(call: Call) -> Response:
@@ -178,13 +183,13 @@ def mine(call: Call) -> Response:
                 )
     total = sum(item["storage"] for item in found) or 1
     found.sort(key=lambda item: item["storage"], reverse=True)
-    return paged(call, [{**item, "storagePercent": 100 * item["storage"] / total} for item in found])
+    return answer_page(call, [{**item, "storagePercent": 100 * item["storage"] / total} for item in found])
 
 
 def describe(call: Call, repo: Repo, commit: Commit) -> dict[str, Any]:
     """The info of a repo, without its file list."""
     found: dict[str, Any] = {
-        "_id": _id(f"{repo.kind}/{repo.id}"),
+        "_id": _make_id(f"{repo.kind}/{repo.id}"),
         "id": repo.id,
         "author": repo.owner,
         "sha": commit.id,
@@ -196,12 +201,13 @@ def describe(call: Call, repo: Repo, commit: Commit) -> dict[str, Any]:
         "downloads": 0,
         "likes": 0,
         "trendingScore": 0,
-        **facts(call.backend, repo, commit),
+        **describe_files(call.backend, repo, commit),
     }
+    # Older clients read the id under this name.
     if repo.kind == "models":
         found["modelId"] = repo.id
     if repo.kind == "spaces":
-        found["runtime"] = spaces.runtime_of(repo)
+        found["runtime"] = spaces.describe_runtime(repo)
         found["subdomain"] = repo.id.replace("/", "-").lower()
     return found
 
@@ -236,9 +242,10 @@ def create_branch(call: Call) -> Response:
 
 def delete_branch(call: Call) -> Response:
     repo, name = call.repo(write=True), call.params["rev"]
+    # The default branch: without it no revision would be found by default.
     if name == "main":
         raise Refusal(403, "The main branch cannot be deleted")
-    call.backend.store.update(repo.kind, repo.id, lambda repo: _drop(repo.branches, name))
+    call.backend.store.update(repo.kind, repo.id, lambda repo: _remove_name(repo.branches, name))
     return answer({})
 
 
@@ -257,7 +264,7 @@ def create_tag(call: Call) -> Response:
 
 def delete_tag(call: Call) -> Response:
     repo, name = call.repo(write=True), call.params["rev"]
-    call.backend.store.update(repo.kind, repo.id, lambda repo: _drop(repo.tags, name))
+    call.backend.store.update(repo.kind, repo.id, lambda repo: _remove_name(repo.tags, name))
     return answer({})
 
 
@@ -280,26 +287,27 @@ def check_gate(call: Call, repo: Repo) -> None:
         raise Refusal(401, f"Access to {repo.id} is restricted. You must have access to it.", "GatedRepo")
 
 
-def _drop(names: dict[str, str], name: str) -> None:
+def _remove_name(names: dict[str, str], name: str) -> None:
     if names.pop(name, None) is None:
         raise revision_not_found(name)
 
 
-def _named(call: Call) -> tuple[str, str]:
+def _read_repo_id(call: Call) -> tuple[str, str]:
     body = call.json()
     name, owner = call.text("name"), body.get("organization") or USER
     # Some clients send the whole id as the name.
-    return _kind(body.get("type")), name if "/" in name else f"{owner}/{name}"
+    return _read_kind(body.get("type")), name if "/" in name else f"{owner}/{name}"
 
 
-def _kind(singular: Any) -> str:
+def _read_kind(singular: Any) -> str:
     kind = f"{singular or 'model'}s"
     if kind not in KINDS:
         raise Refusal(400, f'"type" must be one of [model, dataset, space], found "{singular}"')
     return kind
 
 
-def _private(body: dict[str, Any], default: bool) -> bool:
+def _read_visibility(body: dict[str, Any], default: bool) -> bool:
+    # Newer clients send a visibility, older ones a flag.
     if body.get("visibility") is not None:
         if body["visibility"] not in ("public", "private", "protected"):
             raise Refusal(400, '"visibility" must be one of [public, private]')
@@ -307,7 +315,7 @@ def _private(body: dict[str, Any], default: bool) -> bool:
     return default if body.get("private") is None else bool(body["private"])
 
 
-def _sibling(path: str, entry: Any, blobs: bool) -> dict[str, Any]:
+def _file_entry(path: str, entry: Any, blobs: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"rfilename": path}
     if blobs:
         found.update(size=entry.size, blobId=entry.oid)
@@ -317,12 +325,12 @@ def _sibling(path: str, entry: Any, blobs: bool) -> dict[str, Any]:
     return found
 
 
-def _expanded(call: Call, found: dict[str, Any]) -> dict[str, Any]:
+def _select_fields(call: Call, found: dict[str, Any]) -> dict[str, Any]:
     """Only what ``expand`` asks for, where it asks."""
     fields = call.values("expand")
     return {name: found[name] for name in ("_id", "id", *fields) if name in found} if fields else found
 
 
-def _id(name: str) -> str:
+def _make_id(name: str) -> str:
     """24 hex digits, as the Hub's own ids have."""
     return hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:24]

@@ -100,10 +100,11 @@ def find(data_dir: Path) -> Hub | None:
         os.kill(hub.pid, 0)
     except ProcessLookupError:
         return None  # without asking at the port: who has it now may take its time
+    # The process exists and is another user's: whether it is ours, its answer will tell.
     except PermissionError:
         pass
     # Another program may have the port by now, or another process the pid.
-    answer = _health(hub.url)
+    answer = _ask_health(hub.url)
     return hub if answer == {"name": "hubtools-hub", "pid": hub.pid} else None
 
 
@@ -113,8 +114,9 @@ def start(data_dir: Path, mirrors: Sequence[Path] = (), port: int = 0, timeout: 
     ``mirrors`` are added to those the folder already has. ``port`` 0 is the port used last, else any.
     Raises HubUnavailable where the server does not answer within ``timeout`` seconds.
     """
-    data_dir = _prepared(data_dir)
-    with _locked(data_dir / "start.lock"):
+    data_dir = _prepare_folder(data_dir)
+    # Two commands that start at once must not start two servers: the second waits and finds the first's.
+    with _hold_lock(data_dir / "start.lock"):
         _add_mirrors(data_dir, mirrors)
         running = find(data_dir)
         if running:
@@ -147,11 +149,13 @@ def start(data_dir: Path, mirrors: Sequence[Path] = (), port: int = 0, timeout: 
                 start_new_session=True,  # Ctrl-C is for the command that started it
             )
         _CHILDREN.append(child)
+        # The server writes hub.json when it listens; asking it is the only sure sign that it answers.
         until = time.monotonic() + timeout
         while time.monotonic() < until:
             hub = find(data_dir)
             if hub:
                 return hub
+            # It ended: its log says why, and waiting longer would not help.
             if child.poll() is not None:
                 break
             time.sleep(0.05)
@@ -174,11 +178,14 @@ def stop(data_dir: Path, timeout: float = 10) -> bool:
     until = time.monotonic() + timeout
     with contextlib.suppress(ProcessLookupError):
         os.kill(hub.pid, signal.SIGTERM)
-        while not _free(lock):
+        # The lock is let go when the process is gone, which the pid alone does not tell: it may be used again.
+        while not _is_free(lock):
             if time.monotonic() > until:
                 os.kill(hub.pid, signal.SIGKILL)
+                # A killed process may take a moment as well.
                 until += timeout
             time.sleep(0.02)
+    # A child that is not waited for stays as a zombie, and its pid looks alive.
     for child in _CHILDREN:
         if child.pid == hub.pid:
             child.wait()
@@ -187,6 +194,7 @@ def stop(data_dir: Path, timeout: float = 10) -> bool:
 
 def serve(data_dir: Path, mirrors: Sequence[Path] = (), port: int = 0, host: str = "127.0.0.1") -> None:
     """Serve this folder until SIGINT or SIGTERM. Raises where another server has it, or the port."""
+    # There is one token and no TLS: this must not be reached from another machine.
     if host not in LOOPBACK:
         raise UsageError(
             f"The embedded Hub cannot be served on '{host}'",
@@ -200,16 +208,17 @@ def serve(data_dir: Path, mirrors: Sequence[Path] = (), port: int = 0, host: str
     from hubtools.localhub.mirrors import Mirrors
     from hubtools.localhub.store import Store
 
-    data_dir = _prepared(data_dir)
+    data_dir = _prepare_folder(data_dir)
     _add_mirrors(data_dir, mirrors)
-    with _owned(data_dir):
+    with _own_folder(data_dir):
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
         store = Store(data_dir)
+        # Only now: the lock says that no other server writes here.
         store.clean()
         store.sweep()
         packaged = _STARTER if _STARTER.is_dir() else None
-        backend = Backend(store, Mirrors(data_dir / "mirrors.json", packaged), _token(data_dir))
-        with contextlib.closing(_listen(data_dir, port, host)) as listener:
+        backend = Backend(store, Mirrors(data_dir / "mirrors.json", packaged), _read_token(data_dir))
+        with contextlib.closing(_open_socket(data_dir, port, host)) as listener:
             port = listener.getsockname()[1]
             _write(data_dir / "port", str(port))
             name = f"[{host}]" if ":" in host else host
@@ -225,13 +234,14 @@ def serve(data_dir: Path, mirrors: Sequence[Path] = (), port: int = 0, host: str
                 timeout_keep_alive=900,
                 timeout_graceful_shutdown=3,
             )
-            with _interruptible():
+            with _end_at_signals():
                 uvicorn.Server(config).run(sockets=[listener])
+            # Whoever looks for a server must not find the address of one that has ended.
             (data_dir / "hub.json").unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
+def _end_at_signals() -> Iterator[None]:
     """End the block at SIGINT and SIGTERM. uvicorn shuts down at both and then raises them once more."""
 
     def interrupt(*_: object) -> None:
@@ -248,10 +258,11 @@ def _interruptible() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-def _prepared(data_dir: Path) -> Path:
+def _prepare_folder(data_dir: Path) -> Path:
     data_dir = data_dir.expanduser().resolve()
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Permissions do not tell on every file system: writing does.
         probe = data_dir / f".probe-{uuid.uuid4().hex}"
         probe.touch()
         probe.unlink()
@@ -265,10 +276,11 @@ def _prepared(data_dir: Path) -> Path:
     return data_dir
 
 
-def _token(data_dir: Path) -> str:
+def _read_token(data_dir: Path) -> str:
     """The folder's token, made where there is none."""
     path = data_dir / "token"
     if path.exists():
+        # A folder that was copied or restored may have lost it.
         path.chmod(0o600)
         token = path.read_text("utf-8").strip()
         if token:
@@ -278,15 +290,17 @@ def _token(data_dir: Path) -> str:
     return token
 
 
-def _listen(data_dir: Path, port: int, host: str) -> socket.socket:
+def _open_socket(data_dir: Path, port: int, host: str) -> socket.socket:
     """A socket on ``port``; where that is 0, on the port used last if it is free, else on any."""
     last = 0
     with contextlib.suppress(OSError, ValueError):
+        # The port used last comes first: an HF_ENDPOINT that a shell exported stays right.
         last = int((data_dir / "port").read_text("utf-8"))
     for candidate in [port] if port else [last, 0]:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         # Named as TCP, else asyncio leaves Nagle's algorithm on: 40 ms a request.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        # Else the port of a server that ended a moment ago could not be taken for a minute.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, candidate))
@@ -315,20 +329,21 @@ def _add_mirrors(data_dir: Path, mirrors: Sequence[Path]) -> None:
     known: list[str] = []
     with contextlib.suppress(OSError, ValueError):
         known = json.loads(path.read_text("utf-8"))
+    # A mirror that is already there keeps its place: earlier ones win.
     new = [str(mirror) for mirror in wanted if str(mirror) not in known]
     if new:
         _write(path, json.dumps([*known, *new]))
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _hold_lock(path: Path) -> Iterator[None]:
     with open(path, "a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 @contextlib.contextmanager
-def _owned(data_dir: Path) -> Iterator[None]:
+def _own_folder(data_dir: Path) -> Iterator[None]:
     """Hold the folder, as long as this process lives."""
     with open(data_dir / "server.lock", "a") as file:
         try:
@@ -343,7 +358,7 @@ def _owned(data_dir: Path) -> Iterator[None]:
         yield
 
 
-def _free(lock: Path) -> bool:
+def _is_free(lock: Path) -> bool:
     with open(lock, "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -360,7 +375,8 @@ def _write(path: Path, text: str, mode: int = 0o644) -> None:
     os.replace(part, path)
 
 
-def _health(url: str) -> object:
+def _ask_health(url: str) -> object:
+    # Without a proxy: the user's would be asked for 127.0.0.1.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"{url}/healthz", timeout=2) as response:

@@ -10,18 +10,19 @@ from starlette.responses import Response
 
 from hubtools.localhub import cards, vocabulary
 from hubtools.localhub.refusal import Refusal
-from hubtools.localhub.store import Repo, now, written
+from hubtools.localhub.store import Repo, format_time, now
 from hubtools.localhub.web import Call, answer
 
 NOT_RUN = "This embedded Hub stores Spaces and does not run them. Run the Space's app file on this machine."
 
 
-def settings(body: dict[str, Any]) -> dict[str, Any]:
+def read_settings(body: dict[str, Any]) -> dict[str, Any]:
     """What a create request says about the Space. Values of secrets are dropped here."""
     if body.get("sdk") not in vocabulary.SPACE_SDKS:
         raise Refusal(400, f'"sdk" must be one of [{", ".join(sorted(vocabulary.SPACE_SDKS))}]')
-    secrets = {str(s["key"]): _secret(s) for s in cards.listed(body.get("secrets")) if "key" in s}
-    variables = {str(v["key"]): _variable(v) for v in cards.listed(body.get("variables")) if "key" in v}
+    # Their values would lie on this disk, and nothing here would ever read them.
+    secrets = {str(s["key"]): _secret(s) for s in cards.as_list(body.get("secrets")) if "key" in s}
+    variables = {str(v["key"]): _variable(v) for v in cards.as_list(body.get("variables")) if "key" in v}
     return {
         "hardware": body.get("hardware") or "cpu-basic",
         "sleep": body.get("sleepTimeSeconds"),
@@ -31,14 +32,14 @@ def settings(body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def first_card(repo: Repo) -> str:
+def write_first_card(repo: Repo) -> str:
     """The README that a new Space starts with, as on the Hub."""
     title = json.dumps(repo.id.split("/")[1])
     lines = [f"title: {title}", "emoji: 🌍", "colorFrom: blue", "colorTo: green", f"sdk: {repo.sdk}"]
     return "\n".join(["---", *lines, "pinned: false", "---", ""])
 
 
-def runtime_of(repo: Repo) -> dict[str, Any]:
+def describe_runtime(repo: Repo) -> dict[str, Any]:
     return {
         "stage": "PAUSED",
         "errorMessage": NOT_RUN,
@@ -53,7 +54,7 @@ def runtime_of(repo: Repo) -> dict[str, Any]:
 
 
 def runtime(call: Call) -> Response:
-    return answer(runtime_of(_space(call)))
+    return answer(describe_runtime(_space(call)))
 
 
 def hardware(call: Call) -> Response:
@@ -78,12 +79,12 @@ def logs(call: Call) -> Response:
     """The one line there is to say, as the server-sent event the client waits for."""
     _space(call)
     # A minute ago: the client drops events from after the answer's Date, and uvicorn's Date lags behind.
-    then = written(datetime.now(UTC) - timedelta(minutes=1))
+    then = format_time(datetime.now(UTC) - timedelta(minutes=1))
     event = json.dumps({"data": NOT_RUN + "\n", "timestamp": then})
     return Response(f"data: {event}\n\n", media_type="text/event-stream")
 
 
-def named(field: str) -> Any:
+def handle_names(field: str) -> Any:
     """GET, POST and DELETE of ``secrets`` or ``variables``."""
 
     def run(call: Call) -> Response:
@@ -114,7 +115,7 @@ def _space(call: Call, *, write: bool = False) -> Repo:
 def _change(call: Call, values: dict[str, Any]) -> Response:
     repo = _space(call, write=True)
     call.backend.store.update(repo.kind, repo.id, lambda repo: repo.space.update(values))
-    return answer(runtime_of(_space(call)))
+    return answer(describe_runtime(_space(call)))
 
 
 def _secret(item: dict[str, Any]) -> dict[str, Any]:

@@ -31,15 +31,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from hubtools.localhub import lfs
+from hubtools.localhub.names import check_path, check_repo_id
 from hubtools.localhub.refusal import Refusal, entry_not_found, repo_not_found, revision_not_found
 
 KINDS = ("models", "datasets", "spaces")
-COMMIT_ID = re.compile(r"[0-9a-f]{40}")
 SWEEP_AFTER = 24 * 3600.0  # seconds an unreferenced blob is kept, so that an interrupted upload can go on
 
-_PART = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?")
-_RESERVED = frozenset({"api", "collections", "datasets", "healthz", "models", "settings", "spaces", "_lfs"})
-_BAD_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|^[/.-]|[/.]$|\.lock$|/\.|^refs/|^HEAD$")
 
 T = TypeVar("T")
 
@@ -74,6 +71,15 @@ class Commit:
     def folder(self, path: str) -> bool:
         """Whether ``path`` is a folder here; the root always is."""
         return not path or any(name.startswith(path + "/") for name in self.tree)
+
+
+@dataclass(frozen=True)
+class CommitMessage:
+    """What a new commit says: a title of one line, a text, and who made it."""
+
+    title: str
+    text: str
+    author: str
 
 
 @dataclass
@@ -115,40 +121,13 @@ class Delete:
     folder: bool
 
 
-def written(time: datetime) -> str:
+def format_time(time: datetime) -> str:
     """A time as the Hub writes it, such as ``2026-01-31T12:00:00.000Z``: the clients read no other form."""
     return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def now() -> str:
-    return written(datetime.now(UTC))
-
-
-def check_repo_id(repo_id: str) -> None:
-    """Raise ``Refusal`` where this cannot be ``owner/name``."""
-    parts = repo_id.split("/")
-    if (
-        len(parts) != 2
-        or parts[0] in _RESERVED
-        or parts[1].endswith((".git", ".ipynb"))
-        or any(not _PART.fullmatch(part) or "--" in part or ".." in part for part in parts)
-    ):
-        raise Refusal(400, f"Invalid repo id '{repo_id}': expected owner/name of letters, digits, '-', '_', '.'")
-
-
-def check_path(path: str) -> None:
-    """Raise ``Refusal`` where this cannot be a file in a repo: absolute, ``..``, ``.git``, NUL."""
-    parts = path.split("/")
-    if any(part in ("", ".", "..") or part.lower() == ".git" for part in parts) or len(path) > 1024:
-        raise Refusal(400, f"Invalid path in repo: {path[:200]!r}")
-    if any(ord(char) < 32 or ord(char) == 127 or 0xD800 <= ord(char) < 0xE000 for char in path):
-        raise Refusal(400, f"Invalid path in repo: {path[:200]!r} holds a control character")
-
-
-def check_ref(name: str) -> None:
-    """Raise ``Refusal`` where git would not take this as a branch or tag."""
-    if not name or len(name) > 200 or _BAD_REF.search(name) or COMMIT_ID.fullmatch(name):
-        raise Refusal(400, f"Invalid reference name: {name[:200]!r}")
+    return format_time(datetime.now(UTC))
 
 
 def write_json(path: Path, value: Any, tmp: Path) -> None:
@@ -166,6 +145,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.tmp = root / "tmp"
+        # One lock for names and one for each repo: pushes to two repos do not wait for each other.
         self._names = threading.RLock()  # creating, moving and deleting
         self._locks: dict[tuple[str, str], threading.RLock] = {}
         self.tmp.mkdir(parents=True, exist_ok=True)
@@ -185,7 +165,8 @@ class Store:
     def get(self, kind: str, repo_id: str) -> Repo | None:
         try:
             folder = self._folder(kind, repo_id)
-            return Repo(**json.loads((folder / "repo.json").read_text(encoding="utf-8")))
+            content = json.loads((folder / "repo.json").read_text(encoding="utf-8"))
+            return Repo(**{**content, "id": repo_id})  # its place says which repo it is: see move
         except (Refusal, FileNotFoundError, NotADirectoryError):
             return None
 
@@ -202,8 +183,9 @@ class Store:
             if self.get(repo.kind, repo.id):
                 raise Refusal(409, f"You already created this {repo.kind.removesuffix('s')} repo: {repo.id}")
             repo.created = now()
+            # Blobs first, then the commit, then repo.json: what is named exists already.
             tree = {path: self.add_blob(content) for path, content in files.items()}
-            commit = self._write_commit(folder, None, "initial commit", "", author, tree)
+            commit = self._write_commit(folder, None, CommitMessage("initial commit", "", author), tree)
             repo.branches["main"] = commit.id
             self._save(repo)
         return repo
@@ -226,6 +208,8 @@ class Store:
             if self.get(kind, new):
                 raise Refusal(409, f"A repo with this name already exists: {new}")
             target.parent.mkdir(parents=True, exist_ok=True)
+            # The rename comes before the record: a kill in between leaves the repo under its new name with its old id,
+            # which the next read corrects by its place.
             os.rename(self._folder(kind, old), target)
             repo.id = new
             self._save(repo)
@@ -236,6 +220,7 @@ class Store:
             repo = self.get(kind, repo_id)
             if not repo:
                 raise repo_not_found(kind, repo_id)
+            # Where it raises, nothing was written: the change was made to a copy in memory.
             result = change(repo)
             self._save(repo)
             return result
@@ -254,6 +239,7 @@ class Store:
         if found:
             return found
         commits = self._folder(repo.kind, repo.id) / "commits"
+        # Git takes short ids as well, as long as one commit alone begins so.
         if re.fullmatch(r"[0-9a-f]{7,40}", revision):
             matches = [path.stem for path in commits.glob(f"{revision}*.json")]
             if len(matches) == 1:
@@ -272,20 +258,14 @@ class Store:
             step = commit.parent
 
     def _write_commit(
-        self,
-        folder: Path,
-        parent: str | None,
-        title: str,
-        message: str,
-        author: str,
-        tree: Mapping[str, Entry],
+        self, folder: Path, parent: str | None, message: CommitMessage, tree: Mapping[str, Entry]
     ) -> Commit:
         body = {
             "parent": parent,
-            "title": title,
-            "message": message,
+            "title": message.title,
+            "message": message.text,
             "date": now(),
-            "author": author,
+            "author": message.author,
             "tree": {path: [e.size, e.oid, e.sha256] for path, e in sorted(tree.items())},
         }
         # The clients take exactly 40 hex digits for a commit id and skip a round trip then.
@@ -299,10 +279,8 @@ class Store:
         repo_id: str,
         revision: str,
         edits: Iterable[Add | Delete],
+        message: CommitMessage,
         *,
-        title: str,
-        message: str = "",
-        author: str,
         parent: str | None = None,
         pull: Callable[[Repo, str, str], str] | None = None,
     ) -> Commit:
@@ -319,15 +297,18 @@ class Store:
             if name not in repo.branches and not (revision.startswith("refs/pr/") and number in repo.pulls):
                 raise revision_not_found(revision)
             head = self.commit(repo, self.resolve(repo, revision))
+            # The client saw another head than there is now.
             if parent and not (len(parent) >= 7 and head.id.startswith(parent)):
                 if not pull:
                     raise Refusal(412, "A commit has happened since. Please refresh and try again.")
                 head = self.commit(repo, self.resolve(repo, parent))
-            tree = apply(head, edits)
+            tree = apply_edits(head, edits)
             new = head
+            # A commit without a change would make every second push a new revision.
             if tree != head.tree:
                 folder = self._folder(kind, repo_id)
-                new = self._write_commit(folder, head.id, title, message, author, tree)
+                new = self._write_commit(folder, head.id, message, tree)
+            # A pull request leaves its branch where it is.
             if pull:
                 repo.pulls[pull(repo, head.id, new.id)] = new.id
             elif name in repo.branches:
@@ -345,7 +326,8 @@ class Store:
             if branch not in repo.branches:
                 raise revision_not_found(branch)
             head = self.commit(repo, repo.branches[branch])
-            new = self._write_commit(self._folder(kind, repo_id), None, title, "", author, head.tree)
+            message = CommitMessage(title, "", author)
+            new = self._write_commit(self._folder(kind, repo_id), None, message, head.tree)
             repo.branches[branch] = new.id
             return new
 
@@ -371,13 +353,14 @@ class Store:
         """Store a regular file."""
         entry = Entry(len(content), lfs.git_oid(content))
         path = self.blob(entry)
+        # Named again: the sweep counts the day from now.
         if path.exists():
             os.utime(path)
         else:
             with self.scratch() as (part, file):
                 file.write(content)
                 file.close()
-                self.keep(part, path)
+                self.move_in(part, path)
         return entry
 
     @contextmanager
@@ -390,7 +373,7 @@ class Store:
         finally:
             part.unlink(missing_ok=True)
 
-    def keep(self, part: Path, path: Path) -> None:
+    def move_in(self, part: Path, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(part, path)
 
@@ -406,16 +389,18 @@ class Store:
         """Remove blobs that no commit names and that are older than a day. Returns how many went."""
         old = time.time() - SWEEP_AFTER
         stale = {p.name: p for p in (self.root / "blobs").glob("*/*/*") if p.stat().st_mtime < old}
+        # All commits of all refs: history can be asked for, so that old files count as well.
         for path in (self.root / "repos").glob("*/*/*/commits/*.json") if stale else ():
             for _, oid, sha256 in json.loads(path.read_text(encoding="utf-8"))["tree"].values():
                 stale.pop(sha256 or oid, None)
         for path in stale.values():
+            # Asked again: an upload may have touched it while the commits were read.
             if path.stat().st_mtime < old:
                 path.unlink(missing_ok=True)
         return len(stale)
 
 
-def apply(head: Commit, edits: Iterable[Add | Delete]) -> dict[str, Entry]:
+def apply_edits(head: Commit, edits: Iterable[Add | Delete]) -> dict[str, Entry]:
     """The tree after ``edits``, in their order: a folder may be deleted and filled again in one commit."""
     tree = dict(head.tree)
     for edit in edits:
@@ -430,6 +415,7 @@ def apply(head: Commit, edits: Iterable[Add | Delete]) -> dict[str, Entry]:
                 del tree[path]
         elif tree.pop(edit.path, None) is None:
             raise entry_not_found(edit.path, head.id)
+    # Git has no path that is a file and a folder at once, and no checkout could write it.
     folders = {path[:i] for path in tree for i, char in enumerate(path) if char == "/"}
     clash = next((path for path in tree if path in folders), None)
     if clash:

@@ -19,8 +19,9 @@ from starlette.responses import Response
 
 from hubtools.localhub import cards, discussions, gitignore, lfs
 from hubtools.localhub.backend import USER, Backend
+from hubtools.localhub.names import check_path
 from hubtools.localhub.refusal import Refusal
-from hubtools.localhub.store import Add, Delete, Entry, Repo, check_path
+from hubtools.localhub.store import Add, CommitMessage, Delete, Entry, Repo
 from hubtools.localhub.web import Call, answer
 
 LINE_LIMIT = 256 << 20  # bytes of one line of a commit; a regular file is a line, in base64
@@ -34,19 +35,20 @@ def preupload(call: Call) -> Response:
     if not isinstance(ignore, str):
         ignore = call.backend.text(repo, commit, ".gitignore") or ""
     found = []
-    for file in cards.listed(call.json().get("files")):
+    for file in cards.as_list(call.json().get("files")):
         try:
             path, size = str(file["path"]), int(file["size"])
             sample = base64.b64decode(file.get("sample") or "")
         except (TypeError, KeyError, ValueError):
             raise Refusal(400, '"files" must be an array of {path, size, sample}') from None
         check_path(path)
+        # The id of what is there lets the client leave out what it would send again.
         entry = commit.tree.get(path)
         found.append(
             {
                 "path": path,
-                "uploadMode": "lfs" if lfs.wanted(path, size, sample) else "regular",
-                "shouldIgnore": gitignore.ignored(path, ignore),
+                "uploadMode": "lfs" if lfs.is_lfs(path, size, sample) else "regular",
+                "shouldIgnore": gitignore.is_ignored(path, ignore),
                 "oid": entry.etag if entry else None,
             }
         )
@@ -59,7 +61,7 @@ def batch(call: Call) -> Response:
     if call.json().get("operation") != "upload":
         raise Refusal(400, "Only the 'upload' operation is served; files are read through /resolve/")
     objects: list[dict[str, Any]] = []
-    for item in cards.listed(call.json().get("objects")):
+    for item in cards.as_list(call.json().get("objects")):
         oid, size = _lfs_object(item)
         known = call.backend.store.lfs_size(oid)
         objects.append({"oid": oid, "size": size})
@@ -67,6 +69,7 @@ def batch(call: Call) -> Response:
             upload = f"{call.base}/_lfs/{oid}?{call.backend.sign(oid, size)}"
             verify = f"{call.base}/{repo.prefix}.git/info/lfs/objects/verify"
             objects[-1]["actions"] = {"upload": {"href": upload}, "verify": {"href": verify}}
+        # The hash is that of other bytes: the client's size is wrong, or the object is not what it says.
         elif known != size:
             objects[-1]["error"] = {"code": 422, "message": f"has {known} bytes here, not {size}"}
     return answer({"transfer": "basic", "objects": objects})
@@ -98,20 +101,23 @@ async def put(request: Request) -> Response:
     with backend.store.scratch() as (part, file):
         async for chunk in request.stream():
             received += len(chunk)
+            # More than was announced: no need to fill the disk with the rest.
             if received > size:
                 break
             digest.update(chunk)
             file.write(chunk)
+        # Checked before it gets its name: an object under a wrong name could never be told from a right one.
         if received != size or digest.hexdigest() != oid:
             raise Refusal(400, f"LFS object {oid} of {size} bytes: received {received} bytes that are not it")
         file.close()
-        backend.store.keep(part, backend.store.blob(Entry(size, "", oid)))
+        backend.store.move_in(part, backend.store.blob(Entry(size, "", oid)))
     return Response(headers={"ETag": f'"{oid}"'})
 
 
 async def commit(request: Request) -> Response:
     """Make a commit. The body is written to disk as it comes, then read line by line."""
     call = await Call.open(request, read=False)
+    # Before the body is received: who may not write need not send it.
     await run_in_threadpool(call.repo, write=True)
     with call.backend.store.scratch() as (part, file):
         async for chunk in request.stream():
@@ -135,7 +141,7 @@ def _commit(call: Call, body: Path) -> Response:
     numbers: list[str] = []
 
     def pull(repo: Repo, base_id: str, new_id: str) -> str:
-        numbers.append(discussions.record(repo, title, message, revision, base_id, new_id))
+        numbers.append(discussions.open_pull_request(repo, title, message, revision, base_id, new_id))
         return numbers[0]
 
     new = call.backend.store.add_commit(
@@ -143,9 +149,7 @@ def _commit(call: Call, body: Path) -> Response:
         repo.id,
         revision,
         edits,
-        title=title,
-        message=message,
-        author=USER,
+        CommitMessage(title, message, USER),
         parent=header.get("parentCommit"),
         pull=pull if call.flag("create_pr") else None,
     )
@@ -159,6 +163,7 @@ def _commit(call: Call, body: Path) -> Response:
 def _lines(body: Path) -> Iterator[dict[str, Any]]:
     with open(body, "rb") as file:
         while line := file.readline(LINE_LIMIT):
+            # A line without an end would be read into memory whole.
             if len(line) == LINE_LIMIT:
                 raise Refusal(413, f"A line of the commit is larger than {LINE_LIMIT >> 20} MB")
             if not line.strip():
@@ -177,6 +182,7 @@ def _edit(backend: Backend, repo: Repo, line: dict[str, Any]) -> Add | Delete | 
     if not isinstance(value, dict) or not isinstance(value.get("path"), str):
         raise Refusal(400, f"A line '{key}' of the commit has no path")
     path = value["path"]
+    # Clients write the folder with a slash at its end.
     if key == "deletedFolder":
         return Delete(path.rstrip("/"), folder=True)
     check_path(path)
@@ -190,6 +196,7 @@ def _edit(backend: Backend, repo: Repo, line: dict[str, Any]) -> Add | Delete | 
         return Add(path, Entry.of_lfs(oid, size))
     if key == "file":
         content = _content(path, value)
+        # The Hub checks the card of the root alone.
         if path == "README.md":
             _check_card(repo, content)
         return Add(path, backend.store.add_blob(content))

@@ -37,6 +37,7 @@ class Call:
     async def open(cls, request: Request, kind: str | None = None, *, read: bool = True) -> Call:
         """``read=False`` leaves the body to be streamed."""
         # The path is routed as it was sent, so that "feature%2Fx" stays one part.
+        # Only now: a quoted slash has done its work in the routing.
         params = {name: unquote(value) for name, value in request.path_params.items()}
         if kind:
             params["kind"] = kind
@@ -57,6 +58,7 @@ class Call:
         return token.strip() if scheme.lower() == "bearer" else ""
 
     def check_token(self) -> None:
+        # In constant time: how long it takes must not tell how much of a token was right.
         if self.token and not hmac.compare_digest(self.token.encode(), self.backend.token.encode()):
             raise Refusal(401, "Invalid credentials in Authorization header")
 
@@ -78,6 +80,7 @@ class Call:
         if kind not in KINDS:
             raise Refusal(404, f"Unknown kind of repo: {kind}")
         repo = self.backend.find(kind, repo_id)
+        # 401 for a stranger, as on the Hub: the clients then say that a token may be missing.
         if not repo or (repo.private and not self.owner):
             # Like the Hub: who is not logged in cannot tell a private repo from a missing one.
             raise repo_not_found(kind, repo_id, 404 if self.owner else 401)
@@ -131,7 +134,7 @@ def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None)
     return JSONResponse(value, status, headers)
 
 
-def paged(call: Call, items: Sequence[Any], page: int = PAGE) -> Response:
+def answer_page(call: Call, items: Sequence[Any], page: int = PAGE) -> Response:
     """A part of ``items`` by ``limit`` and ``cursor``, with a Link to the next part."""
     start, size = call.number("cursor", 0), min(call.number("limit", page) or page, page)
     headers = {}
@@ -142,7 +145,7 @@ def paged(call: Call, items: Sequence[Any], page: int = PAGE) -> Response:
     return answer(list(items[start : start + size]), headers=headers)
 
 
-def refused(error: Refusal) -> Response:
+def answer_refusal(error: Refusal) -> Response:
     """The JSON and the headers from which the clients make their exceptions."""
     # A header is one line of latin-1, and the message may quote what the caller sent.
     shown = "".join(char if char.isprintable() else " " for char in error.message)
@@ -157,6 +160,7 @@ async def _read(request: Request) -> bytes:
     parts, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
+        # A JSON body is held in memory.
         if size > BODY_LIMIT:
             raise Refusal(413, f"The body is larger than {BODY_LIMIT >> 20} MB")
         parts.append(chunk)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hubtools.assets import asset
-from hubtools.curation.licences import OTHER, of_model
+from hubtools.curation.licences import OTHER, choose_model_licence
 from hubtools.errors import CardRejected
 from hubtools.evaluation.scores import AT_THRESHOLD, headlines, table_of
 from hubtools.evaluation.tables import left_out
@@ -155,7 +155,7 @@ def model_card(
         for key, title in headlines(task)
     ]
     starter = any(source["starter"] for source in facts["sources"][:1])
-    licence = of_model(facts["license"]["id"])
+    licence = choose_model_licence(facts["license"]["id"])
     tags = ["hubtools", "semantic-router", task.name] + (["nano"] if training["base_note"] else [])
     metadata = {
         "library_name": "transformers",
@@ -292,7 +292,7 @@ def dataset_card(task: TaskSpec, repo: str, facts: Mapping[str, Any], info: Mapp
 def _origin(task: TaskSpec, facts: Mapping[str, Any]) -> str:
     """Where the rows are from: our own "starter" corpus, the task's "public" source, or a user's "own"."""
     main = facts["sources"][0]
-    return "starter" if main["starter"] else "public" if main["id"] == task.source.id else "own"
+    return "starter" if main["starter"] else "public" if main["id"] in {s.id for s in task.whole_sources} else "own"
 
 
 def access_request(task: TaskSpec) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from hubtools.curation.licences import gate
+from hubtools.curation.licences import check_redistribution
 from hubtools.curation.split import SPLITS
 from hubtools.errors import LicenceRefused
 from hubtools.publishing.cards import access_request, dataset_card, lint, merged
@@ -53,8 +53,8 @@ def check_licences(api: Any, task: TaskSpec, folder: TaskFolder, repo: str, *, p
     """
     from huggingface_hub.errors import RepositoryNotFoundError
 
-    sources = folder.read(folder.facts, "curate")["sources"]
-    if not gate(f"the {task.name} dataset", sources, private=private, accepted=accepted):
+    sources = folder.read_facts().sources
+    if not check_redistribution(f"the {task.name} dataset", sources, private=private, accepted=accepted):
         return
     try:
         if retrying(lambda: api.repo_info(repo, repo_type="dataset")).private:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hubtools.curation.licences import composed, of_model
+from hubtools.curation.licences import choose_model_licence, combine_licences
 from hubtools.errors import MissingStage, VerificationFailed
 from hubtools.evaluation.joint import ABOUT_HEADS, Joint, furthest
 from hubtools.evaluation.thresholds import FILE as THRESHOLDS
@@ -84,7 +84,7 @@ def rendered_multi_card(work: Path, repo: str) -> str:
     metadata = {
         "library_name": "transformers",
         "pipeline_tag": "feature-extraction",  # what pipeline() can do with it: the heads are a file of their own
-        "license": of_model(composed(found["license"]["id"] for found in facts.values())[0]),
+        "license": choose_model_licence(combine_licences(found["license"]["id"] for found in facts.values())[0]),
         "language": ["en"],
         **({"base_model": training["base"], "base_model_relation": "finetune"} if training["base_revision"] else {}),
         "datasets": [row["dataset"]["repo"] for row in rows],

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hubtools.assets import asset
@@ -24,50 +25,97 @@ from hubtools.workdir import TaskFolder
 GRADIO = "6.31.0"
 PYTHON = "3.11"
 NAME = "router-classifiers"
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
-def space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder], repo: str) -> dict[str, Any]:
-    """Every file of the Space, by its path.
+def space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder]) -> dict[str, Any]:
+    """Return every file of the Space for those of ``tasks`` that are released, by its path.
 
     Raises:
-        MissingStage: a model is not pushed yet.
+        MissingStage: none of them is released.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    models: dict[str, Any] = {}
-    datasets: dict[str, str] = {}
-    for task in tasks:
+    released = [task for task in tasks if folders[task.name].released]
+    if not released:
+        raise MissingStage(
+            "No model is released that a Space could show",
+            expected="a released model of " + " or ".join(task.name for task in tasks),
+            found="none in the work folder",
+            next=f"hubtools push-model {tasks[0].name}",
+        )
+    models = {}
+    architectures = set()
+    for task in released:
         folder = folders[task.name]
         published = folder.read(folder.published, "push-model")
-        if "model" not in published:
-            raise MissingStage(
-                f"Model {task.name!r} is not pushed", expected=f"the repo it was pushed to, in {folder.published}",
-                found=f"{', '.join(published) or 'nothing'} alone", next=f"hubtools push-model {task.name}",
-            )  # fmt: skip
-        training = folder.read(folder.training, "finetune")
-        models[task.name] = {
-            "repo": published["model"]["repo"],
-            "revision": published["model"]["revision"],
-            "threshold": _threshold(task, folder),
-            "note": base_named(training["base"]).note,
-        }
-        datasets[task.name] = published["dataset"]["repo"]
+        architectures.add(folder.read(folder.model / "config.json", "finetune")["model_type"])
+        models[task.name] = space_entry(
+            task,
+            repo=published["model"]["repo"],
+            revision=published["model"]["revision"],
+            threshold=_threshold(task, folder),
+            note=base_named(folder.read(folder.training, "finetune")["base"]).note,
+            dataset=published["dataset"]["repo"] if "dataset" in published else None,
+        )
     source = asset("spaces") / "router_demo"
-    environment = Environment(loader=FileSystemLoader(source), undefined=StrictUndefined, autoescape=False)
-    readme = environment.get_template("README.md.jinja").render(
-        sdk_version=GRADIO, python_version=PYTHON, license="apache-2.0",
-        models=[{"task": name, **model} for name, model in models.items()],
-        datasets=sorted(datasets.values()), notes="; ".join(sorted({m["note"] for m in models.values() if m["note"]})),
-    )  # fmt: skip
-    metadata, body = take_apart(readme)
-    readme = join(metadata, f"{START}\n{body.strip()}\n{END}\n")
-    lint(readme, "space")
     return {
         "app.py": source / "app.py",
         "requirements.txt": source / "requirements.txt",
-        "models.json": (json.dumps({"models": models, "datasets": datasets}, indent=2) + "\n").encode(),
-        "README.md": readme.encode(),
+        "models.json": (json.dumps({"models": models}, indent=2) + "\n").encode(),
+        "README.md": _readme(source, models, sorted(architectures)).encode(),
     }
+
+
+def space_entry(
+    task: TaskSpec, *, repo: str, revision: str | None, threshold: float, note: str, dataset: str | None
+) -> dict[str, Any]:
+    """Return what models.json says of a task; the keys are documented in ``Task`` of the Space's app.py.
+
+    Args:
+        repo: the model's repo at ``revision``, or a local folder.
+        note: what a visitor must know of the model before believing it, or "".
+        dataset: the repo of the dataset, where it is published.
+    """
+    demo = task.demo
+    entry = {
+        "head": task.head.name,
+        "positive": task.positive,
+        "repo": repo,
+        "revision": revision,
+        "threshold": threshold,
+        "note": note,
+        "dataset": dataset,
+        "title": task.title,
+        "question": demo.question or task.question,
+        "about": demo.about or task.question,
+        "topic": demo.topic,
+        "tool": demo.tool,
+        "returns": demo.returns,
+        "example_title": demo.example_title,
+        "examples": [*(demo.examples or task.examples)],
+        "verdicts": [*(demo.verdicts or ())],
+    }
+    return {key: value for key, value in entry.items() if value not in (None, "", [])}
+
+
+def _readme(source: Path, models: Mapping[str, Mapping[str, Any]], architectures: Sequence[str]) -> str:
+    """The README of a Space with these entries of models.json, checked by the rules of the Hub."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(loader=FileSystemLoader(source), undefined=StrictUndefined, autoescape=False)
+    text = environment.get_template("README.md.jinja").render(
+        sdk_version=GRADIO,
+        python_version=PYTHON,
+        license="apache-2.0",
+        models=[{"task": name, **model} for name, model in models.items()],
+        number=NUMBERS[len(models)] if len(models) < len(NUMBERS) else str(len(models)),
+        datasets=sorted({model["dataset"] for model in models.values() if "dataset" in model}),
+        architectures=architectures,
+        notes="; ".join(sorted({model["note"] for model in models.values() if "note" in model})),
+    )
+    metadata, body = take_apart(text)
+    readme = join(metadata, f"{START}\n{body.strip()}\n{END}\n")
+    lint(readme, "space")
+    return readme
 
 
 def _threshold(task: TaskSpec, folder: TaskFolder) -> float:
@@ -82,8 +130,8 @@ def push_space(
     api: Any, tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder], repo: str, *, private: bool = False,
     create_pr: bool = False, dry_run: bool = False,
 ) -> Release | Change:  # fmt: skip
-    """Push; with ``dry_run`` only tell what would change."""
-    files = space_files(tasks, folders, repo)
+    """Push the Space of those of ``tasks`` that are released; with ``dry_run`` only tell what would change."""
+    files = space_files(tasks, folders)
     card = files["README.md"].decode()
 
     def with_edits(theirs: str | None) -> bytes:

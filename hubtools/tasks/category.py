@@ -1,4 +1,4 @@
-"""category: the domain of a prompt, in the 14 classes of MMLU-Pro.
+"""The domain of a prompt, in the 14 classes of MMLU-Pro.
 
 Labels and their order are the router's (``pkg/classification/mapping.go``): it accepts exactly these.
 """
@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from hubtools.heads import Classification
-from hubtools.spec import BadRow, Example, LabelSet, Metric, Source
+from hubtools.rows import read_labelled_row, read_text
+from hubtools.spec import BadRow, Demo, Example, LabelSet, Metric, Source
 from hubtools.task import TaskSpec
-from hubtools.tasks.rows import labelled_row, text_of
 
 LABELS = (
     "biology", "business", "chemistry", "computer science", "economics", "engineering", "health",
@@ -26,12 +26,12 @@ SEED10 = {
 }  # fmt: skip
 
 
-def mmlu_pro_row(row: Mapping[str, Any]) -> Example:
-    """The question alone is the prompt: options and reasoning are not what a router sees."""
+def read_mmlu_pro_row(row: Mapping[str, Any]) -> Example:
+    """Return the question alone as the prompt: options and reasoning are not what a router sees."""
     label = row.get("category")
     if label not in LABELS:
         raise BadRow(f"unknown label {label!r}")
-    return Example(text=text_of(row, "question"), label=label)
+    return Example(text=read_text(row, "question"), label=label)
 
 
 CATEGORY = TaskSpec(
@@ -48,7 +48,7 @@ CATEGORY = TaskSpec(
             id="TIGER-Lab/MMLU-Pro",
             files={"": ("data/test-*.parquet", "data/validation-*.parquet")},
             columns=("question", "category"),
-            row=mmlu_pro_row,
+            row=read_mmlu_pro_row,
             license="mit",
             attribution=(
                 "MMLU-Pro (Wang et al., 2024), MIT on its Hub card and Apache-2.0 in its repository. "
@@ -61,7 +61,7 @@ CATEGORY = TaskSpec(
         id="hubtools/starter-category",
         files={"": ("data.jsonl",)},
         columns=("text", "label"),
-        row=labelled_row,
+        row=read_labelled_row,
         license="apache-2.0",
         attribution="Prompts of hubtools' own writing.",
         provenance="Each prompt was written for its label.",
@@ -80,5 +80,21 @@ CATEGORY = TaskSpec(
         "What is the derivative of x squared times the sine of x?",
         "Does a landlord have to return my deposit if the lease was never signed?",
         "Why do enzymes stop working above a certain temperature?",
+    ),
+    demo=Demo(
+        question="What is it about?",
+        about=(
+            "Which of the 14 subject domains of MMLU-Pro the prompt belongs to, so that it goes to a model that is "
+            "good at that subject."
+        ),
+        examples=(
+            "What is the derivative of x^2 * sin(x), and where does it vanish between 0 and pi?",
+            "Which enzyme unwinds the DNA double helix during replication?",
+            "Does a verbal promise to sell land bind the seller?",
+        ),
+        example_title="A calculus question",
+        topic="subject domain",
+        tool='Find the subject domain of a prompt among the 14 of MMLU-Pro, from "biology" to "psychology".',
+        returns="The probability of each domain, best first.",
     ),
 )

@@ -8,27 +8,31 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from hubtools.heads import HEADS, Head
-from hubtools.spec import Example, LabelSet, Metric, Role, Source
+from hubtools.heads.rows import LabelMap, UserColumns
+from hubtools.rows import GROUPS, Columns
+from hubtools.spec import CardTexts, Demo, Example, LabelSet, Metric, Role, Source
 from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS
 from hubtools.tasks.keys import Keys, Value, read_values
 
 KEYS = (
     "name", "title", "question", "head", "labels", "positive", "alarming", "fallback", "primary", "threshold",
-    "weighted_loss", "language", "sources", "group_name", "dataset_name", "model_name", "examples", "card", "version",
+    "weighted_loss", "language", "sources", "group_name", "dataset_name", "model_name", "examples", "card",
+    "space", "version",
 )  # fmt: skip
 SOURCE_KEYS = (
     "id", "files", "name", "role", "share", "columns", "label_map", "license",
     "attribution", "provenance", "revision", "url",
 )  # fmt: skip
-CARD_KEYS = ("sentence", "intended", "out_of_scope", "limits", "citation")
+CARD_KEYS = ("sentence", "intended", "out_of_scope", "limits", "citation", "dataset_sentence", "dataset_limits")
+SPACE_KEYS = ("question", "about", "topic", "examples", "verdicts")
 
 # What decides rows and labels. A change to any other key must not curate, and then train, anew.
 DECIDING = ("name", "head", "labels", "positive", "sources", "version")
@@ -52,6 +56,7 @@ _RESERVED = ("all", MULTI)  # what commands call several tasks, or all of them i
 
 _NAME = r"[a-z0-9][a-z0-9_-]{0,39}"
 _REPO = r"[A-Za-z0-9][\w.-]{0,94}(?<![.-])"
+_REPO_RULE = "a repo name: letters, digits, - _ and ."
 _VERSION = r"[\w.]{1,20}"
 _LANGUAGE = r"[a-z]{2,3}|code|multilingual|other|unknown"
 
@@ -74,7 +79,6 @@ def make_task(content: Value) -> TaskSpec:
     labels = _read_labels(keys.need("labels", "a list of labels"), kind)
     head = _read_head(keys, kind, tuple(labels))
     sources = _read_sources(keys.get("sources"), head, tuple(labels))
-    _read_card(keys.get("card"))
     return TaskSpec(
         name=name,
         title=keys.text("title", re.sub("[_-]+", " ", name).capitalize()),
@@ -88,10 +92,11 @@ def make_task(content: Value) -> TaskSpec:
         mapping_file="",  # the router has slots for its own tasks alone
         threshold=keys.share("threshold", 0.5),
         version=f"{keys.word('version', _VERSION, 'letters, digits and dots, 20 at most', '1')}-{_digest(keys)}",
-        dataset_name=keys.word("dataset_name", _REPO, "a repo name without its owner: letters, digits, - _ and .", ""),
-        language=_read_languages(keys.get("language")),
+        dataset_pattern=keys.word("dataset_name", _REPO, f"{_REPO_RULE}, without its owner", f"router-{name}"),
+        card=_read_card(keys.get("card"), labels, _read_languages(keys.get("language"))),
         weighted_loss=keys.truth("weighted_loss"),
         examples=keys.texts("examples"),
+        demo=_read_demo(keys.get("space")),
     )
 
 
@@ -149,10 +154,9 @@ def _read_primary(value: Value | None, kind: type[Head]) -> Metric:
 def _read_model_name(value: Value | None) -> str:
     if value is None:
         return ""
-    expected = "a repo name without its owner: letters, digits, - _ and ., and {base} for the base model's name"
     name = value.text()
     if not re.fullmatch(_REPO, name.replace("{base}", "base")):
-        value.reject(expected)
+        value.reject(f"{_REPO_RULE}, without its owner; {{base}} is the base model's name")
     return name
 
 
@@ -163,10 +167,40 @@ def _read_languages(value: Value | None) -> tuple[str, ...]:
     return tuple(item.word(_LANGUAGE, "a code of two or three letters, such as en, or multilingual") for item in items)
 
 
-def _read_card(value: Value | None) -> dict[str, tuple[str, ...]]:
-    """What the card says of the task, by key: one paragraph or several."""
-    return {} if value is None else {key: text.texts() for key, text in value.keys(CARD_KEYS).values.items()
-                                     if text.content is not None}  # fmt: skip
+def _read_card(value: Value | None, labels: Mapping[str, str], languages: tuple[str, ...]) -> CardTexts:
+    """What the cards say in words; the head's template has words for what is left out."""
+    described = {label: meaning for label, meaning in labels.items() if meaning}
+    if value is None:
+        return CardTexts(labels=described, languages=languages)
+    keys = value.keys(CARD_KEYS)
+    return CardTexts(
+        sentence=keys.text("sentence"),
+        intended=keys.texts("intended"),
+        out_of_scope=keys.texts("out_of_scope"),
+        limits=keys.texts("limits"),
+        citation=keys.text("citation"),
+        labels=described,
+        dataset_sentence=keys.text("dataset_sentence"),
+        dataset_limits=keys.texts("dataset_limits"),
+        languages=languages,
+    )
+
+
+def _read_demo(value: Value | None) -> Demo:
+    """What the Space says of the task; the Space has words for what is left out."""
+    if value is None:
+        return Demo()
+    keys = value.keys(SPACE_KEYS)
+    verdicts = keys.texts("verdicts")
+    if verdicts and len(verdicts) != 2:
+        keys.need("verdicts", "").reject("two texts: for an answer at or above the threshold, and below")
+    return Demo(
+        question=keys.text("question"),
+        about=keys.text("about"),
+        topic=keys.text("topic"),
+        examples=keys.texts("examples"),
+        verdicts=(verdicts[0], verdicts[1]) if verdicts else None,
+    )
 
 
 def _digest(keys: Keys) -> str:
@@ -185,7 +219,7 @@ def _plain(value: Value) -> Any:
 
 
 def _read_sources(value: Value | None, head: Head, labels: Sequence[str]) -> tuple[Source, ...]:
-    """The sources of the file; where none of them is whole, one in front that only says how own rows are laid out."""
+    """The sources of the file; none where rows come with ``--source`` alone."""
     items = [] if value is None else value.items()
     sources: list[Source] = []
     for item in items:
@@ -193,10 +227,6 @@ def _read_sources(value: Value | None, head: Head, labels: Sequence[str]) -> tup
         if source.name in [other.name for other in sources]:
             item.reject("sources of different names", f"{source.name!r} a second time", "name")
         sources.append(source)
-    if not any(source.role == "whole" for source in sources):
-        columns, row = _make_reader(head, labels, {}, {})
-        own = Source("", {}, columns, row, license="other", attribution="")
-        return (own, *sources)
     return tuple(sources)
 
 
@@ -216,14 +246,13 @@ def _read_source(value: Value, head: Head, labels: Sequence[str]) -> Source:
     if role != "training":
         keys.refuse(("share",), "no such key but with `role: training`")
     called = id or next(Path(pattern).name for patterns in files.values() for pattern in patterns)
-    columns, row = _make_reader(
-        head, labels, _read_columns(keys.get("columns"), head), _read_label_map(keys, labels, head)
-    )
+    columns = _read_columns(keys.get("columns"), head)
+    reader = _make_reader(head, labels, columns, _read_label_map(keys.get("label_map"), labels, head))
     return Source(
         id=called,
         files=files,
-        columns=columns,
-        row=row,
+        columns=reader.names,
+        row=reader.read,
         license=keys.word("license", r"[a-z0-9][a-z0-9.+-]*", "a licence as on the Hub, such as cc-by-4.0", "other"),
         attribution=keys.text("attribution", f"Rows of {called}; whoever made this dataset answers for them."),
         provenance=keys.text("provenance", f"As {called} has them; nobody here checked them."),
@@ -257,49 +286,40 @@ def _read_url(keys: Keys, files: Mapping[str, Sequence[str]]) -> str:
     return url
 
 
-def _read_label_map(keys: Keys, labels: Sequence[str], head: Head) -> dict[str, str | None]:
-    """Theirs: ours. Nothing as ours drops the row; O leaves a span unmarked."""
-    value = keys.get("label_map")
+def _read_label_map(value: Value | None, labels: Sequence[str], head: Head) -> LabelMap:
+    """Theirs: ours. Nothing as ours drops the row."""
     if value is None:
         return {}
-    ours = [*labels, *(["O"] if head.truth == "spans" else [])]
+    ours = head.list_map_targets(LabelSet("own", tuple(labels), {}))
     return {theirs: None if to.content is None else to.one_of(ours) for theirs, to in value.pairs().items()}
 
 
 # --- rows ---
 
 
-def _read_columns(value: Value | None, head: Head) -> dict[str, str]:
-    """Names of the source's columns, by what they hold; one that is left out has the name that hubtools gives it."""
+def _read_columns(value: Value | None, head: Head) -> Columns:
+    """The names of the source's columns; one that is left out has the name that hubtools gives it."""
     if value is None:
-        return {}
+        return Columns()
     # A head's truth is a column of the dataset as well: "label" or "spans".
-    known = ("text", head.truth, *(("tokens", "tags") if head.truth == "spans" else ()), "group")
-    keys = value.keys(known)
-    return {name: text for name in known if (text := keys.text(name))}
+    keys = value.keys(("text", head.truth, *(("tokens", "tags") if head.reads_tags else ()), "group"))
+    given = {name: text for name in keys.known if (text := keys.text(name))}
+    return Columns(
+        text=given.get("text"),
+        label=given.get(head.truth),
+        tokens=given.get("tokens"),
+        tags=given.get("tags"),
+        group=given.get("group"),
+    )
 
 
-def _make_reader(
-    head: Head, labels: Sequence[str], columns: Mapping[str, str], label_map: Mapping[str, str | None]
-) -> tuple[tuple[str, ...], Callable[[Mapping[str, Any]], Example]]:
-    """The columns that a row must have, and the function that reads it, as rows of a user's own data are read."""
-    from hubtools.curation import own
+def _make_reader(head: Head, labels: Sequence[str], columns: Columns, label_map: LabelMap) -> UserColumns:
+    """How rows are read, which is as rows of a user's own data are."""
+    chosen = head.choose_user_columns(columns, (), label_map, set(labels))
+    groups = (columns.group,) if columns.group else GROUPS
 
-    text = columns.get("text", "text")
-    if "tokens" in columns or "tags" in columns:
-        given = (text,) if "text" in columns else ()
-        tokens, tags = columns.get("tokens", "tokens"), columns.get("tags", "ner_tags")
-        names: tuple[str, ...] = (*given, tokens, tags)
-        read = own._tagged("".join(given), tokens, tags, label_map, set(labels))
-    else:
-        names = (text, columns.get(head.truth, head.truth))
-        read = (
-            own._spanned(*names, label_map, set(labels)) if head.truth == "spans" else own._labelled(*names, label_map)
-        )
-    groups = (columns["group"],) if "group" in columns else own.GROUPS
-
-    def grouped(raw: Mapping[str, Any]) -> Example:
+    def read(raw: Mapping[str, Any]) -> Example:
         name = next((raw[group] for group in groups if raw.get(group) is not None), "")
-        return replace(read(raw), group=str(name))
+        return replace(chosen.read(raw), group=str(name))
 
-    return (*names, *(groups if "group" in columns else ())), grouped
+    return UserColumns((*chosen.names, *filter(None, (columns.group,))), read)

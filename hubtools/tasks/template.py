@@ -123,6 +123,12 @@ labels:
 #  limits:
 #    - Where it goes wrong.
 #  citation: whom to name
+#  dataset_sentence: What the dataset holds, in one sentence.
+#  dataset_limits:
+#    - What it lacks.
+#space:  # words of the demo, where those above do not suit it
+#  question: what the tile of the task asks
+#  about: the sentence above the task's tab
 
 # --- where rows come from, unless --source says so ---
 

@@ -10,19 +10,10 @@ from pathlib import Path
 import pytest
 
 from hubtools.localhub import lfs
-from hubtools.localhub.gitignore import ignored
+from hubtools.localhub.gitignore import is_ignored
+from hubtools.localhub.names import check_path, check_ref, check_repo_id
 from hubtools.localhub.refusal import Refusal
-from hubtools.localhub.store import (
-    Add,
-    Commit,
-    Delete,
-    Entry,
-    Repo,
-    Store,
-    check_path,
-    check_ref,
-    check_repo_id,
-)
+from hubtools.localhub.store import Add, Commit, CommitMessage, Delete, Entry, Repo, Store
 
 
 @pytest.fixture
@@ -35,7 +26,7 @@ def commit(store: Store) -> Callable[..., Commit]:
     store.create(Repo("models", "local/m"), {".gitattributes": b""}, "local")
 
     def make(*edits: Add | Delete, parent: str | None = None) -> Commit:
-        return store.add_commit("models", "local/m", "main", edits, title="t", author="local", parent=parent)
+        return store.add_commit("models", "local/m", "main", edits, CommitMessage("t", "", "local"), parent=parent)
 
     return make
 
@@ -128,7 +119,7 @@ def test_names_that_git_or_the_hub_refuse_are_refused(check: Callable[[str], Non
     ],
 )
 def test_large_and_binary_files_are_lfs(path: str, size: int, sample: bytes, large: bool) -> None:
-    assert lfs.wanted(path, size, sample) is large
+    assert lfs.is_lfs(path, size, sample) is large
 
 
 def test_an_lfs_entry_has_the_git_id_of_its_pointer() -> None:
@@ -155,4 +146,4 @@ def test_an_lfs_entry_has_the_git_id_of_its_pointer() -> None:
     ],
 )
 def test_gitignore_patterns(pattern: str, path: str, out: bool) -> None:
-    assert ignored(path, pattern) is out
+    assert is_ignored(path, pattern) is out

@@ -1,15 +1,9 @@
-"""The Space in a folder of its own, with four tiny models; as a module and as a running server."""
+"""The Space in a folder of its own, with hubtools' tasks and tiny models; as a module and as a running server."""
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +13,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))  # browser.py, for tests outside this folder as well
 
 from browser import browser, browser_page  # noqa: F401
-from space_copy import NOTE, SPACE, THRESHOLDS, import_app
+from space_copy import SPACE, import_app, own_entry, running, write_models
+
+from hubtools.tasks import TASKS
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -35,17 +31,13 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="package")
 def space_folder(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Path:
-    """What the Space's repository holds, with the models as local folders."""
+    """What the Space's repository holds for hubtools' own tasks, with the models as local folders."""
     from tiny_models import make_models
 
     folder = tmp_path_factory.mktemp("space")
     shutil.copy(SPACE / "app.py", folder)
-    models = {
-        name: {"repo": str(path), "revision": None, "threshold": THRESHOLDS[name], "note": NOTE}
-        for name, path in make_models(folder / "models").items()
-    }
-    datasets = {name: f"local/router-{name}" for name in models}
-    (folder / "models.json").write_text(json.dumps({"models": models, "datasets": datasets}))
+    paths = make_models(folder / "models")
+    write_models(folder, {name: own_entry(name, repo=str(paths[name]), revision=None) for name in TASKS})
     return folder
 
 
@@ -64,30 +56,5 @@ def space_log(space_folder: Path) -> Path:
 @pytest.fixture(scope="package")
 def space_url(space_folder: Path, space_log: Path) -> Iterator[str]:
     """The Space, started as a visitor of its repository would: `python app.py`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    with space_log.open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=space_folder, env=environment, stdout=log, stderr=subprocess.STDOUT
-        )
-        try:
-            wait_for(url, process, space_log)
-            yield url
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        assert process.poll() is None, f"the Space exited:\n{log.read_text()}"
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError(f"the Space did not answer within {seconds} s:\n{log.read_text()}")
+    with running(space_folder, space_log) as url:
+        yield url

@@ -7,20 +7,24 @@ import json
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from space_copy import NOTE, SPACE, THRESHOLDS, import_app
+from space_copy import NOTE, SPACE, THRESHOLDS, import_app, own_entry, write_models
 from tiny_models import ATTACK, CALCULUS, CATEGORIES, ERRAND, FILLER, INTENTS, PII_TYPES, WINDOW
+
+from hubtools.tasks import TASKS
 
 WAVE = "\N{WAVING HAND SIGN}"
 SENTENCE = "My name is Maria Keller and my mail is maria@example.com."
 
 
 def found(app: ModuleType, text: str, threshold: float | None = None) -> list[tuple[str, str]]:
-    return [(entity["entity_group"], entity["word"]) for entity in app.find_pii(text, threshold)["entities"]]
+    return [(entity["entity_group"], entity["word"]) for entity in app.find_spans("pii", text, threshold)["entities"]]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +52,7 @@ def test_route_gives_all_four_answers_and_their_latency(app: ModuleType) -> None
 
 def test_spans_are_exact_and_carry_no_white_space(app: ModuleType) -> None:
     text = f"She moved to Portland {WAVE}\nMaria Keller"
-    entities = app.find_pii(text)["entities"]
+    entities = app.find_spans("pii", text)["entities"]
     assert [(entity["entity_group"], entity["word"]) for entity in entities] == [
         ("LOCATION", "Portland"),
         ("PERSON", "Maria Keller"),
@@ -63,7 +67,7 @@ def test_spans_are_exact_and_carry_no_white_space(app: ModuleType) -> None:
     [f"{WAVE}{WAVE} Anna{WAVE}", "\n\n Anna \t\n", "e\u0301 Anna", "\x00 Anna", "\ud800 Anna", " \u00a0Anna\u00a0 "],
 )
 def test_odd_characters_do_not_shift_the_spans(app: ModuleType, text: str) -> None:
-    answer = app.find_pii(text, 0.0)
+    answer = app.find_spans("pii", text, 0.0)
     assert len(answer["text"]) == len(text)
     end = 0
     for entity in answer["entities"]:
@@ -116,14 +120,16 @@ def test_a_joined_span_scores_the_mean_of_its_pieces_by_length(app: ModuleType) 
 
 
 def test_the_threshold_drops_weaker_spans_only(app: ModuleType) -> None:
-    everything = app.find_pii(SENTENCE, 0.0)["entities"]
+    everything = app.find_spans("pii", SENTENCE, 0.0)["entities"]
     scores = sorted(entity["score"] for entity in everything)
-    assert app.find_pii(SENTENCE, scores[-1])["entities"] == [e for e in everything if e["score"] == scores[-1]]
+    assert app.find_spans("pii", SENTENCE, scores[-1])["entities"] == [
+        e for e in everything if e["score"] == scores[-1]
+    ]
     assert found(app, SENTENCE) == found(app, SENTENCE, THRESHOLDS["pii"])
 
 
 def test_the_redacted_copy_holds_none_of_what_was_found(app: ModuleType) -> None:
-    answer = app.find_pii(SENTENCE, 0.9)
+    answer = app.find_spans("pii", SENTENCE, 0.9)
     assert app.redact(answer) == "My name is [PERSON] and my mail is [EMAIL_ADDRESS]."
     assert {entity["entity_group"] for entity in answer["entities"]} <= set(PII_TYPES)
 
@@ -131,13 +137,13 @@ def test_the_redacted_copy_holds_none_of_what_was_found(app: ModuleType) -> None
 @pytest.mark.parametrize("text", ["", "  \n\t", None])
 def test_an_empty_prompt_is_answered_with_nothing_and_a_hint(app: ModuleType, text: Any) -> None:
     assert app.classify("category", text) == {}
-    assert app.find_pii(text)["entities"] == []
+    assert app.find_spans("pii", text)["entities"] == []
     assert app.route(text)["jailbreak"] == {}
     for shown in (
         app.show_route(text)[1],
-        app.show_scores("intent", text)[0],
-        app.show_jailbreak(text, 0.5)[0],
-        app.show_pii(text, 0.5)[0],
+        app.show_task("intent", text)[0],
+        app.show_task("jailbreak", text, 0.5)[0],
+        app.show_task("pii", text, 0.5)[0],
     ):
         assert app.HINT in shown
 
@@ -147,7 +153,7 @@ def test_a_very_long_prompt_is_answered_and_told_what_was_read(app: ModuleType) 
     answers = app.route(text)
     assert len(answers["pii"]["text"]) == app.MAX_CHARS
     assert answers["category"] == app.classify("category", text[:2000])
-    said = app.status("category", text, 1.0, everything=True)
+    said = app.status(list(app.tasks()), text, 1.0)
     assert f"Domain, jailbreak and intent read the first {WINDOW} tokens." in said
     assert "only the first 100,000 were read" in said
 
@@ -157,7 +163,7 @@ def test_threads_do_not_disturb_each_other(app: ModuleType) -> None:
     alone = [app.classify("category", prompt) for prompt in prompts]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda prompt: app.classify("category", prompt), prompts))
-        spans = list(pool.map(app.find_pii, [SENTENCE, FILLER * 20 + SENTENCE] * 8))
+        spans = list(pool.map(partial(app.find_spans, "pii"), [SENTENCE, FILLER * 20 + SENTENCE] * 8))
     assert together == alone
     assert spans[:2] * 8 == spans
 
@@ -175,7 +181,7 @@ def test_threads_do_not_disturb_each_other(app: ModuleType) -> None:
 def test_the_verdict_never_rounds_across_the_threshold(
     app: ModuleType, score: float, threshold: float, words: str
 ) -> None:
-    assert app.verdict(score, threshold) == words
+    assert app.verdict("jailbreak", score, threshold) == words
 
 
 def test_a_slider_at_the_shipped_value_means_the_shipped_value(app: ModuleType) -> None:
@@ -185,9 +191,15 @@ def test_a_slider_at_the_shipped_value_means_the_shipped_value(app: ModuleType) 
 
 def test_what_a_prompt_or_a_note_says_is_never_markup(app: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     entity = {"entity_group": "<u>", "word": "<img src=x>", "score": 0.5}
-    model = app.Model("<u>/x", "<u>" * 9, 0.5, "<script>", "<u>/y")
-    monkeypatch.setattr(app, "models", lambda: dict.fromkeys(app.TASKS, model))
-    for markup in (app.spans_list([entity]), app.line("<script>"), app.facts("pii"), app.notes()):
+    words = dict.fromkeys(("title", "question", "about", "note", "positive"), "<script>")
+    task = replace(app.tasks()["jailbreak"], repo="<u>/x", revision="<u>" * 9, dataset="<u>/y", **words)
+    task = replace(task, verdicts=("<u>", "<u>"))
+    monkeypatch.setattr(app, "tasks", lambda: {"jailbreak": task})
+    verdict_card = app.verdict_card("jailbreak", {"<script>": 0.9, "<u>": 0.1}, 0.5)
+    for markup in (
+        *(app.spans_list([entity]), app.line("<script>"), app.facts("jailbreak"), app.notes(), app.tiles()),
+        *(app.tiles({"jailbreak": {"<script>": 0.9}, "latency_ms": {"jailbreak": 1.0}}), verdict_card),
+    ):
         assert "&lt;" in markup
         assert not re.search(r"<(u|img|script)\b", markup)
 
@@ -202,12 +214,29 @@ def test_notes_and_facts_say_where_the_models_come_from(app: ModuleType, tmp_pat
     assert "<b>Shipped threshold</b> 0.7" in app.facts("jailbreak")
 
 
+@pytest.mark.parametrize(
+    ("notes", "words"),
+    [
+        ({"pii": "small"}, "Personal data: small."),
+        ({"pii": "small", "intent": ""}, "Personal data: small."),
+        ({"pii": "small.", "intent": "small."}, "Both: small."),
+        ({"pii": "small", "intent": "old"}, "Personal data: small; Intent: old."),
+        (dict.fromkeys(("pii", "intent", "category"), "small"), "All three: small."),
+    ],
+)
+def test_a_note_that_all_models_have_is_said_once(
+    app: ModuleType, monkeypatch: pytest.MonkeyPatch, notes: dict[str, str], words: str
+) -> None:
+    noted = {name: replace(app.tasks()[name], note=note) for name, note in notes.items()}
+    monkeypatch.setattr(app, "tasks", lambda: noted)
+    assert app.notes() == f"<p class='note'>{words}</p>"
+
+
 def write(tmp_path: Path, **changes: Any) -> Path:
-    entry = {"repo": "owner/name", "revision": "a" * 40, "threshold": 0.5}
-    models = {name: dict(entry) for name in THRESHOLDS} | changes
-    path = tmp_path / "models.json"
-    path.write_text(json.dumps({"models": {name: value for name, value in models.items() if value is not None}}))
-    return path
+    """models.json of hubtools' own tasks, each with the changes to its entry; a key that is None is left out."""
+    entries = {name: own_entry(name, "owner/name", "a" * 40) | changes.get(name, {}) for name in THRESHOLDS}
+    pruned = {name: {k: v for k, v in entry.items() if v is not None} for name, entry in entries.items()}
+    return write_models(tmp_path, pruned)
 
 
 def test_a_repo_is_loaded_at_its_pinned_revision(
@@ -241,29 +270,64 @@ def shutil_copy(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (
-            {"intent": None},
-            r"needs \['category', 'intent', 'jailbreak', 'pii'\], found \['category', 'jailbreak', 'pii'\]",
-        ),
-        ({"pii": {"revision": "a" * 40}}, "models.pii needs a 'repo'"),
-        ({"pii": {"repo": "a/b", "threshold": 0.5}}, "models.pii is neither a local folder nor pinned"),
-        ({"pii": {"repo": "a/b", "revision": "a"}}, "models.pii needs a 'threshold'"),
-        ({"pii": {"repo": "a/b", "revision": "a", "threshold": 70}}, "between 0 and 1, found 70"),
+        ({"repo": None}, "models.pii needs a 'repo' that is text, found None"),
+        ({"revision": None}, "models.pii is neither a local folder nor pinned to a 'revision', found None"),
+        ({"threshold": None}, "models.pii needs a 'threshold' between 0 and 1, found None"),
+        ({"threshold": 70}, "between 0 and 1, found 70"),
+        ({"threshold": "0.5"}, "between 0 and 1, found '0.5'"),
+        ({"title": None}, "models.pii needs a 'title' that is text, found None"),
+        ({"question": ""}, "models.pii needs a 'question' that is text, found ''"),
+        ({"about": ["a"]}, r"models.pii needs a 'about' that is text, found \['a'\]"),
+        ({"note": 3}, "models.pii needs a 'note' that is text, found 3"),
+        ({"examples": "one"}, "models.pii needs 'examples' to be a list of texts, found 'one'"),
+        ({"head": ["spans"]}, r"'head' that is one of classification, detection, spans, found \['spans'\]"),
+        ({"head": "regression"}, "'head' that is one of classification, detection, spans, found 'regression'"),
+        ({"head": "detection"}, "models.pii needs a 'positive': the label that the detection looks for"),
+        ({"verdicts": ["Yes"]}, r"models.pii needs two 'verdicts', found \['Yes'\]"),
     ],
 )
 def test_a_wrong_models_json_is_told_what_is_missing(
     app: ModuleType, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
+    with pytest.raises(ValueError, match=r"models\.json: .*" + message):
+        app.read_tasks(write(tmp_path, pii=changes))
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({}, "'models' needs at least one task under its name, found {}"),
+        ([], r"'models' needs at least one task under its name, found \[\]"),
+        ({"toxicity": "owner/name"}, "models.toxicity needs the keys of a task, found 'owner/name'"),
+        ({"route": {}}, "models.route needs a name"),
+        ({"a b": {}}, "models.a b needs a name"),
+    ],
+)
+def test_a_models_json_without_tasks_is_told_so(app: ModuleType, tmp_path: Path, entries: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        app.read_models(write(tmp_path, **changes))
+        app.read_tasks(write_models(tmp_path, entries))
+
+
+def test_a_threshold_is_asked_only_of_heads_that_need_one(app: ModuleType, tmp_path: Path) -> None:
+    assert app.read_tasks(write(tmp_path, category={"threshold": None}))["category"].threshold is None
+
+
+def test_what_hubtools_says_of_its_own_tasks_is_what_the_space_reads(app: ModuleType, tmp_path: Path) -> None:
+    read = app.read_tasks(write(tmp_path))
+    assert {name: task.head for name, task in read.items()} == {
+        "category": "classification", "pii": "spans", "jailbreak": "detection", "intent": "classification",
+    }  # fmt: skip
+    for name, task in read.items():
+        demo = TASKS[name].demo
+        assert (task.question, task.about, task.examples) == (demo.question, demo.about, demo.examples)
 
 
 def test_a_missing_models_json_is_told_who_writes_it(app: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"models\.json is missing\. `hubtools push-space` writes it"):
-        app.read_models(tmp_path / "models.json")
+        app.read_tasks(tmp_path / "models.json")
     (tmp_path / "models.json").write_text("{")
     with pytest.raises(ValueError, match="is not JSON"):
-        app.read_models(tmp_path / "models.json")
+        app.read_tasks(tmp_path / "models.json")
 
 
 # --- the folder

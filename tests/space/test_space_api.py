@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
+from gradio.utils import get_function_description
 from tiny_models import ATTACK, CALCULUS, ERRAND
 
 SENTENCE = "My name is Maria Keller and my mail is maria@example.com."
@@ -24,6 +26,47 @@ def test_the_five_endpoints_and_no_other_are_public(client: Any) -> None:
     api = client.view_api(return_format="dict", print_info=False)
     assert sorted(api["named_endpoints"]) == ["/category", "/intent", "/jailbreak", "/pii", "/route"]
     assert not api["unnamed_endpoints"]
+
+
+def test_each_endpoint_says_what_it_does(client: Any) -> None:
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert {name: endpoint["description"] for name, endpoint in endpoints.items()} == {
+        "/route": "Ask all four questions of a prompt: subject domain, personal data, jailbreak attempt, kind of tool.",
+        "/category": 'Find the subject domain of a prompt among the 14 of MMLU-Pro, from "biology" to "psychology".',
+        "/pii": "Find personal data in a text: PERSON, EMAIL_ADDRESS, PHONE_NUMBER, US_SSN and LOCATION.",
+        "/jailbreak": "Tell whether a prompt tries to talk a language model out of its rules.",
+        "/intent": 'Find the kind of tool a prompt calls for, such as "calculation", or "no_function_needed".',
+    }
+
+
+def test_an_mcp_tool_has_the_name_and_the_documentation_of_its_function(app: ModuleType) -> None:
+    """gradio names and describes a tool by these."""
+    endpoints = app.endpoints()
+    assert {name: endpoint.__name__ for name, endpoint in endpoints.items()} == {
+        "route": "route_prompt",
+        "category": "classify_domain",
+        "pii": "find_personal_data",
+        "jailbreak": "detect_jailbreak",
+        "intent": "classify_intent",
+    }
+    described = {name: get_function_description(endpoint)[1:] for name, endpoint in endpoints.items()}
+    window, everything = "The prompt. Its first 512 tokens are read.", "The text, up to 100,000 characters. "
+    assert described == {
+        "route": (
+            {"text": "The prompt. Domain, jailbreak and intent read its first 512 tokens."},
+            ["The answers of the four endpoints by their names, and in latency_ms the milliseconds each took."],
+        ),
+        "category": ({"text": window}, ["The probability of each domain, best first."]),
+        "pii": (
+            {"text": everything + "All of it is read."},
+            ["The text read, its entities (start and end count code points) and a redacted copy."],
+        ),
+        "jailbreak": (
+            {"text": window},
+            ["scores: the probability of each label. threshold: the shipped one. flagged: whether it is reached."],
+        ),
+        "intent": ({"text": window}, ["The probability of each of the eight kinds, best first."]),
+    }
 
 
 def test_category_and_intent_give_probabilities(client: Any) -> None:

@@ -11,6 +11,7 @@ from tiny_models import ATTACK, CALCULUS, ERRAND
 
 TABS = ["Route a prompt", "Domain", "Personal data", "Jailbreak", "Intent"]
 SECRET = "maria@example.com"
+SCHEMES = ["light", pytest.param("dark", marks=pytest.mark.exhaustive)]
 SENTENCE = f"My name is Maria Keller and my mail is {SECRET}."
 
 
@@ -35,7 +36,14 @@ def test_a_visitor_types_a_prompt_and_sees_four_answers(browser_page: Any, space
 
 
 @pytest.mark.parametrize(
-    "example", ["A calculus question", "A message with personal data", "A jailbreak attempt", "An errand"]
+    "example",
+    [
+        "A message with personal data",
+        *(
+            pytest.param(name, marks=pytest.mark.exhaustive)
+            for name in ("A calculus question", "A jailbreak attempt", "An errand")
+        ),
+    ],
 )
 def test_an_example_answers_at_a_click(browser_page: Any, space_url: str, example: str) -> None:
     visit(browser_page, space_url)
@@ -99,7 +107,7 @@ def test_nothing_typed_leaves_the_page_or_stays_behind(browser_page: Any, space_
     assert errors == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_phone_shows_every_tab_without_scrolling_sideways(browser: Any, space_url: str, scheme: str) -> None:
     with new_page(browser, width=390, scheme=scheme) as page:
         ask(page, space_url, SENTENCE)
@@ -121,7 +129,7 @@ CONTRASTS = """() => [...document.querySelectorAll(".tile p, .tile-ms, .verdict 
   })"""
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_words_stand_out_from_their_background(browser: Any, space_url: str, scheme: str) -> None:
     """4.5 to 1 is what WCAG AA asks of text this size."""
     with new_page(browser, scheme=scheme) as page:

@@ -9,11 +9,20 @@ import pytest
 import yaml
 from space_copy import SPACE
 
-MODELS = [{"task": task, "repo": f"ann/{task}_model", "revision": task[0] * 40} for task in ("category", "pii")]
+MODELS = [
+    {"task": task, "repo": f"ann/{task}_model", "revision": task[0] * 40, "title": title, "question": ask, "head": head}
+    for task, title, ask, head in (
+        ("category", "Domain", "What is it about?", "classification"),
+        ("pii", "Personal data", "Does it hold personal data?", "spans"),
+        ("toxicity", "Toxicity", "Is it toxic?", "detection"),
+    )
+]
 VALUES: dict[str, Any] = {
     "sdk_version": "6.31.0",
     "python_version": "3.12",
     "models": MODELS,
+    "number": "three",
+    "architectures": ["modernbert"],
     "datasets": ["ann/router-category", "ann/router-pii"],
     "license": "apache-2.0",
     "notes": "Nano models: they show the form, not the quality.",
@@ -59,6 +68,23 @@ def test_the_body_names_each_model_at_its_commit() -> None:
     assert VALUES["notes"] in body
     assert "\n\n\n" not in body
     assert "\n\n\n" not in render(notes="")[1]
+
+
+def test_the_words_follow_the_number_of_tasks() -> None:
+    front, body = render()
+    assert front["short_description"] == "Three questions a router asks of every prompt"
+    assert "asks three questions of every prompt" in body
+    assert "What is it about? Does it hold personal data? Is it toxic? This Space" in body
+    assert "tokens of a prompt are read for: Domain, Toxicity." in body
+    assert "`/route`, `/category`, `/pii` and `/toxicity` answer" in body
+    front, body = render(models=MODELS[2:], number="one", datasets=[])
+    assert front["short_description"] == "A question a router asks of every prompt"
+    assert "datasets" not in front
+    assert "asks a question of every prompt before a language model sees it: Is it toxic? This Space asks it" in body
+    assert "`/route` and `/toxicity` answer" in body
+    assert "highlight" not in body
+    assert "All of a text" not in body
+    assert "\n\n\n" not in body
 
 
 @pytest.mark.parametrize("name", sorted(VALUES))

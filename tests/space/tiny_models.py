@@ -1,7 +1,7 @@
-"""Four tiny ModernBERT classifiers, taught a handful of sentences, saved as local folders.
+"""Tiny ModernBERT classifiers, taught a handful of sentences, saved as local folders.
 
-They stand in for the published models: 2 layers, hidden size 32, a byte-level tokenizer, a window of 64
-tokens. They learn their sentences by heart, so that a test can ask for the right answer.
+They stand in for the published models, the four of hubtools and any other: 2 layers, hidden size 32, a byte-level
+tokenizer, a window of 64 tokens. They learn their sentences by heart, so that a test can ask for the right answer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ INTENTS = [
     *("scheduling", "file_operations", "analysis", "no_function_needed"),
 ]
 PII_TYPES = ["PERSON", "EMAIL_ADDRESS", "PHONE_NUMBER", "US_SSN", "LOCATION"]
-PII_LABELS = ["O", *(f"{prefix}-{name}" for name in PII_TYPES for prefix in "BI")]
 WINDOW = 64
 
 CALCULUS = "What is the derivative of x^2?"
@@ -55,16 +54,16 @@ TEMPLATES = [
 Row = tuple[str, list[tuple[int, int, str]]]
 
 
-def pii_rows() -> list[Row]:
+def filled(templates: list[str], values: dict[str, list[str]]) -> list[Row]:
     """Texts with the spans (start, end, type) of what was filled in, alone and among plain words."""
     rows = []
-    for template in TEMPLATES:
+    for template in templates:
         for turn, before in itertools.product(range(3), ("", FILLER, "again and again. " + FILLER)):
             text, spans = before, []
             for part in re.split(r"(<\w+>)", template):
                 kind = part.strip("<>")
                 if part.startswith("<"):
-                    value = VALUES[kind][turn % len(VALUES[kind])]
+                    value = values[kind][turn % len(values[kind])]
                     spans.append((len(text), len(text) + len(value), kind))
                     part = value
                 text += part
@@ -72,7 +71,7 @@ def pii_rows() -> list[Row]:
     return rows
 
 
-def make_tokenizer() -> Any:
+def make_tokenizer(texts: list[str]) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -86,7 +85,7 @@ def make_tokenizer() -> Any:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    core.train_from_iterator([text for text, _ in pii_rows()] + [CALCULUS, ATTACK, ERRAND], trainer)
+    core.train_from_iterator(texts, trainer)
     core.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
     )
@@ -137,43 +136,59 @@ def teach(model: Any, batch: Any, labels: Any, steps: int) -> None:
     model.eval()
 
 
-def token_labels(encoded: Any, rows: list[Row]) -> Any:
+def token_labels(encoded: Any, rows: list[Row], labels: list[str]) -> Any:
     """B- on the first token of a span, I- on the others, O elsewhere, -100 on padding and special tokens."""
     import torch
 
-    labels = torch.full(encoded["input_ids"].shape, -100)
+    asked = torch.full(encoded["input_ids"].shape, -100)
     for row, (_, spans) in enumerate(rows):
         for position, (start, end) in enumerate(encoded["offset_mapping"][row].tolist()):
             if start == end:
                 continue
-            labels[row, position] = 0
+            asked[row, position] = 0
             for left, right, kind in spans:
                 if start < right and end > left:
                     first = start <= left
-                    labels[row, position] = PII_LABELS.index(f"{'B' if first else 'I'}-{kind}")
-    return labels
+                    asked[row, position] = labels.index(f"{'B' if first else 'I'}-{kind}")
+    return asked
+
+
+def make_sequence_model(path: Path, tokenizer: Any, labels: list[str], examples: dict[str, str]) -> Path:
+    """Make, teach and save a model that gives each text of ``examples`` its label."""
+    import torch
+    from transformers import ModernBertForSequenceClassification
+
+    model: Any = ModernBertForSequenceClassification(make_config(tokenizer, labels))
+    batch = tokenizer(list(examples), padding=True, return_tensors="pt")
+    teach(model, batch, torch.tensor([labels.index(label) for label in examples.values()]), steps=30)
+    return save(model, tokenizer, path)
+
+
+def make_token_model(path: Path, tokenizer: Any, types: list[str], rows: list[Row]) -> Path:
+    """Make, teach and save a model that marks the spans of ``rows``."""
+    from transformers import ModernBertForTokenClassification
+
+    labels = ["O", *(f"{prefix}-{name}" for name in types for prefix in "BI")]
+    encoded = tokenizer([text for text, _ in rows], padding=True, return_tensors="pt", return_offsets_mapping=True)
+    asked = token_labels(encoded, rows, labels)
+    encoded.pop("offset_mapping")
+    model: Any = ModernBertForTokenClassification(make_config(tokenizer, labels))
+    teach(model, encoded, asked, steps=100)
+    return save(model, tokenizer, path)
 
 
 def make_models(folder: Path) -> dict[str, Path]:
-    """Make, teach and save the four; the folder of each."""
+    """Make the four of hubtools; the folder of each."""
     import torch
-    from transformers import ModernBertForSequenceClassification, ModernBertForTokenClassification
 
     torch.manual_seed(0)
-    tokenizer = make_tokenizer()
-    paths = {}
-    for name, (labels, examples) in SEQUENCES.items():
-        model: Any = ModernBertForSequenceClassification(make_config(tokenizer, labels))
-        batch = tokenizer(list(examples), padding=True, return_tensors="pt")
-        teach(model, batch, torch.tensor([labels.index(label) for label in examples.values()]), steps=30)
-        paths[name] = save(model, tokenizer, folder / f"{name}_classifier_tiny_model")
-    rows = pii_rows()
-    encoded = tokenizer([text for text, _ in rows], padding=True, return_tensors="pt", return_offsets_mapping=True)
-    asked = token_labels(encoded, rows)
-    encoded.pop("offset_mapping")
-    model = ModernBertForTokenClassification(make_config(tokenizer, PII_LABELS))
-    teach(model, encoded, asked, steps=100)
-    paths["pii"] = save(model, tokenizer, folder / "pii_classifier_tiny_presidio_token_model")
+    rows = filled(TEMPLATES, VALUES)
+    tokenizer = make_tokenizer([text for text, _ in rows] + [CALCULUS, ATTACK, ERRAND])
+    paths = {
+        name: make_sequence_model(folder / f"{name}_classifier_tiny_model", tokenizer, labels, examples)
+        for name, (labels, examples) in SEQUENCES.items()
+    }
+    paths["pii"] = make_token_model(folder / "pii_classifier_tiny_presidio_token_model", tokenizer, PII_TYPES, rows)
     return paths
 
 
