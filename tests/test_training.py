@@ -39,7 +39,7 @@ from hubtools.errors import TrainingFailed
 from hubtools.heads.encoding import IGNORED, bio_labels, encode_sequence, encode_tokens
 from hubtools.metrics.labels import MACRO_F1
 from hubtools.rows import Columns
-from hubtools.spec import BaseModel, Metric
+from hubtools.spec import BaseModel
 from hubtools.tasks import MODERNBERT, NANO, TASKS
 from hubtools.tasks.category import CATEGORY
 from hubtools.tasks.intent import INTENT

@@ -58,7 +58,7 @@ def _find_pushed(task: TaskSpec, folder: TaskFolder) -> tuple[str | None, str]:
     """Return the repo of the pushed dataset, None where there is none, and how it is known."""
     from huggingface_hub import get_token
 
-    from hubtools.connection import first_repo, namespace
+    from hubtools.connection import find_namespace, first_repo
 
     if folder.published.exists():
         pushed = folder.read_published("push-dataset").dataset
@@ -66,7 +66,7 @@ def _find_pushed(task: TaskSpec, folder: TaskFolder) -> tuple[str | None, str]:
             return pushed.repo, "which was pushed from there"
     if get_token():
         try:
-            owner = namespace()
+            owner = find_namespace()
         except HubUnavailable:  # a token that the Hub refuses owns no dataset
             return None, ""
         return first_repo([f"{owner}/{task.dataset_name}"], "dataset"), "which your token's owner has pushed"

@@ -43,9 +43,9 @@ def check_method(flags: TrainingFlags, tasks: Sequence[TaskSpec], processes: int
     """
     if not is_few_shot(flags):
         return
-    spans = [task.name for task in tasks if task.head.per_token]
+    spans = [task.name for task in tasks if not task.head.few_shot]
     if spans:
-        others = ", ".join(task.name for task in tasks if not task.head.per_token) or "a task such as jailbreak"
+        others = ", ".join(task.name for task in tasks if task.head.few_shot) or "a task such as jailbreak"
         raise UsageError(
             f"SetFit labels whole texts, and {spans[0]!r} asks for spans", expected=others, found=f"--method {SETFIT}",
             next=f"train {spans[0]} by a command of its own, without --method and --shots",

@@ -128,7 +128,7 @@ def reason_not_to_pack(model: Any, device: torch.device, bf16: bool) -> str:
 
 
 def _probe(device: torch.device) -> str:
-    """Return what is wrong with the device's packed attention, compared with the plain one on the CPU; "" if nothing."""
+    """Return how the packed attention of the device differs from the plain one of the CPU; "" where it does not."""
     lengths = [3, 150, 70]
     random = torch.Generator().manual_seed(0)
     whole = [torch.randn(1, 2, sum(lengths), 64, generator=random) for _ in range(3)]

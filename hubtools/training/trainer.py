@@ -73,7 +73,7 @@ class ClassifierTrainer(Trainer):
             )  # fmt: skip
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Return batches of :class:`StepBatches`, or the Trainer's own where ``train_sampling_strategy`` asks for them."""
+        """Return :class:`StepBatches`, or the Trainer's own where ``train_sampling_strategy`` asks for them."""
         args = self.args
         if args.train_sampling_strategy != "random":
             return super().get_train_dataloader()
@@ -172,7 +172,7 @@ class ClassifierTrainer(Trainer):
         return parts
 
     def _most(self, count: int) -> int:
-        """Return the most passes that any process makes of its batch: where weights are sharded, all must make as many."""
+        """Return the most passes of any process for its batch: where weights are sharded, all must make as many."""
         if not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
             return count
         return int(self.accelerator.gather(torch.tensor([count], device=self.args.device)).max())
