@@ -206,12 +206,9 @@ STILL_TO_BE_SPLIT = {
     "evaluation.compare.compare",
     "evaluation.evaluate.evaluate",
     "evaluation.external.evaluate_on",
-    "finetune.train",
     "publishing.cards.model_card",
     "publishing.commits.release",
     "publishing.dataset.push_dataset",
-    "training.fewshot.train",
-    "training.fewshot.trained",
     "training.packing.attend",
 }
 
