@@ -27,7 +27,7 @@ from hubtools.localhub import Hub
 from hubtools.spec import BadRow, CardTexts, Demo, Dropped, LabelSet, Span
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS, select_tasks
-from hubtools.tasks.file import CARD_KEYS, KEYS, METRICS, SOURCE_KEYS, SPACE_KEYS, read_task_file
+from hubtools.tasks.file import CARD_KEYS, KEYS, SOURCE_KEYS, SPACE_KEYS, read_task_file
 from hubtools.tasks.keys import MOST_BYTES
 from hubtools.tasks.template import write_task_file
 
@@ -529,7 +529,7 @@ def test_the_page_explains_every_key_and_its_yaml_is_right(tmp_path: Path) -> No
     assert [source.role for source in task.sources] == ["whole", "training"]
     for kind in HEADS:
         assert f"`{kind}`" in page
-    assert [metric.key for metrics in METRICS.values() for metric in metrics if f"`{metric.key}`" not in page] == []
+    assert [metric.key for head in HEADS.values() for metric in head.selection if f"`{metric.key}`" not in page] == []
 
 
 # --- where the files of a source are -----------------------------------------------------------------------------

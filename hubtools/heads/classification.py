@@ -149,7 +149,7 @@ class Classification(Head):
     def headlines(self) -> tuple[Metric, ...]:
         return (ACCURACY, MACRO_F1, WEIGHTED_F1)
 
-    selection: ClassVar[tuple[Metric, ...]] = (ACCURACY, MACRO_F1)
+    selection: ClassVar[tuple[Metric, ...]] = (MACRO_F1, ACCURACY)
     words: ClassVar[Words] = Words(
         classifier="a text classifier",
         right="accuracy",

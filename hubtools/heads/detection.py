@@ -85,7 +85,7 @@ class Detection(Classification):
     def headlines(self) -> tuple[Metric, ...]:
         return (RECALL_AT_1_FPR, RECALL_AT_5_FPR, ROC_AUC, PR_AUC, ACCURACY, MACRO_F1)
 
-    selection: ClassVar[tuple[Metric, ...]] = (ACCURACY, MACRO_F1, ROC_AUC)
+    selection: ClassVar[tuple[Metric, ...]] = (ROC_AUC, MACRO_F1, ACCURACY)
     words: ClassVar[Words] = replace(Classification.words, threshold="")
     baseline_record: ClassVar[type[ClassificationBaseline] | type[DetectionBaseline]] = DetectionBaseline
     default_target: ClassVar[Target] = Target(fpr=0.01)

@@ -43,16 +43,6 @@ SPLITS = ("train", "validation", "test")
 
 _ROLES: Mapping[str, Role] = MappingProxyType({"whole": "whole", "training": "training", "test": "test"})
 
-# What a head may be selected by; the first is the default.
-METRICS: Mapping[str, tuple[Metric, ...]] = MappingProxyType({
-    "classification": (Metric("macro_f1", "macro F1"), Metric("accuracy", "accuracy")),
-    "detection": (Metric("roc_auc", "ROC-AUC"), Metric("macro_f1", "macro F1"), Metric("accuracy", "accuracy")),
-    "spans": (
-        Metric("entity_f1", "entity F1 (strict spans)"), Metric("entity_precision", "entity precision"),
-        Metric("entity_recall", "entity recall"),
-    ),
-})  # fmt: skip
-
 _RESERVED = ("all", MULTI)  # what commands call several tasks, or all of them in one model
 
 _NAME = r"[a-z0-9][a-z0-9_-]{0,39}"
@@ -148,7 +138,7 @@ def _read_head(keys: Keys, kind: type[Head], labels: Sequence[str]) -> Head:
 
 
 def _read_primary(value: Value | None, kind: type[Head]) -> Metric:
-    metrics = {metric.key: metric for metric in METRICS[kind.name]}
+    metrics = {metric.key: metric for metric in kind.selection}
     return next(iter(metrics.values())) if value is None else metrics[value.one_of(metrics)]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hubtools.errors import StorageError, UsageError
 from hubtools.heads import Classification, Detection, Head, Spans
-from hubtools.tasks.file import METRICS, make_task
+from hubtools.tasks.file import make_task
 from hubtools.tasks.keys import parse_values
 
 
@@ -74,7 +74,7 @@ def render_task_file(name: str, labels: Sequence[str], head: type[Head], positiv
     return _TEMPLATE.format(
         name=_quote(name), head=head.name, labels=lines, positive=looked_for, path=path,
         first=_quote(labels[0]) if labels else "", truth=head.truth, heads=_HEADS,
-        primary=METRICS[head.name][0].key,
+        primary=head.selection[0].key,
     )  # fmt: skip
 
 
