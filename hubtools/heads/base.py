@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from hubtools.heads.inference import Tick
 from hubtools.heads.plots import Plot
 from hubtools.heads.rows import LabelMap, UserColumns
-from hubtools.heads.slices import Rows
+from hubtools.heads.values import Column, Pipeline, Rows
 from hubtools.metrics.intervals import Answers
 from hubtools.records.dataset import LengthBaseline, SplitFacts
 from hubtools.records.metrics import AnsweredExample, Metrics
@@ -293,9 +293,7 @@ class Head(ABC):
         return {metric.key: metric for metric in (*self.table, *self.selection)}[key]
 
     @abstractmethod
-    def read_answers(
-        self, truth: Sequence[Any], answers: Any, labels: Sequence[str], threshold: float = 0.0
-    ) -> Answers:
+    def read_answers(self, truth: Column, answers: Any, labels: Sequence[str], threshold: float = 0.0) -> Answers:
         """Turn true and given answers into the arrays that metrics are functions of.
 
         Args:
@@ -318,7 +316,7 @@ class Head(ABC):
 
     @abstractmethod
     def score_known(
-        self, truth: Sequence[Any], answers: Sequence[Any], labels: Sequence[str], known: Collection[int],
+        self, truth: Column, answers: Column, labels: Sequence[str], known: Collection[int],
         threshold: float,
     ) -> tuple[ScoresOnOtherData, set[int]]:  # fmt: skip
         """Return scores on what the data ask and the model can answer, and the labels that the data have.
@@ -329,7 +327,7 @@ class Head(ABC):
 
     @abstractmethod
     def pair_answers(
-        self, truth: Sequence[Any], a: Sequence[Any], b: Sequence[Any], labels: Sequence[str], known: Collection[int],
+        self, truth: Column, a: Column, b: Column, labels: Sequence[str], known: Collection[int],
         threshold: float,
     ) -> tuple[Any, Any]:  # fmt: skip
         """Return two models' answers to the rows, or of the types, that both can answer."""
@@ -384,7 +382,12 @@ class Head(ABC):
 
     @abstractmethod
     def predict(
-        self, classifier: Any, plan: LabelPlan, texts: Sequence[str], labels: Sequence[str], tick: Tick = lambda _: None
+        self,
+        classifier: Pipeline,
+        plan: LabelPlan,
+        texts: Sequence[str],
+        labels: Sequence[str],
+        tick: Tick = lambda _: None,
     ) -> list[Any]:
         """Return what a pipeline answers to each text, in our labels.
 
@@ -394,7 +397,7 @@ class Head(ABC):
 
     @abstractmethod
     def prediction_columns(
-        self, classifier: Any, rows: Mapping[str, Any], labels: Sequence[str], tick: Tick, temperature: float
+        self, classifier: Pipeline, rows: Rows, labels: Sequence[str], tick: Tick, temperature: float
     ) -> dict[str, Any]:
         """Return the columns of ``predictions.parquet`` that are the head's own, and none of the text.
 
@@ -408,19 +411,19 @@ class Head(ABC):
         """Arrow types of the columns that predictions may have."""
 
     @abstractmethod
-    def answer_example(self, classifier: Any, text: str, labels: Sequence[str]) -> AnsweredExample:
+    def answer_example(self, classifier: Pipeline, text: str, labels: Sequence[str]) -> AnsweredExample:
         """Return what the model answers to ``text``, in the form of a card's widget."""
 
     def short_labels(self, names: Sequence[str]) -> dict[str, str]:
         """Return what a model's labels name, by the name that a pipeline gives them."""
         return {name: name for name in names}
 
-    def label_widths(self, answers: Sequence[Any]) -> set[int]:
+    def label_widths(self, answers: Column) -> set[int]:
         """Return how many labels recorded answers have; empty where they do not tell."""
         return set()
 
     @abstractmethod
-    def compare_answers(self, classifier: Any, texts: Sequence[str], rows: Rows) -> AnswerDifference:
+    def compare_answers(self, classifier: Pipeline, texts: Sequence[str], rows: Rows) -> AnswerDifference:
         """Ask the model again and compare with the recorded answers to the first rows."""
 
     @abstractmethod

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hubtools.heads.slices import Rows
+from hubtools.heads.values import Rows
 
 PATTERNS = {
     "US_SSN": re.compile(r"(?<!\d)\d{3}-\d{2}-\d{4}(?!\d)"),

@@ -17,7 +17,8 @@ from hubtools.heads.inference import Tick, predict_probabilities
 from hubtools.heads.plots import ABSTENTION, CONFUSION, Plot
 from hubtools.heads.rows import LabelMap, UserColumns, describe_split, measure_lengths_by_label, read_text_and_label
 from hubtools.heads.scores import ANOTHER, abstaining_scores, classification_scores
-from hubtools.heads.slices import Rows, classification_mistakes, classification_slices
+from hubtools.heads.slices import classification_mistakes, classification_slices
+from hubtools.heads.values import Column, Pipeline, Rows
 from hubtools.metrics.calibration import reliability
 from hubtools.metrics.labels import (
     ACCURACY,
@@ -168,9 +169,7 @@ class Classification(Head):
     def at_threshold(self) -> tuple[Metric, ...]:
         return (ANSWERED, ACCURACY_OF_ANSWERED) if self.fallback else ()
 
-    def read_answers(
-        self, truth: Sequence[Any], answers: Any, labels: Sequence[str], threshold: float = 0.0
-    ) -> LabelAnswers:
+    def read_answers(self, truth: Column, answers: Any, labels: Sequence[str], threshold: float = 0.0) -> LabelAnswers:
         return label_answers(truth, answers, threshold)
 
     def read_evaluation(self, predictions: np.ndarray, label_ids: np.ndarray, labels: Sequence[str]) -> LabelAnswers:
@@ -182,7 +181,7 @@ class Classification(Head):
         return classification_scores(self.read_answers(rows["label"], rows["probabilities"], labels), labels)
 
     def score_known(
-        self, truth: Sequence[Any], answers: Sequence[Any], labels: Sequence[str], known: Collection[int],
+        self, truth: Column, answers: Column, labels: Sequence[str], known: Collection[int],
         threshold: float,
     ) -> tuple[ScoresOnOtherData, set[int]]:  # fmt: skip
         """A row whose label the model does not have is not scored."""
@@ -200,7 +199,7 @@ class Classification(Head):
         return (abstaining_scores if self.threshold_label(names) else classification_scores)(answers, names)
 
     def pair_answers(
-        self, truth: Sequence[Any], a: Sequence[Any], b: Sequence[Any], labels: Sequence[str], known: Collection[int],
+        self, truth: Column, a: Column, b: Column, labels: Sequence[str], known: Collection[int],
         threshold: float,
     ) -> tuple[LabelAnswers, LabelAnswers]:  # fmt: skip
         rows = [i for i, label in enumerate(truth) if label in known]
@@ -292,7 +291,12 @@ class Classification(Head):
         return self.baseline_record(about=about, base=base, version=version, **values)
 
     def predict(
-        self, classifier: Any, plan: LabelPlan, texts: Sequence[str], labels: Sequence[str], tick: Tick = lambda _: None
+        self,
+        classifier: Pipeline,
+        plan: LabelPlan,
+        texts: Sequence[str],
+        labels: Sequence[str],
+        tick: Tick = lambda _: None,
     ) -> list[Any]:
         names = [*plan.ours, *plan.others]
         out = []
@@ -307,7 +311,7 @@ class Classification(Head):
         return out
 
     def prediction_columns(
-        self, classifier: Any, rows: Mapping[str, Any], labels: Sequence[str], tick: Tick, temperature: float
+        self, classifier: Pipeline, rows: Rows, labels: Sequence[str], tick: Tick, temperature: float
     ) -> dict[str, Any]:
         return {
             "label": list(rows["label"]),
@@ -320,15 +324,15 @@ class Classification(Head):
 
         return {"label": pa.int64(), "probabilities": pa.list_(pa.float64())}
 
-    def answer_example(self, classifier: Any, text: str, labels: Sequence[str]) -> AnsweredExample:
+    def answer_example(self, classifier: Pipeline, text: str, labels: Sequence[str]) -> AnsweredExample:
         [row] = predict_probabilities(classifier, [text], labels)
         best = sorted(zip(labels, row, strict=True), key=lambda pair: -pair[1])[:MOST_LIKELY]
         return AnsweredExample(text=text, output=[LabelOutput(label=label, score=round(p, 4)) for label, p in best])
 
-    def label_widths(self, answers: Sequence[Any]) -> set[int]:
+    def label_widths(self, answers: Column) -> set[int]:
         return {len(p) for p in answers}
 
-    def compare_answers(self, classifier: Any, texts: Sequence[str], rows: Rows) -> AnswerDifference:
+    def compare_answers(self, classifier: Pipeline, texts: Sequence[str], rows: Rows) -> AnswerDifference:
         config = classifier.model.config
         answers = predict_probabilities(classifier, texts, [config.id2label[i] for i in range(config.num_labels)])
         pairs = zip(answers, rows["probabilities"], strict=False)  # texts are the first of the rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,8 +13,9 @@ from hubtools.heads.inference import Tick
 from hubtools.heads.length_matching import compose_negatives, measure_length_baseline
 from hubtools.heads.plots import CONFUSION, Plot, detection_plots
 from hubtools.heads.scores import detection_scores, one_class_scores
-from hubtools.heads.slices import Rows, detection_slices
+from hubtools.heads.slices import detection_slices
 from hubtools.heads.thresholds import detection_thresholds
+from hubtools.heads.values import Column, Pipeline, Rows
 from hubtools.heads.wording import ClassNouns
 from hubtools.metrics.detection import (
     FNR_AT_THRESHOLD,
@@ -96,7 +97,7 @@ class Detection(Classification):
         return (FPR_AT_THRESHOLD, FNR_AT_THRESHOLD)
 
     def read_answers(
-        self, truth: Sequence[Any], answers: Any, labels: Sequence[str], threshold: float = 0.0
+        self, truth: Column, answers: Any, labels: Sequence[str], threshold: float = 0.0
     ) -> DetectionAnswers:
         return detection_answers(truth, answers, list(labels).index(self.positive), threshold)
 
@@ -129,7 +130,7 @@ class Detection(Classification):
         return None
 
     def prediction_columns(
-        self, classifier: Any, rows: Mapping[str, Any], labels: Sequence[str], tick: Tick, temperature: float
+        self, classifier: Pipeline, rows: Rows, labels: Sequence[str], tick: Tick, temperature: float
     ) -> dict[str, Any]:
         """Where the task names alarming words, ``alarming`` says whether a text holds one."""
         columns = super().prediction_columns(classifier, rows, labels, tick, temperature)

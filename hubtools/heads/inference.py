@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from hubtools.heads.values import Column, Pipeline, SpanValues
 
 BATCH = 32
 
@@ -21,7 +23,7 @@ def load_pipeline(kind: str, model: str, revision: str | None = None) -> Any:
 
 
 def predict_probabilities(
-    classifier: Any, texts: Sequence[str], labels: Sequence[str], tick: Tick = lambda _: None
+    classifier: Pipeline, texts: Sequence[str], labels: Sequence[str], tick: Tick = lambda _: None
 ) -> list[list[float]]:
     """Return (texts, labels) probabilities; a text longer than the model reads is cut."""
     order = _sort_by_length(texts)
@@ -37,8 +39,8 @@ def predict_probabilities(
 
 
 def predict_spans(
-    classifier: Any, texts: Sequence[str], types: Sequence[str], tick: Tick = lambda _: None
-) -> list[list[dict[str, Any]]]:
+    classifier: Pipeline, texts: Sequence[str], types: Sequence[str], tick: Tick = lambda _: None
+) -> list[list[SpanValues]]:
     """Return the spans of each text: ``start``, ``end`` (code points), ``label`` (index in ``types``), ``score``.
 
     Pieces overlap where a text is longer than the model reads, so that none of it goes unread. A span may come
@@ -46,7 +48,7 @@ def predict_spans(
     """
     index = {name: i for i, name in enumerate(types)}
     order = _sort_by_length(texts)
-    out: list[list[dict[str, Any]]] = [[] for _ in texts]
+    out: list[list[SpanValues]] = [[] for _ in texts]
     stride = min(128, classifier.tokenizer.model_max_length // 4)
     for begin in range(0, len(order), BATCH):
         chosen = order[begin : begin + BATCH]
@@ -71,8 +73,8 @@ def strip_span(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def predict_tokens(
-    classifier: Any, texts: Sequence[str], spans: Sequence[Sequence[Mapping[str, Any]]], types: int, temperature: float
-) -> list[list[dict[str, Any]]]:
+    classifier: Pipeline, texts: Sequence[str], spans: Column, types: int, temperature: float
+) -> list[list[SpanValues]]:
     """Return what the model answers to each token, in order.
 
     They are the true ``label`` and the ``answer`` as ids of BIO tags, and the answer's probability, as it is
@@ -85,7 +87,7 @@ def predict_tokens(
 
     tokenizer, model = classifier.tokenizer, classifier.model
     encoded = encode_tokens({"text": list(texts), "spans": list(spans)}, tokenizer, tokenizer.model_max_length, types)
-    out: list[list[dict[str, Any]]] = [[] for _ in texts]
+    out: list[list[SpanValues]] = [[] for _ in texts]
     order = _sort_by_length(texts)
     for start in range(0, len(order), BATCH):
         chosen = order[start : start + BATCH]

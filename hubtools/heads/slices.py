@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from hubtools.heads.values import Rows
 from hubtools.metrics.detection import DetectionAnswers, matched_roc_auc, roc_auc
 from hubtools.metrics.intervals import bootstrap, rate, score_metric
 from hubtools.metrics.labels import LabelAnswers
@@ -41,9 +41,6 @@ SHOWN = 5
 WORST = 2  # mistakes shown of each pair of labels
 
 _OWN_ID = re.compile(r" [0-9a-f]{8}$")
-
-# The columns of a file of predictions.
-Rows = Mapping[str, Sequence[Any]]
 
 
 def length_slices(characters: Sequence[int]) -> list[tuple[str, np.ndarray]]:

@@ -16,7 +16,7 @@ from hubtools.heads.inference import Tick, predict_spans, predict_tokens
 from hubtools.heads.plots import TYPES, Plot
 from hubtools.heads.rows import LabelMap, UserColumns, describe_split
 from hubtools.heads.scores import span_scores
-from hubtools.heads.slices import Rows, span_mistakes, span_slices
+from hubtools.heads.slices import span_mistakes, span_slices
 from hubtools.heads.span_rows import (
     OUTSIDE,
     SPLIT_WORD,
@@ -27,6 +27,7 @@ from hubtools.heads.span_rows import (
     survive_tagging,
 )
 from hubtools.heads.user_spans import choose_span_columns
+from hubtools.heads.values import Column, Pipeline, Rows, SpanValues
 from hubtools.metrics.calibration import reliability
 from hubtools.metrics.spans import (
     COVERED,
@@ -201,9 +202,7 @@ class Spans(Head):
     needs_offsets: ClassVar[bool] = True
     pooled: ClassVar[bool] = False
 
-    def read_answers(
-        self, truth: Sequence[Any], answers: Any, labels: Sequence[str], threshold: float = 0.0
-    ) -> SpanAnswers:
+    def read_answers(self, truth: Column, answers: Any, labels: Sequence[str], threshold: float = 0.0) -> SpanAnswers:
         return span_answers(truth, answers, len(labels))
 
     def read_evaluation(self, predictions: np.ndarray, label_ids: np.ndarray, labels: Sequence[str]) -> SpanAnswers:
@@ -219,7 +218,7 @@ class Spans(Head):
         return span_scores(self.read_answers(rows[self.truth], rows[self.answer], labels), labels)
 
     def score_known(
-        self, truth: Sequence[Any], answers: Sequence[Any], labels: Sequence[str], known: Collection[int],
+        self, truth: Column, answers: Column, labels: Sequence[str], known: Collection[int],
         threshold: float,
     ) -> tuple[ScoresOnOtherData, set[int]]:  # fmt: skip
         """Only types that the data mark somewhere count: what nobody marked cannot be told from a false alarm."""
@@ -229,7 +228,7 @@ class Spans(Head):
         return span_scores(span_answers(true, predicted, len(kept)), [labels[i] for i in kept]), marked
 
     def pair_answers(
-        self, truth: Sequence[Any], a: Sequence[Any], b: Sequence[Any], labels: Sequence[str], known: Collection[int],
+        self, truth: Column, a: Column, b: Column, labels: Sequence[str], known: Collection[int],
         threshold: float,
     ) -> tuple[SpanAnswers, SpanAnswers]:  # fmt: skip
         kept = sorted({span["label"] for spans in truth for span in spans} & set(known))
@@ -292,7 +291,12 @@ class Spans(Head):
         return SpanBaseline(about=about, version=version, **values)
 
     def predict(
-        self, classifier: Any, plan: LabelPlan, texts: Sequence[str], labels: Sequence[str], tick: Tick = lambda _: None
+        self,
+        classifier: Pipeline,
+        plan: LabelPlan,
+        texts: Sequence[str],
+        labels: Sequence[str],
+        tick: Tick = lambda _: None,
     ) -> list[Any]:
         named = {*plan.ours, *plan.ignored, *plan.others}
         groups = (str(label) for label in classifier.model.config.id2label.values())
@@ -304,7 +308,7 @@ class Spans(Head):
         ]
 
     def prediction_columns(
-        self, classifier: Any, rows: Mapping[str, Any], labels: Sequence[str], tick: Tick, temperature: float
+        self, classifier: Pipeline, rows: Rows, labels: Sequence[str], tick: Tick, temperature: float
     ) -> dict[str, Any]:
         texts, true = list(rows["text"]), list(rows[self.truth])
         return {
@@ -325,7 +329,7 @@ class Spans(Head):
             "tokens": pa.list_(pa.struct(token)),
         }
 
-    def answer_example(self, classifier: Any, text: str, labels: Sequence[str]) -> AnsweredExample:
+    def answer_example(self, classifier: Pipeline, text: str, labels: Sequence[str]) -> AnsweredExample:
         [spans] = predict_spans(classifier, [text], labels)
         return AnsweredExample(
             text=text,
@@ -346,7 +350,7 @@ class Spans(Head):
         groups = dict.fromkeys(n[2:] if n[:2] in ("B-", "I-") else n for n in names if n != self.outside)
         return {name: _PREFIX.sub("", name) for name in groups}
 
-    def compare_answers(self, classifier: Any, texts: Sequence[str], rows: Rows) -> AnswerDifference:
+    def compare_answers(self, classifier: Pipeline, texts: Sequence[str], rows: Rows) -> AnswerDifference:
         config = classifier.model.config
         tags = [config.id2label[i] for i in range(config.num_labels)]
         types = [tag[2:] for tag in tags if tag.startswith("B-")]
@@ -376,7 +380,7 @@ class Spans(Head):
         return frozenset()
 
 
-def select_types(rows: Sequence[SpanRow], types: Sequence[int]) -> list[list[dict[str, Any]]]:
+def select_types(rows: Sequence[SpanRow], types: Sequence[int]) -> list[list[SpanValues]]:
     """Return the spans of ``types`` alone, their labels as indices of it."""
     place = {label: i for i, label in enumerate(types)}
     return [[{**span, "label": place[span["label"]]} for span in row if span["label"] in place] for row in rows]
