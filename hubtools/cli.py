@@ -182,7 +182,7 @@ def finetune(
     if task.multitask:
         done = {MULTI: finetune_multi(work, training)}
     else:
-        done = {trained.task.name: trained.known for trained in finetune_tasks(tasks, work, training)}
+        done = {finished.task.name: finished.record for finished in finetune_tasks(tasks, work, training)}
     show(done, json_output, [] if training.dry_run else [str(work.folder(t).model) for t in tasks])
 
 

@@ -45,7 +45,7 @@ def curate_task(task: TaskSpec, work: WorkOptions, source: SourceOptions) -> Dat
         skip_bad_rows=source.skip_bad_rows,
         match_lengths=task.match_lengths and public and LENGTHS not in source.without,
     )
-    with folder.alone(work.note):
+    with folder.lock(work.note):
         return curate(task, folder, inputs, work.note)
 
 
@@ -194,7 +194,7 @@ def evaluate_task(task: TaskSpec, work: WorkOptions, options: EvaluationOptions,
     facts = folder.read_facts()
     rows = sum(facts.splits[split].rows for split in ("validation", "test"))
     with (
-        folder.alone(work.note),
+        folder.lock(work.note),
         tqdm(total=rows, desc=f"{task.name}: scoring", unit="row", leave=False, disable=None) as bar,
     ):
         return evaluate(

@@ -116,10 +116,11 @@ def _train_and_release(tasks: Sequence[TaskSpec], options: RunOptions, clock: _C
     """Train, and as each training ends score and release its model; return the results in the order of ``tasks``."""
     targets = EvaluationOptions(options.targets.target_fpr, options.targets.target_recall)
     results = {}
-    trained = finetune_tasks(tasks, options.work, options.training)
-    with contextlib.closing(trained):  # an error in what follows a training ends the others
-        for task, _, seconds in trained:
-            clock.seconds[task.name]["finetune"] = round(seconds, 2)
+    trainings = finetune_tasks(tasks, options.work, options.training)
+    with contextlib.closing(trainings):  # an error in what follows a training ends the others
+        for finished in trainings:
+            task = finished.task
+            clock.seconds[task.name]["finetune"] = round(finished.seconds, 2)
             with clock.measure(task.name, "evaluate"):
                 evaluate_task(task, options.work, targets, options.repos)
             with clock.measure(task.name, "push-model"):

@@ -110,8 +110,8 @@ class TaskFolder:
     def split_file(self, split: str) -> Path:
         return self.dataset / "data" / f"{split}-00000-of-00001.parquet"
 
-    def trained(self, fingerprint: str) -> Iterator[TaskFolder]:
-        """This folder, and those of its studies, in which the training with this fingerprint was done."""
+    def find_trained(self, fingerprint: str) -> Iterator[TaskFolder]:
+        """Yield this folder, and those of its studies, in which the training with this fingerprint was done."""
         for path in (self.training, *sorted(self.studies.glob(f"*/*/{self.task}/{self.training.name}"))):
             with contextlib.suppress(OSError, ValueError):
                 if json.loads(path.read_text()).get("fingerprint") == fingerprint:
@@ -159,10 +159,10 @@ class TaskFolder:
         return read_record(self.published, PublishedRepos, task=self.task, command=command)
 
     @contextlib.contextmanager
-    def alone(self, note: Callable[[str], None]) -> Iterator[int]:
-        """Wait until nobody else works in this folder, and hold it for the block.
+    def lock(self, note: Callable[[str], None]) -> Iterator[int]:
+        """Wait until nobody else works in this folder, and lock it for the block.
 
-        Yields a file descriptor. A child that inherits it holds the folder as well, as long as it lives: where a
+        Yields a file descriptor. A child that inherits it keeps the folder locked, as long as it lives: where a
         command is killed and its training is not, the next command waits for the training instead of joining in.
         """
         self.root.mkdir(parents=True, exist_ok=True)

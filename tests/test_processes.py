@@ -17,7 +17,7 @@ from test_training import curated, one_thread, run_finetune, tiny_base, tiny_con
 from transformers import ModernBertConfig, ModernBertForMaskedLM
 
 from hubtools import finetune
-from hubtools.launch import devices_of
+from hubtools.launch import choose_devices
 from hubtools.training import plan
 from hubtools.training.flags import TrainingFlags, parse_training_flags
 from hubtools.training.inputs import contents
@@ -179,10 +179,10 @@ def test_bf16_is_for_gpus_that_compute_it(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_trainings_side_by_side_have_gpus_of_their_own_while_they_last() -> None:
     four = ["0", "1", "2", "3"]
-    assert [devices_of(place, 1, four)["CUDA_VISIBLE_DEVICES"] for place in range(5)] == ["0", "1", "2", "3", "0"]
-    assert [devices_of(place, 2, four)["CUDA_VISIBLE_DEVICES"] for place in range(3)] == ["0,1", "2,3", "0,1"]
-    assert devices_of(1, 1, ["GPU-8f", "GPU-9a"]) == {"CUDA_VISIBLE_DEVICES": "GPU-9a"}
-    assert devices_of(1, 2, []) == {}
+    assert [choose_devices(place, 1, four)["CUDA_VISIBLE_DEVICES"] for place in range(5)] == ["0", "1", "2", "3", "0"]
+    assert [choose_devices(place, 2, four)["CUDA_VISIBLE_DEVICES"] for place in range(3)] == ["0,1", "2,3", "0,1"]
+    assert choose_devices(1, 1, ["GPU-8f", "GPU-9a"]) == {"CUDA_VISIBLE_DEVICES": "GPU-9a"}
+    assert choose_devices(1, 2, []) == {}
 
 
 def test_a_training_is_known_by_what_its_folders_hold_not_by_their_names(tmp_path: Path) -> None:

@@ -80,6 +80,13 @@ class Truncation(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlannedCommand(Record):
+    """The command that a dry run would start."""
+
+    command: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class FewShot(Record):
     """Training rows that a few-shot training took, and labels that had fewer than it asked for."""
 

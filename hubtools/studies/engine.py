@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hubtools.errors import DamagedRecord, TrainingFailed
-from hubtools.launch import finetune_task, taken_over, training_fingerprint
+from hubtools.launch import copy_model, finetune_task, training_fingerprint
 from hubtools.options import TrainingOptions, WorkOptions
 from hubtools.records import from_json, write_json, write_record
 from hubtools.records.studies import Outcome, ScoreSpread, StudyMetric
@@ -133,10 +133,10 @@ class Study:
 
     def _find_same_training(self, planned: PlannedTraining, run: TaskFolder, fingerprint: str) -> TrainingRecord | None:
         """Return the record of the very same training in another folder of the task; its model is copied if wanted."""
-        others = [folder for folder in self.work.folder(self.task).trained(fingerprint) if folder != run]
+        others = [folder for folder in self.work.folder(self.task).find_trained(fingerprint) if folder != run]
         if planned.keep_model:
-            with run.alone(self.work.note):
-                return run.read_training() if taken_over(run, others, self.work.note) else None
+            with run.lock(self.work.note):
+                return run.read_training() if copy_model(run, others, self.work.note) else None
         if not others:
             return None
         self._note(planned.name, f"the same training was done in {others[0].root}")
@@ -147,7 +147,7 @@ class Study:
         for path in self.root.glob("*/outcome.json"):
             run = self.training_folder(path.parent.name)
             if path.parent.name != kept and run.model.exists():
-                with run.alone(self.work.note):
+                with run.lock(self.work.note):
                     shutil.rmtree(run.model)
 
     def _note(self, name: str, line: str) -> None:
@@ -183,7 +183,7 @@ class Study:
             )
             self.work.note(line)
 
-        with TaskFolder(self.root).alone(self.work.note):
+        with TaskFolder(self.root).lock(self.work.note):
             yield tick
 
     def train_all(self, planned: Sequence[PlannedTraining]) -> list[Outcome]:
@@ -233,7 +233,7 @@ def open_study(
     folder = work.folder(task)
 
     def link_curated(_: str, run: TaskFolder) -> None:
-        with folder.alone(work.note):
+        with folder.lock(work.note):
             facts = folder.read(folder.facts, "curate")
             for split in ("train", "validation"):
                 path = run.split_file(split)

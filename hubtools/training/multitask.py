@@ -128,9 +128,7 @@ def _encode_parts(
         with plan.args.main_process_first(desc="encoding"):
             encoded = encode_splits(splits, tokenizer, limit, task.head, label_set, cache)
         cut[task.name] = {split: measure_truncation(rows, limit) for split, rows in encoded.items()}
-        weights = choose_weights(
-            plan.ours.class_weights, task.weighted_loss, encoded["train"]["labels"], classes
-        )  # fmt: skip
+        weights = choose_weights(plan.ours.class_weights, task.weighted_loss, encoded["train"]["labels"], classes)
         parts.append(Part(task, label_set, first, encoded, weights, task.head.loss_weight))
         first += classes
     return parts, cut

@@ -122,9 +122,7 @@ def export(weights: Mapping[str, Tensor], config: PreTrainedConfig, part: Part, 
     own.save_pretrained(folder)
 
 
-def assemble(
-    fresh: Path, config: PreTrainedConfig, folders: Mapping[str, TaskFolder], parts: Sequence[Part]
-) -> None:  # fmt: skip
+def assemble(fresh: Path, config: PreTrainedConfig, folders: Mapping[str, TaskFolder], parts: Sequence[Part]) -> None:
     """Make of the model saved in ``fresh`` the repo that answers all tasks: the body, which ``AutoModel`` loads, and
     the heads of the classifiers in ``folders``.
     """
