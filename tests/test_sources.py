@@ -125,7 +125,9 @@ def test_a_named_source_is_left_out_as_long_as_one_is_left(hub: Callable[..., No
     hub(FIRST.id, SECOND.id, BENCHMARK.id)
     assert ids_of(BOTH) == [FIRST.id, SECOND.id], "the benchmark is not curated"
     assert ids_of(BOTH, ("first",)) == [SECOND.id]
-    with pytest.raises(UsageError, match=r"(?s)Nothing is left to curate category from.*--without first, --without sec"):
+    with pytest.raises(
+        UsageError, match=r"(?s)Nothing is left to curate category from.*--without first, --without sec"
+    ):
         ids_of(BOTH, ("first", "second"))
     check_names([BOTH], [], ["first", "second"])
     for asked, left_out in ((["first"], []), ([], ["hard"])):
