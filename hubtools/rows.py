@@ -77,6 +77,7 @@ def comparison_key(text: str) -> str:
 
     A text of punctuation alone is compared as it is, or all of them would be duplicates.
     """
+    # NFKC first: full-width letters and ligatures become those that casefold knows.
     folded = unicodedata.normalize("NFKC", text).casefold()
     return _NO_WORD.sub(" ", folded).strip() or folded
 

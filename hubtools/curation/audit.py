@@ -31,6 +31,7 @@ def write_audit(path: Path, rows: Iterable[Example], head: Head, label_set: Labe
         writer = csv.writer(out)
         writer.writerow(["label", "text", "rule", "group", "place", "split", "source"])
         for label in head.list_audit_classes(label_set):
+            # By a hash with the seed: another seed shows other rows, and a new row moves none of the rest.
             chosen = sorted(classes[label], key=lambda row: hashlib.sha256(f"{seed}:{row.text}".encode()).digest())
             for row in chosen[:ROWS]:
                 rule = row.rule or "label of the source"

@@ -64,6 +64,7 @@ def compute_fingerprint(task: TaskSpec, inputs: CurationInputs) -> str:
     """Return what stands for the dataset's content, in hex; curation is skipped while it stays the same."""
     digest = hashlib.sha256()
     for part in (*inputs.sources, *inputs.supplements):
+        # Content alone decides, not when a file was written or where it lies.
         digest.update(f"{part.source.id} {part.source.share} {part.source.license}".encode())
         for split, path in part.files:
             digest.update(split.encode() + bytes.fromhex(sha256_of(path)))
@@ -103,7 +104,7 @@ def curate(
     try:
         content = _make_content(task, inputs, dropped)
         _check_classes(content, task, inputs)
-    except SourceError:
+    except SourceError:  # which rows were dropped, and why, is what helps now
         dropped.write(folder.dropped)
         raise
 
@@ -114,6 +115,7 @@ def curate(
     for split in SPLITS:
         path = fresh / folder.split_file(split).relative_to(folder.dataset)
         write_split(content.select(split), task.head, label_set, path)
+    # Facts go first and come last: while they are absent, nobody takes the other files for a whole dataset.
     folder.facts.unlink(missing_ok=True)
     dropped.write(folder.dropped, (part.drops for part in content.supplements))
     write_audit(folder.audit, content.rows, task.head, label_set, inputs.seed)
@@ -185,6 +187,7 @@ def _make_content(task: TaskSpec, inputs: CurationInputs, dropped: Drops) -> _Co
             found=", ".join(f"{n} rows: {why}" for why, n in dropped.most_common(5)) or "no rows",
             next="mend the source, or give another with --source",
         )
+    # Splits are fixed from here on: what is added goes to train, and never displaces a row that is held out.
     supplements = read_supplements(rows, task, label_set, inputs.supplements, seed)
     rows = [label_set.mapped(row) for row in (*rows, *(row for part in supplements for row in part.rows))]
     pooled = rows[: steps["without leaks"]]
@@ -212,6 +215,7 @@ def _fill_sources(rows: Sequence[Example], sources: Sequence[SourceFiles], seed:
 
 def _assign_splits(rows: Sequence[Example], label_set: LabelSet, seed: int) -> list[Example]:
     """Return the rows with their splits: a group goes whole, where a source says so or by its content."""
+    # Labels as the dataset has them: two labels of a source may be one class here.
     classes: dict[str, list[str]] = defaultdict(list)
     official: dict[str, str] = {}
     for row in rows:

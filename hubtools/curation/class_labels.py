@@ -18,6 +18,7 @@ def name_class_labels(value: Any, feature: Any) -> Any:
     if not isinstance(feature, Mapping):
         return value
     if feature.get("_type") == "ClassLabel":
+        # CSV holds numbers as text; a name that is a number stays a name.
         names = feature.get("names") or []
         number = int(value) if isinstance(value, str) and value.isdecimal() and value not in names else value
         return names[number] if type(number) is int and 0 <= number < len(names) else value

@@ -138,6 +138,7 @@ def _read_source(
                 bad[drops.drop(raw.defect.split(":")[0], origin, raw.rows)] += raw.rows
                 continue
             try:
+                # The source's own reasons come first, then the label set's, then those of cleaning.
                 example = files.source.row(raw.row)
                 task.head.check_label(example, label_set, task.label_sets)
                 official = split or example.split or str(raw.row.get("split") or "")

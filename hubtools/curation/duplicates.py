@@ -44,16 +44,17 @@ def cluster_near_duplicates(keys: Sequence[str]) -> list[int]:
     clusters = Clusters(len(keys))
     near = _make_comparison(keys)
     for bucket in _iterate_buckets(keys):
-        joined: dict[int, list[_Entry]] = defaultdict(list)
+        # Rows that are in one cluster already need not be compared with one another.
+        by_cluster: dict[int, list[_Entry]] = defaultdict(list)
         for entry in bucket:
-            joined[clusters.find(entry.row)].append(entry)
-        groups = list(joined.values())
+            by_cluster[clusters.find(entry.row)].append(entry)
+        groups = list(by_cluster.values())
         while groups:
             group = groups.pop()
             for other in groups:
                 if any(near(a, b) for a in group for b in other):
                     clusters.join(group[0].row, other[0].row)
-                    other += group
+                    other += group  # compared with the groups that are left, as part of this one
                     break
     return [clusters.find(row) for row in range(len(keys))]
 
@@ -68,6 +69,7 @@ def find_near_duplicates_of_earlier(keys: Sequence[str], ranks: Sequence[int]) -
             by_rank[ranks[entry.row]].append(entry)
         earlier: list[_Entry] = []
         for rank in sorted(by_rank):
+            # One partner is enough: what has one already is not compared again.
             candidates = [b for b in by_rank[rank] if b.row not in near_earlier]
             near_earlier.update(b.row for b in candidates if any(near(a, b) for a in earlier))
             earlier += by_rank[rank]
@@ -83,7 +85,7 @@ class Clusters:
     def find(self, i: int) -> int:
         """Return the name of the cluster that row ``i`` is in."""
         while self._parent[i] != i:
-            self._parent[i] = self._parent[self._parent[i]]
+            self._parent[i] = self._parent[self._parent[i]]  # halves the path for the next who asks
             i = self._parent[i]
         return i
 
@@ -107,6 +109,7 @@ def _make_comparison(keys: Sequence[str]) -> Callable[[_Entry, _Entry], bool]:
     Then they share no more than the lesser ``rest``; of two sets, those of similarity t share t / (1 + t) of the
     sum of their sizes. Near-duplicates meet in the bucket of the first shingle they share, among others.
     """
+    # A row is compared with many in a row; sets of all rows at once would not fit in memory.
     shingles_of = lru_cache(maxsize=256)(lambda row: make_shingles(keys[row]))
 
     def near(a: _Entry, b: _Entry) -> bool:
@@ -176,6 +179,7 @@ def _code_shingles(keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
             lengths.append(len(padded))
             yield from padded
 
+    # Python's own hash differs between processes: it decides what is compared, and so no result depends on it.
     hashes = np.fromiter(map(hash, words()), np.int64).view(np.uint64)
     odd = np.uint64(0x9E3779B97F4A7C15)
     codes = (hashes[:-2] * odd + hashes[1:-1]) * odd + hashes[2:]

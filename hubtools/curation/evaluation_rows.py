@@ -94,13 +94,16 @@ def read_evaluation_rows(
             found=split,
             next="name one of them with --split, or leave it out",
         )
+    # The label set may grow by the labels themselves, which other data use as well as those of our sources.
     files, names = _locate(task, asked, columns, label_set)
     split_asked = SPLIT_NAMES[split] if split else None
+    # Splits that are files of their own are never opened; where a column names the split, rows are dropped below.
     files, other_files = _select_files(files, asked, split_asked)
     drops = Drops()
     rows, read = read_source(task, files, names, drops, skip_bad_rows=skip_bad_rows)
     rows, chosen = _select_rows(rows, asked, split_asked)
     of_split = len(rows)
+    # A row that the model was trained on, or chosen by, says nothing of what it has learned.
     keys = [comparison_key(row.text) for row in rows]
     exact, near = (set[int](), set[int]()) if training is None else find_seen_rows(keys, training)
     kept = [i for i in range(len(rows)) if i not in exact and i not in near]
@@ -146,6 +149,7 @@ def _locate(task: TaskSpec, asked: str, columns: Columns, label_set: LabelSet) -
         UsageError: it has columns of its own and flags name others, or holds templates.
         SourceError: it cannot be read.
     """
+    # A benchmark goes before a file of the same name: its name is what the task's documentation says.
     benchmark = next((source for source in task.benchmarks if source.name == asked), None)
     if benchmark:
         _refuse_columns(f"Benchmark {asked!r}", asked, columns)
@@ -214,6 +218,7 @@ def _refuse_split(asked: str, name: str, splits: set[str]) -> SourceError:
 
 def find_seen_rows(keys: Sequence[str], training: Sequence[str]) -> tuple[set[int], set[int]]:
     """Return the rows whose text is one of ``training`` when both are folded, and further ones that nearly are."""
+    # All training texts have a lower rank than all rows, so that only pairs between the two are compared.
     ours = [comparison_key(text) for text in training]
     known = set(ours)
     exact = {i for i, key in enumerate(keys) if key in known}

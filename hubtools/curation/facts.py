@@ -67,6 +67,7 @@ def count_decisions(rows: Iterable[Example], drops: Drops) -> DecidedBy | None:
 
     Shares are of these three together. None where labels are the source's own.
     """
+    # A rule is "table" or "keyword ..."; sources with labels of their own have neither.
     rules = Counter(row.rule.partition(" ")[0] for row in rows)
     total = rules["table"] + rules["keyword"] + drops.undecided
     if not total:

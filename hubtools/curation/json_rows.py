@@ -74,8 +74,9 @@ def read_json(path: Path, columns: Collection[str]) -> Iterator[RawRow]:
             yield from read_jsonl(path, columns)
             return
         if not first.startswith("["):
-            found = {"{": "an object", '"': "a text"}.get(first[:1], f"{first[:40]!r}")
-            refuse(path, " is broken JSON" if first[:1] not in '{"' else "", "a list of objects", found)
+            # Valid JSON of another shape is not called broken.
+            shape = {"{": "an object", '"': "a text"}.get(first[:1], f"{first[:40]!r}")
+            refuse(path, " is broken JSON" if first[:1] not in '{"' else "", "a list of objects", shape)
         text.seek(0)
         yield from _read_elements(path, _Buffer(text), columns)
 
@@ -178,6 +179,7 @@ def _resume(buffer: _Buffer, columns: Collection[str]) -> bool:
         except ValueError:
             buffer.at += 1
             continue
+        # An object inside the broken row, such as a span, must not be taken for the next row.
         if isinstance(value, dict) and value.keys() >= set(columns):
             return True
         buffer.at += 1

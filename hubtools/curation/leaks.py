@@ -19,11 +19,13 @@ PRECEDENCE = {"test": 0, "validation": 1, "train": 2, "": 3}
 def drop_duplicates(rows: Iterable[Example], drops: Drops) -> list[Example]:
     """Return one row for each text, an official test row before others; none where a text has several labels."""
     by_content: dict[str, list[Example]] = defaultdict(list)
+    # Compared as they are folded: a text in capitals is the same row.
     for row in rows:
         by_content[content_hash(row.text)].append(row)
     kept = []
     for same in by_content.values():
         if len({_read_annotation(row) for row in same}) > 1:
+            # None of the labels is more likely than the others: the text goes.
             for row in same:
                 drops.drop("same text, several labels", row.origin)
             continue
@@ -82,6 +84,7 @@ def drop_leaks(rows: Iterable[Example], drops: Drops) -> list[Example]:
         if key in seen:
             reasons[i] = "exact duplicate"
         seen.add(key)
+    # Near-duplicates within a split stay: they are in one group, which does not harm an honest score.
     left = [i for i in range(len(rows)) if i not in reasons]
     ranks = [PRECEDENCE[rows[i].split] for i in left]
     for i in find_near_duplicates_of_earlier([keys[i] for i in left], ranks):

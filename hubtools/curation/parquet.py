@@ -16,6 +16,7 @@ def write_split(rows: Iterable[Example], head: Head, label_set: LabelSet, path: 
     """Write the rows, whose labels are mapped, in an order that follows from their texts alone."""
     from datasets import Dataset, Features, Value
 
+    # So that the same rows give the same bytes, and a push of an unchanged dataset changes nothing.
     rows = sorted(rows, key=lambda row: content_hash(row.text) + row.text)
     columns: dict[str, list[Any]] = {
         "id": [hashlib.sha256(r.text.encode("utf-8", "surrogatepass")).hexdigest()[:16] for r in rows],
@@ -34,6 +35,7 @@ def read_split(path: Path, head: Head, label_set: LabelSet, split: str) -> list[
     """Return (id, row) of a split as :func:`write_split` wrote it, in the file's order."""
     import pyarrow.parquet as pq
 
+    # Named columns alone: words and their tags are not needed to know a row.
     rows = pq.read_table(path, columns=["id", "text", "group", "source", head.truth]).to_pylist()
     return [
         (

@@ -79,6 +79,7 @@ def locate_public(task: TaskSpec, without: Sequence[str] = ()) -> tuple[SourceFi
             found="no --source",
             next=f"hubtools curate {task.name} --source FILE.csv",
         )
+    # A source without a name cannot be left out.
     chosen = [source for source in task.whole_sources if not source.name or source.name not in without]
     if not chosen:
         raise UsageError(
@@ -87,6 +88,7 @@ def locate_public(task: TaskSpec, without: Sequence[str] = ()) -> tuple[SourceFi
             found=", ".join(f"--without {source.name}" for source in task.whole_sources),
             next=f"keep one of them, or give your own rows: hubtools curate {task.name} --source FILE.csv",
         )
+    # The Hub first: where it has one source, the data is public, and the rest may come from the web.
     on_hub = [_find_files(source) for source in chosen]
     if task.starter and not any(on_hub):
         starter = _find_on_hub(task.starter)
@@ -229,6 +231,7 @@ def _locate_on_web(source: Source) -> SourceFiles:
     for split, patterns in source.files.items():
         for pattern in patterns:
             target = download_folder() / source.id.replace("/", "--") / pattern
+            # Kept from an earlier run, since the address of a source names a commit.
             if not target.exists():
                 download(source.url.format(file=pattern), target, f"Source {source.id!r}")
             paths.append((split, target))

@@ -44,6 +44,7 @@ def split_groups(
         if group in official:
             split[group] = official[group]
             continue
+        # By a hash, not by chance over the list: another row does not move the groups that were there before.
         u = hash_to_fraction(group, seed)
         if u < _TEST and not has_test:
             split[group] = "test"
@@ -52,6 +53,7 @@ def split_groups(
         else:
             split[group] = "train"
 
+    # Then the labels that a split lacks: from the largest split first, the smallest group that can be spared.
     movable = [g for g in labels if g not in official]
     holding = Counter((split[g], label) for g in labels for label in set(labels[g]))
     for rank, lacking in enumerate(_RANK):

@@ -113,6 +113,7 @@ def read_supplements(
         # Rows of the other splits come first and stay: what follows ``before`` is what is left of this supplement.
         part.rows = drop_leaks([*before, *free], part.drops)[len(before) :]
         before += part.rows
+    # Shares are of rows that are left, or what is dropped would make room for more than the limit.
     train = sum(row.split == "train" for row in rows)
     used = limit_shares({p.source.id: p.rows for p in parts}, {p.source.id: p.source.share for p in parts}, train)
     for part in parts:
@@ -138,6 +139,7 @@ def _fill_supplements(parts: Sequence[SupplementRows], rows: Iterable[Example], 
     for part in made_of.values():
         part.rows = list(fill_templates(part.rows, "train", COPIES, seed))
     train = [row for row in rows if row.split == "train"] + [row for part in parts for row in part.rows]
+    # Counted with the sources' own spans: a type that these have plenty of needs no further documents.
     have = Counter(span.type for row in train for span in label_set.mapped(row).spans)
     for document in fill_rare_types(templates, have, label_set.mapping, LEAST_SPANS, seed):
         made_of[document.source].rows.append(document)
@@ -169,6 +171,7 @@ def limit_shares(
 def _order_by_turns(rows: Sequence[Example]) -> list[Example]:
     ranks: dict[str, int] = defaultdict(int)
     order = []
+    # By content, so that the same rows are chosen in whatever order a file has them.
     for row in sorted(rows, key=lambda row: (content_hash(row.text), row.text)):
         order.append((ranks[row.label], row.label, row))
         ranks[row.label] += 1

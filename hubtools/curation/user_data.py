@@ -109,7 +109,9 @@ def locate_asked(
         data = _open_file(asked)
     else:
         data = _download_repo(task, asked)
+    # The first file speaks for all: where another lacks a column, reading says so.
     seen = list_columns(data.files[0][1])
+    # Flags win over a layout: whoever names columns knows the data better.
     layout = None if columns.given else data.layout or _match_layout(task, seen)
     mapping = None
     if layout is None:
@@ -193,6 +195,7 @@ def _make_source(
         group = raw.get(group_column)
         return replace(user_columns.read(raw), group="" if group is None else str(group))
 
+    # Licence and attribution follow once it is known whether somebody declared one.
     return Source(
         id=id,
         files={},
@@ -262,6 +265,7 @@ def _download_repo(task: TaskSpec, asked: str) -> _UserData:
         info = HfApi().dataset_info(repo)
     except RepositoryNotFoundError:
         refuse_unknown_repo(repo)
+    # A card may name several licences: then nobody knows which one binds, and "other" holds the rows back.
     named = info.card_data.get("license") if info.card_data else None
     licence = named if isinstance(named, str) else OTHER
     names = [sibling.rfilename for sibling in info.siblings or []]
@@ -269,6 +273,7 @@ def _download_repo(task: TaskSpec, asked: str) -> _UserData:
         patterns = [pattern for of_split in layout.files.values() for pattern in of_split]
         if not all(fnmatch.filter(names, pattern) for pattern in patterns):
             continue
+        # At the commit that was looked at: the repo may change in between.
         copy = locate(replace(layout, id=repo, revision=str(info.sha), url=""))
         if set(layout.columns) <= set(list_columns(copy.files[0][1])):
             return _UserData(repo, copy.files, copy.revision, card_licence=licence, layout=layout)

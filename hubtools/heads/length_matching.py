@@ -17,8 +17,8 @@ from hubtools.spec import Example
 
 RATIO = 6  # negative texts for each positive one, at every length
 _GROUP = "lengths "  # how the group of each row begins that is made here
-_BINS = 20
-_TRIES = 20
+_BINS = 20  # stretches of length: fine enough for the shape, coarse enough for some rows in each
+_TRIES = 20  # to compose a text of some length, before that one is given up
 _SEPARATOR = "\n\n"
 
 
@@ -29,6 +29,7 @@ def compose_negatives(rows: Sequence[Example], positive: str, seed: int) -> Iter
     """
     lengths = sorted(len(row.text) for row in rows if row.label == positive)
     negatives = sorted((row for row in rows if row.label != positive), key=lambda row: content_hash(row.text))
+    # One source a text: licences and style of two are not mixed in one row.
     by_source: dict[str, list[Example]] = defaultdict(list)
     for row in negatives:
         by_source[row.source].append(row)
@@ -38,7 +39,7 @@ def compose_negatives(rows: Sequence[Example], positive: str, seed: int) -> Iter
     edges = sorted({lengths[len(lengths) * i // _BINS] for i in range(1, _BINS)})
     bounds = list(zip([0, *edges], [*edges, lengths[-1] + 1], strict=True))
     rng = random.Random(f"{seed}:lengths")
-    made: set[str] = set()
+    composed: set[str] = set()
     for low, high in bounds:
         targets = [length for length in lengths if low <= length < high]
         missing = RATIO * len(targets) - sum(low <= len(row.text) < high for row in negatives)
@@ -46,8 +47,8 @@ def compose_negatives(rows: Sequence[Example], positive: str, seed: int) -> Iter
             weights = [len(by_source[source]) for source in sources]
             parts = _draw_parts(by_source[rng.choices(sources, weights)[0]], rng.choice(targets), low, high, rng)
             text = _SEPARATOR.join(part.text.strip() for part in parts)
-            if parts and text not in made:
-                made.add(text)
+            if parts and text not in composed:
+                composed.add(text)
                 yield Example(
                     text=text,
                     label=parts[0].label,

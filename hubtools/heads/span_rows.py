@@ -28,6 +28,7 @@ def tag_words(text: str, spans: Iterable[Span], types: Sequence[str]) -> tuple[l
     at, previous = 0, None
     for match in WORDS.finditer(text):
         tokens.append(match.group())
+        # Both are in order: one walk over the text, whatever the number of spans.
         while at < len(ordered) and ordered[at].end <= match.start():
             at += 1
         span = ordered[at] if at < len(ordered) and ordered[at].start < match.end() else None
@@ -41,7 +42,7 @@ def read_word_tags(text: str, tags: Sequence[int], types: Sequence[str]) -> list
     """Return the spans that :func:`tag_words` made these tags of, where each begins and ends with a word."""
     spans: list[Span] = []
     for match, tag in zip(WORDS.finditer(text), tags, strict=True):
-        if tag and tag % 2:
+        if tag and tag % 2:  # B opens a span, I goes on with the last
             spans.append(Span(match.start(), match.end(), types[tag // 2]))
         elif tag:
             spans[-1] = replace(spans[-1], end=match.end())

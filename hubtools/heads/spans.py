@@ -88,7 +88,7 @@ class Spans(Head):
         return f"no {self.content}"
 
     def model_labels(self, label_set: LabelSet) -> tuple[str, ...]:
-        """``O``, then B- and I- of each type: the router drops index 0."""
+        """Return ``O``, then B- and I- of each type: the router drops index 0."""
         return ("O", *(f"{prefix}-{t}" for t in label_set.labels for prefix in "BI"))
 
     # --- a task of one's own ---

@@ -135,6 +135,7 @@ def _map_types(text: str, spans: Sequence[Span], label_map: LabelMap, types: set
             continue
         if kind not in types:
             raise BadRow(f"unknown entity type {kind!r}")
+        # White space at the ends is no part of a name, and words carry none: the span would not survive tagging.
         inner = text[span.start : span.end]
         start = span.start + len(inner) - len(inner.lstrip())
         kept.append(Span(start, start + len(inner.strip()), kind))
@@ -149,6 +150,7 @@ def merge_tags(offsets: Sequence[tuple[int, int]], tags: Sequence[str]) -> list[
     spans: list[Span] = []
     open_type = ""  # type of the span that the next word may go on with
     for (start, end), tag in zip(offsets, tags, strict=True):
+        # Only a letter of these schemes is a prefix: a bare type may hold a dash itself, as US-SSN does.
         prefix, dash, kind = tag.partition("-")
         if not (dash and prefix in tuple("BILOUES")):
             prefix, kind = "I", tag
@@ -191,6 +193,7 @@ def align_words(text: str, tokens: Sequence[str]) -> list[tuple[int, int]]:
     at = 0
     for token in tokens:
         start = text.find(token, at)
+        # Anything but white space in between means that a word was skipped, or that these are another text's words.
         if start < 0 or text[at:start].strip():
             raise BadRow("tokens do not stand in the text")
         at = start + len(token)

@@ -94,6 +94,7 @@ def _choose_held_out(rows: Sequence[Example], folds: int, seed: int) -> list[set
     from sklearn.model_selection import StratifiedGroupKFold
 
     often = Counter(kind for row in rows for kind in set(row.classes))
+    # The splitter takes one class a row.
     strata = [min(row.classes, key=lambda kind: (often[kind], kind), default="") for row in rows]
     groups = [row.group for row in rows]
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
@@ -117,6 +118,7 @@ def _make_fold(
     held_out = held_out - needed
     validation = [replace(row, split="validation") for row in divisible if row.group in held_out]
     train = [replace(row, split="train") for row in all_rows if row.group not in held_out]
+    # Rows that are held out come first, so that what is like one of them leaves training, and not the other way.
     rows = drop_leaks([*validation, *train], Drops())
     leaks = len(validation) + len(train) - len(rows)
     if facts.counts.length_matched_train:
