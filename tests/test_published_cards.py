@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from hubtools.curation.describe import COMPARISON, licence_facts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2.exceptions import UndefinedError
 from markdown_it import MarkdownIt
 
+from hubtools.curation.facts import COMPARISON
+from hubtools.curation.licences import combine_licences
 from hubtools.errors import CardRejected
 from hubtools.evaluation.baselines import ABOUT
 from hubtools.heads import Classification, Detection, Spans
@@ -30,7 +31,7 @@ from hubtools.publishing.cards import ModelRun, render_dataset_card, render_mode
 from hubtools.publishing.front_matter import END, START, join_card, merge_card, split_card
 from hubtools.publishing.lint import lint_card
 from hubtools.publishing.rendering import format_cell, format_score
-from hubtools.records import from_json
+from hubtools.records import from_json, to_json
 from hubtools.records.comparison import OtherDataReport
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics
@@ -186,7 +187,7 @@ def noted(task: TaskSpec) -> dict[str, Any]:
            "spans_cut_share": 0.004 if has_spans(task) else None}  # fmt: skip
     return {
         "method": "fine-tuning",
-        "options": {"freeze_layers": 14, "lora": {"rank": 16, "alpha": 32, "targets": ["Wqkv", "Wo"]},
+        "options": {"freeze_layers": 14, "lora": {"rank": 16, "alpha": 32, "dropout": 0.05, "targets": ["Wqkv", "Wo"]},
                     "gradient_checkpointing": True},
         "truncation": {"train": cut, "validation": cut},
         "emissions": {"co2_kg": 0.0123456, "energy_kwh": 0.0345678, "country": "Germany", "tool": "codecarbon 3.0"},
@@ -263,7 +264,7 @@ def facts_of(task: TaskSpec, variant: str) -> dict[str, Any]:
     starter = variant == "starter"
     names = task.label_set().labels
     supplements = () if starter else task.supplements
-    sources = [task.starter] if starter else [task.source, *supplements]
+    sources = [task.starter] if starter else [*task.whole_sources, *supplements]
     kept, matched = 99 * len(names), 7 if task.match_lengths and not starter else 0
     own = kept - matched - 40 * len(supplements)
     splits = {}
@@ -283,7 +284,7 @@ def facts_of(task: TaskSpec, variant: str) -> dict[str, Any]:
              "attribution": s.attribution, "labels": s.provenance, "starter": s.starter}
             for s in sources
         ],
-        "license": licence_facts([{"license": s.license} for s in sources]),
+        "license": dict(zip(("id", "rule"), combine_licences(s.license for s in sources), strict=True)),
         "counts": {
             "read": own + 15,
             "steps": {"read": own + 15, "usable": own + 15, "cleaned": own + 15, "without exact duplicates": own,
@@ -301,7 +302,7 @@ def facts_of(task: TaskSpec, variant: str) -> dict[str, Any]:
             for s in supplements
         ],
         "splits": splits,
-        "comparison": COMPARISON,
+        "comparison": to_json(COMPARISON),
         "leakage": {"exact_across_splits": 0, "near_across_splits": 0, "groups_across_splits": 0},
         "synthesis": {"generator": "Faker 40.1.0", "seed": 0, "locales": ["en_US", "de_DE"],
                       "splits": ["train", "validation", "test"] if starter else ["train"]}
@@ -443,14 +444,14 @@ def test_a_share_alike_source_makes_a_share_alike_model_and_dataset(task: TaskSp
     licences = {variant: split_card(model_card_of(task, variant))[0]["license"] for variant in ("public", "starter")}
     assert licences == {"public": "cc-by-sa-3.0" if task.name == "pii" else "apache-2.0", "starter": "apache-2.0"}
     data = {variant: split_card(dataset_card_of(task, variant))[0]["license"] for variant in ("public", "starter")}
-    assert data["public"] == task.source.license
+    assert data["public"] == task.whole_sources[0].license
     assert data["starter"] == "apache-2.0"
 
 
 @TASK
 def test_every_source_is_named_with_its_licence_and_whom_to_thank(task: TaskSpec) -> None:
     for card in (model_card_of(task, "public"), dataset_card_of(task, "public")):
-        for source in (task.source, *task.supplements):
+        for source in (*task.whole_sources, *task.supplements):
             assert f"`{source.id}`" in card
             assert source.attribution in card
 
