@@ -91,10 +91,10 @@ def trained(way: str, spec: SimpleNamespace) -> dict[str, Any]:
     from transformers import AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments, set_seed
     from transformers.utils.logging import set_verbosity_error
 
-    from hubtools.finetune import has_bf16
     from hubtools.tasks.jailbreak import JAILBREAK
     from hubtools.training.encoding import encode_splits
     from hubtools.training.loss import loss_function
+    from hubtools.training.plan import has_bf16
     from hubtools.training.trainer import ClassifierTrainer
 
     set_verbosity_error()  # no report of the new head
