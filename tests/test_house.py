@@ -206,7 +206,6 @@ STILL_TO_BE_SPLIT = {
     "evaluation.compare.compare",
     "evaluation.evaluate.evaluate",
     "evaluation.external.evaluate_on",
-    "training.packing.attend",
 }
 
 
