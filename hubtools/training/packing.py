@@ -61,9 +61,7 @@ def attend(
     for q, k, v in zip(*(part.split(texts.lengths, dim=2) for part in (query, key, value)), strict=True):
         n = q.shape[2]
         mask = None if near is None or n <= reach + 1 else near[:n, :n]
-        rows.append(
-            scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scaling)
-        )
+        rows.append(scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scaling))
     return torch.cat(rows, dim=2).transpose(1, 2), None
 
 
