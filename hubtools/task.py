@@ -98,24 +98,3 @@ class TaskSpec:
     def model_labels(self, label_set: LabelSet) -> tuple[str, ...]:
         """Return the model's labels in the order of ``id2label``."""
         return self.head.model_labels(label_set)
-
-    # The following four move into the head's own methods, and go.
-    @property
-    def kind(self) -> str:
-        """ "sequence" or "token"."""
-        return self.head.kind
-
-    @property
-    def positive(self) -> str:
-        """The label that a detection is about, or ""."""
-        return getattr(self.head, "positive", "")
-
-    @property
-    def alarming(self) -> tuple[str, ...]:
-        """Beginnings of words that make harmless texts sound like the positive label."""
-        return getattr(self.head, "alarming", ())
-
-    @property
-    def fallback(self) -> str:
-        """The label that an unsure answer becomes, or ""."""
-        return getattr(self.head, "fallback", "")

@@ -96,6 +96,7 @@ class Head(ABC):
 
     Attributes:
         name: the word that files use for it.
+        granularity: what gets a label, in transformers' words: the text as a whole, or each of its tokens.
         pipeline: the task name that transformers' ``pipeline()`` and the Hub have for it.
         truth, answer: columns of the predictions that hold the true labels and the model's answers; ``truth`` is a
             column of the dataset as well.
@@ -106,7 +107,7 @@ class Head(ABC):
     """
 
     name: ClassVar[str]
-    kind: ClassVar[Literal["sequence", "token"]]
+    granularity: ClassVar[Literal["sequence", "token"]]
     pipeline: ClassVar[Literal["text-classification", "token-classification"]]
     truth: ClassVar[str]
     answer: ClassVar[str]
@@ -215,10 +216,13 @@ class Head(ABC):
 
     # Whether few-shot training (SetFit), which labels whole texts, can answer it.
     few_shot: ClassVar[bool] = False
-    # The model labels each token, not the text as a whole.
-    per_token: ClassVar[bool]
     # Of a task's loss beside the others', where several are trained together.
     loss_weight: ClassVar[float] = 1.0
+
+    @property
+    def per_token(self) -> bool:
+        """Whether the model labels each token, not the text as a whole."""
+        return self.granularity == "token"
 
     @abstractmethod
     def load_model(self, path: str, **options: Any) -> PreTrainedModel:
@@ -269,9 +273,8 @@ class Head(ABC):
     # The end of the names of transformers' classes for it, and the label that stands for no label.
     architecture: ClassVar[str]
     outside: ClassVar[str] = ""
-    # Whether offsets of tokens are needed, and whether the body's output is averaged.
+    # Whether offsets of tokens are needed.
     needs_offsets: ClassVar[bool] = False
-    pooled: ClassVar[bool] = True
 
     @property
     @abstractmethod
@@ -439,6 +442,19 @@ class Head(ABC):
     # What a split is made of, and ``metrics`` in the front matter of a model card, in the Hub's words.
     unit: ClassVar[str]
     card_metrics: ClassVar[tuple[str, ...]]
+
+    def describe_for_space(self) -> dict[str, str]:
+        """Return what ``models.json`` says of the head, beside its name."""
+        return {}
+
+    def choose_space_threshold(self, chosen: float | None, default: float) -> float:
+        """Return the threshold that the Space acts on.
+
+        Args:
+            chosen: the one in the release's ``thresholds.json``; None where there is none.
+            default: the router's threshold for the task.
+        """
+        return default
 
     @abstractmethod
     def rows_shown(self, mistakes: Mistakes) -> frozenset[str]:

@@ -63,7 +63,7 @@ class Classification(Head):
     """
 
     name: ClassVar[str] = "classification"
-    kind: ClassVar[Literal["sequence", "token"]] = "sequence"
+    granularity: ClassVar[Literal["sequence", "token"]] = "sequence"
     pipeline: ClassVar[Literal["text-classification", "token-classification"]] = "text-classification"
     truth: ClassVar[str] = "label"
     answer: ClassVar[str] = "probabilities"
@@ -119,7 +119,6 @@ class Classification(Head):
     # --- training ---
 
     few_shot: ClassVar[bool] = True
-    per_token: ClassVar[bool] = False
 
     def load_model(self, path: str, **options: Any) -> PreTrainedModel:
         from transformers import AutoModelForSequenceClassification

@@ -79,8 +79,8 @@ def format_share(value: Interval | None) -> str:
 
 def format_setting(value: object) -> str:
     """Return a setting with those within it: ``rank 16, alpha 32``."""
-    if isinstance(value, dict):
-        return ", ".join(f"{name.replace('_', ' ')} {format_setting(inner)}" for name, inner in value.items())
+    if isinstance(value, Record):
+        return ", ".join(f"{name.replace('_', ' ')} {format_setting(inner)}" for name, inner in list_fields(value))
     if isinstance(value, list | tuple):
         return ", ".join(map(format_setting, value))
     return ("no", "yes")[value] if isinstance(value, bool) else str(value)
