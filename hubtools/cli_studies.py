@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -54,7 +54,7 @@ def search(
     reports = _report_each(tasks, lambda spec: search_flags(spec, work, training, trials, ranges, sampler_seed))
     lines = [
         line
-        for spec, report in reports.items()
+        for spec, report in reports
         for line in (
             *search_lines(report),
             _finetune_command(context, spec, [*(report.best.flags if report.best else ()), *report.flags]),
@@ -87,7 +87,7 @@ def cross_validate(
 
     training = replace(training, flags=parse_training_flags(argv), task_file=task.task_file)
     reports = _report_each(tasks, lambda spec: cross_validate_task(spec, work, training, folds))
-    _show(reports, json_output, [line for report in reports.values() for line in folds_lines(report)])
+    _show(reports, json_output, [line for _, report in reports for line in folds_lines(report)])
 
 
 @takes_groups
@@ -116,7 +116,7 @@ def repeat(
     reports = _report_each(tasks, lambda spec: repeat_training(spec, work, training, seeds))
     lines = [
         line
-        for spec, report in reports.items()
+        for spec, report in reports
         for line in (*seeds_lines(report), _finetune_command(context, spec, report.flags))
     ]
     _show(reports, json_output, lines)
@@ -128,13 +128,13 @@ COMMANDS = (search, cross_validate, repeat)
 _SHARED = ("task_file", "base", "processes", "seed", "hub", "hub_dir", "mirrors", "work_dir")
 
 
-def _report_each(tasks: Sequence[TaskSpec], study: Callable[[TaskSpec], R | None]) -> dict[TaskSpec, R]:
-    """Return the report of each task's study; a dry run has none."""
-    return {task: report for task in tasks if (report := study(task))}
+def _report_each(tasks: Sequence[TaskSpec], study: Callable[[TaskSpec], R | None]) -> list[tuple[TaskSpec, R]]:
+    """Return each task with the report of its study; a dry run has none."""
+    return [(task, report) for task in tasks if (report := study(task))]
 
 
-def _show(reports: Mapping[TaskSpec, Record], as_json: bool, lines: list[str]) -> None:
-    show({task.name: report for task, report in reports.items()}, as_json, lines)
+def _show(reports: Sequence[tuple[TaskSpec, Record]], as_json: bool, lines: list[str]) -> None:
+    show({task.name: report for task, report in reports}, as_json, lines)
 
 
 def _finetune_command(context: typer.Context, task: TaskSpec, flags: Sequence[str]) -> str:

@@ -296,15 +296,7 @@ def push_space_of(
     from hubtools.publishing.space import push_space, space_stage
 
     repo = space_repo(repos)
-    done = push_space(
-        api(),
-        tasks,
-        {task.name: work.folder(task) for task in tasks},
-        repo,
-        private=push.private,
-        create_pr=push.create_pr,
-        dry_run=push.dry_run,
-    )
+    done = push_space(api(), tasks, {task.name: work.folder(task) for task in tasks}, repo, push)
     _note_push(work, "space", "Space", done)
     if isinstance(done, Release) and not push.create_pr:
         stage = space_stage(api(), repo, wait=_SPACE_SECONDS)

@@ -21,7 +21,9 @@ from hubtools.curation.sources import SourceFiles
 from hubtools.curation.split import SPLITS
 from hubtools.errors import LicenceRefused
 from hubtools.heads.rows import measure_lengths
-from hubtools.publishing.cards import dataset_card, lint, take_apart
+from hubtools.publishing.cards import render_dataset_card
+from hubtools.publishing.front_matter import split_card
+from hubtools.publishing.lint import lint_card
 from hubtools.records import from_json
 from hubtools.records.dataset import DatasetExample, DatasetFacts
 from hubtools.spec import Example, Span
@@ -149,9 +151,9 @@ def curated(task: TaskSpec, tmp_path: Path, own: bool) -> dict[str, Any]:
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
 def test_every_number_on_a_card_is_one_of_the_facts(task: TaskSpec, own: bool, tmp_path: Path) -> None:
     facts = curated(task, tmp_path, own)
-    card = dataset_card(task, "ann/router", facts, INFO)
-    lint(card, "dataset")
-    metadata, body = take_apart(card)
+    card = render_dataset_card(task, "ann/router", from_json(facts, DatasetFacts), INFO)
+    lint_card(card, "dataset")
+    metadata, body = split_card(card)
     assert numbers_of_its_own(body, facts, task) == set()
     assert metadata["license"] == facts["license"]["id"]
 
@@ -172,8 +174,8 @@ def test_what_joins_the_training_split_binds_the_whole_and_stands_in_the_counts(
         counts["read"] - sum(counts["dropped"].values()), counts["kept"] - counts["length_matched_train"],
         len(everything(folder)),
     ]  # fmt: skip
-    card = dataset_card(JAILBREAK, "ann/router", facts, INFO)
-    assert numbers_of_its_own(take_apart(card)[1], facts, JAILBREAK) == set()
+    card = render_dataset_card(JAILBREAK, "ann/router", from_json(facts, DatasetFacts), INFO)
+    assert numbers_of_its_own(split_card(card)[1], facts, JAILBREAK) == set()
 
 
 def numbers_of_its_own(body: str, facts: dict[str, Any], task: TaskSpec) -> set[str]:
@@ -191,12 +193,13 @@ def numbers_of_its_own(body: str, facts: dict[str, Any], task: TaskSpec) -> set[
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
 def test_the_card_of_ones_own_rows_says_nothing_of_the_public_source(task: TaskSpec, tmp_path: Path) -> None:
-    card = dataset_card(task, "ann/router", curated(task, tmp_path, own=True), INFO)
+    facts = from_json(curated(task, tmp_path, own=True), DatasetFacts)
+    card = render_dataset_card(task, "ann/router", facts, INFO)
     for word in (task.whole_sources[0].id, "MMLU-Pro", "presidio", "Glaive", "Starter corpus", "by hand", "No person"):
         assert word not in card
     assert "mine.csv" in card
-    assert take_apart(card)[0]["annotations_creators"] == ["other"]
-    assert take_apart(card)[0]["source_datasets"] == ["original"]
+    assert split_card(card)[0]["annotations_creators"] == ["other"]
+    assert split_card(card)[0]["source_datasets"] == ["original"]
 
 
 def test_the_numbers_of_a_curation_are_those_of_its_files(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "finetune": VALUES | {"training", "connection"},
     "option_groups": set(),
     # The groups are what commands parse and what stages take.
-    "options": VALUES | {"option_groups", "connection", "training"},
+    "options": VALUES | {"option_groups", "connection", "training", "publishing"},
     "launch": VALUES | {"training", "options"},
     "repo_names": VALUES | {"connection", "options", "publishing"},
     "pipeline": VALUES | {"connection", "curation", "evaluation", "publishing", "options", "repo_names"},
@@ -206,9 +206,6 @@ STILL_TO_BE_SPLIT = {
     "evaluation.compare.compare",
     "evaluation.evaluate.evaluate",
     "evaluation.external.evaluate_on",
-    "publishing.cards.model_card",
-    "publishing.commits.release",
-    "publishing.dataset.push_dataset",
     "training.packing.attend",
 }
 

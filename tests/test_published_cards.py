@@ -187,7 +187,7 @@ def noted(task: TaskSpec) -> dict[str, Any]:
            "spans_cut_share": 0.004 if has_spans(task) else None}  # fmt: skip
     return {
         "method": "fine-tuning",
-        "options": {"freeze_layers": 14, "lora": {"rank": 16, "alpha": 32, "targets": ["Wqkv", "Wo"]},
+        "options": {"freeze_layers": 14, "lora": {"rank": 16, "alpha": 32, "dropout": 0.05, "targets": ["Wqkv", "Wo"]},
                     "gradient_checkpointing": True},
         "truncation": {"train": cut, "validation": cut},
         "emissions": {"co2_kg": 0.0123456, "energy_kwh": 0.0345678, "country": "Germany", "tool": "codecarbon 3.0"},

@@ -212,7 +212,7 @@ def find_origin(task: TaskSpec, facts: DatasetFacts) -> Origin:
     main = facts.sources[0]
     if main.starter:
         return "starter"
-    return "public" if main.id in {source.id for source in task.sources if source.role == "whole"} else "own"
+    return "public" if main.id in {source.id for source in task.whole_sources} else "own"
 
 
 def describe_access(task: TaskSpec) -> dict[str, Any]:

@@ -27,16 +27,7 @@ def push_dataset(api: Any, task: TaskSpec, folder: TaskFolder, repo: str, option
     card = _render_card(task, folder, repo)
     files = _list_files(task, folder, card, options)
     if options.dry_run:
-        return difference(
-            api,
-            repo,
-            "dataset",
-            files,
-            _is_ours,
-            private=options.private,
-            create_pr=options.create_pr,
-            gated=options.gated,
-        )
+        return difference(api, repo, "dataset", files, _is_ours, options)
     (folder.dataset / "README.md").write_text(merge_card(card, None, _questions(task, options)), encoding="utf-8")
     done = release(
         api,
@@ -45,9 +36,7 @@ def push_dataset(api: Any, task: TaskSpec, folder: TaskFolder, repo: str, option
         files,
         message=f"Curated {task.name} dataset, {folder.read_facts().counts.kept} rows",
         owned=_is_ours,
-        private=options.private,
-        create_pr=options.create_pr,
-        gated=options.gated,
+        options=options,
     )
     folder.record_published("dataset", dataclasses.asdict(done))
     return done

@@ -118,8 +118,9 @@ def push_model(api: Any, task: TaskSpec, folder: TaskFolder, repo: str, options:
     check_scores_belong(task, folder)
     metrics = folder.read_metrics()
     files = _list_files(folder, card, metrics)
+    options = options.without_gate()
     if options.dry_run:
-        return difference(api, repo, "model", files, _is_ours, private=options.private, create_pr=options.create_pr)
+        return difference(api, repo, "model", files, _is_ours, options)
     (folder.model / "README.md").write_text(card)
     done = release(
         api,
@@ -128,8 +129,7 @@ def push_model(api: Any, task: TaskSpec, folder: TaskFolder, repo: str, options:
         files,
         message=f"{task.title} classifier, {metrics.primary.title} {metrics.primary.value:.3f}",
         owned=_is_ours,
-        private=options.private,
-        create_pr=options.create_pr,
+        options=options,
     )
     published = Published(**dataclasses.asdict(done), weights_sha256=metrics.weights_sha256)
     folder.record_published("model", to_json(published))

@@ -195,8 +195,9 @@ def push_multitask(api: Any, work: Path, repo: str, options: PushOptions) -> Rel
     """
     card = render_multitask_card(work, repo)
     files = _list_files(work, card)
+    options = options.without_gate()
     if options.dry_run:
-        return difference(api, repo, "model", files, is_weights, private=options.private, create_pr=options.create_pr)
+        return difference(api, repo, "model", files, is_weights, options)
     write_multitask_card(work, repo)
     scores = ", ".join(
         f"{name} {folder.read_metrics().primary.value:.3f}" for name, folder in list_folders(work).items()
@@ -209,8 +210,7 @@ def push_multitask(api: Any, work: Path, repo: str, options: PushOptions) -> Rel
         message=f"One body, four heads: {scores}",
         # Weights of another form would stand beside ours and might be loaded instead.
         owned=is_weights,
-        private=options.private,
-        create_pr=options.create_pr,
+        options=options,
     )
     task_folder(work, MULTI).record_published("model", dataclasses.asdict(done))
     return done

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 
 @dataclass(frozen=True)
@@ -23,3 +24,7 @@ class PushOptions:
     dry_run: bool = False
     gated: str | None = None
     accept_license: bool = False
+
+    def without_gate(self) -> Self:
+        """Return the options of a model or a Space, which ``gated`` is not about."""
+        return replace(self, gated=None)

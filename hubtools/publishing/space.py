@@ -18,6 +18,7 @@ from hubtools.errors import HubtoolsError, MissingStage
 from hubtools.publishing.commits import Change, Release, difference, release, retrying
 from hubtools.publishing.front_matter import END, START, join_card, merge_card, split_card
 from hubtools.publishing.lint import lint_card
+from hubtools.publishing.options import PushOptions
 from hubtools.records.thresholds import THRESHOLDS
 from hubtools.task import TaskSpec
 from hubtools.tasks import base_named
@@ -127,10 +128,9 @@ def _threshold(task: TaskSpec, folder: TaskFolder) -> float:
 
 
 def push_space(
-    api: Any, tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder], repo: str, *, private: bool = False,
-    create_pr: bool = False, dry_run: bool = False,
-) -> Release | Change:  # fmt: skip
-    """Push the Space of those of ``tasks`` that are released; with ``dry_run`` only tell what would change."""
+    api: Any, tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder], repo: str, options: PushOptions
+) -> Release | Change:
+    """Push the Space of those of ``tasks`` that are released; on a dry run return what would change."""
     files = space_files(tasks, folders)
     card = files["README.md"].decode()
 
@@ -139,12 +139,24 @@ def push_space(
         return (merge_card(card, theirs) if theirs and "models" in split_card(theirs)[0] else card).encode()
 
     files["README.md"] = with_edits
-    if dry_run:
-        return difference(api, repo, "space", files, lambda path: False, private=private, create_pr=create_pr)
+    options = options.without_gate()
+    if options.dry_run:
+        return difference(api, repo, "space", files, _is_ours, options)
     return release(
-        api, repo, "space", files, message="Demo of the released classifiers", owned=lambda path: False,
-        private=private, create_pr=create_pr, space_sdk="gradio",
-    )  # fmt: skip
+        api,
+        repo,
+        "space",
+        files,
+        message="Demo of the released classifiers",
+        owned=_is_ours,
+        options=options,
+        space_sdk="gradio",
+    )
+
+
+def _is_ours(path: str) -> bool:
+    """Say whether a file that we do not push is deleted: none is, as a person may have added it."""
+    return False
 
 
 def space_stage(api: Any, repo: str, wait: float = 0) -> str:
