@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -37,6 +38,7 @@ class TaskSpec:
         card: what its cards say in words, where it has no templates of its own.
         demo: what the Space says of the task.
         task_ids: the Hub's finer words for the task, for the dataset card.
+        file: the YAML file that describes it; None for a built-in task.
         access_prompt, access_fields: what readers of a gated dataset agree to and fill in, as the Hub's cards have it.
     """
 
@@ -64,6 +66,7 @@ class TaskSpec:
     task_ids: tuple[str, ...] = ()
     access_prompt: str = ""
     access_fields: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    file: Path | None = None
 
     @property
     def dataset_name(self) -> str:

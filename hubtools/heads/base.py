@@ -23,6 +23,11 @@ from hubtools.spec import Example, LabelSet, Metric
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+    import torch
+    from transformers import PreTrainedModel
+
+# Of one batch, by the name of the column.
+Batch = Mapping[str, list[Any]]
 
 
 @dataclass(frozen=True)
@@ -79,15 +84,6 @@ class AnswerDifference:
     largest: float
     expected: str = ""
     found: str = ""
-
-
-if TYPE_CHECKING:
-    import numpy as np
-    import torch
-    from transformers import PreTrainedModel
-
-# Of one batch, by the name of the column.
-Batch = Mapping[str, list[Any]]
 
 
 @dataclass(frozen=True)
@@ -448,12 +444,7 @@ class Head(ABC):
         return {}
 
     def choose_space_threshold(self, chosen: float | None, default: float) -> float:
-        """Return the threshold that the Space acts on.
-
-        Args:
-            chosen: the one in the release's ``thresholds.json``; None where there is none.
-            default: the router's threshold for the task.
-        """
+        """Return the threshold that the Space acts on, of the released ``chosen`` one and the router's ``default``."""
         return default
 
     @abstractmethod
