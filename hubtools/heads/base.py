@@ -262,15 +262,12 @@ class Head(ABC):
 
     # --- predictions and scores ---
 
-    # The scores that the Trainer logs after each evaluation; a task of one's own
-    # is selected by the first, unless it names another.
+    # What the Trainer logs after each evaluation; a task of one's own is selected by the first, unless it names another.
     selection: ClassVar[tuple[Metric, ...]]
     words: ClassVar[Words]
     # The end of the names of transformers' classes for it, and the label that stands for no label.
     architecture: ClassVar[str]
     outside: ClassVar[str] = ""
-    # Whether offsets of tokens are needed.
-    needs_offsets: ClassVar[bool] = False
 
     @property
     @abstractmethod

@@ -46,12 +46,9 @@ from hubtools.spec import BadRow, Dropped, Example, LabelSet, Metric
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from transformers import PreTrainedModel
 
 MOST_LIKELY = 5  # labels that an example shows
-
-if TYPE_CHECKING:
-    import numpy as np
-    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)

@@ -52,13 +52,10 @@ from hubtools.spec import Example, LabelSet, Metric
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_PREFIX = re.compile(r"[BILUES]-(?=.)")
-
-if TYPE_CHECKING:
-    import numpy as np
     import torch
     from transformers import PreTrainedModel
+
+_PREFIX = re.compile(r"[BILUES]-(?=.)")
 
 
 @dataclass(frozen=True)
@@ -198,7 +195,6 @@ class Spans(Head):
     )
     architecture: ClassVar[str] = "ForTokenClassification"
     outside: ClassVar[str] = "O"
-    needs_offsets: ClassVar[bool] = True
 
     def read_answers(self, truth: Column, answers: Any, labels: Sequence[str], threshold: float = 0.0) -> SpanAnswers:
         return span_answers(truth, answers, len(labels))
