@@ -262,7 +262,7 @@ class Head(ABC):
 
     # --- predictions and scores ---
 
-    # What the Trainer logs after each evaluation; a task of one's own is selected by the first, unless it names another.
+    # What the Trainer logs after each evaluation; a task of one's own is selected by the first, where it names none.
     selection: ClassVar[tuple[Metric, ...]]
     words: ClassVar[Words]
     # The end of the names of transformers' classes for it, and the label that stands for no label.
