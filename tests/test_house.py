@@ -51,7 +51,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "options": VALUES | {"option_groups", "connection", "training", "publishing"},
     "launch": VALUES | {"training", "options"},
     "repo_names": VALUES | {"connection", "options", "publishing"},
-    "pipeline": VALUES | {"connection", "curation", "evaluation", "publishing", "options", "repo_names"},
+    "known_tasks": VALUES,
+    "pipeline": VALUES | {"known_tasks", "connection", "curation", "evaluation", "publishing", "options", "repo_names"},
     "preflight": VALUES | {"connection", "curation", "training", "options", "pipeline"},
     "run": VALUES | {"connection", "launch", "options", "pipeline", "publishing", "training"},
     # Several trainings, on rows divided as curation divides them.

@@ -145,7 +145,7 @@ def assemble(fresh: Path, config: PreTrainedConfig, folders: Mapping[str, TaskFo
                 elif part is parts[0]:
                     body[name.removeprefix(BODY)] = file.get_tensor(name)
         about[part.task.name] = {
-            "kind": part.task.head.kind,
+            "kind": part.task.head.granularity,
             "labels": list(part.labels),
             "temperature": read_record(
                 folder.model / FILE, Temperature, task=part.task.name, command="finetune"
