@@ -207,12 +207,7 @@ LINES_OF_A_MODULE, LINES_OF_A_FUNCTION, PARAMETERS = 450, 100, 8
 STILL_TO_BE_SPLIT: set[str] = {
     "evaluation.compare.compare",
     "evaluation.evaluate.evaluate",
-<<<<<<< HEAD
     "evaluation.other_data.evaluate_on",
-    "training.packing.attend",
-=======
-    "evaluation.external.evaluate_on",
->>>>>>> training
 }
 
 
