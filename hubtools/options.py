@@ -135,8 +135,8 @@ TextColumn = Annotated[str | None, typer.Option(help="Column of the text in your
 LabelColumn = Annotated[
     str | None,
     typer.Option(
-        help="Column of the label in your own data; of span tasks, of the spans: a list of objects with start, end and label "
-        "(or type, entity_type). [default: label, spans]"
+        help="Column of the label in your own data; for span tasks, of the spans: a list of objects with start, end and "
+        "label (or type, entity_type). [default: label, spans]"
     ),
 ]
 TokensColumn = Annotated[
@@ -309,7 +309,7 @@ class TargetOptions(OptionGroup):
     target_fpr: Annotated[
         float | None,
         typer.Option(
-            help="Threshold with at most this share of false positives on validation. [default: 0.01 where a label is looked for]"
+            help="Threshold with at most this share of false positives on validation. [default: 0.01 for a detection]"
         ),
     ] = None
     target_recall: Annotated[
