@@ -135,8 +135,8 @@ TextColumn = Annotated[str | None, typer.Option(help="Column of the text in your
 LabelColumn = Annotated[
     str | None,
     typer.Option(
-        help="Column of the label in your own data; for span tasks, of the spans: a list of objects with start, end and "
-        "label (or type, entity_type). [default: label, spans]"
+        help="Column of the label in your own data; for span tasks, of the spans: a list of objects with start, end "
+        "and label (or type, entity_type). [default: label, spans]"
     ),
 ]
 TokensColumn = Annotated[
