@@ -66,7 +66,8 @@ def evaluate(
             next=f"hubtools evaluate {tasks[0].name}",
         )
     hub.connect()
-    from hubtools.pipeline import check_targets, evaluate_task
+    from hubtools import api
+    from hubtools.pipeline import check_targets
 
     if data.dataset is not None:
         from hubtools.evaluation.other_data import evaluate_on
@@ -86,7 +87,7 @@ def evaluate(
         show(report, json_output, _external_lines(spec, report))
         return
     check_targets(tasks, options)
-    metrics = {t.name: evaluate_task(t, work, options, repos) for t in tasks}
+    metrics = {t.name: api.evaluate(t, work, options, repos) for t in tasks}
     lines = [
         f"{name}: {m.primary.title} {m.primary.value:.3f} [{m.primary.low:.3f}, {m.primary.high:.3f}]"
         for name, m in metrics.items()

@@ -44,7 +44,7 @@ def model_card(
     tasks = task.select()
     if check or not lint:  # whose repo it is, the Hub knows
         hub.connect()
-    from hubtools import pipeline
+    from hubtools import api, pipeline
 
     cards: dict[str, Path]
     if lint or check:
@@ -56,7 +56,7 @@ def model_card(
     elif task.multitask:
         cards = {MULTI: pipeline.render_multitask_card(work, repos)}
     else:
-        cards = {t.name: pipeline.render_model_card(t, work, repos) for t in tasks}
+        cards = {t.name: api.render_card(t, work, repos) for t in tasks}
     paths = {name: str(path) for name, path in cards.items()}
     show(paths, json_output, [*paths.values()])
 
@@ -73,12 +73,13 @@ def push_model(
     """Release: one commit, a tag, then load it back and compare its answers."""
     tasks = task.select()
     hub.connect()
-    from hubtools.pipeline import push_model_task, push_multitask_model
+    from hubtools import api
+    from hubtools.pipeline import push_multitask_model
 
     if task.multitask:
         pushed = {MULTI: push_multitask_model(work, repos, push)}
     else:
-        pushed = {t.name: push_model_task(t, work, repos, push) for t in tasks}
+        pushed = {t.name: api.push_model(t, work, repos, push) for t in tasks}
     show_pushed(pushed, json_output)
 
 
@@ -103,10 +104,10 @@ def verify(
     options = MultitaskOptions(task, task_file)
     [spec, *_] = options.select()
     hub.connect()
+    from hubtools import api
     from hubtools.publishing.multitask import verify_multitask
-    from hubtools.publishing.verification import verify_model
 
-    checked = verify_multitask(repo, revision) if options.multitask else verify_model(spec, repo, revision)
+    checked = verify_multitask(repo, revision) if options.multitask else api.verify(spec, repo, revision)
     line = f"{repo}: {checked.rows} answers agree, largest difference {checked.largest_difference:.1g}"
     show(checked, json_output, [line])
 

@@ -95,7 +95,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], TaskFold
             fn_kwargs={"tokenizer": tokenizer, "max_length": 512, **options},
         )  # fmt: skip
         collator = (DataCollatorForTokenClassification if token else DataCollatorWithPadding)(tokenizer)
-        assert calibrate(folder.model, task, encoded, collator)["temperature"] > 1.2
+        assert calibrate(folder.model, task, encoded, collator).temperature > 1.2
         evaluate(task, folder)
         write_model_card(task, folder, REPO)
         return folder

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from hubtools.heads.answers import Answer
 from hubtools.heads.inference import Tick
 from hubtools.heads.plots import Plot
 from hubtools.heads.rows import LabelMap, UserColumns
@@ -421,6 +422,14 @@ class Head(ABC):
     @abstractmethod
     def compare_answers(self, classifier: Pipeline, texts: Sequence[str], rows: Rows) -> AnswerDifference:
         """Ask the model again and compare with the recorded answers to the first rows."""
+
+    @abstractmethod
+    def decide(self, prediction: Any, labels: Sequence[str], threshold: float | None) -> Answer:
+        """Return the answer that one of :meth:`predict`'s predictions amounts to.
+
+        Args:
+            threshold: None where a model ships with none and the router has no use for one.
+        """
 
     @abstractmethod
     def multitask_pairs(self, probabilities: Any, rows: Rows, row: int) -> Iterator[tuple[float, float]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from hubtools.heads.answers import Answer, AnsweredSpan
 from hubtools.heads.base import AnswerDifference, Batch, Head, LabelPlan, Words
 from hubtools.heads.baselines import answer_by_rules
 from hubtools.heads.encoding import IGNORED, encode_tokens
@@ -356,6 +357,15 @@ class Spans(Head):
                 return AnswerDifference(1.0, str(known), str(spans))
             largest = max([largest, *(abs(a["score"] - b["score"]) for a, b in zip(known, spans, strict=True))])
         return AnswerDifference(largest)
+
+    def decide(self, prediction: Any, labels: Sequence[str], threshold: float | None) -> Answer:
+        limit = threshold or 0.0
+        spans = tuple(
+            AnsweredSpan(span["start"], span["end"], labels[span["label"]], span["score"])
+            for span in sorted(prediction, key=lambda span: (span["start"], span["end"]))
+            if span["score"] >= limit
+        )
+        return Answer("", max((span.score for span in spans), default=0.0), bool(spans), limit, spans=spans)
 
     def multitask_pairs(self, probabilities: Any, rows: Rows, row: int) -> Iterator[tuple[float, float]]:
         tokens = rows["tokens"][row]
