@@ -74,6 +74,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 # The training is a process of its own. What those who start it share with it loads nothing heavy.
 LIGHT = {"arguments", "child_process", "fewshot", "flags", "inputs", "processes"}
 
+# Its own module, the list of tasks, its two card templates; the rest are examples and other senses of the word.
+FILES_THAT_NAME_A_TASK = 8
+
 # Functions whose documentation is owed. Take names out; put none in.
 UNDOCUMENTED = {
     "publishing.commits.unreachable", "workdir.task_folder",
@@ -311,6 +314,26 @@ def test_every_test_runs_once_in_the_gate() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
     assert "exhaustive" in [marker.split(":")[0] for marker in settings["markers"]]
     assert "-m" not in settings["addopts"].split()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_few_files_name_a_built_in_task(task: str) -> None:
+    """What a task is stands in its own files; all else asks the task, or its head."""
+    files = [path for path in MODULES if "starter" not in path.relative_to(PACKAGE).parts]
+    files += [
+        path
+        for folder in ("model_cards", "dataset_cards", "spaces", "configs")
+        for path in sorted((ROOT / folder).rglob("*"))
+        if path.is_file() and path.suffix != ".pyc"
+    ]
+    word = re.compile(rf"\b{task}\b", re.IGNORECASE)
+    naming = [
+        str(path.relative_to(ROOT))
+        for path in files
+        if word.search(path.name) or word.search(path.read_text(encoding="utf-8"))
+    ]
+    assert f"hubtools/tasks/{task}.py" in naming
+    assert len(naming) <= FILES_THAT_NAME_A_TASK, naming
 
 
 def test_what_the_wheel_carries_is_there() -> None:

@@ -729,10 +729,12 @@ def test_a_fifth_task_goes_by_its_file_alone_from_a_table_to_the_space(
     task = ("--task-file", "toxicity.yaml", "--hub", "local")
     own = ("--source", "comments.csv", "--license", "cc-by-4.0")
     hubtools.run("hubtools", "verify", published["model"]["repo"], *task, cwd=tmp_path, env=environment)
-    compared = hubtools.run(
-        "hubtools", "compare", published["model"]["repo"], *task, "--json", cwd=tmp_path, env=environment
-    )
-    assert published["model"]["repo"] in compared.stdout
+    models = (published["model"]["repo"], folder / "model")
+    compared = hubtools.run("hubtools", "compare", *models, *task, "--json", cwd=tmp_path, env=environment)
+    report = json.loads(compared.stdout)
+    assert report["primary"]["key"] == "roc_auc"
+    assert report["models"][0]["scores"] == report["models"][1]["scores"]
+    assert report["pairs"][0]["accuracy"]["difference"] == 0
     again = hubtools.run("hubtools", "curate", *task, *own, cwd=tmp_path, env=environment)
     assert "up to date" in again.stderr
 

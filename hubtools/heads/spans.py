@@ -142,8 +142,8 @@ class Spans(Head):
     # --- training ---
 
     # Most tokens are no personal data and soon easy: their mean loss is small beside that of whole texts, and so would
-    # be what pii learns. On the validation splits of the starter corpora, one epoch of the nano model reached a mean of
-    # 0.736 and 0.732 with weights of 12 and 30, and pii itself 0.63 and 0.66.
+    # be what they learn. On the validation splits of the starter corpora, one epoch of the nano model reached a mean of
+    # 0.736 and 0.732 with weights of 12 and 30, and the spans themselves 0.63 and 0.66.
     loss_weight: ClassVar[float] = 12.0
 
     def load_model(self, path: str, **options: Any) -> PreTrainedModel:
