@@ -12,7 +12,7 @@ import signal
 import sys
 import textwrap
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -38,6 +38,7 @@ from hubtools.options import (
     show,
     show_pushed,
 )
+from hubtools.records import Record
 from hubtools.tasks import MULTI
 from hubtools.training.arguments import FinetuneArguments
 from hubtools.training.flags import parse_training_flags
@@ -121,8 +122,8 @@ def check(
     from hubtools.preflight import preflight
 
     findings = preflight(tasks, work, source, repos.namespace, training.base)
-    show(findings, json_output, [f"{'ok  ' if f['ok'] else 'FAIL'}  {f['what']}: {f['found']}" for f in findings])
-    if not all(f["ok"] for f in findings):
+    show(findings, json_output, [f"{'ok  ' if f.ok else 'FAIL'}  {f.what}: {f.found}" for f in findings])
+    if not all(f.ok for f in findings):
         raise typer.Exit(1)
 
 
@@ -178,12 +179,12 @@ def finetune(
     from hubtools.launch import finetune_multi, finetune_tasks
 
     training = dataclasses.replace(training, flags=parse_training_flags(argv), task_file=task.task_file)
-    done: dict[str, Any]
+    records: dict[str, Record]
     if task.multitask:
-        done = {MULTI: finetune_multi(work, training)}
+        records = {MULTI: finetune_multi(work, training)}
     else:
-        done = {finished.task.name: finished.record for finished in finetune_tasks(tasks, work, training)}
-    show(done, json_output, [] if training.dry_run else [str(work.folder(t).model) for t in tasks])
+        records = {finished.task.name: finished.record for finished in finetune_tasks(tasks, work, training)}
+    show(records, json_output, [] if training.dry_run else [str(work.folder(t).model) for t in tasks])
 
 
 @takes_groups

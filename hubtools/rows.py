@@ -8,7 +8,6 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hubtools.spec import BadRow, Dropped, Example, Span
 
@@ -41,7 +40,7 @@ class Columns:
         return self != Columns()
 
 
-def read_text(row: Mapping[str, Any], column: str) -> str:
+def read_text(row: Mapping[str, object], column: str) -> str:
     """Return the text in ``column``; raises :class:`Dropped` where it is not a text or holds nothing."""
     value = row.get(column)
     if not isinstance(value, str):
@@ -51,7 +50,7 @@ def read_text(row: Mapping[str, Any], column: str) -> str:
     return value
 
 
-def read_labelled_row(row: Mapping[str, Any]) -> Example:
+def read_labelled_row(row: Mapping[str, object]) -> Example:
     """Read a row with ``text``, ``label`` and, where it has one, ``family``."""
     label = row.get("label")
     if not isinstance(label, str) or not label.strip():

@@ -96,7 +96,7 @@ class Source:
     id: str
     files: Mapping[str, tuple[str, ...]]
     columns: tuple[str, ...]
-    row: Callable[[Mapping[str, Any]], Example]
+    row: Callable[[Mapping[str, object]], Example]
     license: str
     attribution: str
     provenance: str = ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
 from hubtools.heads.base import Head
 from hubtools.spec import CardTexts, Demo, LabelSet, Metric, Source
@@ -63,7 +62,7 @@ class TaskSpec:
     demo: Demo = field(default_factory=Demo)
     task_ids: tuple[str, ...] = ()
     access_prompt: str = ""
-    access_fields: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    access_fields: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def dataset_name(self) -> str:

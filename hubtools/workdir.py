@@ -9,13 +9,13 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hubtools.errors import MissingStage
-from hubtools.records import read_record, write_json
+from hubtools.records import read_record, to_json, write_json
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics
-from hubtools.records.release import PublishedRepos
+from hubtools.records.release import Published, PublishedRepos
 from hubtools.records.training import MultitaskRecord, TrainingRecord
 
 DEFAULT = Path("hubtools-work")
@@ -174,10 +174,10 @@ class TaskFolder:
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield file.fileno()
 
-    def record_published(self, kind: str, release: dict[str, Any]) -> None:
-        """Note what was pushed; ``kind`` is "dataset" or "model"."""
+    def record_published(self, kind: Literal["dataset", "model"], release: Published) -> None:
+        """Write the newest release of a kind into ``published.json``; those of the other kind stay."""
         known = json.loads(self.published.read_text()) if self.published.exists() else {}
-        write_json(self.published, {**known, kind: release})
+        write_json(self.published, {**known, kind: to_json(release)})
 
 
 def task_folder(work_dir: Path, task: str) -> TaskFolder:

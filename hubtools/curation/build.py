@@ -14,7 +14,6 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from hubtools import __version__
 from hubtools.curation.audit import write_audit
@@ -77,7 +76,7 @@ def compute_fingerprint(task: TaskSpec, inputs: CurationInputs) -> str:
     return digest.hexdigest()
 
 
-def _describe_mapping(files: SourceFiles) -> dict[str, Any]:
+def _describe_mapping(files: SourceFiles) -> dict[str, object]:
     if files.mapping is None:
         return {}
     label_map = {"label_map": files.mapping.label_map} if files.mapping.label_map else {}

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from hubtools.curation.cleaning import Drops, read_source
 from hubtools.curation.duplicates import find_near_duplicates_of_earlier
@@ -15,6 +14,7 @@ from hubtools.curation.reading import SUFFIXES
 from hubtools.curation.sources import SPLIT_NAMES, SourceFiles, locate_addition
 from hubtools.curation.user_data import locate_asked
 from hubtools.errors import SourceError, UsageError, shorten
+from hubtools.heads.values import Column
 from hubtools.rows import Columns, comparison_key
 from hubtools.spec import Example, LabelSet
 from hubtools.task import TaskSpec
@@ -35,8 +35,8 @@ class LabelledRows:
     name: str
     ids: Sequence[str]
     texts: Sequence[str]
-    truth: Sequence[Any]
-    about: Mapping[str, Any]
+    truth: Column
+    about: Mapping[str, object]
 
 
 def read_test_split(task: TaskSpec, folder: TaskFolder) -> LabelledRows:

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from hubtools.curation.raw_rows import (
     CHUNK,
@@ -23,11 +23,11 @@ from hubtools.curation.raw_rows import (
 from hubtools.errors import shorten
 
 
-class _Doubled(dict[str, Any]):
+class _Doubled(dict[str, object]):
     """An object that has a key twice."""
 
 
-def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _make_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     values = dict(pairs)
     return values if len(values) == len(pairs) else _Doubled(values)
 
@@ -36,7 +36,7 @@ def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER = json.JSONDecoder(object_pairs_hook=_make_object)
 
 
-def _check_object(origin: str, value: Any) -> RawRow:
+def _check_object(origin: str, value: object) -> RawRow:
     if not isinstance(value, dict):
         return RawRow(origin, None, "not a JSON object")
     return RawRow(origin, None, "has a key twice") if isinstance(value, _Doubled) else RawRow(origin, value)
@@ -106,7 +106,7 @@ class _Buffer:
             if not self.read_on():
                 return ""
 
-    def read_value(self) -> tuple[Any, int]:
+    def read_value(self) -> tuple[object, int]:
         """Return the JSON value that begins here, without passing it, and where it ends.
 
         Raises:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hubtools.curation.class_labels import name_class_labels, read_features
 from hubtools.curation.raw_rows import CHUNK, RawRow, Unreadable, refuse
 from hubtools.errors import shorten
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _BATCH = 8 << 20  # bytes
 _BATCH_ROWS = 2048
@@ -52,7 +55,10 @@ def read_parquet(path: Path, columns: Collection[str]) -> Iterator[RawRow]:
         first += group.num_rows
 
 
-def _read_batch(batch: Any, broken: tuple[type[Exception], ...]) -> Iterator[tuple[dict[str, Any] | None, str]]:
+def _read_batch(
+    batch: pa.RecordBatch, broken: tuple[type[Exception], ...]
+) -> Iterator[tuple[Mapping[str, object] | None, str]]:
+    """Yield each row, or None and what is wrong with it."""
     try:
         rows = batch.to_pylist()
     except broken:  # one cell spoils them all: look at each

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import NoReturn, TextIO
 
 from hubtools.errors import SourceError, shorten
 
@@ -25,7 +25,7 @@ class RawRow:
     """
 
     origin: str
-    row: Mapping[str, Any] | None
+    row: Mapping[str, object] | None
     defect: str = ""
     rows: int = 1
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from hubtools.curation.class_labels import name_class_labels
 from hubtools.curation.csv_rows import read_csv
@@ -25,7 +24,7 @@ _LOOKED_AT = 100  # rows that tell which columns a file has
 
 
 def read_rows(
-    path: Path, columns: tuple[str, ...], features: Mapping[str, Any] | None = None, advice: str = ""
+    path: Path, columns: tuple[str, ...], features: Mapping[str, object] | None = None, advice: str = ""
 ) -> Iterator[RawRow]:
     """Yield every row of a csv, json, jsonl or parquet file, in order; a row that cannot be read comes with its defect.
 

@@ -12,9 +12,12 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hubtools.curation.split import hash_to_fraction
+
+if TYPE_CHECKING:
+    from faker import Faker
 
 # Share of the value space that belongs to each split.
 _POOLS = {"test": (0.0, 0.15), "validation": (0.15, 0.3), "train": (0.3, 1.0)}
@@ -41,7 +44,8 @@ _NRP = (
 
 
 @cache
-def _faker(locale: str) -> Any:
+def _load_faker(locale: str) -> Faker:
+    """Return the one generator of a locale: to make one takes longer than to fill a document."""
     from faker import Faker
 
     fake = Faker(locale)
@@ -58,7 +62,7 @@ class SlotValues:
     def __init__(self, rng: random.Random, split: str, seed: int) -> None:
         self.rng, self.split, self.seed = rng, split, seed
         locale = rng.choices(list(LOCALES), weights=list(LOCALES.values()))[0]
-        self.fake, self.us = _faker(locale), _faker("en_US")
+        self.fake, self.us = _load_faker(locale), _load_faker("en_US")
         for fake in (self.fake, self.us):
             fake.seed_instance(rng.getrandbits(64))
 

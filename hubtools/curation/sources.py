@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 from urllib.parse import unquote
 
 from hubtools import __version__
@@ -43,7 +43,7 @@ class SourceFiles:
     source: Source
     files: tuple[tuple[str, Path], ...]
     revision: str
-    features: Mapping[str, Any] | None = None
+    features: Mapping[str, object] | None = None
     mapping: ColumnMapping | None = None
 
 
@@ -242,7 +242,7 @@ def _locate_on_web(source: Source) -> SourceFiles:
 
 def download_splits(
     repo: str, config: str, revision: str
-) -> tuple[tuple[tuple[str, Path], ...], Mapping[str, Any] | None]:
+) -> tuple[tuple[tuple[str, Path], ...], Mapping[str, object] | None]:
     """Return the files of each split of a repo as ``datasets`` finds them, and the types of their columns.
 
     Args:

@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from hubtools.curation.label_maps import accept_own_labels, read_label_map
@@ -147,7 +146,7 @@ class _UserData:
     id: str
     files: tuple[tuple[str, Path], ...]
     revision: str
-    features: Mapping[str, Any] | None = None
+    features: Mapping[str, object] | None = None
     card_licence: str = OTHER
     layout: Source | None = None
 
@@ -191,7 +190,7 @@ def _make_source(
     user_columns = task.head.choose_user_columns(columns, seen, label_map, types)
     group_column = columns.group or next((name for name in GROUPS if name in seen), "")
 
-    def read(raw: Mapping[str, Any]) -> Example:
+    def read(raw: Mapping[str, object]) -> Example:
         group = raw.get(group_column)
         return replace(user_columns.read(raw), group="" if group is None else str(group))
 

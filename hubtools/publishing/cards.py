@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from hubtools.curation.licences import OTHER, choose_model_licence
 from hubtools.evaluation.tables import left_out
@@ -170,7 +170,7 @@ def make_result(
     dataset: Published,
     scores: Iterable[tuple[Metric, Interval | Primary | float | None]],
     more: Sequence[FrontMatter] = (),
-) -> dict[str, Any]:
+) -> FrontMatter:
     """Return an entry of a card's ``model-index``: what a model reaches on the test split of ``dataset``.
 
     Args:
@@ -215,7 +215,7 @@ def find_origin(task: TaskSpec, facts: DatasetFacts) -> Origin:
     return "public" if main.id in {source.id for source in task.whole_sources} else "own"
 
 
-def describe_access(task: TaskSpec) -> dict[str, Any]:
+def describe_access(task: TaskSpec) -> FrontMatter:
     """Return what readers of a gated repo are asked; without these keys the Hub asks in its own words."""
     if not task.access_prompt:
         return {}
@@ -233,7 +233,7 @@ def _score(scores: Record, metric: Metric) -> Interval | float | None:
     return score
 
 
-def _rates_at_threshold(task: TaskSpec, metrics: Metrics) -> list[dict[str, Any]]:
+def _rates_at_threshold(task: TaskSpec, metrics: Metrics) -> list[FrontMatter]:
     """Return entries for the mistakes at the threshold that a model ships with; none for a model without."""
     if metrics.thresholds is None:
         return []
@@ -256,7 +256,7 @@ def _make_other_data_rows(reports: Sequence[OtherDataReport], task: TaskSpec) ->
     return [row for row in rows if any(score is not None for score in row.scores)]
 
 
-def _describe_emissions(training: TrainingRecord) -> dict[str, Any]:
+def _describe_emissions(training: TrainingRecord) -> FrontMatter:
     """Return the Hub's key, in grams, where the training was measured."""
     measured = training.emissions
     if measured is None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hubtools.errors import VerificationFailed
 from hubtools.evaluation.predictions import read_columns
+from hubtools.heads.values import Rows
 from hubtools.records.release import Verified
 from hubtools.task import TaskSpec
 
@@ -50,9 +49,7 @@ def check_difference(repo: str, revision: str, largest: float, name: str) -> Non
         )
 
 
-def read_recorded_answers(
-    repo: str, revision: str, file: str, number: int, name: str
-) -> tuple[list[str], dict[str, list[Any]]]:
+def read_recorded_answers(repo: str, revision: str, file: str, number: int, name: str) -> tuple[list[str], Rows]:
     """Read the first texts that a published model was scored on, and the columns of what it answered.
 
     Args:

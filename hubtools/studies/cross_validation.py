@@ -7,7 +7,7 @@ import hashlib
 from hubtools.curation.parquet import write_split
 from hubtools.errors import UsageError
 from hubtools.options import TrainingOptions, WorkOptions
-from hubtools.records import write_json, write_record
+from hubtools.records import extend, write_json, write_record
 from hubtools.records.studies import CrossValidationReport, FoldOutcome
 from hubtools.studies.engine import PlannedTraining, open_study, raise_failures, summarize_scores
 from hubtools.studies.folds import divide_rows, read_rows
@@ -65,8 +65,10 @@ def cross_validate_task(
     study.remove_models_but(None)
     spread = summarize_scores(outcomes)
     synthetic = facts.synthesis is not None and "validation" in facts.synthesis.splits
-    report = CrossValidationReport(
-        **study.report_fields([FoldOutcome(**(vars(outcome) | by_name[outcome.name].counts)) for outcome in outcomes]),
+    fold_outcomes = [extend(outcome, FoldOutcome, **by_name[outcome.name].counts) for outcome in outcomes]
+    report = extend(
+        study.describe(fold_outcomes),
+        CrossValidationReport,
         folds=folds,
         **vars(spread),
         notes=[OPTIMISTIC, *([MADE_UP] if synthetic else [])],

@@ -19,13 +19,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from hubtools.errors import DamagedRecord, TrainingFailed
 from hubtools.launch import copy_model, finetune_task, training_fingerprint
 from hubtools.options import TrainingOptions, WorkOptions
 from hubtools.records import from_json, write_json, write_record
-from hubtools.records.studies import Outcome, ScoreSpread, StudyMetric
+from hubtools.records.studies import Outcome, ScoreSpread, StudyMetric, StudyReport
 from hubtools.records.training import TrainingRecord
 from hubtools.task import TaskSpec
 from hubtools.training.fewshot import check_method
@@ -195,18 +195,18 @@ class Study:
                 tick()
         return outcomes
 
-    def report_fields(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-        """Return what every report of a study says, by the fields of :class:`StudyReport`."""
-        return {
-            "task": self.task.name,
-            "metric": StudyMetric(key=self.task.primary.key, title=self.task.primary.title),
-            "split": "validation",
-            "base": self.base,
-            "seed": self.options.seed,
-            "flags": list(self.options.flags.argv),
-            "folder": str(self.root),
-            "trainings": list(outcomes),
-        }
+    def describe(self, outcomes: Sequence[Outcome]) -> StudyReport:
+        """Return what every report of a study says."""
+        return StudyReport(
+            task=self.task.name,
+            metric=StudyMetric(key=self.task.primary.key, title=self.task.primary.title),
+            split="validation",
+            base=self.base,
+            seed=self.options.seed,
+            flags=list(self.options.flags.argv),
+            folder=str(self.root),
+            trainings=list(outcomes),
+        )
 
 
 def open_study(
@@ -214,7 +214,7 @@ def open_study(
     work: WorkOptions,
     options: TrainingOptions,
     kind: str,
-    causes: Any,
+    causes: object,
     write_data: DataWriter | None = None,
 ) -> Study:
     """Return the study of this ``kind`` that data, base, flags and ``causes`` identify: the same again goes on.

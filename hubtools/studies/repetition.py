@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hubtools.options import TrainingOptions, WorkOptions
-from hubtools.records import write_record
+from hubtools.records import extend, write_record
 from hubtools.records.studies import RepetitionReport
 from hubtools.studies.engine import PlannedTraining, open_study, raise_failures, summarize_scores
 from hubtools.task import TaskSpec
@@ -36,8 +36,10 @@ def repeat_training(task: TaskSpec, work: WorkOptions, options: TrainingOptions,
     outcomes = study.train_all(planned)
     study.remove_models_but(planned[0].name)
     spread = summarize_scores(outcomes)
-    report = RepetitionReport(
-        **(study.report_fields(outcomes) | {"seed": options.seed}),
+    report = extend(
+        study.describe(outcomes),
+        RepetitionReport,
+        seed=options.seed,
         seeds=[training.seed for training in planned],
         **vars(spread),
         kept=planned[0].name,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from hubtools.errors import UsageError
 from hubtools.options import TrainingOptions, WorkOptions
-from hubtools.records import to_json, write_record
+from hubtools.records import extend, to_json, write_record
 from hubtools.records.studies import Outcome, SearchReport
 from hubtools.studies.engine import PlannedTraining, Study, open_study, raise_failures
 from hubtools.studies.ranges import Range, Value, default_ranges, format_flags, read_ranges
@@ -78,8 +78,9 @@ def search_flags(
     importances = _train_trials(study, searched, trials, sampler_seed)
     outcomes = sorted(_read_outcomes(study), key=lambda outcome: -_score_of(outcome))
     scored = [outcome for outcome in outcomes if outcome.score is not None]
-    report = SearchReport(
-        **study.report_fields(outcomes),
+    report = extend(
+        study.describe(outcomes),
+        SearchReport,
         sampler_seed=sampler_seed,
         ranges=records,
         best=scored[0] if scored else None,

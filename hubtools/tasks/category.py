@@ -6,7 +6,6 @@ Labels and their order are the router's (``pkg/classification/mapping.go``): it 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from hubtools.heads import Classification
 from hubtools.metrics.labels import MACRO_F1
@@ -27,10 +26,10 @@ SEED10 = {
 }  # fmt: skip
 
 
-def read_mmlu_pro_row(row: Mapping[str, Any]) -> Example:
+def read_mmlu_pro_row(row: Mapping[str, object]) -> Example:
     """Return the question alone as the prompt: options and reasoning are not what a router sees."""
     label = row.get("category")
-    if label not in LABELS:
+    if not isinstance(label, str) or label not in LABELS:
         raise BadRow(f"unknown label {label!r}")
     return Example(text=read_text(row, "question"), label=label)
 

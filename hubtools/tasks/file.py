@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from hubtools.heads import HEADS, Head
 from hubtools.heads.rows import LabelMap, UserColumns
@@ -125,7 +124,7 @@ def _read_head(keys: Keys, kind: type[Head], labels: Sequence[str]) -> Head:
         [name for name in ("positive", "alarming", "fallback") if name not in has],
         f"no such key with head {kind.name}",
     )
-    values: dict[str, Any] = {}
+    values: dict[str, str | tuple[str, ...]] = {}
     if "positive" in has:
         values["positive"] = keys.need("positive", "the label that is looked for: " + " or ".join(labels)).one_of(
             labels
@@ -200,7 +199,7 @@ def _digest(keys: Keys) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _plain(value: Value) -> Any:
+def _plain(value: Value) -> object:
     if isinstance(value.content, dict):
         return [[key, _plain(inner)] for key, inner in value.content.items()]  # the order of labels counts
     return [_plain(item) for item in value.content] if isinstance(value.content, list) else value.content
@@ -309,7 +308,7 @@ def _make_reader(head: Head, labels: Sequence[str], columns: Columns, label_map:
     chosen = head.choose_user_columns(columns, (), label_map, set(labels))
     groups = (columns.group,) if columns.group else GROUPS
 
-    def read(raw: Mapping[str, Any]) -> Example:
+    def read(raw: Mapping[str, object]) -> Example:
         name = next((raw[group] for group in groups if raw.get(group) is not None), "")
         return replace(chosen.read(raw), group=str(name))
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from hubtools.heads import Classification
 from hubtools.metrics.labels import MACRO_F1
@@ -56,7 +55,7 @@ def split_turns(chat: str) -> list[tuple[str, str]]:
     return [(who, text.replace(_END, "").strip()) for who, text in zip(pieces[1::2], pieces[2::2], strict=True)]
 
 
-def read_glaive_row(row: Mapping[str, Any]) -> Example:
+def read_glaive_row(row: Mapping[str, object]) -> Example:
     """Return the first user turn, labelled by the first function that the assistant calls.
 
     A conversation without a call is ``no_function_needed`` where the assistant's first answer is neither a
@@ -105,7 +104,7 @@ _NO_REQUEST = re.compile(
 )
 
 
-def read_metatool_row(row: Mapping[str, Any]) -> Example:
+def read_metatool_row(row: Mapping[str, object]) -> Example:
     """Return a query of MetaTool, labelled by the name of its tool as if it were a function's."""
     text, tool = read_text(row, "Query"), read_text(row, "Tool")
     if _NO_REQUEST.search(text):

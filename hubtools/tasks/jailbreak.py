@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from typing import Any
 
 from hubtools.heads import Detection
 from hubtools.metrics.detection import ROC_AUC
@@ -22,15 +21,15 @@ ALARMING = (
 )  # fmt: skip
 
 
-def read_jackhhao_row(row: Mapping[str, Any]) -> Example:
+def read_jackhhao_row(row: Mapping[str, object]) -> Example:
     """Return the prompt as it stands, labelled by ``type``."""
     label = row.get("type")
-    if label not in LABELS:
+    if not isinstance(label, str) or label not in LABELS:
         raise BadRow(f"unknown label {label!r}")
     return Example(text=read_text(row, "prompt"), label=label)
 
 
-def read_gpteacher_row(row: Mapping[str, Any]) -> Example:
+def read_gpteacher_row(row: Mapping[str, object]) -> Example:
     """Return a harmless role play: instruction and input; three in four go on, as when a whole scene is pasted."""
     instruction = read_text(row, "instruction")
     goes_on = zlib.crc32(instruction.encode("utf-8", "surrogatepass")) % 4 != 0

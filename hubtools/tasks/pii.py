@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from hubtools.heads import Spans
 from hubtools.metrics.spans import ENTITY_F1
@@ -37,15 +36,16 @@ ROUTER_TYPES = {
 _UNFILLED = re.compile(r"\{[a-z_]+\}")
 
 
-def read_presidio_row(row: Mapping[str, Any]) -> Example:
+def read_presidio_row(row: Mapping[str, object]) -> Example:
     """Read a row of presidio-research's synthetic set; offsets are verified against ``entity_value``."""
     text = read_text(row, "full_text")
     spans = []
     if _UNFILLED.search(text):
         raise Dropped("a slot of the source's template is unfilled")
-    if not isinstance(row.get("spans"), list):
+    marked = row.get("spans")
+    if not isinstance(marked, list):
         raise BadRow("spans are not a list")
-    for raw in row["spans"]:
+    for raw in marked:
         try:
             start, end = raw["start_position"], raw["end_position"]
             kind, value = raw["entity_type"], raw["entity_value"]
@@ -67,7 +67,7 @@ def read_presidio_row(row: Mapping[str, Any]) -> Example:
     )
 
 
-def read_template_row(row: Mapping[str, Any]) -> Example:
+def read_template_row(row: Mapping[str, object]) -> Example:
     """Read a template of our own; ``text`` still holds its slots, which curation fills."""
     return Example(text=read_text(row, "template"), group=str(row.get("id") or ""), rule="slots of a template")
 
