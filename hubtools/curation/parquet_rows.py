@@ -13,6 +13,7 @@ from hubtools.errors import shorten
 if TYPE_CHECKING:
     import pyarrow as pa
 
+# What is in memory at once: one batch of rows as Python objects.
 _BATCH = 8 << 20  # bytes
 _BATCH_ROWS = 2048
 
@@ -27,6 +28,7 @@ def read_parquet(path: Path, columns: Collection[str]) -> Iterator[RawRow]:
         file = pq.ParquetFile(path, buffer_size=CHUNK)  # a page at a time, not a whole row group
         names = file.schema_arrow.names
         groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+        # A damaged footer may say anything.
         if min([0, *(group.num_rows for group in groups)]) < 0:
             raise Unreadable("a negative number of rows")
         features = read_features(file.schema_arrow.metadata)

@@ -17,10 +17,17 @@ from hubtools.task import TaskSpec
 from hubtools.tasks.intent_rules import AMBIGUOUS, TABLE_VERSION, decide_intent, to_snake_case
 
 LABELS = (
-    "information_retrieval", "data_transformation", "calculation", "communication", "scheduling",
-    "file_operations", "analysis", "no_function_needed",
-)  # fmt: skip
+    "information_retrieval",
+    "data_transformation",
+    "calculation",
+    "communication",
+    "scheduling",
+    "file_operations",
+    "analysis",
+    "no_function_needed",
+)
 
+# A call is JSON only in part: its arguments often are not, and the name is all that is needed.
 _CALL = re.compile(r"""<functioncall>\s*\{\s*["']name["']\s*:\s*["']([^"']+)["']""")
 _CALL_TAG = "<functioncall>"
 _TURN = re.compile(r"(?:^|\n)\s*(USER|ASSISTANT|FUNCTION RESPONSE):")
@@ -43,10 +50,12 @@ _WORK = re.compile(
     r"\bhow (many|much)\b(?=.*\d)|\d.*\bhow (many|much)\b",
     re.IGNORECASE | re.DOTALL,
 )
+# Work on code, or in a program, is what a language model does by itself.
 _CODE = re.compile(
     r"(?<!\w)(algorithm|c#|c\+\+|code|excel|function|golang|html|java|javascript|matlab|php|program|python|query|r|ruby|"
-    r"scala|script|sql|swift)(?!\w)", re.IGNORECASE,
-)  # fmt: skip
+    r"scala|script|sql|swift)(?!\w)",
+    re.IGNORECASE,
+)
 
 
 def split_turns(chat: str) -> list[tuple[str, str]]:
@@ -69,7 +78,9 @@ def read_glaive_row(row: Mapping[str, object]) -> Example:
     if not turns or turns[0][0] != "USER" or not turns[0][1]:
         raise Dropped("no first user turn")
     text = turns[0][1]
+    # Whatever a conversation turns to later, its first request is the prompt.
     answers = [words for who, words in turns if who == "ASSISTANT"]
+    # A refusal says so at its beginning; further on the same words are part of an answer.
     if answers and _CALL_TAG not in answers[0] and _REFUSAL.search(answers[0][:300]):
         raise Dropped("answer is a refusal")
     calling = next((answer for answer in answers if _CALL_TAG in answer), "")
@@ -88,11 +99,13 @@ def read_glaive_row(row: Mapping[str, object]) -> Example:
 
 
 def _label_by_function(text: str, function: str) -> Example:
+    """Return the prompt with the kind of tool that ``function`` is; raises :class:`Undecided` where no rule says."""
     label, rule = decide_intent(function)
     if label == AMBIGUOUS:
         raise Undecided("function is ambiguous")
     if not label:
         raise Undecided("function matches no rule")
+    # One group a function: its requests are alike, and a model is to be scored on functions that it has not seen.
     return Example(text=text, label=label, group=f"function {to_snake_case(function)}", rule=rule)
 
 
