@@ -14,6 +14,7 @@ from hubtools.spec import BadRow, Dropped, Example, Span
 # Where nothing names the column of groups: the first of these that is there.
 GROUPS = ("group", "family", "template_id")
 
+# What separates words: an underscore too, since it is punctuation to a reader.
 _NO_WORD = re.compile(r"[\W_]+")
 
 
@@ -62,6 +63,7 @@ def sort_spans(text: str, spans: Sequence[Span]) -> tuple[Span, ...]:
     """Return the spans in order; raises :class:`BadRow` where one is empty, outside the text, or overlaps another."""
     ordered = sorted(spans, key=lambda span: (span.start, span.end))
     last = 0
+    # Neither is mended: where offsets are wrong once, they may be wrong everywhere.
     for span in ordered:
         if not 0 <= span.start < span.end <= len(text):
             raise BadRow("span outside the text")

@@ -37,7 +37,7 @@ def render_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
     metrics = folder.read_metrics()
     facts = folder.read_facts()
     training = folder.read_training()
-    check_trained_on(folder, training)
+    check_trained_on(folder, training)  # else the card would describe another dataset
     if published.dataset is None:
         raise MissingStage(
             f"The {task.name} dataset is not pushed",
@@ -107,6 +107,7 @@ def check_card(task: TaskSpec, folder: TaskFolder, repo: str | None) -> Path:
             found="no such files",
             next=f"hubtools evaluate {task.name} --from-predictions",
         )
+    # What would be rendered names the repo: without one there is nothing to compare with.
     if repo is not None:
         check_scores_follow(task, folder)
         check_drift(card, render_card(task, folder, repo), task.name)
@@ -119,6 +120,7 @@ def push_model(api: HfApi, task: TaskSpec, folder: TaskFolder, repo: str, option
     Raises:
         MissingStage: the scores are not those of these weights.
     """
+    # Whatever would be wrong on the Hub is found before anything is uploaded.
     card = render_card(task, folder, repo)
     check_scores_belong(task, folder)
     metrics = folder.read_metrics()
@@ -174,6 +176,7 @@ def check_scores_belong(task: TaskSpec, folder: TaskFolder) -> None:
     Raises:
         MissingStage: they are others, or the scores are not those of the predictions.
     """
+    # By content: a model of another training may have the same name, shape and date.
     weights = sha256_of(folder.model / "model.safetensors")
     scored = folder.read_metrics().weights_sha256
     if scored != weights:

@@ -58,6 +58,7 @@ def list_folders(work: Path) -> dict[str, TaskFolder]:
 
 def check_same_training(work: Path) -> None:
     """Raise :class:`MissingStage` where a model is not of the multitask training, or its scores are not the model's."""
+    # The models of the tasks are cut out of one training; each can be trained anew by itself, and is another then.
     known = task_folder(work, MULTI).read_multitask_training().weights_sha256
     for name, folder in list_folders(work).items():
         file = folder.model / "model.safetensors"
@@ -96,6 +97,7 @@ def render_multitask_card(work: Path, repo: str) -> str:
     training = task_folder(work, MULTI).read_multitask_training()
     rows = [_read_task(TASKS[name], folder, training) for name, folder in list_folders(work).items()]
     starter = sorted(row.task.name for row in rows if row.facts.sources[0].starter)
+    # One result a task, in the order of TASKS: verification counts on it.
     results = [make_result(row.task, row.dataset, [(row.task.primary, row.metrics.primary)]) for row in rows]
     metadata = {
         "library_name": "transformers",
@@ -104,7 +106,7 @@ def render_multitask_card(work: Path, repo: str) -> str:
         "language": ["en"],
         **describe_base(training),
         "datasets": [row.dataset.repo for row in rows],
-        "metrics": ["f1", "roc_auc"],
+        "metrics": ["f1", "roc_auc"],  # the Hub's names of the four primary metrics
         "tags": [
             *("hubtools", "semantic-router", *TASKS),
             *(["nano"] if training.base_note else []),
@@ -146,6 +148,7 @@ def _read_task(task: TaskSpec, folder: TaskFolder, training: MultitaskRecord) ->
             found=f"{', '.join(there) or 'nothing'} alone",
             next=f"hubtools push-{missing} {task.name}",
         )
+    # What was pushed may be older than what is here.
     if model.weights_sha256 != training.weights_sha256[task.name]:
         raise MissingStage(
             f"The {task.name} model on the Hub is of another training",
@@ -160,6 +163,7 @@ def _read_task(task: TaskSpec, folder: TaskFolder, training: MultitaskRecord) ->
 def _find_single_task_score(metrics: Metrics) -> float | None:
     """Return the primary metric of the version before, where it was trained alone and answered the same test rows."""
     before = metrics.previous
+    # The version before answered our test rows as a baseline does, where it could be asked.
     column = metrics.baselines.get(f"previous version ({before.tag})") if before else None
     if before is None or column is None or before.method == MULTI:
         return None
@@ -245,7 +249,9 @@ def verify_multitask(repo: str, revision: str) -> Verified:
     """
     rows, largest, model = 0, 0.0, None
     for number, (name, task) in enumerate(TASKS.items()):
+        # Results on the card stand in the order of the tasks.
         texts, columns = read_recorded_answers(repo, revision, f"{name}/predictions.parquet", number, MULTI)
+        # Downloaded once, after it is known that there are answers to compare with.
         model = model or MultitaskClassifier(repo, revision)
         answers = [model(text) for text in texts]
         rows, largest = rows + len(texts), max(largest, largest_difference(task.head, name, answers, columns))

@@ -27,6 +27,7 @@ from hubtools.workdir import TaskFolder
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
+# Exact: the Hub builds the Space with these, whatever is newest when somebody looks at it.
 GRADIO = "6.31.0"
 PYTHON = "3.11"
 NAME = "router-classifiers"
@@ -39,6 +40,7 @@ def space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder]) ->
     Raises:
         MissingStage: none of them is released.
     """
+    # Whatever the others lack: a Space is not to wait for tasks that nobody trains.
     released = [task for task in tasks if folders[task.name].released]
     if not released:
         raise MissingStage(
@@ -68,7 +70,7 @@ def space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder]) ->
         "app.py": source / "app.py",
         "requirements.txt": source / "requirements.txt",
         "models.json": (json.dumps({"models": models}, indent=2) + "\n").encode(),
-        "README.md": _readme(source, models, sorted(architectures)).encode(),
+        "README.md": _render_readme(source, models, sorted(architectures)).encode(),
     }
 
 
@@ -101,13 +103,15 @@ def space_entry(
         "examples": [*(demo.examples or task.examples)],
         "verdicts": [*(demo.verdicts or ())],
     }
+    # What is not there the Space makes of what is.
     return {key: value for key, value in entry.items() if value not in (None, "", [])}
 
 
-def _readme(source: Path, models: Mapping[str, Mapping[str, object]], architectures: Sequence[str]) -> str:
-    """The README of a Space with these entries of models.json, checked by the rules of the Hub."""
+def _render_readme(source: Path, models: Mapping[str, Mapping[str, object]], architectures: Sequence[str]) -> str:
+    """Return the README of a Space with these entries of models.json, checked by the rules of the Hub."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+    # The template lies beside the Space's app, which is no part of the package.
     environment = Environment(loader=FileSystemLoader(source), undefined=StrictUndefined, autoescape=False)
     text = environment.get_template("README.md.jinja").render(
         sdk_version=GRADIO,
@@ -166,8 +170,8 @@ def _is_ours(path: str) -> bool:
     return False
 
 
-def space_stage(api: HfApi, repo: str, wait: float = 0) -> str:
-    """The stage of the Space, waited for while it is being built.
+def wait_for_space(api: HfApi, repo: str, wait: float = 0) -> str:
+    """Return the stage of the Space, after at most ``wait`` seconds in which it is built and started.
 
     Raises:
         HubtoolsError: the build or the start failed; the message holds the end of the Space's log.
@@ -176,6 +180,7 @@ def space_stage(api: HfApi, repo: str, wait: float = 0) -> str:
     while True:
         stage = str(call_with_retries(lambda: api.get_space_runtime(repo)).stage)
         if stage in ("BUILD_ERROR", "RUNTIME_ERROR", "CONFIG_ERROR"):
+            # The end of the log names the error; what stands before is the installation.
             lines = [str(line) for line in api.fetch_space_logs(repo, build=stage == "BUILD_ERROR")][-20:]
             raise HubtoolsError(f"The Space {repo} ended in {stage}", found="\n" + "".join(lines))
         if not stage.endswith(("BUILDING", "STARTING")) or time.monotonic() > until:
@@ -207,8 +212,10 @@ def run_space(repo: str, port: int = 0) -> tuple[subprocess.Popen[bytes], str]:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
+    # For this machine alone, whatever address the user's environment has for other apps.
     environment = os.environ | {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port)}
     process = subprocess.Popen([sys.executable, "app.py"], cwd=folder, env=environment, stdout=sys.stderr)
+    # It loads its models before it answers, and downloads them the first time.
     until = time.monotonic() + 180
     try:
         while time.monotonic() < until:
@@ -221,7 +228,7 @@ def run_space(repo: str, port: int = 0) -> tuple[subprocess.Popen[bytes], str]:
             except (urllib.error.URLError, TimeoutError, ConnectionError):
                 time.sleep(0.3)
         raise HubtoolsError(f"The Space {repo} does not answer at {url}", expected="an answer within 3 minutes")
-    except BaseException:
+    except BaseException:  # Ctrl-C as well: no process is left behind
         process.terminate()
         process.wait()
         raise

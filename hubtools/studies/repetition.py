@@ -25,6 +25,7 @@ def repeat_training(task: TaskSpec, work: WorkOptions, options: TrainingOptions,
     """
     # Whichever seeds are asked for, the study is the same: each is a folder of its own.
     study = open_study(task, work, replace(options, seed=0), "seeds", None)
+    # The model of the first seed is kept, whatever its score: the best of several would be chosen by chance.
     planned = [
         PlannedTraining(f"seed-{seed}", seed, keep_model=seed == options.seed)
         for seed in range(options.seed, options.seed + seeds)
@@ -39,7 +40,7 @@ def repeat_training(task: TaskSpec, work: WorkOptions, options: TrainingOptions,
     report = extend(
         study.describe(outcomes),
         RepetitionReport,
-        seed=options.seed,
+        seed=options.seed,  # the study's own is 0
         seeds=[training.seed for training in planned],
         **vars(spread),
         kept=planned[0].name,
