@@ -137,9 +137,9 @@ def curate(
     """Source to local dataset and facts.json."""
     tasks = task.select()
     hub.connect()
-    from hubtools.pipeline import curate_task
+    from hubtools import api
 
-    facts = {t.name: curate_task(t, work, source) for t in tasks}
+    facts = {t.name: api.curate(t, work, source) for t in tasks}
     show(facts, json_output, [str(work.folder(t).dataset) for t in tasks])
 
 

@@ -61,12 +61,13 @@ def evaluate(
     if options.baseline and not any(t.head.few_shot for t in tasks):
         raise UsageError(
             f"SetFit labels whole texts, and {tasks[0].name!r} asks for spans",
-            expected="a task such as jailbreak",
+            expected="a task that labels texts as a whole",
             found=f"--baseline {options.baseline}",
             next=f"hubtools evaluate {tasks[0].name}",
         )
     hub.connect()
-    from hubtools.pipeline import check_targets, evaluate_task
+    from hubtools import api
+    from hubtools.pipeline import check_targets
 
     if data.dataset is not None:
         from hubtools.evaluation.other_data import evaluate_on
@@ -86,7 +87,7 @@ def evaluate(
         show(report, json_output, _format_other_data(spec, report))
         return
     check_targets(tasks, options)  # before the first model is loaded
-    metrics = {t.name: evaluate_task(t, work, options, repos) for t in tasks}
+    metrics = {t.name: api.evaluate(t, work, options, repos) for t in tasks}
     lines = [
         f"{name}: {m.primary.title} {m.primary.value:.3f} [{m.primary.low:.3f}, {m.primary.high:.3f}]"
         for name, m in metrics.items()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LOCAL = "local"
 
 
-def connect(hub: str | None, mirrors: Sequence[Path] = (), hub_dir: Path | None = None) -> None:
+def connect(hub: str | None = None, mirrors: Sequence[Path | str] = (), hub_dir: Path | str | None = None) -> None:
     """Point this process, and those it starts, at a Hub.
 
     Args:
@@ -55,7 +55,9 @@ def connect(hub: str | None, mirrors: Sequence[Path] = (), hub_dir: Path | None 
         raise RuntimeError("connect() must run before huggingface_hub is imported")
     from hubtools.localhub import service
 
-    os.environ.update(service.start(hub_dir or service.default_dir(), mirrors).environ)
+    os.environ.update(
+        service.start(Path(hub_dir) if hub_dir else service.default_dir(), [Path(mirror) for mirror in mirrors]).environ
+    )
 
 
 def find_namespace(asked: str | None = None) -> str:

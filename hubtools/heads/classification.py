@@ -10,6 +10,7 @@ import numpy as np
 
 from hubtools.errors import shorten
 from hubtools.heads import thresholds
+from hubtools.heads.answers import Answer
 from hubtools.heads.base import AnswerDifference, Batch, Head, LabelPlan, Words
 from hubtools.heads.baselines import answer_by_words
 from hubtools.heads.encoding import encode_sequence
@@ -46,12 +47,9 @@ from hubtools.spec import BadRow, Dropped, Example, LabelSet, Metric
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from transformers import PreTrainedModel
 
 MOST_LIKELY = 5  # labels that an example shows
-
-if TYPE_CHECKING:
-    import numpy as np
-    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class Classification(Head):
     """
 
     name: ClassVar[str] = "classification"
-    kind: ClassVar[Literal["sequence", "token"]] = "sequence"
+    granularity: ClassVar[Literal["sequence", "token"]] = "sequence"
     pipeline: ClassVar[Literal["text-classification", "token-classification"]] = "text-classification"
     truth: ClassVar[str] = "label"
     answer: ClassVar[str] = "probabilities"
@@ -119,7 +117,6 @@ class Classification(Head):
     # --- training ---
 
     few_shot: ClassVar[bool] = True
-    per_token: ClassVar[bool] = False
 
     def load_model(self, path: str, **options: Any) -> PreTrainedModel:
         from transformers import AutoModelForSequenceClassification
@@ -337,6 +334,12 @@ class Classification(Head):
         answers = predict_probabilities(classifier, texts, [config.id2label[i] for i in range(config.num_labels)])
         pairs = zip(answers, rows["probabilities"], strict=False)  # texts are the first of the rows
         return AnswerDifference(max(abs(a - b) for row, known in pairs for a, b in zip(row, known, strict=True)))
+
+    def decide(self, prediction: Any, labels: Sequence[str], threshold: float | None) -> Answer:
+        probabilities = dict(zip(labels, prediction, strict=False))  # behind them stands what is none of ours
+        best = max(probabilities, key=probabilities.__getitem__)
+        score, limit = probabilities[best], threshold if threshold is not None and self.fallback in labels else 0.0
+        return Answer(best if score >= limit else self.fallback, score, False, limit, probabilities)
 
     def multitask_pairs(self, probabilities: Any, rows: Rows, row: int) -> Iterator[tuple[float, float]]:
         return zip(probabilities, rows["probabilities"][row], strict=True)

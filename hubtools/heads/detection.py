@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from hubtools.heads.answers import Answer
 from hubtools.heads.base import Words
 from hubtools.heads.classification import Classification
 from hubtools.heads.inference import Tick
@@ -139,6 +140,13 @@ class Detection(Classification):
         words = re.compile(rf"\b({'|'.join(self.alarming)})", re.IGNORECASE)
         return {"alarming": [bool(words.search(text)) for text in rows["text"]], **columns}
 
+    def decide(self, prediction: Any, labels: Sequence[str], threshold: float | None) -> Answer:
+        probabilities = dict(zip(labels, prediction, strict=False))
+        score, limit = probabilities[self.positive], 0.5 if threshold is None else threshold
+        other = next(label for label in labels if label != self.positive)
+        flagged = score >= limit
+        return Answer(self.positive if flagged else other, score, flagged, limit, probabilities)
+
     @property
     def columns(self) -> dict[str, pa.DataType]:
         import pyarrow as pa
@@ -152,6 +160,12 @@ class Detection(Classification):
     # --- cards, releases and the Space ---
 
     card_metrics: ClassVar[tuple[str, ...]] = ("f1", "precision", "recall", "accuracy", "roc_auc")
+
+    def describe_for_space(self) -> dict[str, str]:
+        return {"positive": self.positive}
+
+    def choose_space_threshold(self, chosen: float | None, default: float) -> float:
+        return default if chosen is None else chosen
 
     def negative(self, labels: Sequence[str]) -> str:
         """Return the label that is not looked for, of the two ``labels``."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from hubtools.heads.answers import Answer, AnsweredSpan
 from hubtools.heads.base import AnswerDifference, Batch, Head, LabelPlan, Words
 from hubtools.heads.baselines import answer_by_rules
 from hubtools.heads.encoding import IGNORED, encode_tokens
@@ -52,13 +53,10 @@ from hubtools.spec import Example, LabelSet, Metric
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_PREFIX = re.compile(r"[BILUES]-(?=.)")
-
-if TYPE_CHECKING:
-    import numpy as np
     import torch
     from transformers import PreTrainedModel
+
+_PREFIX = re.compile(r"[BILUES]-(?=.)")
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Spans(Head):
     """
 
     name: ClassVar[str] = "spans"
-    kind: ClassVar[Literal["sequence", "token"]] = "token"
+    granularity: ClassVar[Literal["sequence", "token"]] = "token"
     pipeline: ClassVar[Literal["text-classification", "token-classification"]] = "token-classification"
     truth: ClassVar[str] = "spans"
     answer: ClassVar[str] = "predicted_spans"
@@ -143,10 +141,9 @@ class Spans(Head):
 
     # --- training ---
 
-    per_token: ClassVar[bool] = True
     # Most tokens are no personal data and soon easy: their mean loss is small beside that of whole texts, and so would
-    # be what pii learns. On the validation splits of the starter corpora, one epoch of the nano model reached a mean of
-    # 0.736 and 0.732 with weights of 12 and 30, and pii itself 0.63 and 0.66.
+    # be what they learn. On the validation splits of the starter corpora, one epoch of the nano model reached a mean of
+    # 0.736 and 0.732 with weights of 12 and 30, and the spans themselves 0.63 and 0.66.
     loss_weight: ClassVar[float] = 12.0
 
     def load_model(self, path: str, **options: Any) -> PreTrainedModel:
@@ -199,8 +196,6 @@ class Spans(Head):
     )
     architecture: ClassVar[str] = "ForTokenClassification"
     outside: ClassVar[str] = "O"
-    needs_offsets: ClassVar[bool] = True
-    pooled: ClassVar[bool] = False
 
     def read_answers(self, truth: Column, answers: Any, labels: Sequence[str], threshold: float = 0.0) -> SpanAnswers:
         return span_answers(truth, answers, len(labels))
@@ -362,6 +357,15 @@ class Spans(Head):
                 return AnswerDifference(1.0, str(known), str(spans))
             largest = max([largest, *(abs(a["score"] - b["score"]) for a, b in zip(known, spans, strict=True))])
         return AnswerDifference(largest)
+
+    def decide(self, prediction: Any, labels: Sequence[str], threshold: float | None) -> Answer:
+        limit = threshold or 0.0
+        spans = tuple(
+            AnsweredSpan(span["start"], span["end"], labels[span["label"]], span["score"])
+            for span in sorted(prediction, key=lambda span: (span["start"], span["end"]))
+            if span["score"] >= limit
+        )
+        return Answer("", max((span.score for span in spans), default=0.0), bool(spans), limit, spans=spans)
 
     def multitask_pairs(self, probabilities: Any, rows: Rows, row: int) -> Iterator[tuple[float, float]]:
         tokens = rows["tokens"][row]

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from hubtools.assets import asset
 from hubtools.publishing.front_matter import END, START, FrontMatter, join_card
 from hubtools.records import Record
+from hubtools.records.metrics import Primary
 from hubtools.records.scores import Interval
 
 _MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")  # an underscore within a word is no markup
@@ -62,11 +63,11 @@ def format_percent(value: float) -> str:
     return f"{100 * value:.1f}%"
 
 
-def format_score(value: Interval | float | None) -> str:
+def format_score(value: Interval | Primary | float | None) -> str:
     """Return a score with its interval where it has one: ``0.912 [0.884, 0.939]``; a dash where it is undefined."""
     if value is None:
         return "–"
-    if isinstance(value, Interval):
+    if isinstance(value, Interval | Primary):
         return f"{value.value:.3f} [{value.low:.3f}, {value.high:.3f}]"
     return format_number(value)
 

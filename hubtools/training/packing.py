@@ -31,13 +31,14 @@ class Texts(NamedTuple):
 
 def attend(
     module: Any, query: Any, key: Any, value: Any, attention_mask: None, *, scaling: float,
-    texts: Texts, dropout: float = 0.0, sliding_window: int | None = None, **unused: Any,
+    texts: Texts, sliding_window: int | None = None, **options: Any,
 ) -> tuple[torch.Tensor, None]:  # fmt: skip
     """Attention within each text of a packed row.
 
     Args:
         query, key, value: (1, heads, tokens, head size).
         sliding_window: one more than the distance in tokens that is seen to either side; None sees the whole text.
+        **options: what else transformers gives to attention functions; ``dropout`` counts, on a CPU.
 
     Returns:
         (1, tokens, heads, head size), as transformers' attention functions.
@@ -56,6 +57,7 @@ def attend(
     near = (position[:, None] - position).abs() <= reach if 0 <= reach < longest - 1 else None
     # split() and cat() keep the backward pass linear in the tokens; slices would fill a whole row for each text.
     rows = []
+    dropout = options.get("dropout", 0.0)
     for q, k, v in zip(*(part.split(texts.lengths, dim=2) for part in (query, key, value)), strict=True):
         n = q.shape[2]
         mask = None if near is None or n <= reach + 1 else near[:n, :n]

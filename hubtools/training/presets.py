@@ -41,7 +41,7 @@ TIERS: tuple[tuple[str, float, Preset], ...] = (
 )
 
 # Adapters learn best at about ten times the rate of full fine-tuning (Schulman et al. 2025, "LoRA Without Regret"). A
-# base whose own rate is high already gets no more than this: on intent's starter corpus, adapters of the nano model
+# base whose own rate is high already gets no more than this: on one starter corpus, adapters of the nano model
 # reached a validation macro F1 of 0.53 at a rate of 1e-2, and 0.81 at 3e-3, as did full fine-tuning at 1e-3.
 LORA_TIMES = 10
 LORA_MOST = 3e-3

@@ -1,4 +1,4 @@
-"""Make a saved model one that every runtime loads, calibrated, and put it in its place with what is known of it."""
+"""Make a saved model one that every runtime loads, calibrate it, and put it into the work folder with its record."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def release_model(
     (fresh / "training_args.bin").unlink(missing_ok=True)  # a pickle: releases are safetensors and JSON only
     finish_release(fresh, task, label_set)
     calibration = calibrate(fresh, task, validation, collator)
-    print(f"[{task.name}] temperature {calibration['temperature']:.3f}: {calibration['result']}", flush=True)
+    print(f"[{task.name}] temperature {calibration.temperature:.3f}: {calibration.result}", flush=True)
     shutil.rmtree(folder.model, ignore_errors=True)  # first: no model stands beside another's training.json
     write_record(folder.training, record)
     fresh.rename(folder.model)

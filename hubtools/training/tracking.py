@@ -37,7 +37,7 @@ def prepare_reports(names: Sequence[str], folder: TaskFolder) -> None:
                 f"--report_to {name}", expected=" or ".join(["none", *there]), found="no such package is installed",
                 next=f"pip install '{'hubtools[tracking]' if name == 'trackio' else name}'",
             )  # fmt: skip
-    # Read when trackio is imported. Its own place lies below HF_HOME, which is another one with the embedded Hub.
+    # Read when trackio is imported. Its own folder lies below HF_HOME, which is another one with the embedded Hub.
     os.environ.setdefault("TRACKIO_DIR", str((folder.logs / "trackio").resolve()))
 
 
