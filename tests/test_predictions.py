@@ -38,6 +38,7 @@ from hubtools.publishing.front_matter import split_card
 from hubtools.publishing.model import check_card, check_scores_belong, write_model_card
 from hubtools.publishing.space import space_entry, space_files
 from hubtools.records import to_json, write_json
+from hubtools.records.release import Published
 from hubtools.records.thresholds import Target
 from hubtools.spec import Demo
 from hubtools.task import TaskSpec
@@ -48,6 +49,10 @@ from hubtools.workdir import TaskFolder
 NANO = Path(__file__).parent.parent / "hubtools" / "starter" / "hubtools" / "modernbert-nano"
 REPO = "ann/model"
 SPLITS = {"train": 40, "validation": 60, "test": 50}
+
+
+def released_as(name: str) -> Published:
+    return Published(repo=f"ann/{name}", kind="model", revision="0" * 40, tag="v1", changed=True, url="")
 
 
 def rows_of(task: TaskSpec, count: int, seed: int) -> Dataset:
@@ -487,7 +492,7 @@ def test_the_space_ships_the_chosen_threshold_of_a_detector_alone(copied: Callab
     folders = {name: copied(name) for name in ("jailbreak", "category", "pii")}
     for name, folder in folders.items():
         known = json.loads(folder.published.read_text())
-        write_json(folder.published, known | {"model": {"repo": f"ann/{name}", "revision": "0" * 40}})
+        write_json(folder.published, known | {"model": to_json(released_as(name))})
 
     def shipped() -> dict[str, float]:
         models = json.loads(space_files([TASKS[name] for name in folders], folders)["models.json"])["models"]
@@ -510,7 +515,7 @@ def test_the_space_shows_what_is_released_and_later_releases_join_it(copied: Cal
         shown()
     for name, expected in (("jailbreak", ["jailbreak"]), ("category", ["category", "jailbreak"])):
         known = json.loads(folders[name].published.read_text())
-        write_json(folders[name].published, known | {"model": {"repo": f"ann/{name}", "revision": "0" * 40}})
+        write_json(folders[name].published, known | {"model": to_json(released_as(name))})
         assert shown() == expected
 
 
