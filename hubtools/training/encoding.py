@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hubtools.heads import Head, encoding
 from hubtools.heads.base import Batch
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def encode_counted(
     batch: Batch, tokenizer: PreTrainedTokenizerBase, max_length: int, head: Head, label_set: LabelSet
-) -> dict[str, Any]:
+) -> dict[str, Sequence[object]]:
     """Encode a batch, and count how much of each text the model does not read.
 
     Returns:

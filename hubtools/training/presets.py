@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from hubtools.spec import BaseModel
 from hubtools.task import TaskSpec
@@ -99,7 +98,7 @@ def preset_for(
 
 def training_arguments(
     preset: Preset, rows: int, batches_a_step: int = 1, strategy: str | None = None, every: float | None = None
-) -> dict[str, Any]:
+) -> dict[str, str | float]:
     """Return the preset as defaults of transformers' ``TrainingArguments``.
 
     Args:
@@ -113,7 +112,7 @@ def training_arguments(
     steps_per_epoch = max(1, rows // (per_device * batches_a_step))
     by_epoch = preset.eval_steps == 0 or preset.eval_steps > steps_per_epoch
     how = strategy or ("steps" if every or not by_epoch else "epoch")
-    when: dict[str, Any] = {"eval_strategy": how, "save_strategy": how}
+    when: dict[str, str | float] = {"eval_strategy": how, "save_strategy": how}
     if how == "steps":
         steps = every or preset.eval_steps or steps_per_epoch
         when |= {"eval_steps": steps, "save_steps": steps}
