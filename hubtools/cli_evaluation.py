@@ -61,7 +61,7 @@ def evaluate(
     if options.baseline and not any(t.head.few_shot for t in tasks):
         raise UsageError(
             f"SetFit labels whole texts, and {tasks[0].name!r} asks for spans",
-            expected="a task such as jailbreak",
+            expected="a task that labels texts as a whole",
             found=f"--baseline {options.baseline}",
             next=f"hubtools evaluate {tasks[0].name}",
         )

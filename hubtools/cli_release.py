@@ -117,7 +117,9 @@ def push_space(
     *,
     task_file: Annotated[
         list[Path] | None,
-        typer.Option(help="YAML file of a task of your own, which is shown as well where it is released. Repeatable."),
+        typer.Option(
+            help="YAML file of a task of your own, in place of the one that it was curated by here. Repeatable."
+        ),
     ] = None,
     repos: Annotated[RepoOptions, omit("dataset_name", "model_name")],
     push: Annotated[PushOptions, omit("accept_license", "gated")],
@@ -126,12 +128,11 @@ def push_space(
     json_output: Json = False,
 ) -> None:
     """Publish the Gradio Space that demos every model released in the work folder."""
-    own = [task for path in task_file or () for task in select_tasks(None, path)]
+    given = [task for path in task_file or () for task in select_tasks(None, path)]
     hub.connect()
     from hubtools.pipeline import push_space_of
 
-    shown = TASKS | {task.name: task for task in own}
-    show_pushed({"space": push_space_of([*shown.values()], work, repos, push)}, json_output)
+    show_pushed({"space": push_space_of(given, work, repos, push)}, json_output)
 
 
 @takes_groups

@@ -33,6 +33,12 @@ TaskFile = Annotated[
 _ONE_TASK = "One of " + ", ".join(TASKS)
 
 
+def list_supplements(*, optional: bool) -> str:
+    """Return the names of supplements that join when they are asked for, or else unless left out, with their tasks."""
+    named = [(s.name, task.name) for task in TASKS.values() for s in task.supplements if s.optional == optional]
+    return ", ".join(f"{name} of {task}" for name, task in named)
+
+
 def note_to_stderr(line: str) -> None:
     """Print a note; stdout is for data."""
     print(line, file=sys.stderr, flush=True)
@@ -129,17 +135,19 @@ TextColumn = Annotated[str | None, typer.Option(help="Column of the text in your
 LabelColumn = Annotated[
     str | None,
     typer.Option(
-        help="Column of the label in your own data; for pii, of the spans: a list of objects with start, end and label "
-        "(or type, entity_type). [default: label, spans]"
+        help="Column of the label in your own data; for span tasks, of the spans: a list of objects with start, end "
+        "and label (or type, entity_type). [default: label, spans]"
     ),
 ]
 TokensColumn = Annotated[
     str | None,
-    typer.Option(help="pii: column of the words, where your data has tags in place of spans. [default: tokens]"),
+    typer.Option(help="Span tasks: column of the words, where your data has tags in place of spans. [default: tokens]"),
 ]
 TagsColumn = Annotated[
     str | None,
-    typer.Option(help="pii: column of the words' tags, as BIO, BILOU or bare types. [default: ner_tags or tags]"),
+    typer.Option(
+        help="Span tasks: column of the words' tags, as BIO, BILOU or bare types. [default: ner_tags or tags]"
+    ),
 ]
 SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Drop and count rows that cannot be read.")]
 Seed = Annotated[int, typer.Option(help="Seed of splits, synthesis and training.")]
@@ -169,7 +177,7 @@ class SourceOptions(OptionGroup):
         Path | None,
         typer.Option(
             help="YAML file from your labels or entity types to the task's, a line each (theirs: ours); null drops "
-            "their rows, and O (pii) leaves a type unmarked."
+            "their rows, and O (span tasks) leaves a type unmarked."
         ),
     ] = None
     group_column: Annotated[
@@ -202,15 +210,15 @@ class SourceOptions(OptionGroup):
         tuple[str, ...],
         typer.Option(
             "--supplement",
-            help="Add an optional supplement to the training split, such as intent's metatool. Repeatable.",
+            help=f"Add an optional supplement to the training split: {list_supplements(optional=True)}. Repeatable.",
         ),
     ] = ()
     without: Annotated[
         tuple[str, ...],
         typer.Option(
             "--without",
-            help="Leave out a supplement: templates and rare-types of pii, gpteacher of jailbreak, or lengths, "
-            "jailbreak's harmless prompts as long as attacks. Repeatable.",
+            help=f"Leave out a supplement: {list_supplements(optional=False)}, or lengths, the harmless prompts as "
+            "long as those that are looked for. Repeatable.",
         ),
     ] = ()
     seed: Seed = 0
@@ -301,13 +309,14 @@ class TargetOptions(OptionGroup):
     target_fpr: Annotated[
         float | None,
         typer.Option(
-            help="Threshold with at most this share of false positives on validation. [default: jailbreak 0.01]"
+            help="Threshold with at most this share of false positives on validation. [default: 0.01 for a detection]"
         ),
     ] = None
     target_recall: Annotated[
         float | None,
         typer.Option(
-            help="Threshold that keeps at least this share: of attacks, or of right answers. [default: category 0.95]"
+            help="Threshold that keeps at least this share: of what is looked for, or of right answers. [default: 0.95 "
+            "where an unsure answer has a fallback]"
         ),
     ] = None
 
@@ -322,7 +331,7 @@ class EvaluationOptions(TargetOptions):
     ] = False
     baseline: Annotated[
         Literal["setfit"] | None,
-        typer.Option(help="A further baseline on the card that costs time: SetFit on 8 rows a class (not for pii)."),
+        typer.Option(help="A further baseline on the card that costs time: SetFit on 8 rows a class (not of spans)."),
     ] = None
 
 

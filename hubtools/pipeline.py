@@ -18,6 +18,7 @@ from hubtools.curation.sources import SourceFiles, are_public, locate_addition
 from hubtools.curation.supplements import LENGTHS, check_names, choose_supplements
 from hubtools.curation.user_data import check_flags, choose_sources
 from hubtools.errors import HubUnavailable, UsageError
+from hubtools.known_tasks import keep_task_file, list_known_tasks
 from hubtools.options import EvaluationOptions, PushOptions, RepoOptions, SourceOptions, TargetOptions, WorkOptions
 from hubtools.publishing.commits import Change, Release
 from hubtools.records.dataset import DatasetFacts
@@ -46,7 +47,9 @@ def curate_task(task: TaskSpec, work: WorkOptions, source: SourceOptions) -> Dat
         match_lengths=task.match_lengths and public and LENGTHS not in source.without,
     )
     with folder.lock(work.note):
-        return curate(task, folder, inputs, work.note)
+        facts = curate(task, folder, inputs, work.note)
+        keep_task_file(task, folder)
+    return facts
 
 
 def locate_sources(task: TaskSpec, source: SourceOptions) -> tuple[tuple[SourceFiles, ...], LabelSet]:
@@ -249,6 +252,8 @@ def push_model_task(task: TaskSpec, work: WorkOptions, repos: RepoOptions, push:
 
     done = push_model(api(), task, work.folder(task), model_repo(task, work, repos), push)
     _note_push(work, task.name, "model", done)
+    if isinstance(done, Release):
+        keep_task_file(task, work.folder(task))  # its words for people may have changed since curation
     if isinstance(done, Release) and not push.create_pr:
         checked = verify_model(task, done.repo, done.revision)
         work.note(
@@ -292,10 +297,15 @@ def push_multitask_model(work: WorkOptions, repos: RepoOptions, push: PushOption
 def push_space_of(
     tasks: Sequence[TaskSpec], work: WorkOptions, repos: RepoOptions, push: PushOptions
 ) -> Release | Change:
-    """Push the Space that shows those of ``tasks`` that are released; on a Hub that runs Spaces, wait until it runs."""
+    """Push the Space that shows every released task of the work folder; on a Hub that runs Spaces, wait until it runs.
+
+    Args:
+        tasks: further ones than the built-in and those that were curated from a file here, or newer files of these.
+    """
     from hubtools.publishing.space import push_space, space_stage
 
     repo = space_repo(repos)
+    tasks = list_known_tasks(work.work_dir, tasks)
     done = push_space(api(), tasks, {task.name: work.folder(task) for task in tasks}, repo, push)
     _note_push(work, "space", "Space", done)
     if isinstance(done, Release) and not push.create_pr:

@@ -33,7 +33,6 @@ from hubtools.publishing.commits import Release
 from hubtools.records import write_record
 from hubtools.records.run import RunRecord, SpaceResult, TaskResult
 from hubtools.task import TaskSpec
-from hubtools.tasks import TASKS
 from hubtools.training.fewshot import check_method
 
 
@@ -84,8 +83,7 @@ def run_tasks(tasks: Sequence[TaskSpec], options: RunOptions) -> RunRecord:
     else:
         results |= _train_and_release(tasks, options, clock)
         with clock.measure("space", "push-space"):
-            shown = TASKS | {task.name: task for task in tasks}
-            space = push_space_of([*shown.values()], options.work, options.repos, options.push)
+            space = push_space_of(tasks, options.work, options.repos, options.push)
         results["space"] = SpaceResult(url=space.url, repo=space.repo) if isinstance(space, Release) else SpaceResult()
     record = RunRecord(seconds=dict(clock.seconds), total_seconds=round(time.time() - began, 1), results=results)
     if not dry_run:

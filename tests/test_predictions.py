@@ -53,7 +53,7 @@ def rows_of(task: TaskSpec, count: int, seed: int) -> Dataset:
     rng = np.random.default_rng(seed)
     texts = [" ".join(rng.choice(WORDS, rng.integers(2, 9))) + f" {seed}.{i}" for i in range(count)]
     columns: dict[str, Any] = {"id": [f"{seed}-{i}" for i in range(count)], "text": texts}
-    if task.kind == "token":
+    if task.head.per_token:
         columns["text"] = [f"Ann met {text}" if i % 3 == 0 else text for i, text in enumerate(texts)]
         columns["spans"] = [[{"start": 0, "end": 3, "label": 0}] if i % 3 == 0 else [] for i in range(count)]
         columns["group"] = [f"letter {i % 7:08x}" if i % 2 else f"form {i % 5:08x}" for i in range(count)]
@@ -83,7 +83,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], TaskFold
         history = [{"epoch": 1.0, "loss": 0.5}, {"epoch": 1.0, "eval_loss": 0.4, f"eval_{task.primary.key}": 0.6}]
         write_json(folder.training, run["training"] | {"history": history})
         write_json(folder.published, {"dataset": run["dataset"]})
-        token = task.kind == "token"
+        token = task.head.per_token
         random_model(
             ModernBertForTokenClassification if token else ModernBertForSequenceClassification,
             task.model_labels(task.label_set()), tokenizer, folder.model, 15,
@@ -95,7 +95,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], TaskFold
             fn_kwargs={"tokenizer": tokenizer, "max_length": 512, **options},
         )  # fmt: skip
         collator = (DataCollatorForTokenClassification if token else DataCollatorWithPadding)(tokenizer)
-        assert calibrate(folder.model, task, encoded, collator)["temperature"] > 1.2
+        assert calibrate(folder.model, task, encoded, collator).temperature > 1.2
         evaluate(task, folder)
         write_model_card(task, folder, REPO)
         return folder
@@ -188,7 +188,7 @@ def test_the_texts_of_personal_data_and_of_what_may_not_be_handed_on_are_in_no_f
     assert columns.isdisjoint({"text", "word", "excerpt"})
     shown = [text for text in pq.read_table(folder.split_file("test"))["text"].to_pylist()
              if text in (folder.model / "README.md").read_text()]  # fmt: skip
-    assert bool(shown) == (task.kind == "sequence")
+    assert bool(shown) == (not task.head.per_token)
     facts, published = (json.loads(path.read_text()) for path in (folder.facts, folder.published))
     other_licence = facts | {"license": facts["license"] | {"id": "other"}}
     for why, licensed, access in (
@@ -200,7 +200,7 @@ def test_the_texts_of_personal_data_and_of_what_may_not_be_handed_on_are_in_no_f
         write_json(folder.published, {"dataset": published["dataset"] | {"access": access}})
         card = write_model_card(task, folder, REPO).read_text()
         assert not [text for text in shown if text in card]
-        assert (f"their texts are not shown, because {why}." in card) == (task.kind == "sequence")
+        assert (f"their texts are not shown, because {why}." in card) == (not task.head.per_token)
 
 
 @TASK

@@ -7,14 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hubtools import heads
-from hubtools.heads import Head
+from hubtools.heads import Classification, Head
 from hubtools.training.multitask_release import ABOUT_HEADS, HEADS
 
 __all__ = ["ABOUT_HEADS", "MultitaskClassifier", "largest_difference"]
-
-# Kinds of heads, as heads.json has them, that answer from the mean over all tokens.
-_POOLED = {head.kind for head in heads.HEADS.values() if head.pooled}
 
 
 class MultitaskClassifier:
@@ -62,7 +58,9 @@ class MultitaskClassifier:
         with torch.inference_mode():
             hidden = self.body(**batch).last_hidden_state[0]
             for task, about in self.about.items():
-                seen = hidden.mean(0) if about["kind"] in _POOLED else hidden[start < end]
+                # A label of the whole text is answered from the mean over all tokens.
+                whole = about["kind"] == Classification.granularity
+                seen = hidden.mean(0) if whole else hidden[start < end]
                 head: Any = self.heads[task]
                 found[task] = head["classifier"](head["head"](seen)).softmax(-1).tolist()
         return found

@@ -24,6 +24,11 @@ from hubtools.spec import Example, LabelSet, Metric
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+    import torch
+    from transformers import PreTrainedModel
+
+# Of one batch, by the name of the column.
+Batch = Mapping[str, list[Any]]
 
 
 @dataclass(frozen=True)
@@ -82,21 +87,13 @@ class AnswerDifference:
     found: str = ""
 
 
-if TYPE_CHECKING:
-    import numpy as np
-    import torch
-    from transformers import PreTrainedModel
-
-# Of one batch, by the name of the column.
-Batch = Mapping[str, list[Any]]
-
-
 @dataclass(frozen=True)
 class Head(ABC):
     """How a question is answered: what the truth and the answer of a row are, and all that follows from it.
 
     Attributes:
         name: the word that files use for it.
+        granularity: what gets a label, in transformers' words: the text as a whole, or each of its tokens.
         pipeline: the task name that transformers' ``pipeline()`` and the Hub have for it.
         truth, answer: columns of the predictions that hold the true labels and the model's answers; ``truth`` is a
             column of the dataset as well.
@@ -107,7 +104,7 @@ class Head(ABC):
     """
 
     name: ClassVar[str]
-    kind: ClassVar[Literal["sequence", "token"]]
+    granularity: ClassVar[Literal["sequence", "token"]]
     pipeline: ClassVar[Literal["text-classification", "token-classification"]]
     truth: ClassVar[str]
     answer: ClassVar[str]
@@ -216,10 +213,13 @@ class Head(ABC):
 
     # Whether few-shot training (SetFit), which labels whole texts, can answer it.
     few_shot: ClassVar[bool] = False
-    # The model labels each token, not the text as a whole.
-    per_token: ClassVar[bool]
     # Of a task's loss beside the others', where several are trained together.
     loss_weight: ClassVar[float] = 1.0
+
+    @property
+    def per_token(self) -> bool:
+        """Whether the model labels each token, not the text as a whole."""
+        return self.granularity == "token"
 
     @abstractmethod
     def load_model(self, path: str, **options: Any) -> PreTrainedModel:
@@ -263,16 +263,12 @@ class Head(ABC):
 
     # --- predictions and scores ---
 
-    # The scores that the Trainer logs after each evaluation; a task of one's own
-    # is selected by the first, unless it names another.
+    # What the Trainer logs after each evaluation; a task of one's own is selected by the first, where it names none.
     selection: ClassVar[tuple[Metric, ...]]
     words: ClassVar[Words]
     # The end of the names of transformers' classes for it, and the label that stands for no label.
     architecture: ClassVar[str]
     outside: ClassVar[str] = ""
-    # Whether offsets of tokens are needed, and whether the body's output is averaged.
-    needs_offsets: ClassVar[bool] = False
-    pooled: ClassVar[bool] = True
 
     @property
     @abstractmethod
@@ -448,6 +444,14 @@ class Head(ABC):
     # What a split is made of, and ``metrics`` in the front matter of a model card, in the Hub's words.
     unit: ClassVar[str]
     card_metrics: ClassVar[tuple[str, ...]]
+
+    def describe_for_space(self) -> dict[str, str]:
+        """Return what ``models.json`` says of the head, beside its name."""
+        return {}
+
+    def choose_space_threshold(self, chosen: float | None, default: float) -> float:
+        """Return the threshold that the Space acts on, of the released ``chosen`` one and the router's ``default``."""
+        return default
 
     @abstractmethod
     def rows_shown(self, mistakes: Mistakes) -> frozenset[str]:

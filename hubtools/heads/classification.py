@@ -47,12 +47,9 @@ from hubtools.spec import BadRow, Dropped, Example, LabelSet, Metric
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from transformers import PreTrainedModel
 
 MOST_LIKELY = 5  # labels that an example shows
-
-if TYPE_CHECKING:
-    import numpy as np
-    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class Classification(Head):
     """
 
     name: ClassVar[str] = "classification"
-    kind: ClassVar[Literal["sequence", "token"]] = "sequence"
+    granularity: ClassVar[Literal["sequence", "token"]] = "sequence"
     pipeline: ClassVar[Literal["text-classification", "token-classification"]] = "text-classification"
     truth: ClassVar[str] = "label"
     answer: ClassVar[str] = "probabilities"
@@ -120,7 +117,6 @@ class Classification(Head):
     # --- training ---
 
     few_shot: ClassVar[bool] = True
-    per_token: ClassVar[bool] = False
 
     def load_model(self, path: str, **options: Any) -> PreTrainedModel:
         from transformers import AutoModelForSequenceClassification

@@ -161,6 +161,12 @@ class Detection(Classification):
 
     card_metrics: ClassVar[tuple[str, ...]] = ("f1", "precision", "recall", "accuracy", "roc_auc")
 
+    def describe_for_space(self) -> dict[str, str]:
+        return {"positive": self.positive}
+
+    def choose_space_threshold(self, chosen: float | None, default: float) -> float:
+        return default if chosen is None else chosen
+
     def negative(self, labels: Sequence[str]) -> str:
         """Return the label that is not looked for, of the two ``labels``."""
         return next(label for label in labels if label != self.positive)

@@ -53,13 +53,10 @@ from hubtools.spec import Example, LabelSet, Metric
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_PREFIX = re.compile(r"[BILUES]-(?=.)")
-
-if TYPE_CHECKING:
-    import numpy as np
     import torch
     from transformers import PreTrainedModel
+
+_PREFIX = re.compile(r"[BILUES]-(?=.)")
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ class Spans(Head):
     """
 
     name: ClassVar[str] = "spans"
-    kind: ClassVar[Literal["sequence", "token"]] = "token"
+    granularity: ClassVar[Literal["sequence", "token"]] = "token"
     pipeline: ClassVar[Literal["text-classification", "token-classification"]] = "token-classification"
     truth: ClassVar[str] = "spans"
     answer: ClassVar[str] = "predicted_spans"
@@ -144,10 +141,9 @@ class Spans(Head):
 
     # --- training ---
 
-    per_token: ClassVar[bool] = True
     # Most tokens are no personal data and soon easy: their mean loss is small beside that of whole texts, and so would
-    # be what pii learns. On the validation splits of the starter corpora, one epoch of the nano model reached a mean of
-    # 0.736 and 0.732 with weights of 12 and 30, and pii itself 0.63 and 0.66.
+    # be what they learn. On the validation splits of the starter corpora, one epoch of the nano model reached a mean of
+    # 0.736 and 0.732 with weights of 12 and 30, and the spans themselves 0.63 and 0.66.
     loss_weight: ClassVar[float] = 12.0
 
     def load_model(self, path: str, **options: Any) -> PreTrainedModel:
@@ -200,8 +196,6 @@ class Spans(Head):
     )
     architecture: ClassVar[str] = "ForTokenClassification"
     outside: ClassVar[str] = "O"
-    needs_offsets: ClassVar[bool] = True
-    pooled: ClassVar[bool] = False
 
     def read_answers(self, truth: Column, answers: Any, labels: Sequence[str], threshold: float = 0.0) -> SpanAnswers:
         return span_answers(truth, answers, len(labels))

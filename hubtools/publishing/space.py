@@ -80,7 +80,7 @@ def space_entry(
     demo = task.demo
     entry = {
         "head": task.head.name,
-        "positive": task.positive,
+        **task.head.describe_for_space(),
         "repo": repo,
         "revision": revision,
         "threshold": threshold,
@@ -121,11 +121,10 @@ def _readme(source: Path, models: Mapping[str, Mapping[str, Any]], architectures
 
 
 def _threshold(task: TaskSpec, folder: TaskFolder) -> float:
-    """A detector's chosen threshold, which is released with it; else the router's default."""
+    """Return the threshold that the Space acts on: what was chosen and released with the model, or the default."""
     path = folder.model / THRESHOLDS
-    if task.positive and path.exists():
-        return float(folder.read(path, "evaluate")["threshold"])
-    return task.threshold
+    chosen = float(folder.read(path, "evaluate")["threshold"]) if path.exists() else None
+    return task.head.choose_space_threshold(chosen, task.threshold)
 
 
 def push_space(

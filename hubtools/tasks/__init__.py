@@ -41,11 +41,6 @@ def task_named(name: str) -> TaskSpec:
     return TASKS[name]
 
 
-def tasks_named(name: str) -> list[TaskSpec]:
-    """The task called ``name``, or all four for "all"."""
-    return select_tasks(name, None)
-
-
 def select_tasks(name: str | None, task_file: Path | None) -> list[TaskSpec]:
     """Return the tasks that a command is about: of a file the one it describes, else the named one, or all four.
 

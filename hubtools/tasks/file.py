@@ -88,6 +88,7 @@ def make_task(content: Value) -> TaskSpec:
         weighted_loss=keys.truth("weighted_loss"),
         examples=keys.texts("examples"),
         demo=_read_demo(keys.get("space")),
+        file=content.file,
     )
 
 

@@ -93,7 +93,7 @@ _TEMPLATE = """\
 # A task of your own for hubtools; docs/own-task.md explains every key.
 # From a file with the columns text and {truth} to a demo in the browser, with --hub local for a Hub on this machine:
 # $ hubtools curate --task-file {path} --source ROWS.csv
-# $ hubtools run --task-file {path} --source ROWS.csv
+# $ hubtools run --task-file {path}
 # A key with a # before it is left out: take the # away and fill it in.
 
 name: {name}

@@ -80,7 +80,7 @@ class FinetuneArguments:
         default=None, metadata={"help": "where the electricity comes from: an ISO code of three letters, such as USA"}
     )
     method: str = dataclasses.field(
-        default=FINE_TUNING, metadata={"help": "fine-tuning, or setfit: few-shot training, not for pii [fine-tuning]"}
+        default=FINE_TUNING, metadata={"help": "fine-tuning, or setfit: few-shot training, not of spans [fine-tuning]"}
     )
     shots: int | None = dataclasses.field(default=None, metadata={"help": "with setfit: rows of each class [8]"})
     fingerprint: str = dataclasses.field(default="", metadata={"help": "what identifies this training; written down"})

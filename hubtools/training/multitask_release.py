@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from hubtools.records import extend, write_json, write_record
+from hubtools.records import extend, read_record, write_json, write_record
+from hubtools.records.thresholds import Temperature
 from hubtools.records.training import MultitaskRecord, TaskTrainingValues, TrainingRecord, TrainingRun, Truncation
 from hubtools.tasks import MEAN_SCORE, MULTI
 from hubtools.workdir import TaskFolder, sha256_of, task_folder
@@ -48,10 +49,10 @@ def release_all(
 
     from hubtools.training.batching import Collator
     from hubtools.training.release import release_model
-    from hubtools.training.selection import evaluation_of_best
+    from hubtools.training.selection import find_best_evaluation
 
     weights = load_file(fresh / WEIGHTS)
-    best = evaluation_of_best(trainer.state)
+    best = find_best_evaluation(trainer.state)
     config = cast("PreTrainedModel", trainer.model).config
     tokenizer = cast("PreTrainedTokenizerBase", trainer.processing_class)
     collator = Collator(tokenizer.pad_token_id or 0)
@@ -144,9 +145,11 @@ def assemble(fresh: Path, config: PreTrainedConfig, folders: Mapping[str, TaskFo
                 elif part is parts[0]:
                     body[name.removeprefix(BODY)] = file.get_tensor(name)
         about[part.task.name] = {
-            "kind": part.task.head.kind,
+            "kind": part.task.head.granularity,
             "labels": list(part.labels),
-            "temperature": folder.read(folder.model / FILE, "finetune")["temperature"],
+            "temperature": read_record(
+                folder.model / FILE, Temperature, task=part.task.name, command="finetune"
+            ).temperature,
         }
     save_file(body, fresh / WEIGHTS, {"format": "pt"})
     save_file(heads, fresh / HEADS, {"format": "pt"})

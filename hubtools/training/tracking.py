@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PROJECT = "hubtools"
 
 
-def usual_report() -> str:
+def choose_report() -> str:
     """Return where curves go unless a flag says so."""
     return "tensorboard" if find_spec("tensorboard") else "none"
 
@@ -40,7 +40,7 @@ def prepare_reports(names: Sequence[str], folder: TaskFolder) -> None:
                 f"--report_to {name}", expected=" or ".join(["none", *there]), found="no such package is installed",
                 next=f"pip install '{'hubtools[tracking]' if name == 'trackio' else name}'",
             )  # fmt: skip
-    # Read when trackio is imported. Its own place lies below HF_HOME, which is another one with the embedded Hub.
+    # Read when trackio is imported. Its own folder lies below HF_HOME, which is another one with the embedded Hub.
     os.environ.setdefault("TRACKIO_DIR", str((folder.logs / "trackio").resolve()))
 
 
@@ -64,6 +64,6 @@ def keep_curves(trainer: Trainer, folder: TaskFolder, resumed: bool) -> list[str
     if "trackio" in (args.report_to or []):
         where = shlex.quote(os.environ["TRACKIO_DIR"])
         lines.append(f"curves: TRACKIO_DIR={where} trackio show --project {shlex.quote(args.project)}")
-    if not args.report_to and usual_report() == "none":
+    if not args.report_to and choose_report() == "none":
         lines.append("no curves are kept: pip install tensorboard, or see --report_to")
     return lines
