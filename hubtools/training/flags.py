@@ -46,7 +46,7 @@ def read_hub(argv: Sequence[str]) -> str | None:
     return hub
 
 
-def training_parser(
+def make_training_parser(
     *, prog: str | None = None, description: str | None = None, add_help: bool = True
 ) -> ArgumentParser:
     """Return the parser of all flags of a training, with the defaults of the classes.
@@ -77,7 +77,7 @@ def parse_training_flags(argv: Sequence[str]) -> TrainingFlags:
             found=message, next="python hubtools/finetune.py --help lists those of the training",
         )  # fmt: skip
 
-    parser = training_parser(add_help=False)
+    parser = make_training_parser(add_help=False)
     parser.error = refuse  # type: ignore[method-assign]
     for action in parser._actions:
         action.default = SUPPRESS  # what is parsed then holds the flags that were given, and no other

@@ -67,7 +67,9 @@ def choose_weights(asked: str, weighted: bool, labels: Iterable[int | list[int]]
     return weights
 
 
-def loss_function(weights: list[float] | None, label_smoothing: float = 0.0, focal_gamma: float = 0.0) -> LossFunction:
+def make_loss_function(
+    weights: list[float] | None, label_smoothing: float = 0.0, focal_gamma: float = 0.0
+) -> LossFunction:
     """Return a ``compute_loss_func`` for the Trainer.
 
     It takes logits of any shape (..., classes) and labels of shape (...); label -100 is ignored.

@@ -10,7 +10,7 @@ from hubtools.records.training import TrainingRun, Truncation
 from hubtools.tasks import MEAN_SCORE
 from hubtools.training.arguments import FinetuneArguments
 from hubtools.training.dataset import match_label_set
-from hubtools.training.inputs import config_of, texts_sha256
+from hubtools.training.inputs import hash_texts, load_config
 from hubtools.workdir import task_folder
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def prepare_multitask(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
     limit = find_max_length(classifier, ours.max_length)
     model, options, lines = tune(classifier, ours, args.learning_rate)
     parts, cut = _encode_parts(plan, tokenizer, limit)
-    hashes = {name: texts_sha256(splits["train"]["text"]) for name, splits in plan.data.items()}
+    hashes = {name: hash_texts(splits["train"]["text"]) for name, splits in plan.data.items()}
     of_tasks = {f"{part.task.name}_{part.task.primary.key}": part.task.name for part in parts}
     trainer = MultitaskTrainer(
         parts,
@@ -92,7 +92,7 @@ def _load_model(plan: Plan) -> MultitaskClassifier:
 
     from hubtools.training.multitask_model import MultitaskClassifier
 
-    config = config_of(plan.base, plan.revision)
+    config = load_config(plan.base, plan.revision)
     if config.model_type != "modernbert":
         raise UsageError(
             f"{plan.base} cannot carry four heads", expected="a ModernBERT", found=config.model_type,

@@ -26,8 +26,8 @@ from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
 from hubtools.tasks import MEAN_SCORE
 from hubtools.training.batching import Collator, EncodedRow, MixedBatches, ModelInputs, StepBatches
-from hubtools.training.loss import HasLogits, LossFunction, loss_function
-from hubtools.training.selection import selection_metrics
+from hubtools.training.loss import HasLogits, LossFunction, make_loss_function
+from hubtools.training.selection import make_selection_metrics
 from hubtools.training.trainer import ClassifierTrainer, ModelOptions
 
 LabelArray = TypeVar("LabelArray", np.ndarray, torch.Tensor)
@@ -199,7 +199,7 @@ def make_loss(parts: Sequence[Part], label_smoothing: float, focal_gamma: float)
     Its ``num_items_in_batch`` is a tensor: the labels of each task in the whole step.
     """
     shares = [part.weight / sum(other.weight for other in parts) for part in parts]
-    losses = [loss_function(part.class_weights, label_smoothing, focal_gamma) for part in parts]
+    losses = [make_loss_function(part.class_weights, label_smoothing, focal_gamma) for part in parts]
 
     def loss(outputs: HasLogits, labels: torch.Tensor, num_items_in_batch: torch.Tensor | None = None) -> torch.Tensor:
         shared = []
@@ -219,7 +219,7 @@ def make_metrics(parts: Sequence[Part]) -> Callable[[EvalPrediction], dict[str, 
 
     Its predictions are those of :func:`reduce_logits`.
     """
-    metrics = [selection_metrics(part.task, part.label_set) for part in parts]
+    metrics = [make_selection_metrics(part.task, part.label_set) for part in parts]
 
     def compute(prediction: EvalPrediction) -> dict[str, float]:
         # transformers types a tuple of predictions as one of a single array; reduce_logits() made a pair.

@@ -49,10 +49,10 @@ def release_all(
 
     from hubtools.training.batching import Collator
     from hubtools.training.release import release_model
-    from hubtools.training.selection import evaluation_of_best
+    from hubtools.training.selection import find_best_evaluation
 
     weights = load_file(fresh / WEIGHTS)
-    best = evaluation_of_best(trainer.state)
+    best = find_best_evaluation(trainer.state)
     config = cast("PreTrainedModel", trainer.model).config
     tokenizer = cast("PreTrainedTokenizerBase", trainer.processing_class)
     collator = Collator(tokenizer.pad_token_id or 0)

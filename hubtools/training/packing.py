@@ -8,7 +8,7 @@ and the numbers are the same.
 from __future__ import annotations
 
 import inspect
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
@@ -32,17 +32,19 @@ class Texts(NamedTuple):
 
 def attend(
     module: object, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: None, *,
-    scaling: float, texts: Texts, dropout: float = 0.0, sliding_window: int | None = None, **unused: object,
+    scaling: float, texts: Texts, sliding_window: int | None = None, **options: Any,
 ) -> tuple[torch.Tensor, None]:  # fmt: skip
     """Compute attention within each text of a packed row.
 
     Args:
         query, key, value: (1, heads, tokens, head size).
         sliding_window: one more than the distance in tokens that is seen to either side; None sees the whole text.
+        **options: what else transformers gives to attention functions; ``dropout`` counts, on a CPU.
 
     Returns:
         (1, tokens, heads, head size), as transformers' attention functions.
     """
+    # Neither side sees further than this; -1 is torch's word for no limit.
     reach = sliding_window - 1 if sliding_window else -1
     longest = max(texts.lengths)
     if query.is_cuda and query.dtype != torch.float32:
@@ -57,6 +59,7 @@ def attend(
     near = (position[:, None] - position).abs() <= reach if 0 <= reach < longest - 1 else None
     # split and cat keep the backward pass linear in the tokens; slices would fill a whole row for each text.
     rows = []
+    dropout = options.get("dropout", 0.0)
     for q, k, v in zip(*(torch.split(part, texts.lengths, dim=2) for part in (query, key, value)), strict=True):
         n = q.shape[2]
         mask = None if near is None or n <= reach + 1 else near[:n, :n]
@@ -106,7 +109,7 @@ def pack(model: PreTrainedModel) -> None:
     model.base_model.__class__ = PackedModernBert
 
 
-def reason_not_to_pack(model: PreTrainedModel, device: torch.device, bf16: bool) -> str:
+def find_reason_not_to_pack(model: PreTrainedModel, device: torch.device, bf16: bool) -> str:
     """Return why ``model`` cannot be packed on ``device``; "" where it can."""
     config = model.config
     if type(model.base_model) is not ModernBertModel:

@@ -49,7 +49,7 @@ def complete_config(path: Path) -> None:
     write_json(path, config)
 
 
-def label_mapping(task: TaskSpec, label_set: LabelSet) -> dict[str, dict[str, int] | dict[str, str]]:
+def make_label_mapping(task: TaskSpec, label_set: LabelSet) -> dict[str, dict[str, int] | dict[str, str]]:
     """Return the mapping file's content, in the keys that the router expects for this task."""
     labels = task.model_labels(label_set)
     return {
@@ -72,7 +72,7 @@ def finish_release(folder: Path, task: TaskSpec, label_set: LabelSet) -> None:
     if not (folder / "model.safetensors").exists():
         raise TrainingFailed(f"{folder} lacks model.safetensors", expected="one file of weights")
     if task.mapping_file:
-        write_json(folder / task.mapping_file, label_mapping(task, label_set))
+        write_json(folder / task.mapping_file, make_label_mapping(task, label_set))
 
 
 def release_model(
@@ -107,7 +107,7 @@ def describe_device(device: torch.device) -> str:
     return f"CPU, {threads} thread{'s' * (threads > 1)}"
 
 
-def library_versions(*more: str) -> dict[str, str]:
+def read_versions(*more: str) -> dict[str, str]:
     """Return the versions of hubtools, Python and the libraries that decide a training, and of ``more`` packages."""
     names = ("torch", "transformers", "datasets", "accelerate", "huggingface_hub", "tokenizers", *more)
     return {"hubtools": __version__, "python": sys.version.split()[0], **{name: version(name) for name in names}}

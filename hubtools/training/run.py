@@ -132,7 +132,7 @@ def _train(job: Job, checkpoint: str | None, tracker: EmissionsTracker | None) -
 
 def _describe(plan: Plan, job: Job, result: Result) -> TrainingRun:
     """Return what ``training.json`` says of every training."""
-    from hubtools.training.release import describe_device, library_versions
+    from hubtools.training.release import describe_device, read_versions
 
     args, state = plan.args, job.trainer.state
     values = TrainingValues(
@@ -166,7 +166,7 @@ def _describe(plan: Plan, job: Job, result: Result) -> TrainingRun:
         path=job.trainer.path,
         emissions=result.emissions,
         device=describe_device(args.device),
-        versions=library_versions(),
+        versions=read_versions(),
     )
 
 

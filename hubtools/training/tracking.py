@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PROJECT = "hubtools"
 
 
-def usual_report() -> str:
+def choose_report() -> str:
     """Return where curves go unless a flag says so."""
     return "tensorboard" if find_spec("tensorboard") else "none"
 
@@ -64,6 +64,6 @@ def keep_curves(trainer: Trainer, folder: TaskFolder, resumed: bool) -> list[str
     if "trackio" in (args.report_to or []):
         where = shlex.quote(os.environ["TRACKIO_DIR"])
         lines.append(f"curves: TRACKIO_DIR={where} trackio show --project {shlex.quote(args.project)}")
-    if not args.report_to and usual_report() == "none":
+    if not args.report_to and choose_report() == "none":
         lines.append("no curves are kept: pip install tensorboard, or see --report_to")
     return lines

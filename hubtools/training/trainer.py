@@ -30,7 +30,7 @@ from hubtools.errors import UsageError
 from hubtools.heads.encoding import IGNORED
 from hubtools.training.batching import Collator, EncodedRow, ModelInputs, StepBatches, divide_into_passes
 from hubtools.training.loss import LossFunction
-from hubtools.training.packing import pack, reason_not_to_pack
+from hubtools.training.packing import find_reason_not_to_pack, pack
 from hubtools.training.progress import check_loss
 from hubtools.training.tuning import decay_by_depth, plain
 
@@ -82,7 +82,7 @@ class ClassifierTrainer(Trainer):
         # Otherwise the Trainer takes ModernBERT's **kwargs for support of num_items_in_batch and scales gradients up.
         vars(model)["accepts_loss_kwargs"] = False
         kind = args.device.type
-        reason = reason_not_to_pack(model, args.device, args.bf16) if may_pack else "packing is switched off"
+        reason = find_reason_not_to_pack(model, args.device, args.bf16) if may_pack else "packing is switched off"
         self.packed = not reason
         if self.packed:
             pack(model)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
 
 
-def depths(model: nn.Module) -> dict[str, int]:
+def measure_depths(model: nn.Module) -> dict[str, int]:
     """Return how far from the input each weight stands, by its name: 0 for embeddings, 1 for the lowest layer and so
     on, and one more than there are layers for what comes after them.
 
@@ -50,7 +50,7 @@ def freeze(model: nn.Module, count: int) -> int:
     Raises:
         UsageError: fewer than ``count``.
     """
-    depth = depths(model)
+    depth = measure_depths(model)
     layers = max(depth.values()) - 1
     if count > layers:
         raise UsageError(
@@ -147,7 +147,7 @@ def tune(
             "merged at the end"
         )
     if ours.layer_decay < 1:
-        lowest = rate * ours.layer_decay ** max(depths(model).values())
+        lowest = rate * ours.layer_decay ** max(measure_depths(model).values())
         lines.append(
             f"learning rate {rate:g} at the head, {lowest:.2g} at the embeddings: times {ours.layer_decay:g} a layer"
         )
@@ -165,7 +165,7 @@ def decay_by_depth(optimizer: torch.optim.Optimizer, model: nn.Module, decay: fl
     The head keeps the full rate, and its groups come first: their rate is the one that is logged. What else a group
     says, such as its weight decay, stays.
     """
-    names = depths(model)
+    names = measure_depths(model)
     depth = {id(weight): names[name] for name, weight in model.named_parameters()}
     top = max(names.values())
     groups = optimizer.param_groups[:]
