@@ -74,7 +74,7 @@ def compute_training_fingerprint(task: TaskSpec, work: WorkOptions, options: Tra
 def compute_multitask_fingerprint(work: WorkOptions, options: TrainingOptions) -> tuple[str, str]:
     """Return the same of all four tasks trained together."""
     of_each = [compute_training_fingerprint(task, work, options) for task in TASKS.values()]
-    base = of_each[0][0]
+    base = of_each[0][0]  # all tasks have the same: it follows from the flags alone
     causes = [MULTI, dict(base_named(base).by_task.get(MULTI, {})), *(fingerprint for _, fingerprint in of_each)]
     return base, hashlib.sha256(json.dumps(causes).encode()).hexdigest()
 
@@ -108,6 +108,7 @@ def finetune_tasks(
         def start() -> None:
             while waiting and len(running) < options.jobs:
                 task = waiting.pop(0)
+                # Each position has devices of its own: the smallest free one, so that none is left idle.
                 taken = {one.position for one in running}
                 position = next(number for number in itertools.count() if number not in taken)
                 devices = choose_devices(position, options.processes, gpus)
@@ -129,7 +130,7 @@ def finetune_tasks(
             start()  # before whoever asks does something with those that ended
             for task, seconds in finished:
                 yield FinishedTraining(task, work.folder(task).read_training(), seconds)
-            if not ended:
+            if not ended:  # a short sleep: the time that a training took is measured here
                 time.sleep(0.1)
 
 
@@ -151,8 +152,8 @@ def choose_devices(position: int, processes: int, gpus: Sequence[str]) -> dict[s
     Args:
         position: of the training among those side by side, from 0.
     """
-    own = [gpus[(position * processes + number) % len(gpus)] for number in range(processes if gpus else 0)]
-    return {"CUDA_VISIBLE_DEVICES": ",".join(dict.fromkeys(own))} if own else {}
+    devices = [gpus[(position * processes + number) % len(gpus)] for number in range(processes if gpus else 0)]
+    return {"CUDA_VISIBLE_DEVICES": ",".join(dict.fromkeys(devices))} if devices else {}
 
 
 def finetune_multi(work: WorkOptions, options: TrainingOptions) -> MultitaskRecord | PlannedCommand:
@@ -299,7 +300,7 @@ def _make_error(folder: TaskFolder, code: int) -> TrainingFailed:
     failure = folder.root / "failure.txt"
     message = " ".join(failure.read_text().split()) if failure.exists() else ""
     failure.unlink(missing_ok=True)
-    if not message and code < 0:
+    if not message and code < 0:  # a process that is killed leaves no message
         message = f"killed by {signal.Signals(-code).name}"
     return TrainingFailed(
         f"Training {folder.task!r} ended without a model",

@@ -52,10 +52,10 @@ def check_method(flags: TrainingFlags, tasks: Sequence[TaskSpec], processes: int
         )  # fmt: skip
     unused = [spelled for name, spelled in flags.given.items() if name not in TAKEN]
     if unused:
-        ours = sorted(TAKEN - {"task", "task_file", "fingerprint"})
+        accepted = sorted(TAKEN - {"task", "task_file", "fingerprint"})
         raise UsageError(
             f"With --method {SETFIT}, {', '.join(unused)} would change nothing",
-            expected="of " + ", ".join(f"--{name}" for name in ours), found=", ".join(unused), next="leave it out",
+            expected="of " + ", ".join(f"--{name}" for name in accepted), found=", ".join(unused), next="leave it out",
         )  # fmt: skip
     if processes > 1:
         raise UsageError(

@@ -48,6 +48,7 @@ def find_commit(base_id: str) -> str | None:
 
     if Path(base_id).is_dir():
         return None
+    # A name alone says less than a commit: what it stands for may be pushed anew.
     return str(api().model_info(base_id, revision=base_named(base_id).revision).sha)
 
 
@@ -64,6 +65,7 @@ def identify_contents(base_id: str, flags: TrainingFlags) -> list[str | None]:
 
 
 def _files_of(folder: str) -> str:
+    # By paths below the folder, in order: a copy of it elsewhere is the same base.
     files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
     hashes = [(str(path.relative_to(folder)), sha256_of(path)) for path in files]
     return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()

@@ -65,8 +65,10 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
     classifier = load_new_classifier(task.head, names, plan.base, plan.revision)
     limit = find_max_length(classifier, ours.max_length)
     model, options, lines = tune(classifier, ours, args.learning_rate)
+    # The first process writes the cache, and the others read it.
     with args.main_process_first(desc="encoding"):
         encoded = encode_splits(data, tokenizer, limit, task.head, label_set, plan.folder.tokens)
+    # Counted while encoding: what is cut cannot be told from the encoded rows.
     cut = {split: measure_truncation(part, limit) for split, part in encoded.items()}
     weights = choose_weights(ours.class_weights, task.weighted_loss, encoded["train"]["labels"], len(names))
     trainer = ClassifierTrainer(
@@ -87,6 +89,7 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
     collator = Collator(tokenizer.pad_token_id or 0)
 
     def release(fresh: Path, run: TrainingRun) -> None:
+        # The primary metric, even where a person let another one choose the checkpoint.
         best = find_best_evaluation(trainer.state).get(f"eval_{task.primary.key}")
         record = extend(
             run,

@@ -50,6 +50,7 @@ def choose_weights(asked: str, weighted: bool, labels: Iterable[int | list[int]]
     Raises:
         UsageError: none of these.
     """
+    # A split is counted label by label: rows of tokens hold lists.
     if asked == "balanced" or (asked == "auto" and weighted):
         flat = (label for row in labels for label in (row if isinstance(row, list) else [row]))
         return class_weights((label for label in flat if label != IGNORED), classes)
@@ -82,6 +83,7 @@ def make_loss_function(
     import torch
 
     def loss(outputs: HasLogits, labels: Tensor, num_items_in_batch: Tensor | None = None) -> Tensor:
+        # In fp32, also under autocast: sums of many small losses in bf16 lose digits.
         logits, labels = outputs.logits.float().flatten(0, -2), labels.flatten()
         weight = torch.tensor(weights, device=logits.device) if weights else None
         each = torch.nn.functional.cross_entropy(

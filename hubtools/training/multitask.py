@@ -128,10 +128,11 @@ def _encode_parts(
         label_set = match_label_set(splits, task, None)
         classes = len(task.model_labels(label_set))
         cache = task_folder(plan.work_dir, task.name).tokens
+        # The first process writes the cache, and the others read it.
         with plan.args.main_process_first(desc="encoding"):
             encoded = encode_splits(splits, tokenizer, limit, task.head, label_set, cache)
         cut[task.name] = {split: measure_truncation(rows, limit) for split, rows in encoded.items()}
         weights = choose_weights(plan.ours.class_weights, task.weighted_loss, encoded["train"]["labels"], classes)
         parts.append(Part(task, label_set, first, encoded, weights, task.head.loss_weight))
-        first += classes
+        first += classes  # the labels of all tasks are numbered through
     return parts, cut

@@ -101,6 +101,7 @@ def plan_training(flags: TrainingFlags) -> Plan:
     metric = MEAN_SCORE if name == MULTI else tasks[0].primary
     args = _make_arguments(flags, preset, rows, config, {"output_dir": str(folder.runs),
                                                          "metric_for_best_model": metric.key})  # fmt: skip
+    # Before anything is built: a name that is not there should not cost minutes.
     prepare_reports(args.report_to or [], folder)
     patience = preset.patience if ours.patience is None else ours.patience
     return Plan(flags, name, tuple(tasks), data, base, revision, args, presets, patience)
@@ -159,6 +160,7 @@ def _make_arguments(
             "These flags of the training do not go together", found=" ".join(str(error).split()),
             next="python hubtools/finetune.py --help lists them",
         ) from error  # fmt: skip
+    # Only now: what a flag leaves open, transformers fills in.
     check_evaluations(args)
     return args
 

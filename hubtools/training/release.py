@@ -45,6 +45,7 @@ def complete_config(path: Path) -> None:
     if "global_attn_every_n_layers" not in config:
         kinds = config.get("layer_types") or []
         full = [i for i, kind in enumerate(kinds) if kind == "full_attention"]
+        # The first layer is a global one: the number of the second is the distance between them.
         config["global_attn_every_n_layers"] = full[1] if len(full) > 1 else max(1, len(kinds))
     write_json(path, config)
 
@@ -67,6 +68,7 @@ def finish_release(folder: Path, task: TaskSpec, label_set: LabelSet) -> None:
     complete_config(folder / "config.json")
     config = json.loads((folder / "config.json").read_text())
     expected = {str(i): label for i, label in enumerate(task.model_labels(label_set))}
+    # transformers' pipelines name labels from here, by their ids.
     if config.get("id2label") != expected:
         raise TrainingFailed(f"Labels of {folder}", expected=str(expected), found=str(config.get("id2label")))
     if not (folder / "model.safetensors").exists():

@@ -120,6 +120,7 @@ def train_on_pairs(
     body.max_seq_length = min(pairs.max_length, body.max_seq_length or pairs.max_length)
     model = SetFitModel(model_body=body, model_head=LogisticRegression(max_iter=1000))
     preset = pairs.preset
+    # num_iterations pairs of each kind for each row, as SetFit draws them.
     epoch = math.ceil(2 * PAIRS * len(texts) / preset.batch_size)
     steps = pairs.max_steps if pairs.max_steps > 0 else preset.epochs * epoch
     with tempfile.TemporaryDirectory() as aside:
@@ -172,6 +173,7 @@ def fit_head(model: ModernBertForSequenceClassification, rows: Dataset, collator
             if offset is not None:
                 offset.zero_()
     features, labels = compute_logits(model, rows, collator)
+    # The norm makes all outputs of one length; SetFit's regularization is right for that of the embeddings.
     scale = float(np.sqrt((embeddings**2).mean() / (features**2).mean()))
     model.classifier = last
     regression = LogisticRegression(max_iter=1000).fit(scale * features, labels)
@@ -225,6 +227,7 @@ def run_setfit(plan: Plan) -> None:
     started = time.time()
     few = train_on_pairs(plan.base, plan.revision, drawn.rows["text"], drawn.rows["label"], pairs, [progress])
     body = few.model_body
+    # Only the encoder is taken over; SetFit's regression is a pickle, and is fitted again below.
     model.model.load_state_dict(body[0].model.state_dict())
     fit_head(model, encoded["train"], collator)
     seconds = time.time() - started
