@@ -245,11 +245,11 @@ def word_spans(text: str, tags: Sequence[int]) -> list[dict[str, int]]:
 
 
 def setfit(label_set: Any, data: Any, spec: SimpleNamespace) -> dict[str, Any]:
-    from hubtools.evaluation.baselines import few_shot
+    from hubtools.evaluation.baselines import predict_few_shot
 
     train, test = data["train"], data["test"]
     return {
-        "probabilities": few_shot(
+        "probabilities": predict_few_shot(
             spec.base, None, list(train["text"]), list(train["label"]), list(test["text"]), len(label_set.labels),
             spec.seed, spec.max_length,
         )

@@ -5,16 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 from hubtools import heads
 from hubtools.heads import Head
+from hubtools.heads.values import Rows, TextProbabilities
 from hubtools.training.multitask_release import ABOUT_HEADS, HEADS
 
-__all__ = ["ABOUT_HEADS", "MultitaskClassifier", "largest_difference"]
+__all__ = ["ABOUT_HEADS", "MultitaskClassifier", "find_largest_difference"]
 
 # Kinds of heads, as heads.json has them, that answer from the mean over all tokens.
 _POOLED = {head.kind for head in heads.HEADS.values() if head.pooled}
+
+
+class HeadDescription(TypedDict):
+    """What ``heads.json`` says of one head: its kind, "sequence" or "token", and its labels in the order of ids."""
+
+    kind: str
+    labels: list[str]
 
 
 class MultitaskClassifier:
@@ -37,19 +45,24 @@ class MultitaskClassifier:
 
         self.tokenizer = AutoTokenizer.from_pretrained(model, revision=revision)
         self.body = AutoModel.from_pretrained(model, revision=revision, dtype=torch.float32).eval()
-        self.about: dict[str, Any] = json.loads(file(ABOUT_HEADS).read_text())
+        self.about: dict[str, HeadDescription] = json.loads(file(ABOUT_HEADS).read_text())
         size = self.body.config.hidden_size
-        self.heads = torch.nn.ModuleDict({
-            task: torch.nn.ModuleDict({
-                "head": ModernBertPredictionHead(self.body.config),
-                "classifier": torch.nn.Linear(size, len(about["labels"])),
-            })
-            for task, about in self.about.items()
-        })  # fmt: skip
+        # Built by hand, as a user without hubtools would do it from the card: this is what verify compares.
+        self.heads = torch.nn.ModuleDict(
+            {
+                task: torch.nn.ModuleDict(
+                    {
+                        "head": ModernBertPredictionHead(self.body.config),
+                        "classifier": torch.nn.Linear(size, len(about["labels"])),
+                    }
+                )
+                for task, about in self.about.items()
+            }
+        )
         self.heads.load_state_dict(load_file(file(HEADS)))
         self.heads.eval()
 
-    def __call__(self, text: str) -> dict[str, list[Any]]:
+    def __call__(self, text: str) -> dict[str, TextProbabilities]:
         """Return for each task the probabilities of its labels, or a list of those for each token of the text.
 
         A text is cut where the model stops reading.
@@ -58,18 +71,19 @@ class MultitaskClassifier:
 
         batch = self.tokenizer(text, truncation=True, return_offsets_mapping=True, return_tensors="pt")
         start, end = batch.pop("offset_mapping")[0].unbind(1)
-        found: dict[str, list[Any]] = {}
+        probabilities: dict[str, TextProbabilities] = {}
         with torch.inference_mode():
             hidden = self.body(**batch).last_hidden_state[0]
             for task, about in self.about.items():
-                seen = hidden.mean(0) if about["kind"] in _POOLED else hidden[start < end]
-                head: Any = self.heads[task]
-                found[task] = head["classifier"](head["head"](seen)).softmax(-1).tolist()
-        return found
+                # Special tokens have an empty offset: they count in the mean, and have no tag of their own.
+                states = hidden.mean(0) if about["kind"] in _POOLED else hidden[start < end]
+                head = cast("torch.nn.ModuleDict", self.heads[task])
+                probabilities[task] = head["classifier"](head["head"](states)).softmax(-1).tolist()
+        return probabilities
 
 
-def largest_difference(
-    head: Head, task: str, answers: Sequence[Mapping[str, list[Any]]], recorded: Mapping[str, Sequence[Any]]
+def find_largest_difference(
+    head: Head, task: str, answers: Sequence[Mapping[str, TextProbabilities]], recorded: Rows
 ) -> float:
     """Return the largest difference between a probability of ``answers`` and the one that predictions hold.
 
@@ -77,5 +91,5 @@ def largest_difference(
         answers: what :class:`MultitaskClassifier` gives for the first texts.
         recorded: the columns of ``predictions.parquet`` of ``task``.
     """
-    pairs = (pair for row, given in enumerate(answers) for pair in head.multitask_pairs(given[task], recorded, row))
-    return max((abs(a - b) for a, b in pairs), default=0.0)
+    pairs = (pair for row, answer in enumerate(answers) for pair in head.multitask_pairs(answer[task], recorded, row))
+    return max((abs(p - q) for p, q in pairs), default=0.0)

@@ -5,13 +5,24 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hubtools.heads.inference import Tick
 from hubtools.heads.plots import Plot
 from hubtools.heads.rows import LabelMap, UserColumns
-from hubtools.heads.values import Column, Pipeline, Rows
+from hubtools.heads.values import (
+    AnswerDifference,
+    Column,
+    Encoded,
+    LabelPlan,
+    Pipeline,
+    Rows,
+    TextProbabilities,
+    Truth,
+)
+from hubtools.heads.wording import Words
 from hubtools.metrics.intervals import Answers
+from hubtools.metrics.spans import SpanDict
 from hubtools.records.dataset import LengthBaseline, SplitFacts
 from hubtools.records.metrics import AnsweredExample, Metrics
 from hubtools.records.scores import Baseline, Scores, ScoresOnOtherData
@@ -20,74 +31,14 @@ from hubtools.records.thresholds import AbstentionStep, SplitCalibration, Target
 from hubtools.rows import Columns
 from hubtools.spec import Example, LabelSet, Metric
 
+# Names of types alone: heads are imported by every command, and these libraries take seconds to load.
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
-
-
-@dataclass(frozen=True)
-class LabelPlan:
-    """How the labels of a model, ours or another's, are read.
-
-    Attributes:
-        ours: from a label of the model to the index of ours.
-        ignored: labels that a label map sets to null: as if the model did not have them.
-        others: labels that are none of ours. An answer with one of them is wrong; a span of one is not counted.
-    """
-
-    ours: Mapping[str, int]
-    ignored: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
-
-    @property
-    def known(self) -> frozenset[int]:
-        """Indices of our labels that the model can answer with."""
-        return frozenset(self.ours.values())
-
-
-@dataclass(frozen=True)
-class Words:
-    """How tables and messages speak of a head.
-
-    Attributes:
-        classifier: what a model with it is.
-        right: the share of rows that are right.
-        lacking: what is not scored where a model lacks labels.
-        others: what happens to answers with labels that are none of ours; ``others_note`` says so in a message.
-        threshold: what a comparison says of answers below a threshold, "" for nothing.
-        unit: what the support of a label counts; ``answers`` what calibration does.
-    """
-
-    classifier: str
-    right: str
-    lacking: str
-    others: str
-    others_note: str
-    threshold: str
-    unit: str
-    answers: str
-
-
-@dataclass(frozen=True)
-class AnswerDifference:
-    """How far a model's answers are from recorded ones: ``largest`` of a probability.
-
-    Attributes:
-        expected, found: of the first text that is answered with other spans; "" where none is.
-    """
-
-    largest: float
-    expected: str = ""
-    found: str = ""
-
-
-if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from transformers import PreTrainedModel
-
-# Of one batch, by the name of the column.
-Batch = Mapping[str, list[Any]]
+    from datasets import Features
+    from datasets.features.features import FeatureType
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -119,6 +70,8 @@ class Head(ABC):
 
     # --- a task of one's own ---
 
+    # Labels become keys of files, cells of Markdown tables and names in commands: what would break one of them is
+    # refused when the task is read, not when the model is trained.
     label_pattern: ClassVar[str] = r"\w[\w .,&/+'()-]{0,63}"
     label_rule: ClassVar[str] = "a letter or digit, then letters, digits, spaces and . , & / + ' ( ) - _, 64 at most"
     least_labels: ClassVar[int] = 2
@@ -159,20 +112,20 @@ class Head(ABC):
         return label_set.labels
 
     @abstractmethod
-    def make_columns(self, rows: Sequence[Example], label_set: LabelSet) -> dict[str, list[Any]]:
+    def make_columns(self, rows: Sequence[Example], label_set: LabelSet) -> Mapping[str, Sequence[object]]:
         """Return the columns of a dataset that hold the labels of ``rows``, as many values each."""
 
     @abstractmethod
-    def make_features(self, label_set: LabelSet) -> dict[str, Any]:
+    def make_features(self, label_set: LabelSet) -> dict[str, FeatureType]:
         """Return the types of these columns, as ``datasets.Features`` takes them."""
 
     @abstractmethod
-    def index_truth(self, row: Example, label_set: LabelSet) -> Any:
+    def index_truth(self, row: Example, label_set: LabelSet) -> Truth:
         """Return what the column ``truth`` holds for ``row``, whose labels are mapped: indices instead of names."""
 
     @abstractmethod
-    def name_truth(self, row: Example, truth: Any, label_set: LabelSet) -> Example:
-        """Return ``row`` with the labels that ``truth`` holds as indices."""
+    def name_truth(self, row: Example, truth: Truth, label_set: LabelSet) -> Example:
+        """Return ``row`` with the labels that ``truth``, a value of the column of that name, holds as indices."""
 
     @abstractmethod
     def describe_split(self, rows: Sequence[Example], label_set: LabelSet) -> SplitFacts:
@@ -217,23 +170,23 @@ class Head(ABC):
     few_shot: ClassVar[bool] = False
     # The model labels each token, not the text as a whole.
     per_token: ClassVar[bool]
-    # Of a task's loss beside the others', where several are trained together.
+    # The weight of the task's loss where several tasks are trained together.
     loss_weight: ClassVar[float] = 1.0
 
     @abstractmethod
-    def load_model(self, path: str, **options: Any) -> PreTrainedModel:
+    def load_model(self, path: str, **options: object) -> PreTrainedModel:
         """Load a model with this head, as ``from_pretrained`` of transformers' auto class for it does."""
 
     @abstractmethod
-    def dataset_labels(self, features: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the label names that the ``Features`` of a dataset carry, in the order of their ids.
+    def dataset_labels(self, features: Features) -> tuple[str, ...]:
+        """Return the label names that the features of a dataset carry, in the order of their ids.
 
         Raises:
             KeyError: the dataset has no column for them.
         """
 
     @abstractmethod
-    def encode(self, batch: Batch, tokenizer: Any, max_length: int, label_set: LabelSet) -> dict[str, Any]:
+    def encode(self, batch: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, label_set: LabelSet) -> Encoded:
         """Return ``input_ids``, ``attention_mask``, ``length`` and ``labels`` of each text.
 
         Args:
@@ -241,12 +194,15 @@ class Head(ABC):
         """
 
     @abstractmethod
-    def marked_spans(self, batch: Batch) -> list[list[Mapping[str, int]]] | None:
+    def marked_spans(self, batch: Rows) -> Sequence[Sequence[SpanDict]] | None:
         """Return the true spans of each text; None where texts are labelled as a whole."""
 
     @abstractmethod
     def reduce_logits(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None:
-        """Return what makes of logits and labels the predictions that selection metrics take; None for the logits."""
+        """Return the function from logits and labels to the predictions that selection metrics take.
+
+        None where these take the logits themselves.
+        """
 
     @abstractmethod
     def multitask_predictions(
@@ -266,10 +222,11 @@ class Head(ABC):
     # is selected by the first, unless it names another.
     selection: ClassVar[tuple[Metric, ...]]
     words: ClassVar[Words]
-    # The end of the names of transformers' classes for it, and the label that stands for no label.
+    # The end of the names of transformers' classes for it, by which a model of another kind is refused before it is
+    # loaded; and the label that stands for no label.
     architecture: ClassVar[str]
     outside: ClassVar[str] = ""
-    # Whether offsets of tokens are needed, and whether the body's output is averaged.
+    # Whether offsets of tokens are needed, and whether the answer comes from the mean over all tokens.
     needs_offsets: ClassVar[bool] = False
     pooled: ClassVar[bool] = True
 
@@ -292,18 +249,19 @@ class Head(ABC):
         """Return the metric called ``key``; raises :class:`KeyError` for any other word."""
         return {metric.key: metric for metric in (*self.table, *self.selection)}[key]
 
-    @abstractmethod
-    def read_answers(self, truth: Column, answers: Any, labels: Sequence[str], threshold: float = 0.0) -> Answers:
-        """Turn true and given answers into the arrays that metrics are functions of.
+    # --- which columns hold truth and answers only the head knows; others hand them on ---
 
-        Args:
-            truth, answers: the columns of the predictions of these names.
-            labels: of the label set; ``answers`` may have one more behind them, for labels that are none of ours.
-        """
+    @abstractmethod
+    def read_truth(self, rows: Rows) -> Column:
+        """Return the column of the true labels."""
+
+    @abstractmethod
+    def join_answers(self, truth: Column, answers: Column) -> Rows:
+        """Return true and given answers as the columns of predictions that scores are computed from."""
 
     @abstractmethod
     def read_evaluation(self, predictions: np.ndarray, label_ids: np.ndarray, labels: Sequence[str]) -> Answers:
-        """Turn what the Trainer hands to ``compute_metrics`` into the same arrays.
+        """Turn what the Trainer hands to ``compute_metrics`` into the arrays that metrics are functions of.
 
         Args:
             predictions: (rows, labels) logits, or (rows, tokens) ids of the best tags.
@@ -316,21 +274,26 @@ class Head(ABC):
 
     @abstractmethod
     def score_known(
-        self, truth: Column, answers: Column, labels: Sequence[str], known: Collection[int],
-        threshold: float,
-    ) -> tuple[ScoresOnOtherData, set[int]]:  # fmt: skip
+        self, rows: Rows, labels: Sequence[str], known: Collection[int], threshold: float
+    ) -> tuple[ScoresOnOtherData, set[int]]:
         """Return scores on what the data ask and the model can answer, and the labels that the data have.
 
         Args:
-            known: labels that the model can answer with.
+            rows: as :meth:`join_answers` makes them; answers may have one more label behind ``labels``, for all that
+                are none of ours.
+            known: indices of the labels that the model can answer with.
         """
 
     @abstractmethod
     def pair_answers(
-        self, truth: Column, a: Column, b: Column, labels: Sequence[str], known: Collection[int],
-        threshold: float,
-    ) -> tuple[Any, Any]:  # fmt: skip
-        """Return two models' answers to the rows, or of the types, that both can answer."""
+        self, a: Rows, b: Rows, labels: Sequence[str], known: Collection[int], threshold: float
+    ) -> tuple[Answers, Answers]:
+        """Return two models' answers to the rows, or of the types, that both can answer.
+
+        Args:
+            a, b: the answers of each, with the same truth.
+            known: indices of the labels that both models can answer with.
+        """
 
     @abstractmethod
     def slice_scores(self, rows: Rows, labels: Sequence[str], threshold: float) -> Slices:
@@ -362,23 +325,23 @@ class Head(ABC):
         """
         return None
 
-    def shipped_threshold(self, content: Any) -> float | None:
-        """Return the threshold in a ``thresholds.json``, anyone's; None where it is not one of this head's."""
+    def shipped_threshold(self, content: object) -> float | None:
+        """Return the threshold in the content of a ``thresholds.json``, anyone's; None where it is of another head."""
         return None
 
     def abstention_curve(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:
-        """Return what abstaining buys; None where an answer is never unsure."""
+        """Return the scores of the answered rows by the share that is answered; None where all always are."""
         return None
 
     @abstractmethod
-    def answer_baselines(self, train: Rows, texts: Sequence[str], labels: Sequence[str]) -> Mapping[str, Any]:
+    def answer_baselines(self, train: Rows, texts: Sequence[str], labels: Sequence[str]) -> Mapping[str, Column]:
         """Return the answers of each baseline to ``texts``, by its name."""
 
     @abstractmethod
     def baseline(
-        self, about: str, scores: Any, *, base: tuple[str, str | None] | None = None, version: str | None = None
+        self, about: str, scores: Scores, *, base: tuple[str, str | None] | None = None, version: str | None = None
     ) -> Baseline:
-        """Return the headlines of ``scores`` as a column beside the model's; see the record for the rest."""
+        """Return the headline scores as a column of the card's table of baselines; see the record for the rest."""
 
     @abstractmethod
     def predict(
@@ -388,17 +351,17 @@ class Head(ABC):
         texts: Sequence[str],
         labels: Sequence[str],
         tick: Tick = lambda _: None,
-    ) -> list[Any]:
+    ) -> Column:
         """Return what a pipeline answers to each text, in our labels.
 
         Of a classification that is the probability of each of our labels, 0 for those that the model lacks, and behind
-        them that of all labels that are none of ours; of spans, those of our types.
+        them the largest one of a label that is none of ours; of spans, those of our types.
         """
 
     @abstractmethod
     def prediction_columns(
         self, classifier: Pipeline, rows: Rows, labels: Sequence[str], tick: Tick, temperature: float
-    ) -> dict[str, Any]:
+    ) -> Rows:
         """Return the columns of ``predictions.parquet`` that are the head's own, and none of the text.
 
         Args:
@@ -418,8 +381,8 @@ class Head(ABC):
         """Return what a model's labels name, by the name that a pipeline gives them."""
         return {name: name for name in names}
 
-    def label_widths(self, answers: Column) -> set[int]:
-        """Return how many labels recorded answers have; empty where they do not tell."""
+    def label_counts(self, rows: Rows) -> set[int]:
+        """Return how many labels recorded answers choose from; empty where they do not tell."""
         return set()
 
     @abstractmethod
@@ -427,8 +390,13 @@ class Head(ABC):
         """Ask the model again and compare with the recorded answers to the first rows."""
 
     @abstractmethod
-    def multitask_pairs(self, probabilities: Any, rows: Rows, row: int) -> Iterator[tuple[float, float]]:
-        """Yield (probability of the model of all tasks, recorded probability) of one row."""
+    def multitask_pairs(self, probabilities: TextProbabilities, rows: Rows, row: int) -> Iterator[tuple[float, float]]:
+        """Yield (probability of the model of all tasks, recorded probability) of one row.
+
+        Args:
+            probabilities: (labels,) of the text, or (tokens, labels).
+            rows: recorded predictions, of which ``row`` is the number of the text's.
+        """
 
     @abstractmethod
     def plots(self, metrics: Metrics) -> tuple[Plot, ...]:
@@ -436,7 +404,7 @@ class Head(ABC):
 
     # --- cards, releases and the Space ---
 
-    # What a split is made of, and ``metrics`` in the front matter of a model card, in the Hub's words.
+    # What a row of a split is called on cards, and ``metrics`` in the front matter of a model card, in the Hub's words.
     unit: ClassVar[str]
     card_metrics: ClassVar[tuple[str, ...]]
 

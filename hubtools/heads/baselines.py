@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from hubtools.heads.values import Rows
+from hubtools.heads.values import PredictedSpan, Rows
+from hubtools.metrics.spans import SpanDict
 
+# Types whose form is fixed enough for a pattern; a name or an address is not.
 PATTERNS = {
     "US_SSN": re.compile(r"(?<!\d)\d{3}-\d{2}-\d{4}(?!\d)"),
     "EMAIL_ADDRESS": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
@@ -20,11 +21,21 @@ PATTERNS = {
 
 # What Presidio calls a type, and what we call it: the first of these that a label set has.
 PRESIDIO = {
-    "PERSON": ("PERSON",), "EMAIL_ADDRESS": ("EMAIL_ADDRESS",), "PHONE_NUMBER": ("PHONE_NUMBER",),
-    "US_SSN": ("US_SSN",), "LOCATION": ("LOCATION", "GPE"), "ORGANIZATION": ("ORGANIZATION",),
-    "CREDIT_CARD": ("CREDIT_CARD",), "DATE_TIME": ("DATE_TIME",), "NRP": ("NRP",), "URL": ("DOMAIN_NAME",),
-    "IBAN_CODE": ("IBAN_CODE",), "IP_ADDRESS": ("IP_ADDRESS",), "US_DRIVER_LICENSE": ("US_DRIVER_LICENSE",),
-}  # fmt: skip
+    "PERSON": ("PERSON",),
+    "EMAIL_ADDRESS": ("EMAIL_ADDRESS",),
+    "PHONE_NUMBER": ("PHONE_NUMBER",),
+    "US_SSN": ("US_SSN",),
+    "LOCATION": ("LOCATION", "GPE"),
+    "ORGANIZATION": ("ORGANIZATION",),
+    "CREDIT_CARD": ("CREDIT_CARD",),
+    "DATE_TIME": ("DATE_TIME",),
+    "NRP": ("NRP",),
+    "URL": ("DOMAIN_NAME",),
+    "IBAN_CODE": ("IBAN_CODE",),
+    "IP_ADDRESS": ("IP_ADDRESS",),
+    "US_DRIVER_LICENSE": ("US_DRIVER_LICENSE",),
+}
+# spaCy's models of English, the best first: the first that is installed is taken.
 _SPACY = ("en_core_web_lg", "en_core_web_md", "en_core_web_sm")
 
 # What a baseline is, as the card says it, by its name.
@@ -45,8 +56,8 @@ def answer_by_words(train: Rows, texts: Sequence[str], classes: int) -> dict[str
     }
 
 
-def answer_by_rules(texts: Sequence[str], types: Sequence[str]) -> dict[str, list[list[dict[str, Any]]]]:
-    """Return the spans of each text that Presidio finds, or regular expressions where it is not installed.
+def answer_by_rules(texts: Sequence[str], types: Sequence[str]) -> Mapping[str, Sequence[Sequence[SpanDict]]]:
+    """Return the spans of each text that Presidio predicts, or regular expressions where it is not installed.
 
     There is no baseline where neither has rules for a type of the task.
     """
@@ -61,9 +72,9 @@ def answer_by_rules(texts: Sequence[str], types: Sequence[str]) -> dict[str, lis
 
 def majority(labels: Sequence[int], rows: int, classes: int) -> np.ndarray:
     """Return (rows, classes): certain of the most common label."""
-    out = np.zeros((rows, classes))
-    out[:, Counter(labels).most_common(1)[0][0]] = 1.0
-    return out
+    probabilities = np.zeros((rows, classes))
+    probabilities[:, Counter(labels).most_common(1)[0][0]] = 1.0
+    return probabilities
 
 
 def tfidf(texts: Sequence[str], labels: Sequence[int], test: Sequence[str], classes: int) -> np.ndarray:
@@ -77,14 +88,15 @@ def tfidf(texts: Sequence[str], labels: Sequence[int], test: Sequence[str], clas
         LogisticRegression(C=10, max_iter=2000, class_weight="balanced"),
     )
     model.fit(list(texts), list(labels))
-    out = np.zeros((len(test), classes))
-    out[:, model.classes_] = model.predict_proba(list(test))
-    return out
+    # A class that the training rows lack is none of the model's: it stays at 0.
+    probabilities = np.zeros((len(test), classes))
+    probabilities[:, model.classes_] = model.predict_proba(list(test))
+    return probabilities
 
 
-def matches(text: str, types: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the spans that the patterns find; an earlier pattern keeps its characters from the later ones."""
-    spans: list[dict[str, Any]] = []
+def matches(text: str, types: Sequence[str]) -> list[SpanDict]:
+    """Return the spans that the patterns match; an earlier pattern keeps its characters from the later ones."""
+    spans: list[SpanDict] = []
     for name, pattern in PATTERNS.items():
         if name not in types:
             continue
@@ -94,8 +106,8 @@ def matches(text: str, types: Sequence[str]) -> list[dict[str, Any]]:
     return spans
 
 
-def presidio(texts: Sequence[str], types: Sequence[str]) -> list[list[dict[str, Any]]] | None:
-    """Return the spans that Presidio's analyzer finds; None where it, or a spaCy model of English, is not installed.
+def presidio(texts: Sequence[str], types: Sequence[str]) -> list[list[PredictedSpan]] | None:
+    """Return the spans that Presidio's analyzer predicts; None where it, or a spaCy model of English, is not installed.
 
     Of spans that overlap the surer one stays, as each character has one type in our labels.
     """
@@ -124,9 +136,10 @@ def presidio(texts: Sequence[str], types: Sequence[str]) -> list[list[dict[str, 
     ]
 
 
-def keep_surest(spans: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def keep_surest(spans: Iterable[PredictedSpan]) -> list[PredictedSpan]:
     """Return spans without overlap, in order: of those that share a character the surest stays, or the longest."""
-    kept: list[dict[str, Any]] = []
+    # The last key makes the order, and with it the result, one and the same for spans that are equally sure and long.
+    kept: list[PredictedSpan] = []
     for span in sorted(spans, key=lambda s: (-s["score"], s["start"] - s["end"], s["start"])):
         if all(span["end"] <= other["start"] or other["end"] <= span["start"] for other in kept):
             kept.append(span)

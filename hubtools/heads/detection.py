@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from hubtools.heads.base import Words
 from hubtools.heads.classification import Classification
 from hubtools.heads.inference import Tick
 from hubtools.heads.length_matching import compose_negatives, measure_length_baseline
@@ -15,8 +14,8 @@ from hubtools.heads.plots import CONFUSION, Plot, detection_plots
 from hubtools.heads.scores import detection_scores, one_class_scores
 from hubtools.heads.slices import detection_slices
 from hubtools.heads.thresholds import detection_thresholds
-from hubtools.heads.values import Column, Pipeline, Rows
-from hubtools.heads.wording import ClassNouns
+from hubtools.heads.values import Pipeline, Rows
+from hubtools.heads.wording import ClassNouns, Words
 from hubtools.metrics.detection import (
     FNR_AT_THRESHOLD,
     FPR_AT_THRESHOLD,
@@ -27,7 +26,7 @@ from hubtools.metrics.detection import (
     DetectionAnswers,
     detection_answers,
 )
-from hubtools.metrics.labels import ACCURACY, MACRO_F1
+from hubtools.metrics.labels import ACCURACY, MACRO_F1, LabelAnswers
 from hubtools.records.dataset import LengthBaseline
 from hubtools.records.metrics import Metrics
 from hubtools.records.scores import ClassificationBaseline, DetectionBaseline, DetectionScores, ScoresOnOtherData
@@ -78,8 +77,6 @@ class Detection(Classification):
     ) -> LengthBaseline:
         return measure_length_baseline(before, after, test, self.positive)
 
-    # --- training ---
-
     # --- predictions and scores ---
 
     @property
@@ -89,6 +86,7 @@ class Detection(Classification):
     selection: ClassVar[tuple[Metric, ...]] = (ROC_AUC, MACRO_F1, ACCURACY)
     words: ClassVar[Words] = replace(Classification.words, threshold="")
     baseline_record: ClassVar[type[ClassificationBaseline] | type[DetectionBaseline]] = DetectionBaseline
+    # A guard that every prompt passes through: one false alarm in a hundred harmless prompts is much already.
     default_target: ClassVar[Target] = Target(fpr=0.01)
     threshold_kind: ClassVar[str] = "detection"
 
@@ -96,20 +94,20 @@ class Detection(Classification):
     def at_threshold(self) -> tuple[Metric, ...]:
         return (FPR_AT_THRESHOLD, FNR_AT_THRESHOLD)
 
-    def read_answers(
-        self, truth: Column, answers: Any, labels: Sequence[str], threshold: float = 0.0
-    ) -> DetectionAnswers:
-        return detection_answers(truth, answers, list(labels).index(self.positive), threshold)
+    def read_answers(self, rows: Rows, labels: Sequence[str], threshold: float = 0.0) -> DetectionAnswers:
+        return detection_answers(rows["label"], rows["probabilities"], list(labels).index(self.positive), threshold)
 
     def score(self, rows: Rows, labels: Sequence[str], threshold: float) -> DetectionScores:
-        return detection_scores(self.read_answers(rows["label"], rows["probabilities"], labels, threshold), labels)
+        return detection_scores(self.read_answers(rows, labels, threshold), labels)
 
-    def score_answers(self, answers: Any, names: Sequence[str]) -> ScoresOnOtherData:
-        both = answers.positive.any() and not answers.positive.all()
-        return (detection_scores if both else one_class_scores)(answers, names)
+    def score_answers(self, answers: LabelAnswers, names: Sequence[str]) -> ScoresOnOtherData:
+        assert isinstance(answers, DetectionAnswers)
+        # A benchmark of attacks alone has no ROC curve, and still a rate of attacks that are missed.
+        both_classes = answers.positive.any() and not answers.positive.all()
+        return (detection_scores if both_classes else one_class_scores)(answers, names)
 
     def slice_scores(self, rows: Rows, labels: Sequence[str], threshold: float) -> DetectionSlices:
-        return detection_slices(self.read_answers(rows["label"], rows["probabilities"], labels, threshold), rows)
+        return detection_slices(self.read_answers(rows, labels, threshold), rows)
 
     def target(self, fpr: float | None, recall: float | None) -> Target | None:
         return self.default_target if fpr is None and recall is None else Target(fpr=fpr, recall=recall)
@@ -121,9 +119,11 @@ class Detection(Classification):
     def acts_on(self) -> str:
         return self.positive
 
-    def thresholds_of(
-        self, validation: Any, test: Any, labels: Sequence[str], target: Target, default: float
+    def measure_thresholds(
+        self, validation: LabelAnswers, test: LabelAnswers, labels: Sequence[str], target: Target, default: float
     ) -> Thresholds:
+        assert isinstance(validation, DetectionAnswers)
+        assert isinstance(test, DetectionAnswers)
         return detection_thresholds(validation, test, self.positive, target, default)
 
     def abstention_curve(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:
@@ -131,11 +131,12 @@ class Detection(Classification):
 
     def prediction_columns(
         self, classifier: Pipeline, rows: Rows, labels: Sequence[str], tick: Tick, temperature: float
-    ) -> dict[str, Any]:
+    ) -> Rows:
         """Where the task names alarming words, ``alarming`` says whether a text holds one."""
         columns = super().prediction_columns(classifier, rows, labels, tick, temperature)
         if not self.alarming:
             return columns
+        # Beginnings of words: "hack" is to find "hacking" too, but not "shack".
         words = re.compile(rf"\b({'|'.join(self.alarming)})", re.IGNORECASE)
         return {"alarming": [bool(words.search(text)) for text in rows["text"]], **columns}
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import numpy as np
 
-from hubtools.heads.base import AnswerDifference, Batch, Head, LabelPlan, Words
+from hubtools.heads.base import Head
 from hubtools.heads.baselines import answer_by_rules
 from hubtools.heads.encoding import IGNORED, encode_tokens
-from hubtools.heads.inference import Tick, predict_spans, predict_tokens
+from hubtools.heads.inference import Tick, list_label_names, predict_spans, predict_tokens
 from hubtools.heads.plots import TYPES, Plot
 from hubtools.heads.rows import LabelMap, UserColumns, describe_split
 from hubtools.heads.scores import span_scores
@@ -27,7 +27,18 @@ from hubtools.heads.span_rows import (
     survive_tagging,
 )
 from hubtools.heads.user_spans import choose_span_columns
-from hubtools.heads.values import Column, Pipeline, Rows, SpanValues
+from hubtools.heads.values import (
+    AnswerDifference,
+    Column,
+    Encoded,
+    LabelPlan,
+    Pipeline,
+    PredictedSpan,
+    Rows,
+    TextProbabilities,
+    Truth,
+)
+from hubtools.heads.wording import Words
 from hubtools.metrics.calibration import reliability
 from hubtools.metrics.spans import (
     COVERED,
@@ -38,13 +49,14 @@ from hubtools.metrics.spans import (
     MACRO_F1_OF_TYPES,
     OVERLAP_F1,
     SpanAnswers,
+    SpanDict,
     SpanRow,
     answers_of_tags,
     span_answers,
 )
 from hubtools.records.dataset import SplitFacts
 from hubtools.records.metrics import AnsweredExample, Metrics, SpanOutput
-from hubtools.records.scores import Baseline, ScoresOnOtherData, SpanBaseline, SpanScores
+from hubtools.records.scores import Baseline, Scores, ScoresOnOtherData, SpanBaseline, SpanScores
 from hubtools.records.slices import Mistakes, SpanMistakes, SpanSlices
 from hubtools.records.thresholds import SpanPoint, SpanRates, SpanThresholds, SplitCalibration, Target, Thresholds
 from hubtools.rows import Columns
@@ -52,13 +64,13 @@ from hubtools.spec import Example, LabelSet, Metric
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_PREFIX = re.compile(r"[BILUES]-(?=.)")
-
-if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from transformers import PreTrainedModel
+    from datasets import Features
+    from datasets.features.features import FeatureType
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# Of all schemes that models of others are trained with: BIO, BILOU, BIOES.
+_PREFIX = re.compile(r"[BILUES]-(?=.)")
 
 
 @dataclass(frozen=True)
@@ -117,17 +129,17 @@ class Spans(Head):
     def list_audit_classes(self, label_set: LabelSet) -> tuple[str, ...]:
         return (*label_set.labels, self.no_spans)
 
-    def make_columns(self, rows: Sequence[Example], label_set: LabelSet) -> dict[str, list[Any]]:
+    def make_columns(self, rows: Sequence[Example], label_set: LabelSet) -> Mapping[str, Sequence[object]]:
         return make_span_columns(rows, label_set)
 
-    def make_features(self, label_set: LabelSet) -> dict[str, Any]:
+    def make_features(self, label_set: LabelSet) -> dict[str, FeatureType]:
         return make_span_features(label_set.labels, self.model_labels(label_set))
 
-    def index_truth(self, row: Example, label_set: LabelSet) -> list[dict[str, int]]:
+    def index_truth(self, row: Example, label_set: LabelSet) -> list[SpanDict]:
         return index_spans(row.spans, label_set.labels)
 
-    def name_truth(self, row: Example, truth: Sequence[Mapping[str, int]], label_set: LabelSet) -> Example:
-        return replace(row, spans=name_spans(truth, label_set.labels))
+    def name_truth(self, row: Example, truth: Truth, label_set: LabelSet) -> Example:
+        return replace(row, spans=name_spans(cast("Sequence[SpanDict]", truth), label_set.labels))
 
     def describe_split(self, rows: Sequence[Example], label_set: LabelSet) -> SplitFacts:
         return describe_split(rows, without_spans=sum(not row.spans for row in rows))
@@ -149,22 +161,23 @@ class Spans(Head):
     # 0.736 and 0.732 with weights of 12 and 30, and pii itself 0.63 and 0.66.
     loss_weight: ClassVar[float] = 12.0
 
-    def load_model(self, path: str, **options: Any) -> PreTrainedModel:
+    def load_model(self, path: str, **options: object) -> PreTrainedModel:
         from transformers import AutoModelForTokenClassification
 
         model: PreTrainedModel = AutoModelForTokenClassification.from_pretrained(path, **options)
         return model
 
-    def dataset_labels(self, features: Mapping[str, Any]) -> tuple[str, ...]:
+    def dataset_labels(self, features: Features) -> tuple[str, ...]:
         return tuple(features["spans"].feature["label"].names)
 
-    def encode(self, batch: Batch, tokenizer: Any, max_length: int, label_set: LabelSet) -> dict[str, Any]:
+    def encode(self, batch: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, label_set: LabelSet) -> Encoded:
         return encode_tokens(batch, tokenizer=tokenizer, max_length=max_length, types=len(label_set.labels))
 
-    def marked_spans(self, batch: Batch) -> list[list[Mapping[str, int]]]:
+    def marked_spans(self, batch: Rows) -> Sequence[Sequence[SpanDict]]:
         return batch["spans"]
 
     def reduce_logits(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        # Logits of all tokens of a split would fill the memory; their best tags are enough to score spans.
         return lambda logits, labels: logits.argmax(-1)
 
     def multitask_predictions(
@@ -202,75 +215,83 @@ class Spans(Head):
     needs_offsets: ClassVar[bool] = True
     pooled: ClassVar[bool] = False
 
-    def read_answers(self, truth: Column, answers: Any, labels: Sequence[str], threshold: float = 0.0) -> SpanAnswers:
-        return span_answers(truth, answers, len(labels))
+    def read_truth(self, rows: Rows) -> Sequence[Sequence[SpanDict]]:
+        return rows["spans"]
+
+    def join_answers(self, truth: Column, answers: Column) -> Rows:
+        # Both come from this head's own columns, through hands that do not know it. The spans of a baseline may lack
+        # a score, which no score of theirs looks at.
+        return {
+            "spans": cast("Sequence[Sequence[SpanDict]]", truth),
+            "predicted_spans": cast("Sequence[Sequence[PredictedSpan]]", answers),
+        }
+
+    def read_answers(self, rows: Rows, labels: Sequence[str]) -> SpanAnswers:
+        """Return true and predicted spans as the counts that metrics are functions of."""
+        return span_answers(rows["spans"], rows["predicted_spans"], len(labels))
 
     def read_evaluation(self, predictions: np.ndarray, label_ids: np.ndarray, labels: Sequence[str]) -> SpanAnswers:
         names = np.array(["O", *(f"{prefix}-{t}" for t in labels for prefix in "BI")])
-        kept = [row != IGNORED for row in label_ids]
+        # Special tokens and padding belong to no word: what is predicted there does not count.
+        is_token = [row != IGNORED for row in label_ids]
         true, predicted = (
-            [names[row[counted]].tolist() for row, counted in zip(side, kept, strict=True)]
+            [names[row[mask]].tolist() for row, mask in zip(side, is_token, strict=True)]
             for side in (label_ids, predictions)
         )
         return answers_of_tags(true, predicted, labels)
 
     def score(self, rows: Rows, labels: Sequence[str], threshold: float) -> SpanScores:
-        return span_scores(self.read_answers(rows[self.truth], rows[self.answer], labels), labels)
+        return span_scores(self.read_answers(rows, labels), labels)
 
     def score_known(
-        self, truth: Column, answers: Column, labels: Sequence[str], known: Collection[int],
-        threshold: float,
-    ) -> tuple[ScoresOnOtherData, set[int]]:  # fmt: skip
-        """Only types that the data mark somewhere count: what nobody marked cannot be told from a false alarm."""
-        marked = {span["label"] for spans in truth for span in spans}
-        kept = sorted(marked & set(known))
-        true, predicted = (select_types(rows, kept) for rows in (truth, answers))
-        return span_scores(span_answers(true, predicted, len(kept)), [labels[i] for i in kept]), marked
+        self, rows: Rows, labels: Sequence[str], known: Collection[int], threshold: float
+    ) -> tuple[ScoresOnOtherData, set[int]]:
+        """Only types that the data annotate somewhere count: of others, a right span would be a false alarm."""
+        annotated = {span["label"] for spans in rows["spans"] for span in spans}
+        types = sorted(annotated & set(known))
+        return span_scores(_answers_of_types(rows, types), [labels[i] for i in types]), annotated
 
     def pair_answers(
-        self, truth: Column, a: Column, b: Column, labels: Sequence[str], known: Collection[int],
-        threshold: float,
-    ) -> tuple[SpanAnswers, SpanAnswers]:  # fmt: skip
-        kept = sorted({span["label"] for spans in truth for span in spans} & set(known))
-        true, one, two = (select_types(rows, kept) for rows in (truth, a, b))
-        return span_answers(true, one, len(kept)), span_answers(true, two, len(kept))
+        self, a: Rows, b: Rows, labels: Sequence[str], known: Collection[int], threshold: float
+    ) -> tuple[SpanAnswers, SpanAnswers]:
+        types = sorted({span["label"] for spans in a["spans"] for span in spans} & set(known))
+        return _answers_of_types(a, types), _answers_of_types(b, types)
 
     def slice_scores(self, rows: Rows, labels: Sequence[str], threshold: float) -> SpanSlices:
-        return span_slices(self.read_answers(rows[self.truth], rows[self.answer], labels), rows)
+        return span_slices(self.read_answers(rows, labels), rows)
 
     def find_mistakes(self, rows: Rows, labels: Sequence[str]) -> SpanMistakes:
-        return span_mistakes(rows, self.truth, self.answer, labels)
+        return span_mistakes(rows, labels)
 
     def calibration(self, rows: Rows, temperature: float) -> SplitCalibration:
         """An answer is a token; what a user sees are spans, whose score is the mean of their tokens'."""
         tokens = [token for row in rows["tokens"] for token in row]
         right = np.array([token["label"] == token["answer"] for token in tokens])
         (ece_before, bins_before), (ece_after, bins_after) = (
-            reliability(np.array([token[key] for token in tokens]), right) for key in ("raw", "confidence")
+            reliability(np.array(probabilities), right)
+            for probabilities in ([token["raw"] for token in tokens], [token["confidence"] for token in tokens])
         )
-        true = [{(s["start"], s["end"], s["label"]) for s in row} for row in rows[self.truth]]
-        shown = [
-            (s["score"], (s["start"], s["end"], s["label"]) in true[i])
-            for i, row in enumerate(rows[self.answer])
-            for s in row
-        ]
-        confidence, exact = (np.array([span[k] for span in shown], dtype=float) for k in (0, 1))
+        # The score of a span mixes its tokens: well calibrated tokens do not make well calibrated spans.
+        true = [{(s["start"], s["end"], s["label"]) for s in row} for row in rows["spans"]]
+        predicted = [(i, span) for i, row in enumerate(rows["predicted_spans"]) for span in row]
+        confidence = np.array([span["score"] for _, span in predicted], dtype=float)
+        exact = np.array([(s["start"], s["end"], s["label"]) in true[i] for i, s in predicted], dtype=float)
         return SplitCalibration(
             answers=len(right),
             ece_before=ece_before,
             ece_after=ece_after,
             bins_before=bins_before,
             bins_after=bins_after,
-            spans=len(shown),
-            ece_of_spans=reliability(confidence, exact)[0] if shown else None,
+            spans=len(predicted),
+            ece_of_spans=reliability(confidence, exact)[0] if predicted else None,
         )
 
     def choose_thresholds(
         self, validation: Rows, test: Rows, labels: Sequence[str], target: Target | None, default: float
     ) -> Thresholds | None:
-        """Every span counts; beside that, what the router's default would leave."""
-        kept = [[span for span in spans if span["score"] >= default] for spans in test[self.answer]]
-        scores = span_scores(self.read_answers(test[self.truth], kept, labels), labels)
+        """Every span counts; measured besides are the spans that the router's default would leave."""
+        kept = [[span for span in spans if span["score"] >= default] for spans in test["predicted_spans"]]
+        scores = span_scores(self.read_answers(self.join_answers(test["spans"], kept), labels), labels)
         rates = SpanRates(
             entity_precision=scores.entity_precision,
             entity_recall=scores.entity_recall,
@@ -281,11 +302,11 @@ class Spans(Head):
         point = SpanPoint(threshold=default, test=rates)
         return SpanThresholds(kind="spans", threshold=0.0, target=None, router_default=point)
 
-    def answer_baselines(self, train: Rows, texts: Sequence[str], labels: Sequence[str]) -> Mapping[str, Any]:
+    def answer_baselines(self, train: Rows, texts: Sequence[str], labels: Sequence[str]) -> Mapping[str, Column]:
         return answer_by_rules(texts, labels)
 
     def baseline(
-        self, about: str, scores: Any, *, base: tuple[str, str | None] | None = None, version: str | None = None
+        self, about: str, scores: Scores, *, base: tuple[str, str | None] | None = None, version: str | None = None
     ) -> Baseline:
         values = {metric.key: getattr(scores, metric.key) for metric in self.headlines}
         return SpanBaseline(about=about, version=version, **values)
@@ -297,11 +318,12 @@ class Spans(Head):
         texts: Sequence[str],
         labels: Sequence[str],
         tick: Tick = lambda _: None,
-    ) -> list[Any]:
-        named = {*plan.ours, *plan.ignored, *plan.others}
-        groups = (str(label) for label in classifier.model.config.id2label.values())
-        unnamed = sorted({g[2:] if g[:2] in ("B-", "I-") else g for g in groups} - named)
-        types = [*plan.ours, *plan.ignored, *plan.others, *unnamed]
+    ) -> list[list[PredictedSpan]]:
+        planned = {*plan.ours, *plan.ignored, *plan.others}
+        # Types that no plan names, such as the label for no label, may still come out of the pipeline.
+        tags = list_label_names(classifier.model.config)
+        unplanned = sorted({tag[2:] if tag[:2] in ("B-", "I-") else tag for tag in tags} - planned)
+        types = [*plan.ours, *plan.ignored, *plan.others, *unplanned]
         return [
             [{**s, "label": plan.ours[types[s["label"]]]} for s in row if types[s["label"]] in plan.ours]
             for row in predict_spans(classifier, texts, types, tick)
@@ -309,11 +331,11 @@ class Spans(Head):
 
     def prediction_columns(
         self, classifier: Pipeline, rows: Rows, labels: Sequence[str], tick: Tick, temperature: float
-    ) -> dict[str, Any]:
-        texts, true = list(rows["text"]), list(rows[self.truth])
+    ) -> Rows:
+        texts, true = list(rows["text"]), list(rows["spans"])
         return {
-            self.truth: true,
-            self.answer: predict_spans(classifier, texts, labels, tick),
+            "spans": true,
+            "predicted_spans": predict_spans(classifier, texts, labels, tick),
             "tokens": predict_tokens(classifier, texts, true, len(labels), temperature),
         }
 
@@ -351,21 +373,21 @@ class Spans(Head):
         return {name: _PREFIX.sub("", name) for name in groups}
 
     def compare_answers(self, classifier: Pipeline, texts: Sequence[str], rows: Rows) -> AnswerDifference:
-        config = classifier.model.config
-        tags = [config.id2label[i] for i in range(config.num_labels)]
+        tags = list_label_names(classifier.model.config)
         types = [tag[2:] for tag in tags if tag.startswith("B-")]
         largest = 0.0
-        for known, spans in zip(rows[self.answer], predict_spans(classifier, texts, types), strict=False):
-            if [(s["start"], s["end"], s["label"]) for s in known] != [
-                (s["start"], s["end"], s["label"]) for s in spans
-            ]:
-                return AnswerDifference(1.0, str(known), str(spans))
-            largest = max([largest, *(abs(a["score"] - b["score"]) for a, b in zip(known, spans, strict=True))])
+        # The texts are those of the first rows.
+        for recorded, spans in zip(rows["predicted_spans"], predict_spans(classifier, texts, types), strict=False):
+            bounds = [[(s["start"], s["end"], s["label"]) for s in side] for side in (recorded, spans)]
+            if bounds[0] != bounds[1]:
+                return AnswerDifference(1.0, str(recorded), str(spans))
+            largest = max([largest, *(abs(a["score"] - b["score"]) for a, b in zip(recorded, spans, strict=True))])
         return AnswerDifference(largest)
 
-    def multitask_pairs(self, probabilities: Any, rows: Rows, row: int) -> Iterator[tuple[float, float]]:
-        tokens = rows["tokens"][row]
-        return ((p[token["answer"]], token["confidence"]) for p, token in zip(probabilities, tokens, strict=True))
+    def multitask_pairs(self, probabilities: TextProbabilities, rows: Rows, row: int) -> Iterator[tuple[float, float]]:
+        pairs = zip(cast("list[list[float]]", probabilities), rows["tokens"][row], strict=True)
+        # Recorded is the probability of the answer alone, not of all tags.
+        return ((p[token["answer"]], token["confidence"]) for p, token in pairs)
 
     def plots(self, metrics: Metrics) -> tuple[Plot, ...]:
         return (TYPES,)
@@ -380,7 +402,12 @@ class Spans(Head):
         return frozenset()
 
 
-def select_types(rows: Sequence[SpanRow], types: Sequence[int]) -> list[list[SpanValues]]:
-    """Return the spans of ``types`` alone, their labels as indices of it."""
-    place = {label: i for i, label in enumerate(types)}
-    return [[{**span, "label": place[span["label"]]} for span in row if span["label"] in place] for row in rows]
+def _answers_of_types(rows: Rows, types: Sequence[int]) -> SpanAnswers:
+    """Return true and predicted spans of ``types`` alone, counted; their labels become indices of ``types``."""
+    true, predicted = (_select_types(spans, types) for spans in (rows["spans"], rows["predicted_spans"]))
+    return span_answers(true, predicted, len(types))
+
+
+def _select_types(rows: Sequence[SpanRow], types: Sequence[int]) -> list[list[SpanDict]]:
+    index = {label: i for i, label in enumerate(types)}
+    return [[{**span, "label": index[span["label"]]} for span in row if span["label"] in index] for row in rows]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import datasets
 import evaluate
@@ -35,7 +35,7 @@ class ExpectedCalibrationError(evaluate.Metric):
             description=_DESCRIPTION, citation=_CITATION, inputs_description=_INPUTS, features=features
         )
 
-    def _compute(self, *, predictions: Any, references: Any) -> dict[str, float]:
+    def _compute(self, *, predictions: Sequence[Sequence[float]], references: Sequence[int]) -> dict[str, float]:
         p = np.asarray(predictions, dtype=float)
         error, _ = calibration.reliability(p.max(1), p.argmax(1) == np.asarray(references))
         return {"expected_calibration_error": error}

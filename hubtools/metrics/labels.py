@@ -52,8 +52,9 @@ class LabelAnswers:
     @property
     def confusion(self) -> np.ndarray:
         """(classes, classes) counts: a row holds the rows of one true label."""
-        places = self.labels * self.classes + self.predicted
-        return np.bincount(places, minlength=self.classes**2).reshape(self.classes, self.classes)
+        # One count over the flattened matrix: the bootstrap needs a thousand of them.
+        cells = self.labels * self.classes + self.predicted
+        return np.bincount(cells, minlength=self.classes**2).reshape(self.classes, self.classes)
 
 
 def label_answers(labels: object, probabilities: object, threshold: float = 0.0) -> LabelAnswers:
@@ -68,6 +69,7 @@ def label_answers(labels: object, probabilities: object, threshold: float = 0.0)
 
 def precision_recall_f1(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return precision, recall and F1 of each class, 0 where they are undefined, as scikit-learn counts them."""
+    # Where a denominator is 0 so is its numerator, which makes the score 0.
     hits, predicted, support = np.diag(confusion), confusion.sum(0), confusion.sum(1)
     return (
         hits / np.maximum(predicted, 1),
@@ -78,6 +80,7 @@ def precision_recall_f1(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
 
 def mean_of_present(values: np.ndarray, support: np.ndarray) -> float:
     """Return the mean over the classes that occur: a macro average."""
+    # A class without rows has no recall, and a resample often lacks a rare class.
     return float(np.mean(values[support > 0]))
 
 

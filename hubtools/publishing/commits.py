@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hubtools.errors import HubUnavailable, MissingStage
-from hubtools.evaluation.previous import releases
+from hubtools.evaluation.previous import list_releases
 from hubtools.publishing.options import PushOptions
 
 # What a repo is to hold, by path. A card is made when the one on the Hub is known, which a person may have edited.
@@ -296,7 +296,7 @@ def _tagged(api: Any, repo: str, kind: str, revision: str, message: str, ours: b
     Where the last commits are a person's, who changed the card alone, the release is the one below them; its tag may
     still be missing, where an earlier push was killed before it.
     """
-    known = releases(api.list_repo_refs(repo, repo_type=kind).tags)
+    known = list_releases(api.list_repo_refs(repo, repo_type=kind).tags)
     if not ours:
         commits = api.list_repo_commits(repo, repo_type=kind, revision=revision)
         tagged = {ref.target_commit for ref in known}

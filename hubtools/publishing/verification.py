@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hubtools.errors import VerificationFailed
 from hubtools.evaluation.predictions import read_columns
+from hubtools.heads.values import Rows
 from hubtools.records.release import Verified
 from hubtools.task import TaskSpec
 
@@ -24,11 +23,11 @@ def verify_model(task: TaskSpec, repo: str, revision: str) -> Verified:
     texts, columns = read_recorded_answers(repo, revision, "predictions.parquet", 0, task.name)
     classifier = load_pipeline(task.head.pipeline, repo, revision)
     difference = task.head.compare_answers(classifier, texts, columns)
-    if difference.found:
+    if difference.answered:
         raise VerificationFailed(
             f"Model {repo!r} at {revision[:8]} finds other spans than it was scored with",
-            expected=difference.expected,
-            found=difference.found,
+            expected=difference.recorded,
+            found=difference.answered,
             next=f"hubtools push-model {task.name}",
         )
     check_difference(repo, revision, difference.largest, task.name)
@@ -50,9 +49,7 @@ def check_difference(repo: str, revision: str, largest: float, name: str) -> Non
         )
 
 
-def read_recorded_answers(
-    repo: str, revision: str, file: str, number: int, name: str
-) -> tuple[list[str], dict[str, list[Any]]]:
+def read_recorded_answers(repo: str, revision: str, file: str, number: int, name: str) -> tuple[list[str], Rows]:
     """Read the first texts that a published model was scored on, and the columns of what it answered.
 
     Args:

@@ -149,7 +149,11 @@ class PairDifference(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelComparison(Record):
-    """What ``hubtools compare`` found. ``columns``, ``label_map`` and ``other_files`` are those of other data alone."""
+    """What ``hubtools compare`` reports.
+
+    Attributes:
+        columns, label_map, other_files: of other data; None for our own test split.
+    """
 
     task: str
     label_set: str

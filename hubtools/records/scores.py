@@ -151,6 +151,7 @@ class SpanScores(Record):
     false_alarms: Interval | None
 
 
+# A file is read as the one of them whose keys it has: a record refuses those that it does not know.
 # Scores of the test split, and of other data, which may lack labels that the metrics need.
 Scores = DetectionScores | ClassificationScores | SpanScores
 ScoresOnOtherData = DetectionScores | OneClassScores | AbstainingScores | ClassificationScores | SpanScores | NoScores

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hubtools.heads import Head, encoding
-from hubtools.heads.base import Batch
+from hubtools.heads.values import Rows
 from hubtools.records.training import Truncation
 from hubtools.spec import LabelSet
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def encode_counted(
-    batch: Batch, tokenizer: PreTrainedTokenizerBase, max_length: int, head: Head, label_set: LabelSet
+    batch: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, head: Head, label_set: LabelSet
 ) -> dict[str, Any]:
     """Encode a batch, and count how much of each text the model does not read.
 
