@@ -128,7 +128,7 @@ def answer_and_score(task: TaskSpec, labels: Sequence[str], train: Rows, test: R
     answers = head.answer_baselines(train, list(test["text"]), labels)
     truth = list(head.read_truth(test))
     return {
-        name: head.baseline(ABOUT[name], head.score(head.join_answers(truth, predictions), labels, task.threshold))
+        name: head.make_baseline(ABOUT[name], head.score(head.join_answers(truth, predictions), labels, task.threshold))
         for name, predictions in answers.items()
     }
 
@@ -146,7 +146,7 @@ def score_few_shot(
     probabilities = predict_few_shot(training.base, training.base_revision, *texts, len(labels))
     rows = task.head.join_answers(list(test["label"]), probabilities)
     base = (training.base, training.base_revision)
-    return task.head.baseline(ABOUT[FEW_SHOT], task.head.score(rows, labels, task.threshold), base=base)
+    return task.head.make_baseline(ABOUT[FEW_SHOT], task.head.score(rows, labels, task.threshold), base=base)
 
 
 def predict_few_shot(
@@ -193,4 +193,4 @@ def _score_previous(
     # Scored again from its answers, so that both columns come from this version's metrics.
     scores = task.head.score(read_columns(release.predictions), labels, task.threshold)
     about = f"{repo} at {release.tag}, its own answers to the same test rows"
-    return previous, {f"previous version ({release.tag})": task.head.baseline(about, scores, version=release.tag)}
+    return previous, {f"previous version ({release.tag})": task.head.make_baseline(about, scores, version=release.tag)}

@@ -135,7 +135,7 @@ def open_classifier(task: TaskSpec, label_set: LabelSet, model: str, label_map: 
     if not any(name.endswith(task.head.architecture) for name in architectures):
         raise _make_kind_error(model, task, ", ".join(architectures) or "no architecture in its config.json")
     names = list_label_names(config)
-    short = task.head.short_labels(names)
+    short = task.head.shorten_labels(names)
     # A map may name a type ("PERSON") or the pipeline's own name of it; the latter is more exact, and goes before.
     full_map = {**{name: label_map[word] for name, word in short.items() if word in label_map}, **label_map}
     plan = plan_labels(model, list(short.values()), label_set, full_map, task.head.outside)
@@ -158,7 +158,7 @@ def open_classifier(task: TaskSpec, label_set: LabelSet, model: str, label_map: 
 def read_shipped_threshold(task: TaskSpec, path: Path | None) -> float | None:
     """Return the threshold in a model's thresholds.json; None where there is no such file, or it is of another kind."""
     try:
-        return task.head.shipped_threshold(json.loads(path.read_text())) if path else None
+        return task.head.read_shipped_threshold(json.loads(path.read_text())) if path else None
     except (OSError, ValueError):
         return None  # somebody else's file of that name
 

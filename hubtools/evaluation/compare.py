@@ -114,7 +114,7 @@ def _score_model(
         other_answers=used.other_answers,
         ignored=used.ignored,
         scores={metric.key: getattr(scores, metric.key, None) for metric in head.table},
-        threshold=threshold if head.threshold_label(labels) else None,
+        threshold=threshold if head.find_threshold_label(labels) else None,
         ships_threshold=classifier.threshold is not None,
     )
 

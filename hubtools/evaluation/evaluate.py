@@ -71,7 +71,7 @@ def evaluate(
     label_set = task.label_set(facts.label_set)
     labels = label_set.labels
     asked = options.target or Target()
-    target = task.head.target(asked.fpr, asked.recall)
+    target = task.head.choose_target(asked.fpr, asked.recall)
     if not options.from_predictions:
         check_trained_on(folder, training)
         score(task, label_set, folder, tick)
@@ -197,13 +197,13 @@ def compute_metrics(
         scores=scores,
         target=target,
         thresholds=thresholds,
-        abstention=head.abstention_curve(test.rows, labels) if thresholds else None,
+        abstention=head.measure_abstention(test.rows, labels) if thresholds else None,
         calibration=Calibration(
             temperature=temperature,
-            validation=head.calibration(validation.rows, temperature),
-            test=head.calibration(test.rows, temperature),
+            validation=head.measure_calibration(validation.rows, temperature),
+            test=head.measure_calibration(test.rows, temperature),
         ),
-        slices=head.slice_scores(test.rows, labels, threshold),
+        slices=head.score_slices(test.rows, labels, threshold),
         mistakes=head.find_mistakes(test.rows, labels),
         examples=[from_json(example, AnsweredExample) for example in test.about["examples"]],
         fingerprint=compute_fingerprint(test, validation, target),

@@ -91,5 +91,5 @@ def find_largest_difference(
         answers: what :class:`MultitaskClassifier` gives for the first texts.
         recorded: the columns of ``predictions.parquet`` of ``task``.
     """
-    pairs = (pair for row, answer in enumerate(answers) for pair in head.multitask_pairs(answer[task], recorded, row))
+    pairs = (pair for row, answer in enumerate(answers) for pair in head.pair_multitask_answers(answer[task], recorded, row))
     return max((abs(p - q) for p, q in pairs), default=0.0)

@@ -98,7 +98,7 @@ def evaluate_on(
             "weights_sha256": classifier.weights_sha256,
             "label_set": label_set.name,
             "labels": used,
-            "threshold": threshold if task.head.threshold_label(label_set.labels) else None,
+            "threshold": threshold if task.head.find_threshold_label(label_set.labels) else None,
             "scores": scores,
         },
         OtherDataReport,

@@ -52,7 +52,7 @@ def draw_plots(
     has_temperature = metrics.calibration.temperature != 1
     suffix = ", before and after the temperature." if has_temperature else "."
     with plt.rc_context(_STYLE):
-        figures = [(plot.file, plot.caption, plot.draw(metrics)) for plot in head.plots(metrics)]
+        figures = [(plot.file, plot.caption, plot.draw(metrics)) for plot in head.list_plots(metrics)]
         caption = f"How often answers of a given probability are right ({answers} of the test split)" + suffix
         figures.append(("reliability.png", caption, _draw_reliability(metrics, answers, has_temperature)))
         caption = f"Training and test {unit} by label."

@@ -115,7 +115,7 @@ def predictions_table(
             "id": list(rows["id"]),
             "group": groups,
             "characters": [len(text) for text in texts],
-            **head.prediction_columns(classifier, rows, labels, tick, temperature),
+            **head.predict_columns(classifier, rows, labels, tick, temperature),
         },
     )
 

@@ -25,7 +25,7 @@ def check_target(tasks: Sequence[TaskSpec], fpr: float | None, recall: float | N
     for name, value in asked.items():
         if not 0 < value < 1:
             raise UsageError(f"The target {name}", expected="a share between 0 and 1, such as 0.01", found=str(value))
-        if not any(task.head.target(None, None) for task in tasks):
+        if not any(task.head.choose_target(None, None) for task in tasks):
             raise UsageError(
                 f"No threshold is chosen for {tasks[0].name!r}",
                 expected="a task that flags, or that may be unsure",

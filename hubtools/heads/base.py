@@ -178,7 +178,7 @@ class Head(ABC):
         """Load a model with this head, as ``from_pretrained`` of transformers' auto class for it does."""
 
     @abstractmethod
-    def dataset_labels(self, features: Features) -> tuple[str, ...]:
+    def read_label_names(self, features: Features) -> tuple[str, ...]:
         """Return the label names that the features of a dataset carry, in the order of their ids.
 
         Raises:
@@ -194,7 +194,7 @@ class Head(ABC):
         """
 
     @abstractmethod
-    def marked_spans(self, batch: Rows) -> Sequence[Sequence[SpanDict]] | None:
+    def select_spans(self, batch: Rows) -> Sequence[Sequence[SpanDict]] | None:
         """Return the true spans of each text; None where texts are labelled as a whole."""
 
     @abstractmethod
@@ -205,7 +205,7 @@ class Head(ABC):
         """
 
     @abstractmethod
-    def multitask_predictions(
+    def select_multitask_predictions(
         self, first: np.ndarray, best: np.ndarray, labels: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return predictions and true labels of one task, as its own training would give them to selection metrics.
@@ -244,10 +244,6 @@ class Head(ABC):
     def table(self) -> tuple[Metric, ...]:
         """The metrics in a table of other data and of other models."""
         return self.headlines + self.at_threshold
-
-    def metric(self, key: str) -> Metric:
-        """Return the metric called ``key``; raises :class:`KeyError` for any other word."""
-        return {metric.key: metric for metric in (*self.table, *self.selection)}[key]
 
     # --- which columns hold truth and answers only the head knows; others hand them on ---
 
@@ -296,7 +292,7 @@ class Head(ABC):
         """
 
     @abstractmethod
-    def slice_scores(self, rows: Rows, labels: Sequence[str], threshold: float) -> Slices:
+    def score_slices(self, rows: Rows, labels: Sequence[str], threshold: float) -> Slices:
         """Return scores by length and family."""
 
     @abstractmethod
@@ -304,14 +300,14 @@ class Head(ABC):
         """Return the most confident mistakes."""
 
     @abstractmethod
-    def calibration(self, rows: Rows, temperature: float) -> SplitCalibration:
+    def measure_calibration(self, rows: Rows, temperature: float) -> SplitCalibration:
         """Return how sure answers are and how often they are right, without the temperature and with it."""
 
-    def target(self, fpr: float | None, recall: float | None) -> Target | None:
+    def choose_target(self, fpr: float | None, recall: float | None) -> Target | None:
         """Return what a threshold is chosen for: what is asked for, else the default; None where none is chosen."""
         return None
 
-    def threshold_label(self, labels: Sequence[str]) -> str:
+    def find_threshold_label(self, labels: Sequence[str]) -> str:
         """Return the label that a threshold is about: what is flagged, or what an unsure answer becomes, or ""."""
         return ""
 
@@ -325,11 +321,11 @@ class Head(ABC):
         """
         return None
 
-    def shipped_threshold(self, content: object) -> float | None:
+    def read_shipped_threshold(self, content: object) -> float | None:
         """Return the threshold in the content of a ``thresholds.json``, anyone's; None where it is of another head."""
         return None
 
-    def abstention_curve(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:
+    def measure_abstention(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:
         """Return the scores of the answered rows by the share that is answered; None where all always are."""
         return None
 
@@ -338,7 +334,7 @@ class Head(ABC):
         """Return the answers of each baseline to ``texts``, by its name."""
 
     @abstractmethod
-    def baseline(
+    def make_baseline(
         self, about: str, scores: Scores, *, base: tuple[str, str | None] | None = None, version: str | None = None
     ) -> Baseline:
         """Return the headline scores as a column of the card's table of baselines; see the record for the rest."""
@@ -359,7 +355,7 @@ class Head(ABC):
         """
 
     @abstractmethod
-    def prediction_columns(
+    def predict_columns(
         self, classifier: Pipeline, rows: Rows, labels: Sequence[str], tick: Tick, temperature: float
     ) -> Rows:
         """Return the columns of ``predictions.parquet`` that are the head's own, and none of the text.
@@ -377,7 +373,7 @@ class Head(ABC):
     def answer_example(self, classifier: Pipeline, text: str, labels: Sequence[str]) -> AnsweredExample:
         """Return what the model answers to ``text``, in the form of a card's widget."""
 
-    def short_labels(self, names: Sequence[str]) -> dict[str, str]:
+    def shorten_labels(self, names: Sequence[str]) -> dict[str, str]:
         """Return what a model's labels name, by the name that a pipeline gives them."""
         return {name: name for name in names}
 
@@ -390,7 +386,7 @@ class Head(ABC):
         """Ask the model again and compare with the recorded answers to the first rows."""
 
     @abstractmethod
-    def multitask_pairs(self, probabilities: TextProbabilities, rows: Rows, row: int) -> Iterator[tuple[float, float]]:
+    def pair_multitask_answers(self, probabilities: TextProbabilities, rows: Rows, row: int) -> Iterator[tuple[float, float]]:
         """Yield (probability of the model of all tasks, recorded probability) of one row.
 
         Args:
@@ -399,7 +395,7 @@ class Head(ABC):
         """
 
     @abstractmethod
-    def plots(self, metrics: Metrics) -> tuple[Plot, ...]:
+    def list_plots(self, metrics: Metrics) -> tuple[Plot, ...]:
         """Return the head's own plots of ``metrics``, in the order of the card."""
 
     # --- cards, releases and the Space ---
@@ -409,5 +405,5 @@ class Head(ABC):
     card_metrics: ClassVar[tuple[str, ...]]
 
     @abstractmethod
-    def rows_shown(self, mistakes: Mistakes) -> frozenset[str]:
+    def list_shown_rows(self, mistakes: Mistakes) -> frozenset[str]:
         """Return the ids of the test rows whose text a model card shows, if the dataset's texts may be shown at all."""

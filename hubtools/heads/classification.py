@@ -139,19 +139,19 @@ class Classification(Head):
         model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(path, **options)
         return model
 
-    def dataset_labels(self, features: Features) -> tuple[str, ...]:
+    def read_label_names(self, features: Features) -> tuple[str, ...]:
         return tuple(features["label"].names)
 
     def encode(self, batch: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, label_set: LabelSet) -> Encoded:
         return encode_sequence(batch, tokenizer=tokenizer, max_length=max_length)
 
-    def marked_spans(self, batch: Rows) -> None:
+    def select_spans(self, batch: Rows) -> None:
         return None
 
     def reduce_logits(self) -> None:
         return None
 
-    def multitask_predictions(
+    def select_multitask_predictions(
         self, first: np.ndarray, best: np.ndarray, labels: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         # A text's label stands at its first position; the others are padded to the longest text of the token tasks.
@@ -224,7 +224,7 @@ class Classification(Head):
 
     def score_answers(self, answers: LabelAnswers, names: Sequence[str]) -> ScoresOnOtherData:
         """Return the scores of answers to other data, with those at the threshold where there is one."""
-        return (abstaining_scores if self.threshold_label(names) else classification_scores)(answers, names)
+        return (abstaining_scores if self.find_threshold_label(names) else classification_scores)(answers, names)
 
     def pair_answers(
         self, a: Rows, b: Rows, labels: Sequence[str], known: Collection[int], threshold: float
@@ -237,7 +237,7 @@ class Classification(Head):
 
         return select(a), select(b)
 
-    def slice_scores(
+    def score_slices(
         self, rows: Rows, labels: Sequence[str], threshold: float
     ) -> ClassificationSlices | DetectionSlices:
         return classification_slices(self.read_answers(rows, labels), rows)
@@ -245,7 +245,7 @@ class Classification(Head):
     def find_mistakes(self, rows: Rows, labels: Sequence[str]) -> ClassificationMistakes:
         return classification_mistakes(self.read_answers(rows, labels), rows, labels)
 
-    def calibration(self, rows: Rows, temperature: float) -> SplitCalibration:
+    def measure_calibration(self, rows: Rows, temperature: float) -> SplitCalibration:
         """What a probability was before the temperature follows from what it is: p^T, normalised."""
         p = np.asarray(rows["probabilities"], dtype=float)
         raw = np.power(p, temperature)
@@ -261,18 +261,18 @@ class Classification(Head):
             bins_after=bins_after,
         )
 
-    def target(self, fpr: float | None, recall: float | None) -> Target | None:
+    def choose_target(self, fpr: float | None, recall: float | None) -> Target | None:
         if not self.fallback:
             return None
         return self.default_target if fpr is None and recall is None else Target(fpr=fpr, recall=recall)
 
-    def threshold_label(self, labels: Sequence[str]) -> str:
+    def find_threshold_label(self, labels: Sequence[str]) -> str:
         return self.fallback if self.fallback in labels else ""
 
     def choose_thresholds(
         self, validation: Rows, test: Rows, labels: Sequence[str], target: Target | None, default: float
     ) -> Thresholds | None:
-        label = self.threshold_label(labels)
+        label = self.find_threshold_label(labels)
         if target is None or not label:
             return None
         splits = [self.read_answers(rows, labels) for rows in (validation, test)]
@@ -287,7 +287,7 @@ class Classification(Head):
     # The word that thresholds.json has for it.
     threshold_kind: ClassVar[str] = "abstention"
 
-    def shipped_threshold(self, content: object) -> float | None:
+    def read_shipped_threshold(self, content: object) -> float | None:
         if not isinstance(content, dict):
             return None
         try:
@@ -303,15 +303,15 @@ class Classification(Head):
         """The label that a threshold is about, whatever the label set."""
         return self.fallback
 
-    def abstention_curve(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:
-        if not self.threshold_label(labels):
+    def measure_abstention(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:
+        if not self.find_threshold_label(labels):
             return None
         return thresholds.abstention_curve(self.read_answers(rows, labels))
 
     def answer_baselines(self, train: Rows, texts: Sequence[str], labels: Sequence[str]) -> Mapping[str, Column]:
         return answer_by_words(train, texts, len(labels))
 
-    def baseline(
+    def make_baseline(
         self, about: str, scores: Scores, *, base: tuple[str, str | None] | None = None, version: str | None = None
     ) -> Baseline:
         values = {metric.key: getattr(scores, metric.key) for metric in self.headlines}
@@ -339,7 +339,7 @@ class Classification(Head):
             answers.append(probabilities)
         return answers
 
-    def prediction_columns(
+    def predict_columns(
         self, classifier: Pipeline, rows: Rows, labels: Sequence[str], tick: Tick, temperature: float
     ) -> Rows:
         return {
@@ -366,10 +366,10 @@ class Classification(Head):
         pairs = zip(answers, rows["probabilities"], strict=False)  # texts are the first of the rows
         return AnswerDifference(max(abs(p - q) for row, recorded in pairs for p, q in zip(row, recorded, strict=True)))
 
-    def multitask_pairs(self, probabilities: TextProbabilities, rows: Rows, row: int) -> Iterator[tuple[float, float]]:
+    def pair_multitask_answers(self, probabilities: TextProbabilities, rows: Rows, row: int) -> Iterator[tuple[float, float]]:
         return zip(cast("list[float]", probabilities), rows["probabilities"][row], strict=True)
 
-    def plots(self, metrics: Metrics) -> tuple[Plot, ...]:
+    def list_plots(self, metrics: Metrics) -> tuple[Plot, ...]:
         return (CONFUSION, *((ABSTENTION,) if metrics.abstention else ()))
 
     # --- cards, releases and the Space ---
@@ -377,7 +377,7 @@ class Classification(Head):
     unit: ClassVar[str] = "rows"
     card_metrics: ClassVar[tuple[str, ...]] = ("f1", "precision", "recall", "accuracy")
 
-    def rows_shown(self, mistakes: Mistakes) -> frozenset[str]:
+    def list_shown_rows(self, mistakes: Mistakes) -> frozenset[str]:
         # A release of another head may lie in the repo: its mistakes name no rows of these.
         if not isinstance(mistakes, ClassificationMistakes):
             return frozenset()

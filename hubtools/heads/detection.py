@@ -106,13 +106,13 @@ class Detection(Classification):
         both_classes = answers.positive.any() and not answers.positive.all()
         return (detection_scores if both_classes else one_class_scores)(answers, names)
 
-    def slice_scores(self, rows: Rows, labels: Sequence[str], threshold: float) -> DetectionSlices:
+    def score_slices(self, rows: Rows, labels: Sequence[str], threshold: float) -> DetectionSlices:
         return detection_slices(self.read_answers(rows, labels, threshold), rows)
 
-    def target(self, fpr: float | None, recall: float | None) -> Target | None:
+    def choose_target(self, fpr: float | None, recall: float | None) -> Target | None:
         return self.default_target if fpr is None and recall is None else Target(fpr=fpr, recall=recall)
 
-    def threshold_label(self, labels: Sequence[str]) -> str:
+    def find_threshold_label(self, labels: Sequence[str]) -> str:
         return self.positive
 
     @property
@@ -126,14 +126,14 @@ class Detection(Classification):
         assert isinstance(test, DetectionAnswers)
         return detection_thresholds(validation, test, self.positive, target, default)
 
-    def abstention_curve(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:
+    def measure_abstention(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:
         return None
 
-    def prediction_columns(
+    def predict_columns(
         self, classifier: Pipeline, rows: Rows, labels: Sequence[str], tick: Tick, temperature: float
     ) -> Rows:
         """Where the task names alarming words, ``alarming`` says whether a text holds one."""
-        columns = super().prediction_columns(classifier, rows, labels, tick, temperature)
+        columns = super().predict_columns(classifier, rows, labels, tick, temperature)
         if not self.alarming:
             return columns
         # Beginnings of words: "hack" is to find "hacking" too, but not "shack".
@@ -146,7 +146,7 @@ class Detection(Classification):
 
         return {"alarming": pa.bool_(), **super().columns}
 
-    def plots(self, metrics: Metrics) -> tuple[Plot, ...]:
+    def list_plots(self, metrics: Metrics) -> tuple[Plot, ...]:
         labels = [entry.label for entry in metrics.scores.per_class]
         return (CONFUSION, *detection_plots(self.nouns(labels)))
 

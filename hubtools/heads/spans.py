@@ -167,20 +167,20 @@ class Spans(Head):
         model: PreTrainedModel = AutoModelForTokenClassification.from_pretrained(path, **options)
         return model
 
-    def dataset_labels(self, features: Features) -> tuple[str, ...]:
+    def read_label_names(self, features: Features) -> tuple[str, ...]:
         return tuple(features["spans"].feature["label"].names)
 
     def encode(self, batch: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, label_set: LabelSet) -> Encoded:
         return encode_tokens(batch, tokenizer=tokenizer, max_length=max_length, types=len(label_set.labels))
 
-    def marked_spans(self, batch: Rows) -> Sequence[Sequence[SpanDict]]:
+    def select_spans(self, batch: Rows) -> Sequence[Sequence[SpanDict]]:
         return batch["spans"]
 
     def reduce_logits(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         # Logits of all tokens of a split would fill the memory; their best tags are enough to score spans.
         return lambda logits, labels: logits.argmax(-1)
 
-    def multitask_predictions(
+    def select_multitask_predictions(
         self, first: np.ndarray, best: np.ndarray, labels: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         return best, labels
@@ -257,13 +257,13 @@ class Spans(Head):
         types = sorted({span["label"] for spans in a["spans"] for span in spans} & set(known))
         return _answers_of_types(a, types), _answers_of_types(b, types)
 
-    def slice_scores(self, rows: Rows, labels: Sequence[str], threshold: float) -> SpanSlices:
+    def score_slices(self, rows: Rows, labels: Sequence[str], threshold: float) -> SpanSlices:
         return span_slices(self.read_answers(rows, labels), rows)
 
     def find_mistakes(self, rows: Rows, labels: Sequence[str]) -> SpanMistakes:
         return span_mistakes(rows, labels)
 
-    def calibration(self, rows: Rows, temperature: float) -> SplitCalibration:
+    def measure_calibration(self, rows: Rows, temperature: float) -> SplitCalibration:
         """An answer is a token; what a user sees are spans, whose score is the mean of their tokens'."""
         tokens = [token for row in rows["tokens"] for token in row]
         right = np.array([token["label"] == token["answer"] for token in tokens])
@@ -305,7 +305,7 @@ class Spans(Head):
     def answer_baselines(self, train: Rows, texts: Sequence[str], labels: Sequence[str]) -> Mapping[str, Column]:
         return answer_by_rules(texts, labels)
 
-    def baseline(
+    def make_baseline(
         self, about: str, scores: Scores, *, base: tuple[str, str | None] | None = None, version: str | None = None
     ) -> Baseline:
         values = {metric.key: getattr(scores, metric.key) for metric in self.headlines}
@@ -329,7 +329,7 @@ class Spans(Head):
             for row in predict_spans(classifier, texts, types, tick)
         ]
 
-    def prediction_columns(
+    def predict_columns(
         self, classifier: Pipeline, rows: Rows, labels: Sequence[str], tick: Tick, temperature: float
     ) -> Rows:
         texts, true = list(rows["text"]), list(rows["spans"])
@@ -367,7 +367,7 @@ class Spans(Head):
             ],
         )
 
-    def short_labels(self, names: Sequence[str]) -> dict[str, str]:
+    def shorten_labels(self, names: Sequence[str]) -> dict[str, str]:
         """Entity types, as transformers names the groups of its spans, without the prefixes of other schemes."""
         groups = dict.fromkeys(n[2:] if n[:2] in ("B-", "I-") else n for n in names if n != self.outside)
         return {name: _PREFIX.sub("", name) for name in groups}
@@ -384,12 +384,12 @@ class Spans(Head):
             largest = max([largest, *(abs(a["score"] - b["score"]) for a, b in zip(recorded, spans, strict=True))])
         return AnswerDifference(largest)
 
-    def multitask_pairs(self, probabilities: TextProbabilities, rows: Rows, row: int) -> Iterator[tuple[float, float]]:
+    def pair_multitask_answers(self, probabilities: TextProbabilities, rows: Rows, row: int) -> Iterator[tuple[float, float]]:
         pairs = zip(cast("list[list[float]]", probabilities), rows["tokens"][row], strict=True)
         # Recorded is the probability of the answer alone, not of all tags.
         return ((p[token["answer"]], token["confidence"]) for p, token in pairs)
 
-    def plots(self, metrics: Metrics) -> tuple[Plot, ...]:
+    def list_plots(self, metrics: Metrics) -> tuple[Plot, ...]:
         return (TYPES,)
 
     # --- cards, releases and the Space ---
@@ -397,7 +397,7 @@ class Spans(Head):
     unit: ClassVar[str] = "documents"
     card_metrics: ClassVar[tuple[str, ...]] = ("f1", "precision", "recall")
 
-    def rows_shown(self, mistakes: Mistakes) -> frozenset[str]:
+    def list_shown_rows(self, mistakes: Mistakes) -> frozenset[str]:
         """Return no id: a mistake is told by its type, its length and its row, and what a span holds may be private."""
         return frozenset()
 

@@ -69,7 +69,7 @@ def _read_texts_shown(task: TaskSpec, folder: TaskFolder, metrics: Metrics) -> d
     """Return the texts that the card shows, by row id."""
     import pyarrow.parquet as pq
 
-    wanted = task.head.rows_shown(metrics.mistakes)
+    wanted = task.head.list_shown_rows(metrics.mistakes)
     if not wanted or not folder.split_file("test").exists():
         return {}
     rows = pq.read_table(folder.split_file("test"), columns=["id", "text"])

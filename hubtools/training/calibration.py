@@ -15,7 +15,8 @@ import numpy as np
 
 from hubtools.heads.encoding import IGNORED
 from hubtools.metrics.calibration import reliability
-from hubtools.records import write_json
+from hubtools.records import to_json, write_record
+from hubtools.records.thresholds import Temperature
 from hubtools.task import TaskSpec
 
 BOUNDS = (0.25, 10.0)
@@ -73,9 +74,9 @@ def calibrate(folder: Path, task: TaskSpec, encoded: Any, collator: Callable[[li
         temperature, outcome = 1.0, "left at 1: another would make the calibration error on validation worse"
     elif not fold(folder / "model.safetensors", model, temperature):
         temperature, outcome = 1.0, "left at 1: the last layer of this model is not a linear one"
-    record = {"temperature": temperature, "split": "validation", "answers": len(labels), "result": outcome}
-    write_json(folder / FILE, record)
-    return record
+    record = Temperature(temperature=temperature, split="validation", answers=len(labels), result=outcome)
+    write_record(folder / FILE, record)
+    return to_json(record)
 
 
 def validation_logits(

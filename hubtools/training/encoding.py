@@ -28,7 +28,7 @@ def encode_counted(
         ``cut_spans``, those that are read in part or not at all.
     """
     encoded = head.encode(batch, tokenizer, max_length, label_set)
-    spans = head.marked_spans(batch)
+    spans = head.select_spans(batch)
     cut_tokens = [0] * len(batch["text"])
     cut_spans = [0] * len(batch["text"])
     full = [row for row, length in enumerate(encoded["length"]) if length == max_length]
