@@ -257,12 +257,12 @@ def setfit(label_set: Any, data: Any, spec: SimpleNamespace) -> dict[str, Any]:
 
 
 def words(task: Any, label_set: Any, data: Any) -> dict[str, Any]:
-    from hubtools.heads.baselines import matches, tfidf
+    from hubtools.heads.baselines import match_patterns, predict_by_tfidf
 
     train, test = data["train"], list(data["test"]["text"])
     if task.kind == "token":
-        return {"predicted_spans": [matches(text, label_set.labels) for text in test]}
-    return {"probabilities": tfidf(list(train["text"]), list(train["label"]), test, len(label_set.labels))}
+        return {"predicted_spans": [match_patterns(text, label_set.labels) for text in test]}
+    return {"probabilities": predict_by_tfidf(list(train["text"]), list(train["label"]), test, len(label_set.labels))}
 
 
 def bases() -> dict[str, str]:

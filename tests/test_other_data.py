@@ -26,7 +26,7 @@ from hubtools.errors import UsageError
 from hubtools.evaluation.classifiers import plan_labels, read_shipped_threshold
 from hubtools.evaluation.compare import compare_pair
 from hubtools.evaluation.other_data import score_known
-from hubtools.heads.baselines import keep_surest, presidio
+from hubtools.heads.baselines import keep_surest, predict_with_presidio
 from hubtools.heads.values import LabelPlan
 from hubtools.localhub import Hub
 from hubtools.metrics.intervals import mcnemar, paired_bootstrap
@@ -702,7 +702,7 @@ def test_presidio_answers_in_our_types_where_it_and_a_language_model_are_install
     for name in [name for name in sys.modules if name.split(".")[0] in ("presidio_analyzer", "spacy")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(tmp_path)
-    found = presidio(["Rome"], PII.label_set().labels)
+    found = predict_with_presidio(["Rome"], PII.label_set().labels)
     for name in [name for name in sys.modules if name.split(".")[0] in ("presidio_analyzer", "spacy")]:
         del sys.modules[name]
     expected = [[{"start": 0, "end": 4, "label": PII.label_set().labels.index("LOCATION"), "score": 0.85}]]

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hubtools.errors import UsageError
 from hubtools.evaluation.targets import check_target
 from hubtools.heads import Detection
-from hubtools.heads.slices import family_of, length_slices
-from hubtools.heads.thresholds import abstention_curve, choose_threshold, shortest_decimal
-from hubtools.metrics.labels import label_answers
+from hubtools.heads.slices import divide_by_length, find_family
+from hubtools.heads.thresholds import choose_threshold, find_shortest_decimal, measure_abstention_curve
+from hubtools.metrics.labels import read_label_answers
 from hubtools.records import to_json
 from hubtools.records.slices import CleanFamily
 from hubtools.records.thresholds import Target
@@ -72,7 +72,7 @@ def test_a_target_is_kept_on_the_split_it_was_chosen_on_and_no_lower_threshold_w
     [(0.431, 0.468, 0.44), (0.43, 0.44, 0.44), (0.431, 0.4312, 0.4311), (0.0, 1.0, 0.01), (0.999999, 1.0, 1.0)],
 )
 def test_a_threshold_is_the_shortest_decimal_in_its_gap(above: float, upto: float, expected: float) -> None:
-    assert shortest_decimal(above, upto) == expected
+    assert find_shortest_decimal(above, upto) == expected
 
 
 def test_each_task_has_the_target_it_is_for() -> None:
@@ -158,7 +158,7 @@ def test_the_curve_of_abstention_ends_with_all_rows_and_leaves_out_what_few_rows
     """Five hundred rows, of which the surest 300 are right, each of them surer than the next."""
     sure = np.linspace(0.99, 0.51, 500)
     labels = (np.arange(500) >= 300).astype(int)
-    curve = abstention_curve(label_answers(labels, np.c_[sure, 1 - sure]))
+    curve = measure_abstention_curve(read_label_answers(labels, np.c_[sure, 1 - sure]))
     assert [curve[0].answered, curve[-1].answered] == [0.202, 1.0]
     assert [at.accuracy for at in curve] == pytest.approx([min(1, 0.6 / at.answered) for at in curve])
     assert curve[-1].macro_f1 == pytest.approx(2 * 60 / (100 + 60) / 2)
@@ -187,9 +187,9 @@ def test_spans_are_measured_at_the_routers_default() -> None:
 
 
 def test_the_bounds_of_a_length_slice_belong_to_it() -> None:
-    found = {name: r.tolist() for name, r in length_slices([1, 100, 101, 300, 301, 1000, 1001])}
+    found = {name: r.tolist() for name, r in divide_by_length([1, 100, 101, 300, 301, 1000, 1001])}
     assert found == {"up to 100": [0, 1], "101 to 300": [2, 3], "301 to 1,000": [4, 5], "over 1,000": [6]}
-    assert [name for name, _ in length_slices([5000])] == ["over 1,000"]
+    assert [name for name, _ in divide_by_length([5000])] == ["over 1,000"]
 
 
 def test_a_detector_that_knows_length_alone_is_seen_through() -> None:
@@ -239,7 +239,7 @@ def test_without_a_harmless_prompt_as_long_there_is_no_length_matched_score() ->
      ("function send_mail", "function send_mail"), ("text 0a397104bb", "")],
 )  # fmt: skip
 def test_a_family_is_named_by_its_kind(group: str, family: str) -> None:
-    assert family_of(group) == family
+    assert find_family(group) == family
 
 
 def test_the_weakest_families_come_first_and_small_ones_do_not_count() -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 BASELINES = 1  # bumped when a baseline would be computed otherwise
 
+# Its name is a key of metrics.json: with another number of shots it is another baseline.
 FEW_SHOT = f"SetFit, {SHOTS} shots a class"
 
 # What a baseline is, as the card says it, by its name.
@@ -124,6 +125,7 @@ def answer_and_score(task: TaskSpec, labels: Sequence[str], train: Rows, test: R
     Args:
         train, test: ``text``, and the column of the truth.
     """
+    # Scored by the head as the model is, at the router's default: a baseline has no threshold of its own.
     head = task.head
     answers = head.answer_baselines(train, list(test["text"]), labels)
     truth = list(head.read_truth(test))
@@ -139,6 +141,7 @@ def score_few_shot(
     """Score :data:`FEW_SHOT`, trained on the ``base`` that the model was trained from."""
     from datasets import load_dataset
 
+    # Minutes on a CPU, so that the user is told what is going on.
     note(f"{task.name}: training the SetFit baseline on {training.base}")
     data = load_dataset(str(folder.dataset))
     train, test = data["train"], data["test"]

@@ -72,6 +72,7 @@ def read_label_maps(
 
 def fold_name(name: str) -> str:
     """Return ``name`` as labels are compared: letters and digits alone, in lower case."""
+    # "Credit-Card", "credit_card" and "CREDITCARD" are one label.
     return re.sub(r"[\W_]+", "", name).casefold()
 
 
@@ -177,6 +178,7 @@ def _fetch_file(model: str, revision: str | None, name: str) -> Path | None:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
+    # A release may lack the file: other people's models ship no thresholds.json.
     if Path(model).is_dir():
         path = Path(model) / name
         return path if path.exists() else None

@@ -74,6 +74,7 @@ def compare(
         _score_model(task, labels, rows, classifier, given)
         for classifier, given in zip(classifiers, answers, strict=True)
     ]
+    # Each with each: which one is the reference is the reader's choice.
     pairs = [
         compare_pair(
             task,
@@ -85,6 +86,7 @@ def compare(
         )
         for i, j in combinations(range(len(classifiers)), 2)
     ]
+    # Rows of other data have more to tell than those of our own test split: the record knows which keys may be absent.
     return from_json(
         {
             "task": task.name,
@@ -103,6 +105,7 @@ def _score_model(
     task: TaskSpec, labels: Sequence[str], rows: LabelledRows, classifier: Classifier, answers: Column
 ) -> ComparedModel:
     head = task.head
+    # Each at its own, as its owner means it to be used.
     threshold = classifier.threshold or task.threshold
     scores, used = score_known(task, labels, rows.truth, answers, classifier.plan, threshold)
     return ComparedModel(

@@ -67,6 +67,7 @@ def evaluate(
     Raises:
         MissingStage: there is no dataset, no model, or no predictions.
     """
+    # Read first: without either there is nothing to score, and the message names the command that writes it.
     facts, training = folder.read_facts(), folder.read_training()
     label_set = task.label_set(facts.label_set)
     labels = label_set.labels
@@ -121,6 +122,7 @@ def evaluate(
 
 def read_recorded_metrics(folder: TaskFolder) -> Metrics | None:
     """Return the metrics that are there; None where there are none, or those of another version."""
+    # A file of another version is no error here: it is computed again.
     try:
         return from_json(json.loads(folder.metrics.read_text()), Metrics)
     except (OSError, ValueError, DamagedRecord):
@@ -166,6 +168,7 @@ def score(task: TaskSpec, label_set: LabelSet, folder: TaskFolder, tick: Tick) -
     temperature = json.loads(calibration.read_text())["temperature"] if calibration.exists() else 1.0
     data = load_dataset(str(folder.dataset))
     classifier = load_pipeline(task.head.pipeline, str(folder.model))
+    # Within the file, so that answers and what they are answers of cannot come apart.
     about = {
         "fingerprint": fingerprint,
         "weights_sha256": digest,
@@ -183,6 +186,7 @@ def compute_metrics(
 ) -> Metrics:
     """Return every number of the model, from what it answered; baselines and plots are still empty."""
     head = task.head
+    # The threshold first: scores and slices of a detection are taken at it.
     thresholds = head.choose_thresholds(validation.rows, test.rows, labels, target, task.threshold)
     threshold = thresholds.threshold if thresholds else task.threshold
     scores = head.score(test.rows, labels, threshold)
@@ -207,6 +211,7 @@ def compute_metrics(
         mistakes=head.find_mistakes(test.rows, labels),
         examples=[from_json(example, AnsweredExample) for example in test.about["examples"]],
         fingerprint=compute_fingerprint(test, validation, target),
+        # Filled by evaluate(): they depend on the dataset, or on files, and this function on predictions alone.
         baselines_of="",
         baselines={},
         plots=[],
@@ -222,6 +227,7 @@ def compute_fingerprint(test: Predictions, validation: Predictions, target: Targ
 
 def are_metrics_current(folder: TaskFolder, metrics: Metrics) -> bool:
     """Return whether ``metrics`` were computed from the predictions that are there."""
+    # With the target that they were computed for: another one is no reason to call them old.
     test, validation = (Predictions.read(folder, path) for path in (folder.predictions, folder.validation_predictions))
     return compute_fingerprint(test, validation, metrics.target) == metrics.fingerprint
 
@@ -232,4 +238,4 @@ def _read_fingerprint(path: Path) -> str | None:
     try:
         return read_about(path).get("fingerprint")
     except (pa.ArrowException, OSError, ValueError):
-        return None  # damaged: written again
+        return None  # damaged: the model is asked again

@@ -59,6 +59,7 @@ class MultitaskClassifier:
                 for task, about in self.about.items()
             }
         )
+        # Strict by default: a weight that is missing, or too many, is an error.
         self.heads.load_state_dict(load_file(file(HEADS)))
         self.heads.eval()
 
@@ -69,6 +70,7 @@ class MultitaskClassifier:
         """
         import torch
 
+        # Offsets tell special tokens from those of the text, whatever the tokenizer calls them.
         batch = self.tokenizer(text, truncation=True, return_offsets_mapping=True, return_tensors="pt")
         start, end = batch.pop("offset_mapping")[0].unbind(1)
         probabilities: dict[str, TextProbabilities] = {}
@@ -91,5 +93,7 @@ def find_largest_difference(
         answers: what :class:`MultitaskClassifier` gives for the first texts.
         recorded: the columns of ``predictions.parquet`` of ``task``.
     """
-    pairs = (pair for row, answer in enumerate(answers) for pair in head.pair_multitask_answers(answer[task], recorded, row))
+    pairs = (
+        pair for row, answer in enumerate(answers) for pair in head.pair_multitask_answers(answer[task], recorded, row)
+    )
     return max((abs(p - q) for p, q in pairs), default=0.0)

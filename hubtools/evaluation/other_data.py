@@ -123,6 +123,7 @@ def follow_threshold(
 
     head = task.head
     for path, report in _read_reports(folder, weights_sha256):
+        # Without a threshold there is nothing to follow; at the same one the scores would be the same.
         if threshold is None or report.threshold == threshold:
             continue
         try:
@@ -130,6 +131,7 @@ def follow_threshold(
             known = {i for i, label in enumerate(labels) if label not in report.labels.not_in_model}
             scores, _ = head.score_known(rows, labels, known, threshold)
         except (pa.ArrowException, OSError, KeyError):
+            # Kept as it is: its numbers are right for its own threshold, which it names.
             note(
                 f"{task.name}: {report.dataset} was scored at the threshold {report.threshold:g}, and its "
                 "answers cannot be read: the card leaves it out until evaluate --dataset scores it again"
@@ -165,6 +167,7 @@ def read_training_texts(folder: TaskFolder, *, needed: bool = False) -> list[str
     files = [folder.split_file(split) for split in ("train", "validation")]
     if not needed and not all(path.exists() for path in files):
         return None
+    # The column of texts alone: spans and words of a large split would fill the memory.
     tables = [pq.read_table(folder.need(path, "curate"), columns=["text"]) for path in files]
     return [text for table in tables for text in table["text"].to_pylist()]
 
@@ -197,6 +200,7 @@ def score_known(
         answers: as :meth:`~hubtools.heads.Head.predict` returns them.
     """
     rows = task.head.join_answers(truth, answers)
+    # What the model lacks is no mistake of its, and what the data lack cannot be measured.
     scores, present = task.head.score_known(rows, labels, plan.known, threshold)
     return scores, LabelsUsed(
         scored=[labels[i] for i in sorted(present & plan.known)],
@@ -209,6 +213,7 @@ def score_known(
 
 def list_reports_for_card(folder: TaskFolder, metrics: Metrics) -> list[OtherDataReport]:
     """Return what a card says of other data: the reports of the weights and the threshold of ``metrics``, by name."""
+    # One at another threshold would stand on the card beside numbers that it does not belong to.
     reports = [report for _, report in _read_reports(folder, metrics.weights_sha256)]
     return [report for report in reports if report.threshold == metrics.shipped_threshold]
 

@@ -106,6 +106,7 @@ def _draw_reliability(metrics: Metrics, unit: str, has_temperature: bool) -> Fig
 def _draw_support(metrics: Metrics, facts: DatasetFacts, unit: str) -> Figure:
     import matplotlib.pyplot as plt
 
+    # By label of the scored model: a label that training lacks has a bar of 0.
     train = facts.splits["train"].labels
     names = [entry.label for entry in metrics.scores.per_class]
     splits = (

@@ -60,6 +60,7 @@ class Predictions:
 
         folder.need(path, "evaluate")
         try:
+            # A file of parquet that somebody else wrote has no key of ours in its metadata.
             about, problem = read_about(path), "a file of another program"
             if about:
                 return Predictions(read_columns(path), about, sha256_of(path))
@@ -133,6 +134,7 @@ def write_table(path: Path, table: pa.Table) -> None:
     """Write a parquet file whole or not at all."""
     import pyarrow.parquet as pq
 
+    # Beside the file, then in its place: a run that is interrupted leaves no half of a file.
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     pq.write_table(table, part)

@@ -73,7 +73,7 @@ def find_previous_version(repo: str, weights_sha256: str) -> Release | None:
             predictions = Path(hf_hub_download(repo, "predictions.parquet", revision=revision))
             training = json.loads(Path(hf_hub_download(repo, "training.json", revision=revision)).read_text())
         except (EntryNotFoundError, ValueError):
-            continue
+            continue  # not made by hubtools, or before it wrote predictions: an older one may serve
         # The same weights are this model itself, pushed again with another card.
         readable = isinstance(metrics, dict) and isinstance(training, dict)
         if not readable or metrics.get("weights_sha256") == weights_sha256:
@@ -99,6 +99,7 @@ def describe_row_difference(head: Head, ours: Path, theirs: Path) -> str:
         tables = [read_columns(path) for path in (ours, theirs)]
         truths = [dict(zip(rows["id"], head.read_truth(rows), strict=True)) for rows in tables]
         label_counts = [head.label_counts(rows) for rows in tables]
+    # A release of another head, or of somebody else's program, lacks these columns.
     except (pa.ArrowException, KeyError):
         return "its predictions.parquet cannot be read"
     # The order of rows does not matter: ids do, which are hashes of the texts.

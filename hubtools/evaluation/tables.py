@@ -80,6 +80,7 @@ def describe_comparison(task: TaskSpec, report: ModelComparison, *, markdown: bo
     # Of twenty pairs of equal models one has a p below 0.05: whoever reads several must know.
     if len(pairs) > 1:
         notes.append(f"The p values are not corrected for the {len(pairs)} pairs.")
+    # Only where some model's row holds numbers at a threshold.
     if words.threshold and any(entry.threshold is not None for entry in models):
         notes.append(words.threshold)
     notes += [line for entry in models for line in (*_describe_threshold(entry), *_describe_labels(entry, task))]
@@ -131,5 +132,6 @@ def _make_markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[s
 
 def align_cells(lines: Sequence[Sequence[str]]) -> list[str]:
     """Return lines of cells as text, each column as wide as its widest cell."""
+    # Spaces, not tabs: a terminal and a log show them alike.
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]

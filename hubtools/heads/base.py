@@ -56,6 +56,7 @@ class Head(ABC):
         least_labels, most_labels: how many of them there may be.
     """
 
+    # "sequence" and "token" are what the Hub and transformers call the two kinds of classification.
     name: ClassVar[str]
     kind: ClassVar[Literal["sequence", "token"]]
     pipeline: ClassVar[Literal["text-classification", "token-classification"]]
@@ -74,7 +75,7 @@ class Head(ABC):
     # refused when the task is read, not when the model is trained.
     label_pattern: ClassVar[str] = r"\w[\w .,&/+'()-]{0,63}"
     label_rule: ClassVar[str] = "a letter or digit, then letters, digits, spaces and . , & / + ' ( ) - _, 64 at most"
-    least_labels: ClassVar[int] = 2
+    least_labels: ClassVar[int] = 2  # with one, every answer is right
     most_labels: ClassVar[int | None] = None
 
     @abstractmethod
@@ -99,6 +100,7 @@ class Head(ABC):
         """Return why ``row`` cannot be written as this head's columns, or ""."""
         return ""
 
+    # For the examples on a dataset's card, whatever the head.
     @abstractmethod
     def describe_label(self, row: Example) -> str:
         """Return a row's label, or what is marked in it, for people to read."""
@@ -173,6 +175,7 @@ class Head(ABC):
     # The weight of the task's loss where several tasks are trained together.
     loss_weight: ClassVar[float] = 1.0
 
+    # Through the auto class: a head knows the kind of model, not its architecture.
     @abstractmethod
     def load_model(self, path: str, **options: object) -> PreTrainedModel:
         """Load a model with this head, as ``from_pretrained`` of transformers' auto class for it does."""
@@ -299,6 +302,7 @@ class Head(ABC):
     def find_mistakes(self, rows: Rows, labels: Sequence[str]) -> Mistakes:
         """Return the most confident mistakes."""
 
+    # From recorded answers: the temperature is undone by computing, not by asking another model.
     @abstractmethod
     def measure_calibration(self, rows: Rows, temperature: float) -> SplitCalibration:
         """Return how sure answers are and how often they are right, without the temperature and with it."""
@@ -364,6 +368,7 @@ class Head(ABC):
             rows: ``text``, and the column of the truth.
         """
 
+    # With types that do not depend on the values: an empty split has the same schema as a full one.
     @property
     @abstractmethod
     def columns(self) -> dict[str, pa.DataType]:
@@ -381,12 +386,15 @@ class Head(ABC):
         """Return how many labels recorded answers choose from; empty where they do not tell."""
         return set()
 
+    # What "verify" asks of a model that was just published.
     @abstractmethod
     def compare_answers(self, classifier: Pipeline, texts: Sequence[str], rows: Rows) -> AnswerDifference:
         """Ask the model again and compare with the recorded answers to the first rows."""
 
     @abstractmethod
-    def pair_multitask_answers(self, probabilities: TextProbabilities, rows: Rows, row: int) -> Iterator[tuple[float, float]]:
+    def pair_multitask_answers(
+        self, probabilities: TextProbabilities, rows: Rows, row: int
+    ) -> Iterator[tuple[float, float]]:
         """Yield (probability of the model of all tasks, recorded probability) of one row.
 
         Args:

@@ -51,8 +51,8 @@ ABOUT = {
 def answer_by_words(train: Rows, texts: Sequence[str], classes: int) -> dict[str, np.ndarray]:
     """Return (rows, classes) probabilities of the baselines of a classification, by their names."""
     return {
-        "majority class": majority(train["label"], len(texts), classes),
-        "TF-IDF, logistic regression": tfidf(train["text"], train["label"], texts, classes),
+        "majority class": predict_majority(train["label"], len(texts), classes),
+        "TF-IDF, logistic regression": predict_by_tfidf(train["text"], train["label"], texts, classes),
     }
 
 
@@ -61,24 +61,26 @@ def answer_by_rules(texts: Sequence[str], types: Sequence[str]) -> Mapping[str, 
 
     There is no baseline where neither has rules for a type of the task.
     """
+    # A baseline that can have no span of the task would say nothing but 0.
     known = {*PATTERNS, *(name for names in PRESIDIO.values() for name in names)}
     if known.isdisjoint(types):
         return {}
-    spans = presidio(texts, types)
+    spans = predict_with_presidio(texts, types)
     if spans is None:
-        return {"regular expressions": [matches(text, types) for text in texts]}
+        return {"regular expressions": [match_patterns(text, types) for text in texts]}
     return {"Presidio": spans}
 
 
-def majority(labels: Sequence[int], rows: int, classes: int) -> np.ndarray:
+def predict_majority(labels: Sequence[int], rows: int, classes: int) -> np.ndarray:
     """Return (rows, classes): certain of the most common label."""
     probabilities = np.zeros((rows, classes))
     probabilities[:, Counter(labels).most_common(1)[0][0]] = 1.0
     return probabilities
 
 
-def tfidf(texts: Sequence[str], labels: Sequence[int], test: Sequence[str], classes: int) -> np.ndarray:
+def predict_by_tfidf(texts: Sequence[str], labels: Sequence[int], test: Sequence[str], classes: int) -> np.ndarray:
     """Return (rows, classes): logistic regression, balanced, over TF-IDF of words and pairs of words."""
+    # Words and pairs of words without order: what a model of sentences must beat to be worth its cost.
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -94,7 +96,7 @@ def tfidf(texts: Sequence[str], labels: Sequence[int], test: Sequence[str], clas
     return probabilities
 
 
-def matches(text: str, types: Sequence[str]) -> list[SpanDict]:
+def match_patterns(text: str, types: Sequence[str]) -> list[SpanDict]:
     """Return the spans that the patterns match; an earlier pattern keeps its characters from the later ones."""
     spans: list[SpanDict] = []
     for name, pattern in PATTERNS.items():
@@ -106,7 +108,7 @@ def matches(text: str, types: Sequence[str]) -> list[SpanDict]:
     return spans
 
 
-def presidio(texts: Sequence[str], types: Sequence[str]) -> list[list[PredictedSpan]] | None:
+def predict_with_presidio(texts: Sequence[str], types: Sequence[str]) -> list[list[PredictedSpan]] | None:
     """Return the spans that Presidio's analyzer predicts; None where it, or a spaCy model of English, is not installed.
 
     Of spans that overlap the surer one stays, as each character has one type in our labels.
@@ -125,6 +127,7 @@ def presidio(texts: Sequence[str], types: Sequence[str]) -> list[list[PredictedS
         nlp_configuration={"nlp_engine_name": "spacy", "models": [{"lang_code": "en", "model_name": model}]}
     ).create_engine()
     analyzer = AnalyzerEngine(nlp_engine=engine, supported_languages=["en"])
+    # Only what the label set has is asked for: any other type would be a false alarm.
     ours = {theirs: next((t for t in names if t in types), "") for theirs, names in PRESIDIO.items()}
     wanted = [theirs for theirs, name in ours.items() if name]
     return [

@@ -16,8 +16,8 @@ from hubtools.heads.encoding import encode_sequence
 from hubtools.heads.inference import Tick, list_label_names, predict_probabilities
 from hubtools.heads.plots import ABSTENTION, CONFUSION, Plot
 from hubtools.heads.rows import LabelMap, UserColumns, describe_split, measure_lengths_by_label, read_text_and_label
-from hubtools.heads.scores import ANOTHER, abstaining_scores, classification_scores
-from hubtools.heads.slices import classification_mistakes, classification_slices
+from hubtools.heads.scores import ANOTHER, compute_abstaining_scores, compute_classification_scores
+from hubtools.heads.slices import list_classification_mistakes, slice_classification
 from hubtools.heads.values import (
     AnswerDifference,
     Column,
@@ -30,7 +30,7 @@ from hubtools.heads.values import (
     Truth,
 )
 from hubtools.heads.wording import Words
-from hubtools.metrics.calibration import reliability
+from hubtools.metrics.calibration import measure_reliability
 from hubtools.metrics.labels import (
     ACCURACY,
     ACCURACY_OF_ANSWERED,
@@ -38,7 +38,7 @@ from hubtools.metrics.labels import (
     MACRO_F1,
     WEIGHTED_F1,
     LabelAnswers,
-    label_answers,
+    read_label_answers,
 )
 from hubtools.records.dataset import SplitFacts
 from hubtools.records.metrics import AnsweredExample, LabelOutput, Metrics
@@ -163,6 +163,7 @@ class Classification(Head):
     def headlines(self) -> tuple[Metric, ...]:
         return (ACCURACY, MACRO_F1, WEIGHTED_F1)
 
+    # Macro F1 first: accuracy hardly moves when a rare class is lost.
     selection: ClassVar[tuple[Metric, ...]] = (MACRO_F1, ACCURACY)
     words: ClassVar[Words] = Words(
         classifier="a text classifier",
@@ -187,7 +188,7 @@ class Classification(Head):
         return rows["label"]
 
     def join_answers(self, truth: Column, answers: Column) -> Rows:
-        # Both come from this head's own columns, through hands that do not know it.
+        # Both come from this head's own columns; their types were lost on the way through code for all heads.
         return {"label": cast("Sequence[int]", truth), "probabilities": cast("Probabilities", answers)}
 
     def read_answers(self, rows: Rows, labels: Sequence[str], threshold: float = 0.0) -> LabelAnswers:
@@ -196,15 +197,16 @@ class Classification(Head):
         Args:
             labels: of the label set; a row of probabilities may have one more behind them.
         """
-        return label_answers(rows["label"], rows["probabilities"], threshold)
+        return read_label_answers(rows["label"], rows["probabilities"], threshold)
 
     def read_evaluation(self, predictions: np.ndarray, label_ids: np.ndarray, labels: Sequence[str]) -> LabelAnswers:
+        # The Trainer hands over logits; scores are functions of probabilities.
         from scipy.special import softmax
 
         return self.read_answers(self.join_answers(list(label_ids), softmax(predictions, axis=-1)), labels)
 
     def score(self, rows: Rows, labels: Sequence[str], threshold: float) -> ClassificationScores:
-        return classification_scores(self.read_answers(rows, labels), labels)
+        return compute_classification_scores(self.read_answers(rows, labels), labels)
 
     def score_known(
         self, rows: Rows, labels: Sequence[str], known: Collection[int], threshold: float
@@ -224,11 +226,14 @@ class Classification(Head):
 
     def score_answers(self, answers: LabelAnswers, names: Sequence[str]) -> ScoresOnOtherData:
         """Return the scores of answers to other data, with those at the threshold where there is one."""
-        return (abstaining_scores if self.find_threshold_label(names) else classification_scores)(answers, names)
+        return (compute_abstaining_scores if self.find_threshold_label(names) else compute_classification_scores)(
+            answers, names
+        )
 
     def pair_answers(
         self, a: Rows, b: Rows, labels: Sequence[str], known: Collection[int], threshold: float
     ) -> tuple[LabelAnswers, LabelAnswers]:
+        # Both have the same truth, so that the same rows are left of each: the tests are paired.
         def select(rows: Rows) -> LabelAnswers:
             selected = _select_known(rows, known)
             # The shape of no rows: an empty list would be an array without the axis of labels.
@@ -240,18 +245,20 @@ class Classification(Head):
     def score_slices(
         self, rows: Rows, labels: Sequence[str], threshold: float
     ) -> ClassificationSlices | DetectionSlices:
-        return classification_slices(self.read_answers(rows, labels), rows)
+        return slice_classification(self.read_answers(rows, labels), rows)
 
     def find_mistakes(self, rows: Rows, labels: Sequence[str]) -> ClassificationMistakes:
-        return classification_mistakes(self.read_answers(rows, labels), rows, labels)
+        return list_classification_mistakes(self.read_answers(rows, labels), rows, labels)
 
     def measure_calibration(self, rows: Rows, temperature: float) -> SplitCalibration:
         """What a probability was before the temperature follows from what it is: p^T, normalised."""
         p = np.asarray(rows["probabilities"], dtype=float)
+        # softmax(z / T)^T is proportional to softmax(z): the model need not be asked a second time.
         raw = np.power(p, temperature)
         right = p.argmax(1) == np.asarray(rows["label"])
         (ece_before, bins_before), (ece_after, bins_after) = (
-            reliability(confidence, right) for confidence in ((raw / raw.sum(1, keepdims=True)).max(1), p.max(1))
+            measure_reliability(confidence, right)
+            for confidence in ((raw / raw.sum(1, keepdims=True)).max(1), p.max(1))
         )
         return SplitCalibration(
             answers=len(right),
@@ -267,6 +274,7 @@ class Classification(Head):
         return self.default_target if fpr is None and recall is None else Target(fpr=fpr, recall=recall)
 
     def find_threshold_label(self, labels: Sequence[str]) -> str:
+        # A label set of the task may do without the fallback; then every answer counts.
         return self.fallback if self.fallback in labels else ""
 
     def choose_thresholds(
@@ -282,7 +290,7 @@ class Classification(Head):
         self, validation: LabelAnswers, test: LabelAnswers, labels: Sequence[str], target: Target, default: float
     ) -> Thresholds:
         """Return the threshold for ``target`` and what it gives; see :meth:`choose_thresholds`."""
-        return thresholds.abstention_thresholds(validation, test, tuple(labels), self.fallback, target, default)
+        return thresholds.choose_abstention_threshold(validation, test, tuple(labels), self.fallback, target, default)
 
     # The word that thresholds.json has for it.
     threshold_kind: ClassVar[str] = "abstention"
@@ -298,6 +306,7 @@ class Classification(Head):
             pass  # somebody else's file of that name
         return None
 
+    # A file of thresholds is read before it is known which label set its model was trained with.
     @property
     def acts_on(self) -> str:
         """The label that a threshold is about, whatever the label set."""
@@ -306,7 +315,7 @@ class Classification(Head):
     def measure_abstention(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:
         if not self.find_threshold_label(labels):
             return None
-        return thresholds.abstention_curve(self.read_answers(rows, labels))
+        return thresholds.measure_abstention_curve(self.read_answers(rows, labels))
 
     def answer_baselines(self, train: Rows, texts: Sequence[str], labels: Sequence[str]) -> Mapping[str, Column]:
         return answer_by_words(train, texts, len(labels))
@@ -347,6 +356,7 @@ class Classification(Head):
             "probabilities": predict_probabilities(classifier, list(rows["text"]), labels, tick),
         }
 
+    # As wide as the values that arithmetic is done with: thresholds are chosen between two neighbouring scores.
     @property
     def columns(self) -> dict[str, pa.DataType]:
         import pyarrow as pa
@@ -366,7 +376,9 @@ class Classification(Head):
         pairs = zip(answers, rows["probabilities"], strict=False)  # texts are the first of the rows
         return AnswerDifference(max(abs(p - q) for row, recorded in pairs for p, q in zip(row, recorded, strict=True)))
 
-    def pair_multitask_answers(self, probabilities: TextProbabilities, rows: Rows, row: int) -> Iterator[tuple[float, float]]:
+    def pair_multitask_answers(
+        self, probabilities: TextProbabilities, rows: Rows, row: int
+    ) -> Iterator[tuple[float, float]]:
         return zip(cast("list[float]", probabilities), rows["probabilities"][row], strict=True)
 
     def list_plots(self, metrics: Metrics) -> tuple[Plot, ...]:

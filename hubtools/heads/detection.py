@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, ClassVar
 from hubtools.heads.classification import Classification
 from hubtools.heads.inference import Tick
 from hubtools.heads.length_matching import compose_negatives, measure_length_baseline
-from hubtools.heads.plots import CONFUSION, Plot, detection_plots
-from hubtools.heads.scores import detection_scores, one_class_scores
-from hubtools.heads.slices import detection_slices
-from hubtools.heads.thresholds import detection_thresholds
+from hubtools.heads.plots import CONFUSION, Plot, make_detection_plots
+from hubtools.heads.scores import compute_detection_scores, compute_one_class_scores
+from hubtools.heads.slices import slice_detection
+from hubtools.heads.thresholds import choose_detection_threshold
 from hubtools.heads.values import Pipeline, Rows
 from hubtools.heads.wording import ClassNouns, Words
 from hubtools.metrics.detection import (
@@ -24,7 +24,7 @@ from hubtools.metrics.detection import (
     RECALL_AT_5_FPR,
     ROC_AUC,
     DetectionAnswers,
-    detection_answers,
+    read_detection_answers,
 )
 from hubtools.metrics.labels import ACCURACY, MACRO_F1, LabelAnswers
 from hubtools.records.dataset import LengthBaseline
@@ -58,7 +58,7 @@ class Detection(Classification):
 
     # --- a task of one's own ---
 
-    most_labels: ClassVar[int | None] = 2
+    most_labels: ClassVar[int | None] = 2  # what is looked for, and what is not
 
     def default_question(self, labels: Sequence[str]) -> str:
         return f"Is the text {self.positive}?"
@@ -83,6 +83,7 @@ class Detection(Classification):
     def headlines(self) -> tuple[Metric, ...]:
         return (RECALL_AT_1_FPR, RECALL_AT_5_FPR, ROC_AUC, PR_AUC, ACCURACY, MACRO_F1)
 
+    # ROC-AUC first: it does not depend on a threshold, which is chosen after training.
     selection: ClassVar[tuple[Metric, ...]] = (ROC_AUC, MACRO_F1, ACCURACY)
     words: ClassVar[Words] = replace(Classification.words, threshold="")
     baseline_record: ClassVar[type[ClassificationBaseline] | type[DetectionBaseline]] = DetectionBaseline
@@ -95,19 +96,21 @@ class Detection(Classification):
         return (FPR_AT_THRESHOLD, FNR_AT_THRESHOLD)
 
     def read_answers(self, rows: Rows, labels: Sequence[str], threshold: float = 0.0) -> DetectionAnswers:
-        return detection_answers(rows["label"], rows["probabilities"], list(labels).index(self.positive), threshold)
+        return read_detection_answers(
+            rows["label"], rows["probabilities"], list(labels).index(self.positive), threshold
+        )
 
     def score(self, rows: Rows, labels: Sequence[str], threshold: float) -> DetectionScores:
-        return detection_scores(self.read_answers(rows, labels, threshold), labels)
+        return compute_detection_scores(self.read_answers(rows, labels, threshold), labels)
 
     def score_answers(self, answers: LabelAnswers, names: Sequence[str]) -> ScoresOnOtherData:
         assert isinstance(answers, DetectionAnswers)
         # A benchmark of attacks alone has no ROC curve, and still a rate of attacks that are missed.
         both_classes = answers.positive.any() and not answers.positive.all()
-        return (detection_scores if both_classes else one_class_scores)(answers, names)
+        return (compute_detection_scores if both_classes else compute_one_class_scores)(answers, names)
 
     def score_slices(self, rows: Rows, labels: Sequence[str], threshold: float) -> DetectionSlices:
-        return detection_slices(self.read_answers(rows, labels, threshold), rows)
+        return slice_detection(self.read_answers(rows, labels, threshold), rows)
 
     def choose_target(self, fpr: float | None, recall: float | None) -> Target | None:
         return self.default_target if fpr is None and recall is None else Target(fpr=fpr, recall=recall)
@@ -124,8 +127,9 @@ class Detection(Classification):
     ) -> Thresholds:
         assert isinstance(validation, DetectionAnswers)
         assert isinstance(test, DetectionAnswers)
-        return detection_thresholds(validation, test, self.positive, target, default)
+        return choose_detection_threshold(validation, test, self.positive, target, default)
 
+    # Every text is either flagged or not: there is no third answer to abstain with.
     def measure_abstention(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:
         return None
 
@@ -138,6 +142,7 @@ class Detection(Classification):
             return columns
         # Beginnings of words: "hack" is to find "hacking" too, but not "shack".
         words = re.compile(rf"\b({'|'.join(self.alarming)})", re.IGNORECASE)
+        # Computed here, as predictions hold no text: slices are functions of the predictions alone.
         return {"alarming": [bool(words.search(text)) for text in rows["text"]], **columns}
 
     @property
@@ -147,8 +152,9 @@ class Detection(Classification):
         return {"alarming": pa.bool_(), **super().columns}
 
     def list_plots(self, metrics: Metrics) -> tuple[Plot, ...]:
+        # The labels of the model that was scored, whatever label set the task has by now.
         labels = [entry.label for entry in metrics.scores.per_class]
-        return (CONFUSION, *detection_plots(self.nouns(labels)))
+        return (CONFUSION, *make_detection_plots(self.nouns(labels)))
 
     # --- cards, releases and the Space ---
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 IGNORED = -100  # label of special tokens: no loss, no score
 
 
-def bio_labels(
+def make_bio_labels(
     offsets: Sequence[tuple[int, int]],
     text: str,
     spans: Iterable[SpanDict],
@@ -65,7 +65,7 @@ def encode_tokens(batch: Rows, tokenizer: PreTrainedTokenizerBase, max_length: i
     ids = {(t, "B"): 1 + 2 * t for t in range(types)} | {(t, "I"): 2 + 2 * t for t in range(types)}
     encoded = tokenizer(list(batch["text"]), truncation=True, max_length=max_length, return_offsets_mapping=True)
     labels = [
-        bio_labels(offsets, text, spans, ids)
+        make_bio_labels(offsets, text, spans, ids)
         for offsets, text, spans in zip(encoded["offset_mapping"], batch["text"], batch["spans"], strict=True)
     ]
     return _join_labels(encoded, labels)

@@ -83,9 +83,10 @@ def _draw_roc(nouns: ClassNouns, metrics: Metrics) -> Figure:
     figure, axes = plt.subplots(figsize=(5.4, 4.2))
     curve = np.array(scores.roc)
     floor = 0.5 / max(1, scores.negatives)  # where a rate of zero is drawn: below that of a single row
-    rates = np.maximum(curve[:, 0], floor)
+    rates = np.maximum(curve[:, 0], floor)  # a logarithmic scale has no zero
     auc = f"AUC {scores.roc_auc.value:.3f}"
     axes.plot(rates, curve[:, 1], color=INK, drawstyle="steps-post", label=auc)
+    # Many points: on a logarithmic scale the diagonal is a curve.
     chance = np.geomspace(floor, 1, 50)
     axes.plot(chance, chance, color=GREY, linewidth=0.8, linestyle="--", label="chance")
     for name, marker, colour in _POINTS:
@@ -181,7 +182,7 @@ ABSTENTION = Plot(
 )
 
 
-def detection_plots(nouns: ClassNouns) -> tuple[Plot, Plot]:
+def make_detection_plots(nouns: ClassNouns) -> tuple[Plot, Plot]:
     """Return the two curves of a detection, which call its rows as its cards do."""
     roc = Plot(
         "roc.png",

@@ -65,6 +65,7 @@ def normalize_label(label: object) -> str:
     """Return a label as a label map writes it: 1 and 1.0 are "1", True is "true"; "" where there is none."""
     if isinstance(label, bool):  # before int, which bool is a kind of
         return str(label).lower()
+    # Tables write a column of integers as floats where a cell is empty.
     if isinstance(label, float) and label.is_integer():
         return str(int(label))
     return str(label).strip() if isinstance(label, str | int | float) else ""

@@ -66,6 +66,7 @@ _DETECTION_METRICS = (
     FPR_AT_THRESHOLD,
     FNR_AT_THRESHOLD,
 )
+# In the order of the file; those that a card's head shows are a head's ``headlines``.
 _SPAN_METRICS = (
     ENTITY_F1,
     ENTITY_PRECISION,
@@ -79,7 +80,7 @@ _SPAN_METRICS = (
 )
 
 
-def classification_scores(answers: LabelAnswers, names: Sequence[str]) -> ClassificationScores:
+def compute_classification_scores(answers: LabelAnswers, names: Sequence[str]) -> ClassificationScores:
     """Return the scores of the most probable labels.
 
     Classes without a row are left out of the macro averages, and named in ``absent``.
@@ -90,17 +91,18 @@ def classification_scores(answers: LabelAnswers, names: Sequence[str]) -> Classi
     return ClassificationScores(**_describe_labels(answers, names, _LABEL_METRICS))
 
 
-def abstaining_scores(answers: LabelAnswers, names: Sequence[str]) -> AbstainingScores:
+def compute_abstaining_scores(answers: LabelAnswers, names: Sequence[str]) -> AbstainingScores:
     """Return the same with the scores of what is answered at the threshold of ``answers``."""
     metrics = (*_LABEL_METRICS, ANSWERED, ACCURACY_OF_ANSWERED)
     return AbstainingScores(**_describe_labels(answers, names, metrics), threshold=answers.threshold)
 
 
-def detection_scores(answers: DetectionAnswers, names: Sequence[str]) -> DetectionScores:
+def compute_detection_scores(answers: DetectionAnswers, names: Sequence[str]) -> DetectionScores:
     """Return the scores of a detection; both classes must have a row."""
     from sklearn.metrics import precision_recall_curve, roc_curve
 
     fpr, tpr, _ = roc_curve(answers.positive, answers.score)
+    # Without points on a straight line between two others, which draw nothing: the file holds the curve.
     precision, recall, _ = precision_recall_curve(answers.positive, answers.score, drop_intermediate=True)
     return DetectionScores(
         **_describe_labels(answers, names, (*_LABEL_METRICS, *_DETECTION_METRICS)),
@@ -112,7 +114,7 @@ def detection_scores(answers: DetectionAnswers, names: Sequence[str]) -> Detecti
     )
 
 
-def one_class_scores(answers: DetectionAnswers, names: Sequence[str]) -> OneClassScores:
+def compute_one_class_scores(answers: DetectionAnswers, names: Sequence[str]) -> OneClassScores:
     """Return the scores of a detection on rows of one class: without a curve, and with one of the two rates."""
     metrics = (*_LABEL_METRICS, FPR_AT_THRESHOLD, FNR_AT_THRESHOLD)
     return OneClassScores(**_describe_labels(answers, names, metrics), threshold=answers.threshold)
@@ -151,7 +153,7 @@ def _describe_labels(answers: LabelAnswers, names: Sequence[str], metrics: Seque
     }
 
 
-def span_scores(answers: SpanAnswers, types: Sequence[str]) -> SpanScores:
+def compute_span_scores(answers: SpanAnswers, types: Sequence[str]) -> SpanScores:
     """Return the scores of spans; see the record for what each of them counts."""
     per_type = []
     for label, name in enumerate(types):
@@ -167,6 +169,7 @@ def span_scores(answers: SpanAnswers, types: Sequence[str]) -> SpanScores:
                 support=int(counts[2]),
             )
         )
+    # Keys are those of the record's fields, which from_json() checks when the file is read.
     fields: dict[str, Any] = {
         **score_metrics(_SPAN_METRICS, answers),
         "rows": len(answers),
@@ -174,6 +177,7 @@ def span_scores(answers: SpanAnswers, types: Sequence[str]) -> SpanScores:
         "absent": [entry.label for entry in per_type if not entry.support],
         "clean_documents": int(answers.clean.sum()),
     }
+    # Without a character in a true span there is no share: None, as for other shares of nothing.
     if not answers.covered.any():
         fields[COVERED.key] = None
     return SpanScores(**fields)

@@ -43,7 +43,7 @@ WORST = 2  # mistakes shown of each pair of labels
 _OWN_ID = re.compile(r" [0-9a-f]{8}$")
 
 
-def length_slices(characters: Sequence[int]) -> list[tuple[str, np.ndarray]]:
+def divide_by_length(characters: Sequence[int]) -> list[tuple[str, np.ndarray]]:
     """Return (name, row numbers) of each slice that has rows, the shortest first."""
     slice_index = np.searchsorted(LENGTHS, np.asarray(characters))
     names = [f"up to {LENGTHS[0]:,}"]
@@ -53,12 +53,12 @@ def length_slices(characters: Sequence[int]) -> list[tuple[str, np.ndarray]]:
     return [(name, np.flatnonzero(slice_index == i)) for i, name in enumerate(names) if (slice_index == i).any()]
 
 
-def family_of(group: str) -> str:
+def find_family(group: str) -> str:
     """Return the family of a group: templates of our own have a kind and an id; "" for a group without a name."""
     return "" if group.startswith("text ") else _OWN_ID.sub("", group)
 
 
-def lowest_families(
+def find_lowest_families(
     names: Sequence[str], score: Callable[[np.ndarray], float], counted: np.ndarray | None = None
 ) -> list[tuple[str, int, float]]:
     """Return (family, rows, score) of the families with the lowest scores, of those with enough rows.
@@ -67,6 +67,7 @@ def lowest_families(
         score: from row numbers to the score that decides.
         counted: (rows,) where given, a family without such a row is left out.
     """
+    # A small family has a low score by chance; the worst of many small ones would fill the list.
     rows: dict[str, list[int]] = defaultdict(list)
     for i, name in enumerate(names):
         rows[name].append(i)
@@ -81,32 +82,32 @@ def lowest_families(
 # --- labels ---------------------------------------------------------------------------------------------------------
 
 
-def classification_slices(answers: LabelAnswers, rows: Rows) -> ClassificationSlices:
+def slice_classification(answers: LabelAnswers, rows: Rows) -> ClassificationSlices:
     """Return accuracy by length, and the families with the lowest."""
     right = answers.right
     # Rows of a length are independent, so that their accuracy has an exact interval.
     return ClassificationSlices(
         length=[
             LengthSlice(slice=name, rows=len(r), accuracy=rate(int(right[r].sum()), len(r)))
-            for name, r in length_slices(rows["characters"])
+            for name, r in divide_by_length(rows["characters"])
         ],
         families=_lowest_accuracy(right, rows),
     )
 
 
 def _lowest_accuracy(right: np.ndarray, rows: Rows) -> list[Family]:
-    families = [family_of(group) for group in rows["group"]]
+    families = [find_family(group) for group in rows["group"]]
     return [
         Family(family=name, rows=count, accuracy=share)
-        for name, count, share in lowest_families(families, lambda r: float(right[r].mean()))
+        for name, count, share in find_lowest_families(families, lambda r: float(right[r].mean()))
     ]
 
 
-def detection_slices(answers: DetectionAnswers, rows: Rows) -> DetectionSlices:
+def slice_detection(answers: DetectionAnswers, rows: Rows) -> DetectionSlices:
     """Return the same with the rates at the threshold, and what length alone, and alarming words, would explain."""
     right, positive, score, flagged = answers.right, answers.positive, answers.score, answers.flagged
     length = []
-    for name, r in length_slices(rows["characters"]):
+    for name, r in divide_by_length(rows["characters"]):
         positive_rows, negative_rows = r[positive[r]], r[~positive[r]]
         auc = roc_auc(positive[r], score[r])
         length.append(
@@ -153,7 +154,7 @@ def _count_alarming(answers: DetectionAnswers, alarming: np.ndarray) -> Alarming
     )
 
 
-def classification_mistakes(answers: LabelAnswers, rows: Rows, labels: Sequence[str]) -> ClassificationMistakes:
+def list_classification_mistakes(answers: LabelAnswers, rows: Rows, labels: Sequence[str]) -> ClassificationMistakes:
     """Return the most confident mistakes by their row's id.
 
     They are those of the pairs of labels that are confused most often, and of the slices that have one: each length,
@@ -163,7 +164,8 @@ def classification_mistakes(answers: LabelAnswers, rows: Rows, labels: Sequence[
     pairs: dict[tuple[int, int], list[int]] = defaultdict(list)
     for i in np.flatnonzero(~answers.right):
         pairs[int(truth[i]), int(predicted[i])].append(int(i))
-    parts = length_slices(rows["characters"])
+    # A mistake on a short text and one on a long text have different causes: both are shown.
+    parts = divide_by_length(rows["characters"])
     slice_of = {int(i): name for name, r in parts for i in r}
 
     def worst(r: Sequence[int], count: int) -> list[Mistake]:
@@ -199,22 +201,22 @@ def classification_mistakes(answers: LabelAnswers, rows: Rows, labels: Sequence[
 # --- spans ----------------------------------------------------------------------------------------------------------
 
 
-def span_slices(answers: SpanAnswers, rows: Rows) -> SpanSlices:
+def slice_spans(answers: SpanAnswers, rows: Rows) -> SpanSlices:
     """Return strict F1 by length of the document, and the templates with the lowest."""
-    names = np.array([family_of(group) for group in rows["group"]])
+    names = np.array([find_family(group) for group in rows["group"]])
     annotated = ~answers.clean
 
     def total(r: np.ndarray) -> np.ndarray:
         return answers.take(r).total
 
     family_f1 = [strict_prf(total(names == name))[2] for name in sorted({*names[annotated].tolist()} - {""})]
-    lowest = lowest_families(names.tolist(), lambda r: strict_prf(total(r))[2], annotated)
+    lowest = find_lowest_families(names.tolist(), lambda r: strict_prf(total(r))[2], annotated)
     # Negated, as the lowest come first: those of the most false alarms.
-    clean = lowest_families(np.where(annotated, "", names).tolist(), lambda r: -float(answers.predicted[r].mean()))
+    clean = find_lowest_families(np.where(annotated, "", names).tolist(), lambda r: -float(answers.predicted[r].mean()))
     return SpanSlices(
         length=[
             SpanLengthSlice(slice=name, rows=len(r), entity_f1=score_metric(ENTITY_F1, answers.take(r)))
-            for name, r in length_slices(rows["characters"])
+            for name, r in divide_by_length(rows["characters"])
         ],
         families=[
             SpanFamily(family=name, rows=count, entity_f1=f1, overlap_f1=overlap_prf(total(names == name))[2])
@@ -230,7 +232,7 @@ def span_slices(answers: SpanAnswers, rows: Rows) -> SpanSlices:
     )
 
 
-def span_mistakes(rows: Rows, types: Sequence[str]) -> SpanMistakes:
+def list_span_mistakes(rows: Rows, types: Sequence[str]) -> SpanMistakes:
     """Return what became of the spans of each type, and the most confident wrong ones without a character of text."""
     outcomes: dict[str, Counter[str]] = {name: Counter() for name in types}
     wrong = []
@@ -253,7 +255,7 @@ def span_mistakes(rows: Rows, types: Sequence[str]) -> SpanMistakes:
                         kind="false alarm" if not overlapped else "other bounds" if label == name else "other type",
                         confidence=float(prediction["score"]),
                         characters=prediction["end"] - prediction["start"],
-                        family=family_of(rows["group"][i]),
+                        family=find_family(rows["group"][i]),
                     )
                 )
     return SpanMistakes(

@@ -28,6 +28,7 @@ def tag_words(text: str, spans: Iterable[Span], types: Sequence[str]) -> tuple[l
     Args:
         spans: in order, without overlap.
     """
+    # A word that a span touches in part is tagged too: survive_tagging() tells such rows.
     tokens, tags = [], []
     ordered = list(spans)
     index, previous = 0, None
@@ -86,6 +87,7 @@ def make_span_features(labels: Sequence[str], tags: Sequence[str]) -> dict[str, 
 
 def index_spans(spans: Iterable[Span], labels: Sequence[str]) -> list[SpanDict]:
     """Return spans as a dataset holds them: ``start``, ``end``, and ``label`` as an index of ``labels``."""
+    # Plain dicts: this is what a datasets.Dataset, a parquet file and a metric take.
     return [{"start": span.start, "end": span.end, "label": labels.index(span.type)} for span in spans]
 
 

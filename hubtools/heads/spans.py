@@ -15,8 +15,8 @@ from hubtools.heads.encoding import IGNORED, encode_tokens
 from hubtools.heads.inference import Tick, list_label_names, predict_spans, predict_tokens
 from hubtools.heads.plots import TYPES, Plot
 from hubtools.heads.rows import LabelMap, UserColumns, describe_split
-from hubtools.heads.scores import span_scores
-from hubtools.heads.slices import span_mistakes, span_slices
+from hubtools.heads.scores import compute_span_scores
+from hubtools.heads.slices import list_span_mistakes, slice_spans
 from hubtools.heads.span_rows import (
     OUTSIDE,
     SPLIT_WORD,
@@ -39,7 +39,7 @@ from hubtools.heads.values import (
     Truth,
 )
 from hubtools.heads.wording import Words
-from hubtools.metrics.calibration import reliability
+from hubtools.metrics.calibration import measure_reliability
 from hubtools.metrics.spans import (
     COVERED,
     ENTITY_F1,
@@ -51,8 +51,8 @@ from hubtools.metrics.spans import (
     SpanAnswers,
     SpanDict,
     SpanRow,
-    answers_of_tags,
-    span_answers,
+    read_span_answers,
+    read_tag_answers,
 )
 from hubtools.records.dataset import SplitFacts
 from hubtools.records.metrics import AnsweredExample, Metrics, SpanOutput
@@ -92,6 +92,7 @@ class Spans(Head):
     )
     reads_tags: ClassVar[bool] = True
 
+    # So that a card can say "false alarms on documents without personal data" of any task.
     content: str = "marked text"
 
     @property
@@ -117,6 +118,7 @@ class Spans(Head):
 
     def find_defect(self, row: Example, label_set: LabelSet) -> str:
         """Return "" where the spans come back from the tags of words: a model that tags words cannot mark others."""
+        # Of the types of this label set alone: what it leaves out is not tagged either.
         spans = label_set.mapped(row).spans
         return "" if survive_tagging(row.text, spans, label_set.labels) else SPLIT_WORD
 
@@ -199,6 +201,7 @@ class Spans(Head):
             replace(FALSE_ALARMS, title=f"false alarms on documents without {self.content}"),
         )
 
+    # Strict first: a name cut in half is not redacted.
     selection: ClassVar[tuple[Metric, ...]] = (ENTITY_F1, ENTITY_PRECISION, ENTITY_RECALL)
     words: ClassVar[Words] = Words(
         classifier="a token classifier",
@@ -219,8 +222,8 @@ class Spans(Head):
         return rows["spans"]
 
     def join_answers(self, truth: Column, answers: Column) -> Rows:
-        # Both come from this head's own columns, through hands that do not know it. The spans of a baseline may lack
-        # a score, which no score of theirs looks at.
+        # Both come from this head's own columns; their types were lost on the way through code for all heads. The spans
+        # of a baseline may lack a score, which nothing that is computed for it looks at.
         return {
             "spans": cast("Sequence[Sequence[SpanDict]]", truth),
             "predicted_spans": cast("Sequence[Sequence[PredictedSpan]]", answers),
@@ -228,7 +231,7 @@ class Spans(Head):
 
     def read_answers(self, rows: Rows, labels: Sequence[str]) -> SpanAnswers:
         """Return true and predicted spans as the counts that metrics are functions of."""
-        return span_answers(rows["spans"], rows["predicted_spans"], len(labels))
+        return read_span_answers(rows["spans"], rows["predicted_spans"], len(labels))
 
     def read_evaluation(self, predictions: np.ndarray, label_ids: np.ndarray, labels: Sequence[str]) -> SpanAnswers:
         names = np.array(["O", *(f"{prefix}-{t}" for t in labels for prefix in "BI")])
@@ -238,10 +241,10 @@ class Spans(Head):
             [names[row[mask]].tolist() for row, mask in zip(side, is_token, strict=True)]
             for side in (label_ids, predictions)
         )
-        return answers_of_tags(true, predicted, labels)
+        return read_tag_answers(true, predicted, labels)
 
     def score(self, rows: Rows, labels: Sequence[str], threshold: float) -> SpanScores:
-        return span_scores(self.read_answers(rows, labels), labels)
+        return compute_span_scores(self.read_answers(rows, labels), labels)
 
     def score_known(
         self, rows: Rows, labels: Sequence[str], known: Collection[int], threshold: float
@@ -249,7 +252,7 @@ class Spans(Head):
         """Only types that the data annotate somewhere count: of others, a right span would be a false alarm."""
         annotated = {span["label"] for spans in rows["spans"] for span in spans}
         types = sorted(annotated & set(known))
-        return span_scores(_answers_of_types(rows, types), [labels[i] for i in types]), annotated
+        return compute_span_scores(_answers_of_types(rows, types), [labels[i] for i in types]), annotated
 
     def pair_answers(
         self, a: Rows, b: Rows, labels: Sequence[str], known: Collection[int], threshold: float
@@ -258,17 +261,17 @@ class Spans(Head):
         return _answers_of_types(a, types), _answers_of_types(b, types)
 
     def score_slices(self, rows: Rows, labels: Sequence[str], threshold: float) -> SpanSlices:
-        return span_slices(self.read_answers(rows, labels), rows)
+        return slice_spans(self.read_answers(rows, labels), rows)
 
     def find_mistakes(self, rows: Rows, labels: Sequence[str]) -> SpanMistakes:
-        return span_mistakes(rows, labels)
+        return list_span_mistakes(rows, labels)
 
     def measure_calibration(self, rows: Rows, temperature: float) -> SplitCalibration:
         """An answer is a token; what a user sees are spans, whose score is the mean of their tokens'."""
         tokens = [token for row in rows["tokens"] for token in row]
         right = np.array([token["label"] == token["answer"] for token in tokens])
         (ece_before, bins_before), (ece_after, bins_after) = (
-            reliability(np.array(probabilities), right)
+            measure_reliability(np.array(probabilities), right)
             for probabilities in ([token["raw"] for token in tokens], [token["confidence"] for token in tokens])
         )
         # The score of a span mixes its tokens: well calibrated tokens do not make well calibrated spans.
@@ -283,15 +286,16 @@ class Spans(Head):
             bins_before=bins_before,
             bins_after=bins_after,
             spans=len(predicted),
-            ece_of_spans=reliability(confidence, exact)[0] if predicted else None,
+            ece_of_spans=measure_reliability(confidence, exact)[0] if predicted else None,
         )
 
     def choose_thresholds(
         self, validation: Rows, test: Rows, labels: Sequence[str], target: Target | None, default: float
     ) -> Thresholds | None:
         """Every span counts; measured besides are the spans that the router's default would leave."""
+        # Whoever serves the model with the router's default loses the less sure spans: what that costs is measured.
         kept = [[span for span in spans if span["score"] >= default] for spans in test["predicted_spans"]]
-        scores = span_scores(self.read_answers(self.join_answers(test["spans"], kept), labels), labels)
+        scores = compute_span_scores(self.read_answers(self.join_answers(test["spans"], kept), labels), labels)
         rates = SpanRates(
             entity_precision=scores.entity_precision,
             entity_recall=scores.entity_recall,
@@ -344,6 +348,7 @@ class Spans(Head):
         import pyarrow as pa
 
         span = [("start", pa.int32()), ("end", pa.int32()), ("label", pa.int64())]
+        # Small types: there is such a row for every token of the split, and the file is published.
         token = [("label", pa.int16()), ("answer", pa.int16()), ("confidence", pa.float32()), ("raw", pa.float32())]
         return {
             self.truth: pa.list_(pa.struct(span)),
@@ -369,6 +374,7 @@ class Spans(Head):
 
     def shorten_labels(self, names: Sequence[str]) -> dict[str, str]:
         """Entity types, as transformers names the groups of its spans, without the prefixes of other schemes."""
+        # The pipeline itself cuts off B- and I- alone; what it leaves of other schemes is cut off for the comparison.
         groups = dict.fromkeys(n[2:] if n[:2] in ("B-", "I-") else n for n in names if n != self.outside)
         return {name: _PREFIX.sub("", name) for name in groups}
 
@@ -384,12 +390,15 @@ class Spans(Head):
             largest = max([largest, *(abs(a["score"] - b["score"]) for a, b in zip(recorded, spans, strict=True))])
         return AnswerDifference(largest)
 
-    def pair_multitask_answers(self, probabilities: TextProbabilities, rows: Rows, row: int) -> Iterator[tuple[float, float]]:
+    def pair_multitask_answers(
+        self, probabilities: TextProbabilities, rows: Rows, row: int
+    ) -> Iterator[tuple[float, float]]:
         pairs = zip(cast("list[list[float]]", probabilities), rows["tokens"][row], strict=True)
         # Recorded is the probability of the answer alone, not of all tags.
         return ((p[token["answer"]], token["confidence"]) for p, token in pairs)
 
     def list_plots(self, metrics: Metrics) -> tuple[Plot, ...]:
+        # A confusion matrix has no place for spans that are missed or too many.
         return (TYPES,)
 
     # --- cards, releases and the Space ---
@@ -405,7 +414,7 @@ class Spans(Head):
 def _answers_of_types(rows: Rows, types: Sequence[int]) -> SpanAnswers:
     """Return true and predicted spans of ``types`` alone, counted; their labels become indices of ``types``."""
     true, predicted = (_select_types(spans, types) for spans in (rows["spans"], rows["predicted_spans"]))
-    return span_answers(true, predicted, len(types))
+    return read_span_answers(true, predicted, len(types))
 
 
 def _select_types(rows: Sequence[SpanRow], types: Sequence[int]) -> list[list[SpanDict]]:

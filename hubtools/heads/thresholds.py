@@ -41,16 +41,16 @@ def choose_threshold(positive: np.ndarray, score: np.ndarray, target: Target) ->
         allowed = math.floor(target.fpr * len(order) + 1e-9)
         # The highest negative score that must not be flagged; the threshold lies above it and flags all that is higher.
         above = order[allowed] if allowed < len(order) else 0.0
-        return shortest_decimal(float(above), float(min(score[score > above], default=1.0)))
+        return find_shortest_decimal(float(above), float(min(score[score > above], default=1.0)))
     assert target.recall is not None
     # The lowest positive score that must be flagged; the threshold lies at or below it, above all that is lower.
     order = np.sort(score[positive])[::-1]
     needed = math.ceil(target.recall * len(order) - 1e-9)
     up_to = order[needed - 1] if needed else 1.0
-    return shortest_decimal(float(max(score[score < up_to], default=0.0)), float(up_to))
+    return find_shortest_decimal(float(max(score[score < up_to], default=0.0)), float(up_to))
 
 
-def shortest_decimal(above: float, up_to: float) -> float:
+def find_shortest_decimal(above: float, up_to: float) -> float:
     """Return the number with the fewest decimals, two at least, that is more than ``above`` and at most ``up_to``."""
     for digits in range(2, 17):
         number = round((math.floor(above * 10**digits) + 1) / 10**digits, digits)
@@ -59,7 +59,7 @@ def shortest_decimal(above: float, up_to: float) -> float:
     return up_to  # two floats next to one another have no decimal of 16 digits between them
 
 
-def detection_rates(answers: DetectionAnswers) -> DetectionRates:
+def measure_detection_rates(answers: DetectionAnswers) -> DetectionRates:
     """Return the rates of a split at the threshold of ``answers``."""
     return DetectionRates(
         positives=int(answers.positive.sum()),
@@ -69,14 +69,15 @@ def detection_rates(answers: DetectionAnswers) -> DetectionRates:
     )
 
 
-def detection_thresholds(
+def choose_detection_threshold(
     validation: DetectionAnswers, test: DetectionAnswers, label: str, target: Target, default: float
 ) -> DetectionThresholds:
     """Choose the threshold of a detection, and measure it beside the router's ``default``."""
+    # On validation alone: rates at a threshold that was chosen on the test split would be too good there.
     chosen = choose_threshold(validation.positive, validation.score, target)
 
     def measure(threshold: float) -> DetectionPoint:
-        rates = [detection_rates(split.at(threshold)) for split in (validation, test)]
+        rates = [measure_detection_rates(split.at(threshold)) for split in (validation, test)]
         return DetectionPoint(threshold=threshold, validation=rates[0], test=rates[1])
 
     return DetectionThresholds(
@@ -89,7 +90,7 @@ def detection_thresholds(
     )
 
 
-def abstention_rates(answers: LabelAnswers, fallback: int) -> AbstentionRates:
+def measure_abstention_rates(answers: LabelAnswers, fallback: int) -> AbstentionRates:
     """Return the rates of a split at the threshold of ``answers``; what falls to the fallback may itself be right."""
     answered = answers.confidence >= answers.threshold
     final = answers.replace_unsure(fallback)  # what the router acts on
@@ -106,15 +107,15 @@ def abstention_rates(answers: LabelAnswers, fallback: int) -> AbstentionRates:
     )
 
 
-def abstention_thresholds(
+def choose_abstention_threshold(
     validation: LabelAnswers, test: LabelAnswers, labels: tuple[str, ...], fallback: str, target: Target, default: float
 ) -> AbstentionThresholds:
     """Choose the threshold below which an answer becomes ``fallback``: right answers are the positive ones."""
     chosen = choose_threshold(validation.right, validation.confidence, target)
-    index = labels.index(fallback)
+    index = labels.index(fallback)  # rates of the final answers need the fallback as a prediction
 
     def measure(threshold: float) -> AbstentionPoint:
-        rates = [abstention_rates(split.at(threshold), index) for split in (validation, test)]
+        rates = [measure_abstention_rates(split.at(threshold), index) for split in (validation, test)]
         return AbstentionPoint(threshold=threshold, validation=rates[0], test=rates[1])
 
     return AbstentionThresholds(
@@ -127,10 +128,10 @@ def abstention_thresholds(
     )
 
 
-def abstention_curve(answers: LabelAnswers) -> list[AbstentionStep]:
-    """Return the scores of what is answered: with the surest fiftieth of the rows answered, with two, up to all of them.
+def measure_abstention_curve(answers: LabelAnswers) -> list[AbstentionStep]:
+    """Return the scores of the answered rows: of the surest fiftieth, of the surest two, and so on to all of them.
 
-    Scores are those of the rows answered; points with fewer than :data:`FEWEST_ROWS` of them are left out.
+    Points with fewer than :data:`FEWEST_ROWS` of them are left out.
     """
     score = answers.confidence
     steps = []

@@ -33,6 +33,7 @@ def choose_span_columns(columns: Columns, seen: Sequence[str], label_map: LabelM
         seen: names of the columns that the data has.
         types: entity types that the task has, in its sources' names or its own.
     """
+    # Names that a flag gives go before the usual ones, and the usual ones before an error.
     text = columns.text or "text"
     tokens = columns.tokens or "tokens"
     tags = columns.tags or next((name for name in TAGS if name in seen), TAGS[0])

@@ -42,6 +42,7 @@ class TokenAnswer(TypedDict):
     raw: float
 
 
+# Not every row has every column: a head knows which it may ask for.
 class Rows(TypedDict, total=False):
     """Columns by name: of a split of the dataset, of a batch of it, or of predictions. Each has one value a row.
 
@@ -79,7 +80,7 @@ class Encoded(TypedDict):
 
 
 class PipelineEntry(TypedDict, total=False):
-    """One answer of a pipeline: ``label`` and ``score``, or of spans ``entity_group``, ``score``, ``start``, ``end``."""
+    """One answer of a pipeline: ``label`` and ``score``; of spans ``entity_group`` for ``label``, and the offsets."""
 
     label: str
     entity_group: str
@@ -128,5 +129,6 @@ class AnswerDifference:
     """
 
     largest: float
+    # Texts for the message of an error, so that nobody has to look the spans up.
     recorded: str = ""
     answered: str = ""

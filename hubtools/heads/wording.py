@@ -35,6 +35,7 @@ class ClassNouns:
     Nouns without an article, such as "attack" and "harmless prompt"; their plurals end in -s.
     """
 
+    # Plurals and articles are made here, so that a task file needs no more than a noun for each label.
     positive: str
     negative: str
 

@@ -14,4 +14,5 @@ from pathlib import Path
 
 def script(name: str) -> Path:
     """Return the file that ``evaluate.load`` takes for one of the three; it needs no network."""
+    # A path, because evaluate.load() looks a name up on the Hub, where these metrics are not.
     return Path(__file__).with_name(f"{name}.py")

@@ -9,7 +9,7 @@ from hubtools.records.thresholds import Bin
 BINS = 15  # as in most reports of this error, so that the numbers can be compared
 
 
-def reliability(confidence: np.ndarray, correct: np.ndarray) -> tuple[float, list[Bin]]:
+def measure_reliability(confidence: np.ndarray, correct: np.ndarray) -> tuple[float, list[Bin]]:
     """Return the expected calibration error, and the bins of equal width that it is the mean of.
 
     Args:

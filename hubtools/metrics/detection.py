@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from hubtools.metrics.labels import LabelAnswers, label_answers
+from hubtools.metrics.labels import LabelAnswers, read_label_answers
 from hubtools.spec import Metric
 
 
@@ -43,10 +43,10 @@ class DetectionAnswers(LabelAnswers):
         return self.score >= self.threshold
 
 
-def detection_answers(labels: object, probabilities: object, positive: int, threshold: float) -> DetectionAnswers:
-    """Take the probability of the class ``positive``; see :func:`~hubtools.metrics.labels.label_answers`."""
+def read_detection_answers(labels: object, probabilities: object, positive: int, threshold: float) -> DetectionAnswers:
+    """Take the probability of the class ``positive``; see :func:`~hubtools.metrics.labels.read_label_answers`."""
     p = np.asarray(probabilities, dtype=float)
-    answers = label_answers(labels, p, threshold)
+    answers = read_label_answers(labels, p, threshold)
     return DetectionAnswers(
         answers.labels,
         answers.predicted,
@@ -147,6 +147,7 @@ def count_missed(answers: DetectionAnswers) -> tuple[int, int]:
 # Shares of rows have exact intervals, and the others bootstrapped ones: see Metric.
 ROC_AUC = Metric("roc_auc", "ROC-AUC", _roc_auc, "roc_auc")
 PR_AUC = Metric("pr_auc", "PR-AUC", _average_precision, "pr_auc")
+# The Hub has no name for these two: their keys stand in its place.
 RECALL_AT_1_FPR = Metric("recall_at_1_fpr", "recall at 1% FPR", _recall_at_1_fpr, "recall_at_1_fpr")
 RECALL_AT_5_FPR = Metric("recall_at_5_fpr", "recall at 5% FPR", _recall_at_5_fpr, "recall_at_5_fpr")
 FPR_AT_THRESHOLD = Metric.share("fpr_at_threshold", "FPR at the threshold", count_false_alarms, greater_is_better=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import datasets
+
+# As a module: evaluate takes the first of its own classes in this namespace for the metric.
 import evaluate
 import numpy as np
 
@@ -37,5 +39,5 @@ class ExpectedCalibrationError(evaluate.Metric):
 
     def _compute(self, *, predictions: Sequence[Sequence[float]], references: Sequence[int]) -> dict[str, float]:
         p = np.asarray(predictions, dtype=float)
-        error, _ = calibration.reliability(p.max(1), p.argmax(1) == np.asarray(references))
+        error, _ = calibration.measure_reliability(p.max(1), p.argmax(1) == np.asarray(references))
         return {"expected_calibration_error": error}

@@ -85,6 +85,7 @@ def rate(hits: int, rows: int) -> Interval | None:
     """
     from scipy.stats import binomtest
 
+    # 0 of 0 is no share, and any number in its place would be read as a result.
     if not rows:
         return None
     low, high = binomtest(hits, rows).proportion_ci(0.95, method="exact")

@@ -22,6 +22,7 @@ class LabelAnswers:
         threshold: answers of less confidence count as unsure.
     """
 
+    # Arrays, as every metric is computed on a thousand resamples.
     labels: np.ndarray
     predicted: np.ndarray
     confidence: np.ndarray
@@ -57,7 +58,7 @@ class LabelAnswers:
         return np.bincount(cells, minlength=self.classes**2).reshape(self.classes, self.classes)
 
 
-def label_answers(labels: object, probabilities: object, threshold: float = 0.0) -> LabelAnswers:
+def read_label_answers(labels: object, probabilities: object, threshold: float = 0.0) -> LabelAnswers:
     """Take the most probable label of each row.
 
     Args:
@@ -106,6 +107,7 @@ def weighted_f1(answers: LabelAnswers) -> float:
     return mean_by_support(precision_recall_f1(confusion)[2], confusion.sum(1))
 
 
+# Counts instead of shares, so that the interval of a share can be exact; see Metric.share.
 def count_answered(answers: LabelAnswers) -> tuple[int, int]:
     """Count the rows at or above the threshold, of all rows."""
     return int((answers.confidence >= answers.threshold).sum()), len(answers)

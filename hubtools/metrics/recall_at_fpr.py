@@ -43,4 +43,5 @@ class RecallAtFpr(evaluate.Metric):
         limits: Sequence[float] = (0.01, 0.05),
     ) -> dict[str, float]:
         truth, score = np.asarray(references) == positive, np.asarray(predictions, dtype=float)[:, positive]
+        # Keys are those of our own files: recall_at_1_fpr for a limit of 0.01.
         return {f"recall_at_{100 * limit:g}_fpr": detection.recall_at_fpr(truth, score, limit) for limit in limits}

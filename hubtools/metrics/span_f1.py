@@ -23,6 +23,7 @@ Returns:
     macro_f1: the mean of the strict F1 of the types that occur among the references.
 """
 _CITATION = "Tjong Kim Sang and De Meulder 2003, Introduction to the CoNLL-2003 shared task"
+# The same values that a model's own scores are computed with, under the same keys.
 _METRICS = (
     spans.ENTITY_F1,
     spans.ENTITY_PRECISION,
@@ -67,5 +68,5 @@ class SpanF1(evaluate.Metric):
                 for row in rows
             ]
 
-        answers = spans.span_answers(with_indices(references), with_indices(predictions), len(types))
+        answers = spans.read_span_answers(with_indices(references), with_indices(predictions), len(types))
         return {metric.key: metric.function(answers) for metric in _METRICS}

@@ -70,7 +70,7 @@ class SpanAnswers:
         return total
 
 
-def span_answers(true: Sequence[SpanRow], predicted: Sequence[SpanRow], types: int) -> SpanAnswers:
+def read_span_answers(true: Sequence[SpanRow], predicted: Sequence[SpanRow], types: int) -> SpanAnswers:
     """Count the spans of each document, whose labels lie between 0 and ``types``."""
     covered = [_count_covered(*row) for row in zip(true, predicted, strict=True)]
     return SpanAnswers(
@@ -129,7 +129,7 @@ def overlap_prf(counts: np.ndarray) -> tuple[float, float, float]:
     return precision, recall, 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def spans_of_tags(tags: Sequence[str]) -> set[tuple[int, int, str]]:
+def read_tag_spans(tags: Sequence[str]) -> set[tuple[int, int, str]]:
     """Return (first token, token after the last, type) of the spans that BIO tags mark.
 
     An I- that follows no tag of its type begins a span, as in seqeval and in transformers' ``pipeline()``.
@@ -145,18 +145,18 @@ def spans_of_tags(tags: Sequence[str]) -> set[tuple[int, int, str]]:
     return set(spans)
 
 
-def answers_of_tags(
+def read_tag_answers(
     true: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], types: Sequence[str]
 ) -> SpanAnswers:
     """Count the spans that BIO tags mark in sequences of tokens, with positions of tokens for offsets."""
 
     def read_spans(rows: Sequence[Sequence[str]]) -> list[list[SpanDict]]:
         return [
-            [{"start": start, "end": end, "label": types.index(name)} for start, end, name in spans_of_tags(tags)]
+            [{"start": start, "end": end, "label": types.index(name)} for start, end, name in read_tag_spans(tags)]
             for tags in rows
         ]
 
-    return span_answers(read_spans(true), read_spans(predicted), len(types))
+    return read_span_answers(read_spans(true), read_spans(predicted), len(types))
 
 
 def _entity_precision(answers: SpanAnswers) -> float:

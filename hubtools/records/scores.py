@@ -59,6 +59,7 @@ class ClassificationScores(Record):
     weighted_recall: float
     per_class: list[ClassScores]
     absent: list[str]
+    # All counts, so that whoever has only this file can compute any other score of the labels.
     confusion: list[list[int]]
     most_confused: list[Confusion]
 
@@ -78,6 +79,7 @@ class DetectionScores(ClassificationScores):
     recall_at_1_fpr: Interval
     recall_at_5_fpr: Interval
     threshold: float
+    # None where the split lacks the class that the rate is a share of.
     fpr_at_threshold: Interval | None
     fnr_at_threshold: Interval | None
     positives: int

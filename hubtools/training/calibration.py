@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from hubtools.heads.encoding import IGNORED
-from hubtools.metrics.calibration import reliability
+from hubtools.metrics.calibration import measure_reliability
 from hubtools.records import to_json, write_record
 from hubtools.records.thresholds import Temperature
 from hubtools.task import TaskSpec
@@ -51,7 +51,7 @@ def calibration_error(logits: np.ndarray, labels: np.ndarray, temperature: float
     from scipy.special import softmax
 
     answers = softmax(logits / temperature, axis=1)
-    return reliability(answers.max(1), answers.argmax(1) == labels)[0]
+    return measure_reliability(answers.max(1), answers.argmax(1) == labels)[0]
 
 
 def calibrate(folder: Path, task: TaskSpec, encoded: Any, collator: Callable[[list[Any]], Any]) -> dict[str, Any]:

@@ -230,7 +230,9 @@ def make_metrics(parts: Sequence[Part]) -> Callable[[EvalPrediction], dict[str, 
             own = part.owns(label_ids)
             rows = own.any(1)
             labels = np.where(own, label_ids - part.first, IGNORED)[rows]
-            predicted, true = part.task.head.select_multitask_predictions(first[rows, : len(part.labels)], best[rows], labels)
+            predicted, true = part.task.head.select_multitask_predictions(
+                first[rows, : len(part.labels)], best[rows], labels
+            )
             of_task = compute_own(EvalPrediction(predicted, true))
             scores |= {f"{part.task.name}_{key}": value for key, value in of_task.items()}
         primary = [scores[f"{part.task.name}_{part.task.primary.key}"] for part in parts]
