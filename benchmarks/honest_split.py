@@ -69,7 +69,7 @@ def as_they_come(name: str, mirror: Path) -> list[Row]:
             for raw in read_rows(mirror / source.id / pattern, source.columns):
                 example = source.row(raw.row or {})
                 row: Row = {"text": example.text, "group": example.group}
-                if task.kind == "token":
+                if task.head.per_token:
                     spans = [replace(s, type=known[s.type]) for s in example.spans if s.type in known]
                     row["tokens"], row["ner_tags"] = tag_words(example.text, spans, names)
                 else:

@@ -116,7 +116,7 @@ def ours(
         texts = list(load_dataset(spec.data, split="test")["text"])
         if by_word:
             answers: dict[str, Any] = {"predicted_spans": [whole_words(classifier, text) for text in texts]}
-        elif task.kind == "token":
+        elif task.head.per_token:
             answers = {"predicted_spans": predict_spans(classifier, texts, label_set.labels)}
         else:
             answers = {"probabilities": predict_probabilities(classifier, texts, label_set.labels)}
@@ -152,7 +152,7 @@ def plain(
     set_verbosity_error()
     set_seed(spec.seed)
     names = task.model_labels(label_set)
-    token = task.kind == "token"
+    token = task.head.per_token
     tokenizer = AutoTokenizer.from_pretrained(spec.base)
     head = AutoModelForTokenClassification if token else AutoModelForSequenceClassification
     model = head.from_pretrained(spec.base, num_labels=len(names), dtype=torch.float32)
@@ -260,7 +260,7 @@ def words(task: Any, label_set: Any, data: Any) -> dict[str, Any]:
     from hubtools.heads.baselines import match_patterns, predict_by_tfidf
 
     train, test = data["train"], list(data["test"]["text"])
-    if task.kind == "token":
+    if task.head.per_token:
         return {"predicted_spans": [match_patterns(text, label_set.labels) for text in test]}
     return {"probabilities": predict_by_tfidf(list(train["text"]), list(train["label"]), test, len(label_set.labels))}
 

@@ -44,9 +44,10 @@ def model_card(
     tasks = task.select()
     if check or not lint:  # whose repo it is, the Hub knows
         hub.connect()
-    from hubtools import pipeline
+    from hubtools import api, pipeline
 
     cards: dict[str, Path]
+    # --lint needs no repo: it is for a card that is there, by the Hub's rules alone.
     if lint or check:
         compared = repos if check else None
         if task.multitask:
@@ -56,7 +57,7 @@ def model_card(
     elif task.multitask:
         cards = {MULTI: pipeline.render_multitask_card(work, repos)}
     else:
-        cards = {t.name: pipeline.render_model_card(t, work, repos) for t in tasks}
+        cards = {t.name: api.render_card(t, work, repos) for t in tasks}
     paths = {name: str(path) for name, path in cards.items()}
     show(paths, json_output, [*paths.values()])
 
@@ -73,12 +74,13 @@ def push_model(
     """Release: one commit, a tag, then load it back and compare its answers."""
     tasks = task.select()
     hub.connect()
-    from hubtools.pipeline import push_model_task, push_multitask_model
+    from hubtools import api
+    from hubtools.pipeline import push_multitask_model
 
     if task.multitask:
         pushed = {MULTI: push_multitask_model(work, repos, push)}
     else:
-        pushed = {t.name: push_model_task(t, work, repos, push) for t in tasks}
+        pushed = {t.name: api.push_model(t, work, repos, push) for t in tasks}
     show_pushed(pushed, json_output)
 
 
@@ -94,6 +96,7 @@ def verify(
 ) -> None:
     """Download a published model and check its answers against its own predictions.parquet."""
     if task is None and task_file is None:
+        # Our own naming, from which a release of another name differs: then --task says it.
         beginnings = {**{t: t for t in TASKS}, MULTI_MODEL.split("{")[0]: MULTI}
         task = next((t for begin, t in beginnings.items() if repo.split("/")[-1].startswith(begin)), None)
         if task is None:
@@ -101,12 +104,13 @@ def verify(
                 f"The task of {repo!r} is not plain from its name", next="say it with --task, or with --task-file"
             )
     options = MultitaskOptions(task, task_file)
+    # Of several, for multi, all are verified at once.
     [spec, *_] = options.select()
     hub.connect()
+    from hubtools import api
     from hubtools.publishing.multitask import verify_multitask
-    from hubtools.publishing.verification import verify_model
 
-    checked = verify_multitask(repo, revision) if options.multitask else verify_model(spec, repo, revision)
+    checked = verify_multitask(repo, revision) if options.multitask else api.verify(spec, repo, revision)
     line = f"{repo}: {checked.rows} answers agree, largest difference {checked.largest_difference:.1g}"
     show(checked, json_output, [line])
 
@@ -116,7 +120,9 @@ def push_space(
     *,
     task_file: Annotated[
         list[Path] | None,
-        typer.Option(help="YAML file of a task of your own, which is shown as well where it is released. Repeatable."),
+        typer.Option(
+            help="YAML file of a task of your own, in place of the one that it was curated by here. Repeatable."
+        ),
     ] = None,
     repos: Annotated[RepoOptions, omit("dataset_name", "model_name")],
     push: Annotated[PushOptions, omit("accept_license", "gated")],
@@ -125,12 +131,11 @@ def push_space(
     json_output: Json = False,
 ) -> None:
     """Publish the Gradio Space that demos every model released in the work folder."""
-    own = [task for path in task_file or () for task in select_tasks(None, path)]
+    given = [task for path in task_file or () for task in select_tasks(None, path)]
     hub.connect()
     from hubtools.pipeline import push_space_of
 
-    shown = TASKS | {task.name: task for task in own}
-    show_pushed({"space": push_space_of([*shown.values()], work, repos, push)}, json_output)
+    show_pushed({"space": push_space_of(given, work, repos, push)}, json_output)
 
 
 @takes_groups
@@ -143,9 +148,10 @@ def demo(
     """Run the published Space here, until Ctrl-C. Its address is the last line of stdout."""
     hub.connect()
     from hubtools.publishing.space import run_space
-    from hubtools.repo_names import space_repo
+    from hubtools.repo_names import name_space_repo
 
-    process, url = run_space(space_repo(repos), port)
+    # The process is ours to end, also by an error or Ctrl-C.
+    process, url = run_space(name_space_repo(repos), port)
     print(url, flush=True)
     try:
         process.wait()

@@ -8,15 +8,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import typer
 
 from hubtools.connection import connect
 from hubtools.option_groups import OptionGroup
 from hubtools.publishing import options as publishing
+from hubtools.publishing.commits import Change, Release
 from hubtools.records import Record, to_json
 from hubtools.rows import Columns
 from hubtools.task import TaskSpec
@@ -31,6 +32,12 @@ TaskFile = Annotated[
 ]
 
 _ONE_TASK = "One of " + ", ".join(TASKS)
+
+
+def list_supplements(*, optional: bool) -> str:
+    """Return the names of supplements that join when they are asked for, or else unless left out, with their tasks."""
+    named = [(s.name, task.name) for task in TASKS.values() for s in task.supplements if s.optional == optional]
+    return ", ".join(f"{name} of {task}" for name, task in named)
 
 
 def note_to_stderr(line: str) -> None:
@@ -129,17 +136,19 @@ TextColumn = Annotated[str | None, typer.Option(help="Column of the text in your
 LabelColumn = Annotated[
     str | None,
     typer.Option(
-        help="Column of the label in your own data; for pii, of the spans: a list of objects with start, end and label "
-        "(or type, entity_type). [default: label, spans]"
+        help="Column of the label in your own data; for span tasks, of the spans: a list of objects with start, end "
+        "and label (or type, entity_type). [default: label, spans]"
     ),
 ]
 TokensColumn = Annotated[
     str | None,
-    typer.Option(help="pii: column of the words, where your data has tags in place of spans. [default: tokens]"),
+    typer.Option(help="Span tasks: column of the words, where your data has tags in place of spans. [default: tokens]"),
 ]
 TagsColumn = Annotated[
     str | None,
-    typer.Option(help="pii: column of the words' tags, as BIO, BILOU or bare types. [default: ner_tags or tags]"),
+    typer.Option(
+        help="Span tasks: column of the words' tags, as BIO, BILOU or bare types. [default: ner_tags or tags]"
+    ),
 ]
 SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Drop and count rows that cannot be read.")]
 Seed = Annotated[int, typer.Option(help="Seed of splits, synthesis and training.")]
@@ -169,7 +178,7 @@ class SourceOptions(OptionGroup):
         Path | None,
         typer.Option(
             help="YAML file from your labels or entity types to the task's, a line each (theirs: ours); null drops "
-            "their rows, and O (pii) leaves a type unmarked."
+            "their rows, and O (span tasks) leaves a type unmarked."
         ),
     ] = None
     group_column: Annotated[
@@ -202,15 +211,15 @@ class SourceOptions(OptionGroup):
         tuple[str, ...],
         typer.Option(
             "--supplement",
-            help="Add an optional supplement to the training split, such as intent's metatool. Repeatable.",
+            help=f"Add an optional supplement to the training split: {list_supplements(optional=True)}. Repeatable.",
         ),
     ] = ()
     without: Annotated[
         tuple[str, ...],
         typer.Option(
             "--without",
-            help="Leave out a supplement: templates and rare-types of pii, gpteacher of jailbreak, or lengths, "
-            "jailbreak's harmless prompts as long as attacks. Repeatable.",
+            help=f"Leave out a supplement: {list_supplements(optional=False)}, or lengths, the harmless prompts as "
+            "long as those that are looked for. Repeatable.",
         ),
     ] = ()
     seed: Seed = 0
@@ -301,13 +310,14 @@ class TargetOptions(OptionGroup):
     target_fpr: Annotated[
         float | None,
         typer.Option(
-            help="Threshold with at most this share of false positives on validation. [default: jailbreak 0.01]"
+            help="Threshold with at most this share of false positives on validation. [default: 0.01 for a detection]"
         ),
     ] = None
     target_recall: Annotated[
         float | None,
         typer.Option(
-            help="Threshold that keeps at least this share: of attacks, or of right answers. [default: category 0.95]"
+            help="Threshold that keeps at least this share: of what is looked for, or of right answers. [default: 0.95 "
+            "where an unsure answer has a fallback]"
         ),
     ] = None
 
@@ -322,7 +332,7 @@ class EvaluationOptions(TargetOptions):
     ] = False
     baseline: Annotated[
         Literal["setfit"] | None,
-        typer.Option(help="A further baseline on the card that costs time: SetFit on 8 rows a class (not for pii)."),
+        typer.Option(help="A further baseline on the card that costs time: SetFit on 8 rows a class (not of spans)."),
     ] = None
 
 
@@ -369,7 +379,7 @@ PASS_ON = {
 }
 
 
-def show(data: Any, as_json: bool, lines: Sequence[str]) -> None:
+def show(data: object, as_json: bool, lines: Sequence[str]) -> None:
     """Print the data, in which records may stand, as JSON, or else its ``lines``, to stdout."""
     if as_json:
         print(json.dumps(data, indent=2, ensure_ascii=False, default=_as_json))
@@ -378,11 +388,16 @@ def show(data: Any, as_json: bool, lines: Sequence[str]) -> None:
             print(line)
 
 
-def _as_json(value: Any) -> Any:
-    return to_json(value) if isinstance(value, Record) else asdict(value)
+def _as_json(value: object) -> dict[str, object]:
+    """Return what ``json`` cannot write itself: records, and other dataclasses."""
+    if isinstance(value, Record):
+        return to_json(value)
+    assert is_dataclass(value)
+    assert not isinstance(value, type)
+    return asdict(value)
 
 
-def show_pushed(pushed: Mapping[str, Any], as_json: bool) -> None:
+def show_pushed(pushed: Mapping[str, Release | Change], as_json: bool) -> None:
     """Print the address of each push, or of a dry run the diff of the card."""
-    lines = [done.url if hasattr(done, "url") else done.card.rstrip("\n") for done in pushed.values()]
+    lines = [push.url if isinstance(push, Release) else push.card.rstrip("\n") for push in pushed.values()]
     show(pushed, as_json, [line for line in lines if line])

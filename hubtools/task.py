@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from hubtools.heads.base import Head
 from hubtools.spec import CardTexts, Demo, LabelSet, Metric, Source
@@ -37,6 +37,7 @@ class TaskSpec:
         card: what its cards say in words, where it has no templates of its own.
         demo: what the Space says of the task.
         task_ids: the Hub's finer words for the task, for the dataset card.
+        file: the YAML file that describes it; None for a built-in task.
         access_prompt, access_fields: what readers of a gated dataset agree to and fill in, as the Hub's cards have it.
     """
 
@@ -63,7 +64,8 @@ class TaskSpec:
     demo: Demo = field(default_factory=Demo)
     task_ids: tuple[str, ...] = ()
     access_prompt: str = ""
-    access_fields: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    access_fields: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    file: Path | None = None
 
     @property
     def dataset_name(self) -> str:
@@ -98,24 +100,3 @@ class TaskSpec:
     def model_labels(self, label_set: LabelSet) -> tuple[str, ...]:
         """Return the model's labels in the order of ``id2label``."""
         return self.head.model_labels(label_set)
-
-    # The following four move into the head's own methods, and go.
-    @property
-    def kind(self) -> str:
-        """ "sequence" or "token"."""
-        return self.head.kind
-
-    @property
-    def positive(self) -> str:
-        """The label that a detection is about, or ""."""
-        return getattr(self.head, "positive", "")
-
-    @property
-    def alarming(self) -> tuple[str, ...]:
-        """Beginnings of words that make harmless texts sound like the positive label."""
-        return getattr(self.head, "alarming", ())
-
-    @property
-    def fallback(self) -> str:
-        """The label that an unsure answer becomes, or ""."""
-        return getattr(self.head, "fallback", "")

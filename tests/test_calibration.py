@@ -31,6 +31,7 @@ from hubtools.evaluation.predictions import predictions_table
 from hubtools.heads.encoding import encode_sequence, encode_tokens
 from hubtools.heads.inference import load_pipeline, predict_probabilities
 from hubtools.metrics.calibration import measure_reliability
+from hubtools.records import to_json
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
 from hubtools.training.calibration import (
@@ -152,13 +153,13 @@ def test_pipeline_gives_the_calibrated_probabilities_and_no_answer_changes(
     texts = list(rows["text"])
     before = np.array(predict_probabilities(load_pipeline("text-classification", str(folder)), texts, names))
     done = calibrate(folder, JAILBREAK, encoded(rows, tokenizer), DataCollatorWithPadding(tokenizer))
-    assert done["temperature"] > 1.5
-    assert done == json.loads((folder / "calibration.json").read_text())
+    assert done.temperature > 1.5
+    assert to_json(done) == json.loads((folder / "calibration.json").read_text())
 
     loaded: Any = pipeline("text-classification", model=str(folder))
     answers = loaded(texts, top_k=None, truncation=True)
     after = np.array([[{a["label"]: a["score"] for a in answer}[name] for name in names] for answer in answers])
-    expected = softmax(np.log(before) / done["temperature"], axis=1)
+    expected = softmax(np.log(before) / done.temperature, axis=1)
     assert after == pytest.approx(expected, abs=1e-5)
     assert (after.argmax(1) == before.argmax(1)).all()
     labels = np.array(rows["label"])
@@ -180,7 +181,7 @@ def test_only_the_last_layer_changes_and_the_file_is_still_one_for_torch(
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"classifier.weight", "classifier.bias"}
     for name in changed:
-        assert torch.allclose(after[name] * done["temperature"], before[name])
+        assert torch.allclose(after[name] * done.temperature, before[name])
 
 
 def test_a_temperature_that_makes_the_error_worse_is_not_taken(
@@ -190,8 +191,8 @@ def test_a_temperature_that_makes_the_error_worse_is_not_taken(
     before = (folder / "model.safetensors").read_bytes()
     monkeypatch.setattr("hubtools.training.calibration.fit_temperature", lambda logits, labels: 0.3)
     done = calibrate(folder, JAILBREAK, encoded(rows, tokenizer), DataCollatorWithPadding(tokenizer))
-    assert done["temperature"] == 1.0
-    assert done["result"].startswith("left at 1: another would make the calibration error")
+    assert done.temperature == 1.0
+    assert done.result.startswith("left at 1: another would make the calibration error")
     assert (folder / "model.safetensors").read_bytes() == before
 
 
@@ -210,7 +211,7 @@ def test_the_error_on_validation_never_gets_worse(sequences: tuple[Path, Dataset
         (folder / "model.safetensors").write_bytes(start)
         given = rows.remove_columns("label").add_column("label", labels.tolist())
         done = calibrate(folder, JAILBREAK, encoded(given, tokenizer), collator)
-        after = calibration_error(logits, labels[order], done["temperature"])
+        after = calibration_error(logits, labels[order], done.temperature)
         assert after <= calibration_error(logits, labels[order], 1.0)
 
 
@@ -256,11 +257,11 @@ def test_a_token_task_is_calibrated_over_its_labelled_tokens(tokenizer: Any, tmp
     before = predictions_table(PII.head, load_pipeline(PII.head.pipeline, str(folder)), rows, types, lambda _: None)
     done = calibrate(folder, PII, given, DataCollatorForTokenClassification(tokenizer))
     after = predictions_table(
-        PII.head, load_pipeline(PII.head.pipeline, str(folder)), rows, types, lambda _: None, done["temperature"]
+        PII.head, load_pipeline(PII.head.pipeline, str(folder)), rows, types, lambda _: None, done.temperature
     )
     labelled = sum(label != -100 for labels in given["labels"] for label in labels)
-    assert done["answers"] == labelled == sum(len(row) for row in after["tokens"].to_pylist())
-    assert done["temperature"] > 1.5
+    assert done.answers == labelled == sum(len(row) for row in after["tokens"].to_pylist())
+    assert done.temperature > 1.5
     for old, new in zip(before["tokens"].to_pylist(), after["tokens"].to_pylist(), strict=True):
         assert [t["answer"] for t in old] == [t["answer"] for t in new]
         assert [t["raw"] for t in new] == pytest.approx([t["confidence"] for t in old], abs=1e-4)

@@ -50,7 +50,8 @@ def said(hubtools: Command, hub: Hub, tmp_path_factory: pytest.TempPathFactory) 
         for threshold in (REACHED, MISSED) if run_of(task, "public")["metrics"]["thresholds"] else (REACHED,):
             name = f"snippet-{task.name}-{threshold}"
             folder = work / "repos" / name
-            make_classifier(folder, list(task.model_labels(task.label_set())), task.kind, SURE_OF[task.name])
+            labels = list(task.model_labels(task.label_set()))
+            make_classifier(folder, labels, task.head.granularity, SURE_OF[task.name])
             (folder / "thresholds.json").write_text(json.dumps({"threshold": threshold}))
             run = run_of(task, "public")
             run["training"]["arguments"]["max_length"] = WINDOW

@@ -80,7 +80,7 @@ def rows_of(task: TaskSpec, rng: random.Random) -> Iterator[dict[str, Any]]:
         for label in task.label_set().labels:
             for _ in range(count):
                 said = " ".join(f"{rng.choice(words)} {rng.randrange(10**6)}" for _ in range(rng.randint(2, 8)))
-                if task.kind == "sequence":
+                if not task.head.per_token:
                     yield {"text": f"{label}: {said}", "label": label, "split": split}
                 else:
                     value = f"{label.lower()} {rng.randrange(10**6)}"
@@ -215,7 +215,7 @@ def test_the_one_repo_holds_the_body_once_four_heads_and_no_code(joint: Path, hu
         assert all(torch.equal(theirs[key], ours[key]) for key in ours)
         thresholds = joint / name / "model" / "thresholds.json"
         assert about[name] == {
-            "kind": task.kind, "labels": list(task.model_labels(task.label_set())),
+            "kind": "token" if task.head.per_token else "sequence", "labels": list(task.model_labels(task.label_set())),
             "temperature": json.loads((joint / name / "model" / "calibration.json").read_text())["temperature"],
             **({"threshold": json.loads(thresholds.read_text())["threshold"]} if thresholds.exists() else {}),
         }  # fmt: skip
@@ -444,11 +444,11 @@ def parts_of(rows: int = 6) -> list[Part]:
             n = LENGTHS[i % len(LENGTHS)]
             ids = [1, *(rng.randrange(3, 64) for _ in range(n - 2)), 2]
             tags = [rng.choice([IGNORED, rng.randrange(classes)]) for _ in ids[1:]] + [i % classes]
-            made.append({"input_ids": ids, "labels": tags if task.kind == "token" else i % classes, "length": n})
+            made.append({"input_ids": ids, "labels": tags if task.head.per_token else i % classes, "length": n})
         data = Dataset.from_list(made)
         weights = [1.0 + c for c in range(classes)] if task.weighted_loss else None
         encoded = {"train": data, "validation": data}
-        parts.append(Part(task, label_set, first, encoded, weights, 3.0 if task.kind == "token" else 1.0))
+        parts.append(Part(task, label_set, first, encoded, weights, 3.0 if task.head.per_token else 1.0))
         first += classes
     return parts
 
@@ -466,7 +466,7 @@ def classifiers(model: MultitaskClassifier, parts: list[Part], folder: Path) -> 
     for part in parts:
         (folder / part.task.name).mkdir(parents=True)
         export(model.state_dict(), model.config, part, folder / part.task.name)
-        kind = AutoModelForTokenClassification if part.task.kind == "token" else AutoModelForSequenceClassification
+        kind = AutoModelForTokenClassification if part.task.head.per_token else AutoModelForSequenceClassification
         made[part.task.name] = kind.from_pretrained(folder / part.task.name)
     return made
 
@@ -496,7 +496,7 @@ def test_each_of_the_four_classifiers_has_the_logits_of_the_joint_model(packed: 
             part = parts[row["task"]]
             [expected] = alone[part.task.name](torch.tensor([row["input_ids"]])).logits
             own, rest = found[: row["length"], : len(part.labels)], found[0, len(part.labels) :]
-            assert torch.allclose(own if part.task.kind == "token" else own[0], expected, atol=1e-5)
+            assert torch.allclose(own if part.task.head.per_token else own[0], expected, atol=1e-5)
             assert (rest == float("-inf")).all()
 
 
@@ -528,7 +528,7 @@ def test_a_step_has_the_weighted_mean_of_the_gradients_that_each_task_has_alone(
     for part, alone in zip(parts, classifiers(model, parts, tmp_path / "alone").values(), strict=True):
         batch = MultitaskCollator(0, [0] * len(parts))([{**row, "task": 0} for row in part.encoded["train"]])
         logits, labels = alone(batch["input_ids"], batch["attention_mask"]).logits, batch["labels"]
-        labels = labels if part.task.kind == "token" else labels[:, 0]
+        labels = labels if part.task.head.per_token else labels[:, 0]
         each = torch.nn.functional.cross_entropy(
             logits.flatten(0, -2), labels.flatten(), reduction="none",
             weight=torch.tensor(part.class_weights) if part.class_weights else None,
@@ -570,7 +570,7 @@ def test_the_scores_of_a_joint_training_are_those_of_each_task_by_itself(tmp_pat
         with torch.no_grad():
             logits = [alone(torch.tensor([ids])).logits[0].numpy() for ids in rows["input_ids"]]
         scores = selection_metrics(part.task, part.label_set)
-        if part.task.kind == "token":
+        if part.task.head.per_token:
             longest = max(rows["length"])
             labels, chosen = (
                 np.array([np.pad(row, (0, longest - len(row)), constant_values=IGNORED) for row in some])

@@ -34,7 +34,7 @@ from hubtools.publishing.rendering import format_cell, format_score
 from hubtools.records import from_json, to_json
 from hubtools.records.comparison import OtherDataReport
 from hubtools.records.dataset import DatasetFacts
-from hubtools.records.metrics import Metrics
+from hubtools.records.metrics import Metrics, Primary
 from hubtools.records.release import Published
 from hubtools.records.scores import Interval
 from hubtools.records.training import TrainingRecord
@@ -733,6 +733,8 @@ def test_a_cell_keeps_the_text_but_for_what_breaks_a_table() -> None:
 
 def test_a_score_shows_its_interval_where_it_has_one() -> None:
     assert format_score(Interval(value=0.9123, low=0.8837, high=0.9394)) == "0.912 [0.884, 0.939]"
+    primary = Primary(key="roc_auc", title="ROC-AUC", value=0.9123, low=0.8837, high=0.9394)
+    assert format_score(primary) == "0.912 [0.884, 0.939]"
     assert format_score(0.5) == "0.500"
     assert format_score(None) == "–"
 

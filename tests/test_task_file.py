@@ -10,6 +10,7 @@ import shlex
 import string
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 from hubtools.curation.sources import locate
 from hubtools.errors import HubtoolsError, SourceError, UsageError
 from hubtools.heads import HEADS, Classification, Detection, Spans
+from hubtools.known_tasks import keep_task_file, list_known_tasks
 from hubtools.localhub import Hub
 from hubtools.spec import BadRow, CardTexts, Demo, Dropped, LabelSet, Span
 from hubtools.task import TaskSpec
@@ -30,6 +32,7 @@ from hubtools.tasks import TASKS, select_tasks
 from hubtools.tasks.file import CARD_KEYS, KEYS, SOURCE_KEYS, SPACE_KEYS, read_task_file
 from hubtools.tasks.keys import MOST_BYTES
 from hubtools.tasks.template import write_task_file
+from hubtools.workdir import TaskFolder
 
 DETECTION = """\
 name: toxicity
@@ -246,6 +249,24 @@ def test_a_file_is_one_task_and_no_file_one_or_all_of_the_built_in(tmp_path: Pat
         select_tasks(None, None)
     with pytest.raises(UsageError, match="Unknown task"):
         select_tasks("toxicity", None)
+
+
+def test_a_work_folder_knows_the_tasks_whose_files_it_keeps(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    task = read_task_file(write(tmp_path / "mine", DETECTION + "sources: [{files: rows.csv}]\n"))
+    folder = TaskFolder(tmp_path / "work" / task.name)
+    folder.root.mkdir(parents=True)
+    assert list_known_tasks(tmp_path / "work") == [*TASKS.values()]
+    keep_task_file(TASKS["intent"], folder)
+    keep_task_file(task, folder)
+    [*known, kept] = list_known_tasks(tmp_path / "work")
+    assert known == [*TASKS.values()]
+    assert (kept.name, kept.version, kept.head) == (task.name, task.version, task.head)
+    renamed = replace(task, title="Rude")
+    assert [one.title for one in list_known_tasks(tmp_path / "work", [renamed])][-1] == "Rude"
+    (folder.root / "task.yaml").write_text("name: toxicity\n")
+    with pytest.raises(UsageError, match=r"task\.yaml"):
+        list_known_tasks(tmp_path / "work")
 
 
 # --- what is refused ---------------------------------------------------------------------------------------------
@@ -646,8 +667,6 @@ def own_file(folder: Path, head: str) -> Path:
 @pytest.fixture(scope="module")
 def task_files(hubtools: Command, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The file of each head's task, as `hubtools init-task` writes it, by the head's name."""
-    if "--task-file" not in hubtools("curate", "--help").stdout:
-        pytest.skip("no command takes --task-file yet")
     folder = tmp_path_factory.mktemp("tasks")
     written = {}
     for head, (name, flags) in TASK_FILES.items():
@@ -656,8 +675,9 @@ def task_files(hubtools: Command, tmp_path_factory: pytest.TempPathFactory) -> d
     return written
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("head", ["classification", "spans"])
-def test_a_task_of_a_file_is_curated_trained_evaluated_and_has_a_card(
+def test_a_task_of_a_file_is_curated_trained_evaluated_and_released(
     hubtools: Command, task_files: dict[str, Path], flags: tuple[object, ...], tmp_path: Path, head: str
 ) -> None:
     task, rows = ("--task-file", task_files[head]), own_file(tmp_path, head)
@@ -677,6 +697,10 @@ def test_a_task_of_a_file_is_curated_trained_evaluated_and_has_a_card(
     assert all(label in card for label in labels)
     config = json.loads((folder / "model" / "config.json").read_text())
     assert tuple(config["id2label"].values()) == read_task_file(task_files[head]).model_labels(LabelSet("", labels, {}))
+    repo = f"{name}-model"
+    pushed = hubtools("push-model", *task, "--model-name", repo, "--private", *flags)
+    assert "answers agree" in pushed.stderr
+    assert "answers agree" in hubtools("verify", f"local/{repo}", *task, *flags[:4]).stdout
 
 
 def commands_of_the_page() -> list[list[str]]:
@@ -686,7 +710,7 @@ def commands_of_the_page() -> list[list[str]]:
 
 
 def test_a_fifth_task_goes_by_its_file_alone_from_a_table_to_the_space(
-    hubtools: Command, hub: Hub, task_files: dict[str, Path], tmp_path: Path
+    hubtools: Command, hub: Hub, tmp_path: Path
 ) -> None:
     from gradio_client import Client  # type: ignore[import-untyped]
 
@@ -702,16 +726,6 @@ def test_a_fifth_task_goes_by_its_file_alone_from_a_table_to_the_space(
     published = json.loads((folder / "published.json").read_text())
     assert published["dataset"]["repo"] == "local/router-toxicity"
     assert published["model"]["repo"] == "local/toxicity_classifier_modernbert-nano_model"
-    task = ("--task-file", "toxicity.yaml", "--hub", "local")
-    own = ("--source", "comments.csv", "--license", "cc-by-4.0")
-    hubtools.run("hubtools", "verify", published["model"]["repo"], *task, cwd=tmp_path, env=environment)
-    compared = hubtools.run(
-        "hubtools", "compare", published["model"]["repo"], *task, "--json", cwd=tmp_path, env=environment
-    )
-    assert published["model"]["repo"] in compared.stdout
-    again = hubtools.run("hubtools", "curate", *task, *own, cwd=tmp_path, env=environment)
-    assert "up to date" in again.stderr
-
     command = [hubtools.path, "demo", "--hub", "local", "--hub-dir", str(hub.data_dir)]
     demo = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=hubtools.environ)
     try:
@@ -726,6 +740,7 @@ def test_a_fifth_task_goes_by_its_file_alone_from_a_table_to_the_space(
     assert sum(answer["scores"].values()) == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.exhaustive
 def test_accelerate_launches_the_training_of_a_task_file_that_names_its_sources(
     hubtools: Command, task_files: dict[str, Path], hub: Hub, flags: tuple[object, ...], tmp_path: Path
 ) -> None:
@@ -739,3 +754,26 @@ def test_accelerate_launches_the_training_of_a_task_file_that_names_its_sources(
     environment = {"HUBTOOLS_HUB_DIR": str(hub.data_dir)}
     hubtools.run(*launched, REPOSITORY / "hubtools" / "finetune.py", *ours, env=environment)
     assert (tmp_path / "work" / "toxicity" / "model" / "model.safetensors").exists()
+
+
+@pytest.mark.exhaustive
+def test_run_takes_a_task_file_and_the_space_goes_on_showing_the_task(
+    hubtools: Command, task_files: dict[str, Path], hub: Hub, flags: tuple[object, ...], tmp_path: Path
+) -> None:
+    task, rows = ("--task-file", task_files["detection"]), own_file(tmp_path, "detection")
+    repos = ("--dataset-name", "run-rows", "--model-name", "run-model", "--space-name", "run-space")
+    own = ("--source", rows, "--license", "cc-by-4.0")
+    done = hubtools("run", *task, *own, *repos, *flags, "--max_steps", 2)
+    record = json.loads((tmp_path / "work" / "run.json").read_text())
+    assert [*record["results"]] == ["toxicity", "space"]
+    assert "run-model" in done.stdout
+    assert (tmp_path / "work" / "toxicity" / "task.yaml").read_bytes() == task_files["detection"].read_bytes()
+    again = hubtools("push-space", "--space-name", "run-space", *flags)
+    assert "unchanged at" in again.stderr
+    assert "up to date" in hubtools("curate", *task, *own, *flags).stderr
+    assert "answers agree" in hubtools("verify", "local/run-model", *task, *flags[:4]).stdout
+    models = ("local/run-model", tmp_path / "work" / "toxicity" / "model")
+    report = json.loads(hubtools("compare", *models, *task, "--json", *flags).stdout)
+    assert report["primary"]["key"] == "roc_auc"
+    assert report["models"][0]["scores"] == report["models"][1]["scores"]
+    assert report["pairs"][0]["accuracy"]["difference"] == 0

@@ -10,7 +10,7 @@ import pytest
 from hubtools.errors import UsageError
 from hubtools.rows import read_labelled_row
 from hubtools.spec import Dropped, Span
-from hubtools.tasks import NANO, TASKS, base_named, task_named, tasks_named
+from hubtools.tasks import NANO, TASKS, base_named, select_tasks, task_named
 from hubtools.tasks.category import CATEGORY, read_mmlu_pro_row
 from hubtools.tasks.intent import INTENT, read_glaive_row, split_turns
 from hubtools.tasks.intent_rules import AMBIGUOUS, RULES, TABLE, apply_rules, decide_intent
@@ -45,7 +45,7 @@ def test_pii_tags_are_o_first_then_b_and_i_of_five_types() -> None:
 
 def test_jailbreak_labels_are_benign_then_the_literal_that_the_router_looks_for() -> None:
     assert JAILBREAK.model_labels(JAILBREAK.label_set()) == ("benign", "jailbreak")
-    assert JAILBREAK.positive == "jailbreak"
+    assert JAILBREAK.head.threshold_label(JAILBREAK.label_set().labels) == "jailbreak"
 
 
 def test_intent_has_its_eight_kinds() -> None:
@@ -119,7 +119,7 @@ def test_only_what_the_router_has_a_slot_for_carries_a_mapping_file() -> None:
 
 def test_tasks_are_found_by_name_and_all_is_all_four() -> None:
     assert task_named("pii") is PII
-    assert tasks_named("all") == [CATEGORY, PII, JAILBREAK, INTENT]
+    assert select_tasks("all", None) == [CATEGORY, PII, JAILBREAK, INTENT]
     with pytest.raises(UsageError, match="category, pii, jailbreak, intent"):
         task_named("domain")
 

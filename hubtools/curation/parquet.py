@@ -24,6 +24,7 @@ def write_split(rows: Iterable[Example], head: Head, label_set: LabelSet, path: 
         "group": [r.group for r in rows],
         "source": [r.source for r in rows],
     }
+    # Types are told, not guessed from the values: a split whose rows have no spans would get another type.
     text = Value("string")
     features = {"id": text, "text": text, **head.make_features(label_set), "group": text, "source": text}
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -143,7 +143,7 @@ def open_classifier(task: TaskSpec, label_set: LabelSet, model: str, label_map: 
     plan = replace(plan, ours={name: plan.ours[word] for name, word in short.items() if word in plan.ours})
     pipeline = load_pipeline(task.head.pipeline, model, revision)
     tokenizer = pipeline.tokenizer
-    if task.head.needs_offsets and not tokenizer.is_fast:
+    if task.head.per_token and not tokenizer.is_fast:
         raise _make_kind_error(model, task, "a tokenizer that does not tell where its tokens stand")
     # Not every tokenizer knows how much its model reads; RoBERTa's kind keeps two places for itself.
     # Without a limit the pipeline would not cut, and a long text end in an error.

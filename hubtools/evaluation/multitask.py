@@ -7,15 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict, cast
 
-from hubtools import heads
-from hubtools.heads import Head
+from hubtools.heads import Classification, Head
 from hubtools.heads.values import Rows, TextProbabilities
 from hubtools.training.multitask_release import ABOUT_HEADS, HEADS
 
 __all__ = ["ABOUT_HEADS", "MultitaskClassifier", "find_largest_difference"]
-
-# Kinds of heads, as heads.json has them, that answer from the mean over all tokens.
-_POOLED = {head.kind for head in heads.HEADS.values() if head.pooled}
 
 
 class HeadDescription(TypedDict):
@@ -77,8 +73,10 @@ class MultitaskClassifier:
         with torch.inference_mode():
             hidden = self.body(**batch).last_hidden_state[0]
             for task, about in self.about.items():
-                # Special tokens have an empty offset: they count in the mean, and have no tag of their own.
-                states = hidden.mean(0) if about["kind"] in _POOLED else hidden[start < end]
+                # A label of the whole text is answered from the mean over all tokens. Special tokens, whose offset is
+                # empty, count in that, and have no tag of their own.
+                whole = about["kind"] == Classification.granularity
+                states = hidden.mean(0) if whole else hidden[start < end]
                 head = cast("torch.nn.ModuleDict", self.heads[task])
                 probabilities[task] = head["classifier"](head["head"](states)).softmax(-1).tolist()
         return probabilities

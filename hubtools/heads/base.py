@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from hubtools.heads.answers import Answer
 from hubtools.heads.inference import Tick
 from hubtools.heads.plots import Plot
 from hubtools.heads.rows import LabelMap, UserColumns
@@ -47,6 +48,7 @@ class Head(ABC):
 
     Attributes:
         name: the word that files use for it.
+        granularity: what gets a label, in transformers' words: the text as a whole, or each of its tokens.
         pipeline: the task name that transformers' ``pipeline()`` and the Hub have for it.
         truth, answer: columns of the predictions that hold the true labels and the model's answers; ``truth`` is a
             column of the dataset as well.
@@ -58,7 +60,7 @@ class Head(ABC):
 
     # "sequence" and "token" are what the Hub and transformers call the two kinds of classification.
     name: ClassVar[str]
-    kind: ClassVar[Literal["sequence", "token"]]
+    granularity: ClassVar[Literal["sequence", "token"]]
     pipeline: ClassVar[Literal["text-classification", "token-classification"]]
     truth: ClassVar[str]
     answer: ClassVar[str]
@@ -170,10 +172,13 @@ class Head(ABC):
 
     # Whether few-shot training (SetFit), which labels whole texts, can answer it.
     few_shot: ClassVar[bool] = False
-    # The model labels each token, not the text as a whole.
-    per_token: ClassVar[bool]
     # The weight of the task's loss where several tasks are trained together.
     loss_weight: ClassVar[float] = 1.0
+
+    @property
+    def per_token(self) -> bool:
+        """Whether the model labels each token, not the text as a whole."""
+        return self.granularity == "token"
 
     # Through the auto class: a head knows the kind of model, not its architecture.
     @abstractmethod
@@ -221,17 +226,13 @@ class Head(ABC):
 
     # --- predictions and scores ---
 
-    # The scores that the Trainer logs after each evaluation; a task of one's own
-    # is selected by the first, unless it names another.
+    # What the Trainer logs after each evaluation; a task of one's own is selected by the first, where it names none.
     selection: ClassVar[tuple[Metric, ...]]
     words: ClassVar[Words]
     # The end of the names of transformers' classes for it, by which a model of another kind is refused before it is
     # loaded; and the label that stands for no label.
     architecture: ClassVar[str]
     outside: ClassVar[str] = ""
-    # Whether offsets of tokens are needed, and whether the answer comes from the mean over all tokens.
-    needs_offsets: ClassVar[bool] = False
-    pooled: ClassVar[bool] = True
 
     @property
     @abstractmethod
@@ -392,6 +393,14 @@ class Head(ABC):
         """Ask the model again and compare with the recorded answers to the first rows."""
 
     @abstractmethod
+    def decide(self, prediction: object, labels: Sequence[str], threshold: float | None) -> Answer:
+        """Return the answer that one of :meth:`predict`'s predictions amounts to.
+
+        Args:
+            threshold: None where a model ships with none and the router has no use for one.
+        """
+
+    @abstractmethod
     def pair_multitask_answers(
         self, probabilities: TextProbabilities, rows: Rows, row: int
     ) -> Iterator[tuple[float, float]]:
@@ -411,6 +420,14 @@ class Head(ABC):
     # What a row of a split is called on cards, and ``metrics`` in the front matter of a model card, in the Hub's words.
     unit: ClassVar[str]
     card_metrics: ClassVar[tuple[str, ...]]
+
+    def describe_for_space(self) -> dict[str, str]:
+        """Return what ``models.json`` says of the head, beside its name."""
+        return {}
+
+    def choose_space_threshold(self, chosen: float | None, default: float) -> float:
+        """Return the threshold that the Space acts on, of the released ``chosen`` one and the router's ``default``."""
+        return default
 
     @abstractmethod
     def list_shown_rows(self, mistakes: Mistakes) -> frozenset[str]:

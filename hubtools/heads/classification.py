@@ -10,6 +10,7 @@ import numpy as np
 
 from hubtools.errors import shorten
 from hubtools.heads import thresholds
+from hubtools.heads.answers import Answer
 from hubtools.heads.base import Head
 from hubtools.heads.baselines import answer_by_words
 from hubtools.heads.encoding import encode_sequence
@@ -74,7 +75,7 @@ class Classification(Head):
     """
 
     name: ClassVar[str] = "classification"
-    kind: ClassVar[Literal["sequence", "token"]] = "sequence"
+    granularity: ClassVar[Literal["sequence", "token"]] = "sequence"
     pipeline: ClassVar[Literal["text-classification", "token-classification"]] = "text-classification"
     truth: ClassVar[str] = "label"
     answer: ClassVar[str] = "probabilities"
@@ -131,7 +132,6 @@ class Classification(Head):
     # --- training ---
 
     few_shot: ClassVar[bool] = True
-    per_token: ClassVar[bool] = False
 
     def load_model(self, path: str, **options: object) -> PreTrainedModel:
         from transformers import AutoModelForSequenceClassification
@@ -375,6 +375,14 @@ class Classification(Head):
         answers = predict_probabilities(classifier, texts, list_label_names(classifier.model.config))
         pairs = zip(answers, rows["probabilities"], strict=False)  # texts are the first of the rows
         return AnswerDifference(max(abs(p - q) for row, recorded in pairs for p, q in zip(row, recorded, strict=True)))
+
+    def decide(self, prediction: object, labels: Sequence[str], threshold: float | None) -> Answer:
+        row = cast("Sequence[float]", prediction)  # one of predict()'s
+        probabilities = dict(zip(labels, row, strict=False))  # behind them stands what is none of ours
+        # In a label set without the fallback every answer counts.
+        best = max(probabilities, key=probabilities.__getitem__)
+        score, limit = probabilities[best], threshold if threshold is not None and self.fallback in labels else 0.0
+        return Answer(best if score >= limit else self.fallback, score, False, limit, probabilities)
 
     def pair_multitask_answers(
         self, probabilities: TextProbabilities, rows: Rows, row: int

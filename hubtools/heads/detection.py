@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
+from hubtools.heads.answers import Answer
 from hubtools.heads.classification import Classification
 from hubtools.heads.inference import Tick
 from hubtools.heads.length_matching import compose_negatives, measure_length_baseline
@@ -145,6 +146,15 @@ class Detection(Classification):
         # Computed here, as predictions hold no text: slices are functions of the predictions alone.
         return {"alarming": [bool(words.search(text)) for text in rows["text"]], **columns}
 
+    def decide(self, prediction: object, labels: Sequence[str], threshold: float | None) -> Answer:
+        row = cast("Sequence[float]", prediction)  # one of predict()'s
+        probabilities = dict(zip(labels, row, strict=False))
+        # Without a threshold the more probable of the two labels is the answer.
+        score, limit = probabilities[self.positive], 0.5 if threshold is None else threshold
+        other = next(label for label in labels if label != self.positive)
+        flagged = score >= limit
+        return Answer(self.positive if flagged else other, score, flagged, limit, probabilities)
+
     @property
     def columns(self) -> dict[str, pa.DataType]:
         import pyarrow as pa
@@ -159,6 +169,12 @@ class Detection(Classification):
     # --- cards, releases and the Space ---
 
     card_metrics: ClassVar[tuple[str, ...]] = ("f1", "precision", "recall", "accuracy", "roc_auc")
+
+    def describe_for_space(self) -> dict[str, str]:
+        return {"positive": self.positive}
+
+    def choose_space_threshold(self, chosen: float | None, default: float) -> float:
+        return default if chosen is None else chosen
 
     def negative(self, labels: Sequence[str]) -> str:
         """Return the label that is not looked for, of the two ``labels``."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import numpy as np
 
+from hubtools.heads.answers import Answer, AnsweredSpan
 from hubtools.heads.base import Head
 from hubtools.heads.baselines import answer_by_rules
 from hubtools.heads.encoding import IGNORED, encode_tokens
@@ -72,6 +73,8 @@ if TYPE_CHECKING:
 # Of all schemes that models of others are trained with: BIO, BILOU, BIOES.
 _PREFIX = re.compile(r"[BILUES]-(?=.)")
 
+_PREFIX = re.compile(r"[BILUES]-(?=.)")
+
 
 @dataclass(frozen=True)
 class Spans(Head):
@@ -82,7 +85,7 @@ class Spans(Head):
     """
 
     name: ClassVar[str] = "spans"
-    kind: ClassVar[Literal["sequence", "token"]] = "token"
+    granularity: ClassVar[Literal["sequence", "token"]] = "token"
     pipeline: ClassVar[Literal["text-classification", "token-classification"]] = "token-classification"
     truth: ClassVar[str] = "spans"
     answer: ClassVar[str] = "predicted_spans"
@@ -157,10 +160,9 @@ class Spans(Head):
 
     # --- training ---
 
-    per_token: ClassVar[bool] = True
     # Most tokens are no personal data and soon easy: their mean loss is small beside that of whole texts, and so would
-    # be what pii learns. On the validation splits of the starter corpora, one epoch of the nano model reached a mean of
-    # 0.736 and 0.732 with weights of 12 and 30, and pii itself 0.63 and 0.66.
+    # be what they learn. On the validation splits of the starter corpora, one epoch of the nano model reached a mean of
+    # 0.736 and 0.732 with weights of 12 and 30, and the spans themselves 0.63 and 0.66.
     loss_weight: ClassVar[float] = 12.0
 
     def load_model(self, path: str, **options: object) -> PreTrainedModel:
@@ -215,8 +217,6 @@ class Spans(Head):
     )
     architecture: ClassVar[str] = "ForTokenClassification"
     outside: ClassVar[str] = "O"
-    needs_offsets: ClassVar[bool] = True
-    pooled: ClassVar[bool] = False
 
     def read_truth(self, rows: Rows) -> Sequence[Sequence[SpanDict]]:
         return rows["spans"]
@@ -389,6 +389,17 @@ class Spans(Head):
                 return AnswerDifference(1.0, str(recorded), str(spans))
             largest = max([largest, *(abs(a["score"] - b["score"]) for a, b in zip(recorded, spans, strict=True))])
         return AnswerDifference(largest)
+
+    def decide(self, prediction: object, labels: Sequence[str], threshold: float | None) -> Answer:
+        limit = threshold or 0.0
+        predicted = cast("Sequence[PredictedSpan]", prediction)  # one of predict()'s
+        # Sorted, as a pipeline reads a long text in pieces, whose spans need not come in the order of the text.
+        spans = tuple(
+            AnsweredSpan(span["start"], span["end"], labels[span["label"]], span["score"])
+            for span in sorted(predicted, key=lambda span: (span["start"], span["end"]))
+            if span["score"] >= limit
+        )
+        return Answer("", max((span.score for span in spans), default=0.0), bool(spans), limit, spans=spans)
 
     def pair_multitask_answers(
         self, probabilities: TextProbabilities, rows: Rows, row: int

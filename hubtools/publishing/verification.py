@@ -8,7 +8,7 @@ from hubtools.heads.values import Rows
 from hubtools.records.release import Verified
 from hubtools.task import TaskSpec
 
-VERIFIED_ROWS = 16
+VERIFIED_ROWS = 16  # enough to see that weights, tokenizer and labels are those that were scored
 TOLERANCE = 1e-4  # batches of other shapes differ in the last bits of float32
 
 
@@ -20,6 +20,7 @@ def verify_model(task: TaskSpec, repo: str, revision: str) -> Verified:
     """
     from hubtools.heads.inference import load_pipeline
 
+    # By pipeline(), as the card tells a user to do: no code of ours answers.
     texts, columns = read_recorded_answers(repo, revision, "predictions.parquet", 0, task.name)
     classifier = load_pipeline(task.head.pipeline, repo, revision)
     difference = task.head.compare_answers(classifier, texts, columns)
@@ -69,6 +70,7 @@ def read_recorded_answers(repo: str, revision: str, file: str, number: int, name
     try:
         columns = read_columns(hf_hub_download(repo, file, revision=revision))
         card = ModelCard.load(hf_hub_download(repo, "README.md", revision=revision))
+        # The card names the release of the dataset: its rows may have changed since.
         result = card.data.to_dict()["model-index"][0]["results"][number]["dataset"]
         rows = load_dataset(result["type"], split="test", revision=result["revision"])
         text_of = dict(zip(rows["id"], rows["text"], strict=True))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -29,7 +30,7 @@ def from_json(content: object, kind: type[R]) -> R:
     """Make a record of what a JSON file holds.
 
     Raises:
-        DamagedRecord: a key is missing, unknown, or of the wrong type; the message names the first of them.
+        DamagedRecord: a key is missing, unknown, or of the wrong type; the message names one of them.
     """
     # Imported here: only who reads a file pays for it.
     from pydantic import TypeAdapter, ValidationError
@@ -37,9 +38,13 @@ def from_json(content: object, kind: type[R]) -> R:
     try:
         return TypeAdapter(kind).validate_python(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise DamagedRecord(f"{kind.__name__}: {where}: {first['msg']}") from error
+        places = [problem["loc"] for problem in error.errors()]
+        around = Counter(place[:-1] for place in places)
+        # Where one of several records may stand, each says why it is not the one. The one that is meant has the
+        # deepest problem, as its own keys were right, or else the fewest.
+        nearest = max(range(len(places)), key=lambda i: (len(places[i]), -around[places[i][:-1]]))
+        where = ".".join(str(part) for part in places[nearest]) or "the file"
+        raise DamagedRecord(f"{kind.__name__}: {where}: {error.errors()[nearest]['msg']}") from error
 
 
 def to_json(record: Record) -> dict[str, object]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hubtools.errors import UsageError
 from hubtools.tasks import MULTI, TASKS
 from hubtools.workdir import DEFAULT
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
 
 LONGEST = 8192  # tokens that ModernBERT reads
 SHORTEST = 3  # a token between the two that begin and end a text
@@ -77,7 +80,7 @@ class FinetuneArguments:
         default=None, metadata={"help": "where the electricity comes from: an ISO code of three letters, such as USA"}
     )
     method: str = dataclasses.field(
-        default=FINE_TUNING, metadata={"help": "fine-tuning, or setfit: few-shot training, not for pii [fine-tuning]"}
+        default=FINE_TUNING, metadata={"help": "fine-tuning, or setfit: few-shot training, not of spans [fine-tuning]"}
     )
     shots: int | None = dataclasses.field(default=None, metadata={"help": "with setfit: rows of each class [8]"})
     fingerprint: str = dataclasses.field(default="", metadata={"help": "what identifies this training; written down"})
@@ -116,11 +119,8 @@ class FinetuneArguments:
                 )  # fmt: skip
 
 
-def check_evaluations(args: Any) -> None:
-    """The release is the best of the checkpoints that were evaluated: each evaluation must leave one.
-
-    Args:
-        args: ``TrainingArguments``.
+def check_evaluations(args: TrainingArguments) -> None:
+    """Check that each evaluation leaves a checkpoint: the release is the best of those that were evaluated.
 
     Raises:
         UsageError: the last checkpoint is asked for in place of the best, or evaluations without one.

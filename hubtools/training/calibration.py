@@ -7,30 +7,37 @@ runtime that loads them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hubtools.heads.encoding import IGNORED
 from hubtools.metrics.calibration import measure_reliability
-from hubtools.records import to_json, write_record
+from hubtools.records import write_record
 from hubtools.records.thresholds import Temperature
 from hubtools.task import TaskSpec
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
+
+    from hubtools.training.batching import Collator
 
 BOUNDS = (0.25, 10.0)
 FILE = "calibration.json"
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature of the smallest negative log likelihood, within :data:`BOUNDS`.
+    """Return the temperature of the smallest negative log likelihood, within :data:`BOUNDS`.
 
     The targets are smoothed as Platt's are, by one row more of each class: without a mistake on the validation
     split, nothing else would keep the temperature from falling until every answer is certain.
 
     Args:
-        logits: (rows, classes). labels: (rows,).
+        logits: (rows, classes).
+        labels: (rows,).
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
@@ -42,19 +49,19 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     def loss(log_temperature: float) -> float:
         return float(-(target * log_softmax(logits / np.exp(log_temperature), axis=1)).sum(1).mean())
 
-    found = minimize_scalar(loss, bounds=np.log(BOUNDS), method="bounded", options={"xatol": 1e-5})
-    return float(np.exp(found.x))
+    minimum = minimize_scalar(loss, bounds=np.log(BOUNDS), method="bounded", options={"xatol": 1e-5})
+    return float(np.exp(minimum.x))
 
 
 def calibration_error(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
-    """Expected calibration error of the answers at ``temperature``."""
+    """Return the expected calibration error, from 0 to 1, of the answers at ``temperature``."""
     from scipy.special import softmax
 
     answers = softmax(logits / temperature, axis=1)
     return measure_reliability(answers.max(1), answers.argmax(1) == labels)[0]
 
 
-def calibrate(folder: Path, task: TaskSpec, encoded: Any, collator: Callable[[list[Any]], Any]) -> dict[str, Any]:
+def calibrate(folder: Path, task: TaskSpec, encoded: Dataset, collator: Collator) -> Temperature:
     """Fit on ``encoded``, fold into the weights in ``folder``, and write down there what was done.
 
     Folded once: this belongs to the end of a training, on a folder that nobody else has seen. The temperature is 1
@@ -64,8 +71,8 @@ def calibrate(folder: Path, task: TaskSpec, encoded: Any, collator: Callable[[li
     Args:
         encoded: the validation split as the training has it, with ``labels``.
     """
-    model: Any = task.head.load_model(str(folder))
-    model.eval()
+    model = task.head.load_model(str(folder))
+    model.train(False)
     logits, labels = validation_logits(model, encoded, collator)
     temperature = fit_temperature(logits, labels)
     before, after = (calibration_error(logits, labels, t) for t in (1.0, temperature))
@@ -76,61 +83,68 @@ def calibrate(folder: Path, task: TaskSpec, encoded: Any, collator: Callable[[li
         temperature, outcome = 1.0, "left at 1: the last layer of this model is not a linear one"
     record = Temperature(temperature=temperature, split="validation", answers=len(labels), result=outcome)
     write_record(folder / FILE, record)
-    return to_json(record)
+    return record
 
 
 def validation_logits(
-    model: Any, encoded: Any, collator: Callable[[list[Any]], Any], batch: int = 32
+    model: nn.Module, encoded: Dataset, collator: Collator, batch: int = 32
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (answers, labels) and labels (answers,); an answer is a row, or a token that is not ignored."""
+    """Return logits (answers, labels) and labels (answers,); an answer is a row, or a token that is not ignored."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device)
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]["input_ids"]))  # a batch is padded to its longest
-    found, true = [], []
+    kept_logits, kept_labels = [], []
     with torch.inference_mode():
         for start in range(0, len(order), batch):
             rows = collator([encoded[i] for i in order[start : start + batch]])
             inputs = {name: value.to(device) for name, value in rows.items() if isinstance(value, torch.Tensor)}
             labels = inputs.pop("labels").reshape(-1)
             logits = model(**inputs).logits.float().reshape(len(labels), -1)
-            kept = labels != IGNORED
-            found.append(logits[kept].cpu().numpy())
-            true.append(labels[kept].cpu().numpy())
+            counted = labels != IGNORED
+            kept_logits.append(logits[counted].cpu().numpy())
+            kept_labels.append(labels[counted].cpu().numpy())
     model.to("cpu")
-    return np.concatenate(found).astype(float), np.concatenate(true)
+    return np.concatenate(kept_logits).astype(float), np.concatenate(kept_labels)
 
 
-def fold(weights: Path, model: Any, temperature: float) -> bool:
+def fold(weights: Path, model: PreTrainedModel, temperature: float) -> bool:
     """Divide the last linear layer in ``weights`` by ``temperature``; False where ``model`` ends in no such layer."""
     import torch
     from safetensors import safe_open
     from safetensors.torch import save_file
 
-    heads = [name for name, part in model.named_modules()
-             if isinstance(part, torch.nn.Linear) and part.out_features == model.config.num_labels]  # fmt: skip
+    labels = model.config.num_labels
+    layers = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and module.out_features == labels
+    ]
     with safe_open(weights, "pt") as file:
-        about = file.metadata()
+        metadata = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    ours = [f"{heads[-1]}.{kind}" for kind in ("weight", "bias") if f"{heads[-1]}.{kind}" in tensors] if heads else []
-    if not ours or not _is_last(model, heads[-1]):
+    if not layers or not _is_last(model, layers[-1]):
         return False
-    for name in ours:
+    # A layer that is computed from other weights has none under its own name, and cannot be divided.
+    scaled = [f"{layers[-1]}.{kind}" for kind in ("weight", "bias") if f"{layers[-1]}.{kind}" in tensors]
+    if not scaled:
+        return False
+    for name in scaled:
         tensors[name] = tensors[name] / temperature
-    save_file(tensors, weights, about)
+    save_file(tensors, weights, metadata)
     return True
 
 
-def _is_last(model: Any, name: str) -> bool:
-    """Whether what the layer ``name`` gives is what the model gives."""
+def _is_last(model: PreTrainedModel, name: str) -> bool:
+    """Return whether the output of the layer ``name`` is the output of the model."""
     import torch
 
-    given: list[Any] = []
-    hook = model.get_submodule(name).register_forward_hook(lambda _, __, output: given.append(output))
+    outputs: list[Tensor] = []
+    hook = model.get_submodule(name).register_forward_hook(lambda _, __, output: outputs.append(output))
     try:
         with torch.inference_mode():
             logits = model(input_ids=torch.tensor([[1, 2]]), attention_mask=torch.tensor([[1, 1]])).logits
     finally:
         hook.remove()
-    return len(given) == 1 and given[0].shape == logits.shape and bool(torch.equal(given[0], logits))
+    return len(outputs) == 1 and outputs[0].shape == logits.shape and torch.equal(outputs[0], logits)

@@ -6,14 +6,17 @@ import json
 import logging
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from accelerate.utils import gather_object
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hubtools.errors import UsageError
 from hubtools.records import write_json
 from hubtools.records.training import Emissions
+
+if TYPE_CHECKING:
+    from codecarbon.output_methods.emissions_data import EmissionsData
 
 
 class EmissionsTracker(TrainerCallback):
@@ -50,18 +53,22 @@ class EmissionsTracker(TrainerCallback):
         self.used = {"co2_kg": 0.0, "energy_kwh": 0.0}
         self.before = dict(self.used)
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
         if state.is_local_process_zero:
             if self._file(args).exists():
                 self.before = json.loads(self._file(args).read_text())
             self.tracker.start()
 
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
         if state.is_local_process_zero:
             self.tracker.flush()
             write_json(self._file(args), self.used)
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
         if state.is_local_process_zero:
             self.tracker.stop()
 
@@ -75,10 +82,10 @@ class EmissionsTracker(TrainerCallback):
             tool=f"codecarbon {version('codecarbon')}",
         )
 
-    def _file(self, args: Any) -> Path:
+    def _file(self, args: TrainingArguments) -> Path:
         return self.runs / f"emissions-{args.process_index}.json"
 
-    def _note(self, total: Any, delta: Any) -> None:
+    def _note(self, total: EmissionsData, delta: EmissionsData) -> None:
         """Take what codecarbon reports when it is flushed or stopped: ``total`` since the start of this process."""
         self.used = {
             "co2_kg": self.before["co2_kg"] + float(total.emissions),

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hubtools.heads import Head, encoding
 from hubtools.heads.values import Rows
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def encode_counted(
     batch: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, head: Head, label_set: LabelSet
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Encode a batch, and count how much of each text the model does not read.
 
     Returns:

@@ -45,7 +45,7 @@ def check_method(flags: TrainingFlags, tasks: Sequence[TaskSpec], processes: int
         return
     spans = [task.name for task in tasks if not task.head.few_shot]
     if spans:
-        others = ", ".join(task.name for task in tasks if task.head.few_shot) or "a task such as jailbreak"
+        others = ", ".join(task.name for task in tasks if task.head.few_shot) or "a task that labels texts as a whole"
         raise UsageError(
             f"SetFit labels whole texts, and {spans[0]!r} asks for spans", expected=others, found=f"--method {SETFIT}",
             next=f"train {spans[0]} by a command of its own, without --method and --shots",

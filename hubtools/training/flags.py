@@ -46,16 +46,19 @@ def read_hub(argv: Sequence[str]) -> str | None:
     return hub
 
 
-def training_parser(**options: Any) -> ArgumentParser:
+def training_parser(
+    *, prog: str | None = None, description: str | None = None, add_help: bool = True
+) -> ArgumentParser:
     """Return the parser of all flags of a training, with the defaults of the classes.
 
     Args:
-        **options: those of ``ArgumentParser``, such as ``prog``.
+        prog, description, add_help: as ``ArgumentParser`` takes them.
     """
     from transformers import HfArgumentParser, TrainingArguments
 
-    kinds: list[Any] = [FinetuneArguments, TrainingArguments]
-    return HfArgumentParser(kinds, allow_abbrev=False, **options)
+    # transformers' own name for such a class is a new type that no class is of.
+    classes: list[Any] = [FinetuneArguments, TrainingArguments]
+    return HfArgumentParser(classes, allow_abbrev=False, prog=prog, description=description, add_help=add_help)
 
 
 def parse_training_flags(argv: Sequence[str]) -> TrainingFlags:

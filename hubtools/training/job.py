@@ -48,6 +48,7 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
     """Prepare the training of one task: model, encoded rows, loss, metrics and Trainer."""
     from transformers import EarlyStoppingCallback
 
+    from hubtools.training.batching import Collator
     from hubtools.training.encoding import describe_truncation, encode_splits, measure_truncation
     from hubtools.training.loss import choose_weights, loss_function
     from hubtools.training.model import find_max_length, new_classifier
@@ -61,9 +62,9 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
     ours, args, data = plan.ours, plan.args, plan.data[task.name]
     label_set = match_label_set(data, task, ours.label_set)
     names = task.model_labels(label_set)
-    model = new_classifier(task.head, names, plan.base, plan.revision)
-    limit = find_max_length(model, ours.max_length)
-    model, options, lines = tune(model, ours, args.learning_rate)
+    classifier = new_classifier(task.head, names, plan.base, plan.revision)
+    limit = find_max_length(classifier, ours.max_length)
+    model, options, lines = tune(classifier, ours, args.learning_rate)
     with args.main_process_first(desc="encoding"):
         encoded = encode_splits(data, tokenizer, limit, task.head, label_set, plan.folder.tokens)
     cut = {split: measure_truncation(part, limit) for split, part in encoded.items()}
@@ -83,6 +84,8 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
         callbacks=[EarlyStoppingCallback(plan.patience), Progress(task.name, task.primary)],
     )
 
+    collator = Collator(tokenizer.pad_token_id or 0)
+
     def release(fresh: Path, run: TrainingRun) -> None:
         best = evaluation_of_best(trainer.state).get(f"eval_{task.primary.key}")
         record = extend(
@@ -95,7 +98,7 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
             truncation=cut,
             best_validation={task.primary.key: best},
         )
-        release_model(fresh, plan.folder, task, label_set, encoded["validation"], trainer.data_collator, record)
+        release_model(fresh, plan.folder, task, label_set, encoded["validation"], collator, record)
 
     rows = f"{len(encoded['train'])} training rows"
     return Job(trainer, [*encoded.values()], rows, limit, options, [*lines, describe_truncation(cut)], release)

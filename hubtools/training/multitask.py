@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hubtools.errors import UsageError
 from hubtools.records.training import TrainingRun, Truncation
@@ -53,9 +53,9 @@ def prepare_multitask(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
     from hubtools.training.tuning import tune
 
     ours, args = plan.ours, plan.args
-    model: Any = _load_model(plan)
-    limit = find_max_length(model, ours.max_length)
-    model, options, lines = tune(model, ours, args.learning_rate)
+    classifier = _load_model(plan)
+    limit = find_max_length(classifier, ours.max_length)
+    model, options, lines = tune(classifier, ours, args.learning_rate)
     parts, cut = _encode_parts(plan, tokenizer, limit)
     hashes = {name: texts_sha256(splits["train"]["text"]) for name, splits in plan.data.items()}
     of_tasks = {f"{part.task.name}_{part.task.primary.key}": part.task.name for part in parts}
@@ -102,9 +102,12 @@ def _load_model(plan: Plan) -> MultitaskClassifier:
     for task in plan.tasks:
         label_set = match_label_set(plan.data[task.name], task, None)
         heads[task.name] = (task.head, len(task.model_labels(label_set)))
-    revision: Any = plan.revision  # transformers' types forget that it may be None
     model: MultitaskClassifier = MultitaskClassifier.from_pretrained(
-        plan.base, revision=revision, dtype=torch.float32, classifier_pooling="mean", heads=heads
+        plan.base,
+        revision=plan.revision or "main",  # a folder has no revision, and transformers reads none there
+        dtype=torch.float32,
+        classifier_pooling="mean",
+        heads=heads,
     )
     return model
 

@@ -11,16 +11,17 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
-from hubtools.records import extend, write_json, write_record
+from hubtools.records import extend, read_record, write_json, write_record
+from hubtools.records.thresholds import Temperature
 from hubtools.records.training import MultitaskRecord, TaskTrainingValues, TrainingRecord, TrainingRun, Truncation
 from hubtools.tasks import MEAN_SCORE, MULTI
 from hubtools.workdir import TaskFolder, sha256_of, task_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedConfig
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from hubtools.training.multitask_model import MultitaskTrainer, Part
     from hubtools.training.plan import Plan
@@ -52,9 +53,9 @@ def release_all(
 
     weights = load_file(fresh / WEIGHTS)
     best = evaluation_of_best(trainer.state)
-    config: Any = trainer.model.config  # type: ignore[union-attr]
-    padding: Any = trainer.data_collator
-    tokenizer: Any = trainer.processing_class
+    config = cast("PreTrainedModel", trainer.model).config
+    tokenizer = cast("PreTrainedTokenizerBase", trainer.processing_class)
+    collator = Collator(tokenizer.pad_token_id or 0)
     names = [part.task.name for part in trainer.parts]
     run = replace(run, method=MULTI)
     folders = {}
@@ -78,7 +79,7 @@ def release_all(
             best_validation={task.primary.key: best.get(f"eval_{task.name}_{task.primary.key}")},
             history=[_select_scores(entry, task.name, others) for entry in run.history],
         )
-        release_model(made, folder, task, part.label_set, part.encoded["validation"], Collator(padding.pad), record)
+        release_model(made, folder, task, part.label_set, part.encoded["validation"], collator, record)
     folder = plan.folder
     assemble(fresh, config, folders, trainer.parts)
     shutil.rmtree(folder.model, ignore_errors=True)
@@ -134,7 +135,7 @@ def assemble(fresh: Path, config: PreTrainedConfig, folders: Mapping[str, TaskFo
 
     body: dict[str, Tensor] = {}
     heads: dict[str, Tensor] = {}
-    about: dict[str, Any] = {}
+    about: dict[str, dict[str, object]] = {}
     for part in parts:
         folder = folders[part.task.name]
         with safe_open(folder.model / WEIGHTS, "pt") as file:
@@ -144,9 +145,11 @@ def assemble(fresh: Path, config: PreTrainedConfig, folders: Mapping[str, TaskFo
                 elif part is parts[0]:
                     body[name.removeprefix(BODY)] = file.get_tensor(name)
         about[part.task.name] = {
-            "kind": part.task.head.kind,
+            "kind": part.task.head.granularity,
             "labels": list(part.labels),
-            "temperature": folder.read(folder.model / FILE, "finetune")["temperature"],
+            "temperature": read_record(
+                folder.model / FILE, Temperature, task=part.task.name, command="finetune"
+            ).temperature,
         }
     save_file(body, fresh / WEIGHTS, {"format": "pt"})
     save_file(heads, fresh / HEADS, {"format": "pt"})

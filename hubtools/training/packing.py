@@ -8,11 +8,12 @@ and the numbers are the same.
 from __future__ import annotations
 
 import inspect
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, ModernBertModel
+from transformers import AttentionInterface, ModernBertModel, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
 
 NAME = "hubtools_packed"
 
@@ -30,10 +31,10 @@ class Texts(NamedTuple):
 
 
 def attend(
-    module: Any, query: Any, key: Any, value: Any, attention_mask: None, *, scaling: float,
-    texts: Texts, dropout: float = 0.0, sliding_window: int | None = None, **unused: Any,
+    module: object, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: None, *,
+    scaling: float, texts: Texts, dropout: float = 0.0, sliding_window: int | None = None, **unused: object,
 ) -> tuple[torch.Tensor, None]:  # fmt: skip
-    """Attention within each text of a packed row.
+    """Compute attention within each text of a packed row.
 
     Args:
         query, key, value: (1, heads, tokens, head size).
@@ -54,9 +55,9 @@ def attend(
         return row.unsqueeze(0), None  # type: ignore[union-attr]
     position = torch.arange(longest, device=query.device)
     near = (position[:, None] - position).abs() <= reach if 0 <= reach < longest - 1 else None
-    # split() and cat() keep the backward pass linear in the tokens; slices would fill a whole row for each text.
+    # split and cat keep the backward pass linear in the tokens; slices would fill a whole row for each text.
     rows = []
-    for q, k, v in zip(*(part.split(texts.lengths, dim=2) for part in (query, key, value)), strict=True):
+    for q, k, v in zip(*(torch.split(part, texts.lengths, dim=2) for part in (query, key, value)), strict=True):
         n = q.shape[2]
         mask = None if near is None or n <= reach + 1 else near[:n, :n]
         rows.append(scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scaling))
@@ -71,9 +72,9 @@ class PackedModernBert(ModernBertModel):  # type: ignore[no-untyped-call]
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, position_ids: None = None,
-        lengths: list[int] | None = None, **kwargs: Any,
-    ) -> Any:  # fmt: skip
-        """As ``ModernBertModel.forward``; hidden states of padding are 0.
+        lengths: list[int] | None = None, **kwargs: object,
+    ) -> BaseModelOutput:  # fmt: skip
+        """Encode as ``ModernBertModel.forward``; hidden states of padding are 0.
 
         Args:
             input_ids, attention_mask: (texts, longest).
@@ -89,23 +90,23 @@ class PackedModernBert(ModernBertModel):  # type: ignore[no-untyped-call]
             rows = [torch.arange(i * longest, i * longest + n) for i, n in enumerate(lengths)]
             kept = torch.cat(rows).to(device, non_blocking=True)
         bounds = torch.tensor([0, *lengths]).cumsum(0).to(device, torch.int32, non_blocking=True)
-        outputs = super().forward(
+        outputs: BaseModelOutput = super().forward(
             input_ids=input_ids.flatten()[kept][None], position_ids=(kept % longest)[None],
             texts=Texts(lengths, bounds), **{name: value for name, value in kwargs.items() if value is not None},
         )  # fmt: skip
-        row = outputs.last_hidden_state[0]
+        row: torch.Tensor = outputs["last_hidden_state"][0]
         padded = row.new_zeros(count * longest, row.shape[1]).index_copy(0, kept, row)
-        outputs.last_hidden_state = padded.view(count, longest, -1)
+        outputs["last_hidden_state"] = padded.view(count, longest, -1)
         return outputs
 
 
-def pack(model: Any) -> None:
+def pack(model: PreTrainedModel) -> None:
     """Let ``model``, a ModernBERT with any head, compute no padding. What is saved of it stays the same."""
     model.set_attn_implementation(NAME)
     model.base_model.__class__ = PackedModernBert
 
 
-def reason_not_to_pack(model: Any, device: torch.device, bf16: bool) -> str:
+def reason_not_to_pack(model: PreTrainedModel, device: torch.device, bf16: bool) -> str:
     """Return why ``model`` cannot be packed on ``device``; "" where it can."""
     config = model.config
     if type(model.base_model) is not ModernBertModel:
@@ -132,7 +133,7 @@ def _probe(device: torch.device) -> str:
     lengths = [3, 150, 70]
     random = torch.Generator().manual_seed(0)
     whole = [torch.randn(1, 2, sum(lengths), 64, generator=random) for _ in range(3)]
-    results: list[list[Any]] = []
+    results: list[list[torch.Tensor]] = []
     try:
         for where, dtype in ((torch.device("cpu"), torch.float32), (device, torch.bfloat16)):
             texts = Texts(lengths, torch.tensor([0, *lengths]).cumsum(0).to(where, torch.int32))

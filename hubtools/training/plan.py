@@ -119,7 +119,7 @@ def _select(ours: FinetuneArguments) -> list[TaskSpec]:
 
 
 def _make_arguments(
-    flags: TrainingFlags, preset: Preset, rows: int, config: PreTrainedConfig, own: Mapping[str, Any]
+    flags: TrainingFlags, preset: Preset, rows: int, config: PreTrainedConfig, own: Mapping[str, str]
 ) -> TrainingArguments:
     """Return the Trainer's arguments: those of the flags, then ``own``, the preset's and our usual ones.
 
@@ -135,7 +135,7 @@ def _make_arguments(
         # How many steps an epoch has decides how often it is evaluated.
         preset = dataclasses.replace(preset, batch_size=given["per_device_train_batch_size"] * batches_a_step)
     on_cpu = given.get("use_cpu", False) or not torch.accelerator.is_available()
-    defaults = {
+    defaults: dict[str, Any] = {
         "load_best_model_at_end": True,
         "save_total_limit": 2,
         "restore_callback_states_from_checkpoint": True,  # evaluations that have brought nothing are not forgotten
@@ -172,5 +172,5 @@ def has_bf16(on_cpu: bool, config: PreTrainedConfig) -> bool:
 
     if not on_cpu:
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-    features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # new in torch 2.11
+    features: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # new in torch 2.11
     return bool((features.get("avx512_bf16") or features.get("amx_bf16")) and config.hidden_size >= 512)

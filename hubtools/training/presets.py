@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from hubtools.spec import BaseModel
 from hubtools.task import TaskSpec
@@ -41,7 +40,7 @@ TIERS: tuple[tuple[str, float, Preset], ...] = (
 )
 
 # Adapters learn best at about ten times the rate of full fine-tuning (Schulman et al. 2025, "LoRA Without Regret"). A
-# base whose own rate is high already gets no more than this: on intent's starter corpus, adapters of the nano model
+# base whose own rate is high already gets no more than this: on one starter corpus, adapters of the nano model
 # reached a validation macro F1 of 0.53 at a rate of 1e-2, and 0.81 at 3e-3, as did full fine-tuning at 1e-3.
 LORA_TIMES = 10
 LORA_MOST = 3e-3
@@ -99,7 +98,7 @@ def preset_for(
 
 def training_arguments(
     preset: Preset, rows: int, batches_a_step: int = 1, strategy: str | None = None, every: float | None = None
-) -> dict[str, Any]:
+) -> dict[str, str | float]:
     """Return the preset as defaults of transformers' ``TrainingArguments``.
 
     Args:
@@ -113,7 +112,7 @@ def training_arguments(
     steps_per_epoch = max(1, rows // (per_device * batches_a_step))
     by_epoch = preset.eval_steps == 0 or preset.eval_steps > steps_per_epoch
     how = strategy or ("steps" if every or not by_epoch else "epoch")
-    when: dict[str, Any] = {"eval_strategy": how, "save_strategy": how}
+    when: dict[str, str | float] = {"eval_strategy": how, "save_strategy": how}
     if how == "steps":
         steps = every or preset.eval_steps or steps_per_epoch
         when |= {"eval_steps": steps, "save_steps": steps}

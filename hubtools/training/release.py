@@ -1,14 +1,13 @@
-"""Make a saved model one that every runtime loads, calibrated, and put it in its place with what is known of it."""
+"""Make a saved model one that every runtime loads, calibrate it, and put it into the work folder with its record."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import sys
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hubtools import __version__
 from hubtools.errors import TrainingFailed
@@ -21,6 +20,8 @@ from hubtools.workdir import TaskFolder
 if TYPE_CHECKING:
     import torch
     from datasets import Dataset
+
+    from hubtools.training.batching import Collator
 
 
 def complete_config(path: Path) -> None:
@@ -76,7 +77,7 @@ def finish_release(folder: Path, task: TaskSpec, label_set: LabelSet) -> None:
 
 def release_model(
     fresh: Path, folder: TaskFolder, task: TaskSpec, label_set: LabelSet, validation: Dataset,
-    collator: Callable[[list[Any]], Any], record: TrainingRecord,
+    collator: Collator, record: TrainingRecord,
 ) -> None:  # fmt: skip
     """Complete and calibrate the model in ``fresh``, and make it the one of ``folder``: the end of a training.
 
@@ -89,7 +90,7 @@ def release_model(
     (fresh / "training_args.bin").unlink(missing_ok=True)  # a pickle: releases are safetensors and JSON only
     finish_release(fresh, task, label_set)
     calibration = calibrate(fresh, task, validation, collator)
-    print(f"[{task.name}] temperature {calibration['temperature']:.3f}: {calibration['result']}", flush=True)
+    print(f"[{task.name}] temperature {calibration.temperature:.3f}: {calibration.result}", flush=True)
     shutil.rmtree(folder.model, ignore_errors=True)  # first: no model stands beside another's training.json
     write_record(folder.training, record)
     fresh.rename(folder.model)

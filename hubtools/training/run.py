@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from hubtools.records import write_json
 from hubtools.records.training import Emissions, TrainingRun, TrainingValues
@@ -20,6 +20,8 @@ from hubtools.training.plan import Plan
 from hubtools.training.tracking import keep_curves
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from hubtools.training.emissions import EmissionsTracker
 
 
@@ -72,7 +74,7 @@ def run_training(plan: Plan) -> None:
     if trainer.is_world_process_zero():
         shutil.rmtree(fresh, ignore_errors=True)
     tokenizer.model_max_length = job.max_length
-    trainer.model = merge_adapters(trainer.model)
+    trainer.model = merge_adapters(cast("nn.Module", trainer.model))
     trainer.save_model(str(fresh))  # all take part where the weights are sharded; the first writes
     result = Result(seconds, bool(checkpoint), tracker.gather() if tracker else None)
     trainer.accelerator.end_training()

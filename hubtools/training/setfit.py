@@ -13,9 +13,9 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from hubtools.errors import UsageError
 from hubtools.records.training import FewShot, TaskTrainingValues, TrainingRecord, Truncation
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from setfit import SetFitModel
     from sklearn.linear_model import LogisticRegression
-    from transformers import PreTrainedConfig
+    from transformers import ModernBertForSequenceClassification, PreTrainedConfig, TrainerCallback
 
+    from hubtools.training.batching import Collator
     from hubtools.training.progress import PairProgress
 
 PAIRS = 20  # each row is put beside as many of its own class, and as many of others
@@ -97,7 +98,7 @@ class Outcome:
 
 def train_on_pairs(
     base: str, revision: str | None, texts: Sequence[str], labels: Sequence[int], pairs: PairTraining,
-    callbacks: Sequence[Any] = (),
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> SetFitModel:  # fmt: skip
     """Train an encoder on pairs of ``texts``, and a logistic regression on its embeddings.
 
@@ -138,7 +139,7 @@ def train_on_pairs(
     return model
 
 
-def fit_head(model: Any, rows: Dataset, collator: Callable[[list[Any]], Any]) -> LogisticRegression:
+def fit_head(model: ModernBertForSequenceClassification, rows: Dataset, collator: Collator) -> LogisticRegression:
     """Fit a logistic regression to what ``model``'s own head makes of ``rows``, and write it into the last layer.
 
     ModernBERT's head is dense, gelu and layer norm. With a small multiple of the identity for its dense layer, gelu is
@@ -146,7 +147,7 @@ def fit_head(model: Any, rows: Dataset, collator: Callable[[list[Any]], Any]) ->
     the embeddings on average: so the regression is regularised as SetFit's own is.
 
     Args:
-        model: a ``ModernBertForSequenceClassification`` whose encoder is trained; its head is replaced.
+        model: its encoder is trained; its head is replaced.
         rows: encoded, with ``labels``, of which each class has one at least.
 
     Returns:
@@ -159,22 +160,24 @@ def fit_head(model: Any, rows: Dataset, collator: Callable[[list[Any]], Any]) ->
     from hubtools.training.calibration import validation_logits
 
     head, last = model.head, model.classifier
-    model.head = model.classifier = torch.nn.Identity()
+    # Without its head and its last layer, what the model answers is the embedding of a text.
+    for name in ("head", "classifier"):
+        model.set_submodule(name, torch.nn.Identity())
     embeddings, _ = validation_logits(model, rows, collator)
     model.head = head
     with torch.no_grad():
         torch.nn.init.eye_(head.dense.weight).mul_(LARGEST / float(np.abs(embeddings).max()))
         head.norm.weight.fill_(1)
-        for bias in (head.dense.bias, head.norm.bias):
-            if bias is not None:
-                bias.zero_()
+        for offset in (head.dense.bias, head.norm.bias):
+            if offset is not None:
+                offset.zero_()
     features, labels = validation_logits(model, rows, collator)
     scale = float(np.sqrt((embeddings**2).mean() / (features**2).mean()))
     model.classifier = last
     regression = LogisticRegression(max_iter=1000).fit(scale * features, labels)
     weight, bias = regression.coef_, regression.intercept_
     if len(weight) == 1:  # of two classes, one row says how much likelier the second is
-        weight, bias = (np.concatenate([-part, part]) / 2 for part in (weight, bias))
+        weight, bias = (np.concatenate([-side, side]) / 2 for side in (weight, bias))
     with torch.no_grad():
         head.norm.weight.fill_(scale)
         last.weight.copy_(torch.from_numpy(weight))
@@ -207,8 +210,9 @@ def run_setfit(plan: Plan) -> None:
 
     set_seed(args.seed)
     tokenizer = AutoTokenizer.from_pretrained(plan.base, revision=plan.revision)
-    model: Any = new_classifier(task.head, task.model_labels(label_set), plan.base, plan.revision)
-    model.eval()
+    classifier = new_classifier(task.head, task.model_labels(label_set), plan.base, plan.revision)
+    model = cast("ModernBertForSequenceClassification", classifier)  # _check_head() let no other pass
+    model.train(False)
     limit = find_max_length(model, plan.ours.max_length)
     splits = {"train": drawn.rows, "validation": data["validation"]}
     encoded = encode_splits(splits, tokenizer, limit, task.head, label_set, folder.tokens)
@@ -220,7 +224,7 @@ def run_setfit(plan: Plan) -> None:
     pairs = _plan_pairs(plan, limit)
     started = time.time()
     few = train_on_pairs(plan.base, plan.revision, drawn.rows["text"], drawn.rows["label"], pairs, [progress])
-    body: Any = few.model_body
+    body = few.model_body
     model.model.load_state_dict(body[0].model.state_dict())
     fit_head(model, encoded["train"], collator)
     seconds = time.time() - started

@@ -8,11 +8,14 @@ import shlex
 import time
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hubtools.errors import UsageError
 from hubtools.records import write_json
 from hubtools.workdir import TaskFolder
+
+if TYPE_CHECKING:
+    from transformers import Trainer
 
 PROJECT = "hubtools"
 
@@ -37,11 +40,11 @@ def prepare_reports(names: Sequence[str], folder: TaskFolder) -> None:
                 f"--report_to {name}", expected=" or ".join(["none", *there]), found="no such package is installed",
                 next=f"pip install '{'hubtools[tracking]' if name == 'trackio' else name}'",
             )  # fmt: skip
-    # Read when trackio is imported. Its own place lies below HF_HOME, which is another one with the embedded Hub.
+    # Read when trackio is imported. Its own folder lies below HF_HOME, which is another one with the embedded Hub.
     os.environ.setdefault("TRACKIO_DIR", str((folder.logs / "trackio").resolve()))
 
 
-def keep_curves(trainer: Any, folder: TaskFolder, resumed: bool) -> list[str]:
+def keep_curves(trainer: Trainer, folder: TaskFolder, resumed: bool) -> list[str]:
     """Give the curves a folder that outlives the checkpoints, and say how to look at them.
 
     Args:
@@ -58,7 +61,7 @@ def keep_curves(trainer: Any, folder: TaskFolder, resumed: bool) -> list[str]:
         if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
             callback.logging_dir = str(folder.logs / name)
             lines.append(f"curves: tensorboard --logdir {shlex.quote(str(folder.logs))}")
-    if "trackio" in args.report_to:
+    if "trackio" in (args.report_to or []):
         where = shlex.quote(os.environ["TRACKIO_DIR"])
         lines.append(f"curves: TRACKIO_DIR={where} trackio show --project {shlex.quote(args.project)}")
     if not args.report_to and usual_report() == "none":
