@@ -245,11 +245,11 @@ def word_spans(text: str, tags: Sequence[int]) -> list[dict[str, int]]:
 
 
 def setfit(label_set: Any, data: Any, spec: SimpleNamespace) -> dict[str, Any]:
-    from hubtools.evaluation.baselines import few_shot
+    from hubtools.evaluation.baselines import predict_few_shot
 
     train, test = data["train"], data["test"]
     return {
-        "probabilities": few_shot(
+        "probabilities": predict_few_shot(
             spec.base, None, list(train["text"]), list(train["label"]), list(test["text"]), len(label_set.labels),
             spec.seed, spec.max_length,
         )
@@ -257,12 +257,12 @@ def setfit(label_set: Any, data: Any, spec: SimpleNamespace) -> dict[str, Any]:
 
 
 def words(task: Any, label_set: Any, data: Any) -> dict[str, Any]:
-    from hubtools.heads.baselines import matches, tfidf
+    from hubtools.heads.baselines import match_patterns, predict_by_tfidf
 
     train, test = data["train"], list(data["test"]["text"])
     if task.head.per_token:
-        return {"predicted_spans": [matches(text, label_set.labels) for text in test]}
-    return {"probabilities": tfidf(list(train["text"]), list(train["label"]), test, len(label_set.labels))}
+        return {"predicted_spans": [match_patterns(text, label_set.labels) for text in test]}
+    return {"probabilities": predict_by_tfidf(list(train["text"]), list(train["label"]), test, len(label_set.labels))}
 
 
 def bases() -> dict[str, str]:

@@ -70,18 +70,15 @@ def evaluate(
     from hubtools.pipeline import check_targets
 
     if data.dataset is not None:
-        from hubtools.evaluation.other_data import evaluate_on
+        from hubtools.evaluation.other_data import OtherData, evaluate_on
 
         [spec] = tasks
         report = evaluate_on(
             spec,
             work.folder(spec),
-            data.dataset,
-            split=data.split,
+            OtherData(data.dataset, data.columns, data.split, data.skip_bad_rows),
             model=model,
-            label_map=data.label_maps,
-            columns=data.columns,
-            skip_bad_rows=data.skip_bad_rows,
+            label_maps=data.label_maps,
             note=work.note,
         )
         show(report, json_output, _format_other_data(spec, report))
@@ -117,12 +114,12 @@ def _need_dataset(context: typer.Context, dataset: str | None, parameters: Seque
 
 def _format_other_data(task: TaskSpec, report: OtherDataReport) -> list[str]:
     """Return the rows of other data that were scored, and the primary metric, or where they have none the accuracy."""
-    from hubtools.evaluation.tables import rows_line, score_text
+    from hubtools.evaluation.tables import describe_rows, format_score
 
     title, score = task.primary.title, getattr(report.scores, task.primary.key, None)
     if score is None:  # undefined where a class has no row
         title, score = "accuracy", getattr(report.scores, "accuracy", None)
-    return [rows_line(report), f"{report.task}: {title} {score_text(score)}"]
+    return [describe_rows(report), f"{report.task}: {title} {format_score(score)}"]
 
 
 @takes_groups
@@ -156,20 +153,21 @@ def compare(
     _need_dataset(context, data.dataset, ("split", *_COLUMNS))
     hub.connect()
     from hubtools.evaluation.compare import compare as compare_models
-    from hubtools.evaluation.tables import comparison_lines
+    from hubtools.evaluation.other_data import OtherData
+    from hubtools.evaluation.tables import describe_comparison
 
+    other = None
+    if data.dataset is not None:
+        other = OtherData(data.dataset, data.columns, data.split, data.skip_bad_rows)
     report = compare_models(
         spec,
         model,
         work.folder(spec),
-        dataset=data.dataset,
-        split=data.split,
-        label_map=data.label_maps,
-        columns=data.columns,
-        skip_bad_rows=data.skip_bad_rows,
+        data=other,
+        label_maps=data.label_maps,
         note=work.note,
     )
-    show(report, json_output, comparison_lines(spec, report, markdown=markdown))
+    show(report, json_output, describe_comparison(spec, report, markdown=markdown))
 
 
 COMMANDS = (evaluate, compare)

@@ -202,7 +202,8 @@ def evaluate_task(task: TaskSpec, work: WorkOptions, options: EvaluationOptions,
     """Score the test split where that is not done, and return what ``metrics.json`` says."""
     from tqdm import tqdm  # type: ignore[import-untyped]
 
-    from hubtools.evaluation.evaluate import evaluate
+    from hubtools.evaluation.evaluate import ScoringOptions, evaluate
+    from hubtools.records.thresholds import Target
 
     folder = work.folder(task)
     facts = folder.read_facts()
@@ -215,11 +216,12 @@ def evaluate_task(task: TaskSpec, work: WorkOptions, options: EvaluationOptions,
         return evaluate(
             task,
             folder,
-            target_fpr=options.target_fpr,
-            target_recall=options.target_recall,
-            from_predictions=options.from_predictions,
-            extra=(options.baseline,) if options.baseline and task.head.few_shot else (),
-            repo=_find_published_before(task, work, repos),
+            ScoringOptions(
+                target=Target(fpr=options.target_fpr, recall=options.target_recall),
+                from_predictions=options.from_predictions,
+                few_shot=bool(options.baseline) and task.head.few_shot,
+                repo=_find_published_before(task, work, repos),
+            ),
             note=work.note,
             tick=bar.update,
         )

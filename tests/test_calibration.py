@@ -30,7 +30,7 @@ from transformers import (
 from hubtools.evaluation.predictions import predictions_table
 from hubtools.heads.encoding import encode_sequence, encode_tokens
 from hubtools.heads.inference import load_pipeline, predict_probabilities
-from hubtools.metrics.calibration import reliability
+from hubtools.metrics.calibration import measure_reliability
 from hubtools.records import to_json
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
@@ -95,7 +95,7 @@ def test_calibration_error_by_hand() -> None:
     """Ten answers that are sure at .95 of which eight are right, and ten at .55 of which six are."""
     confidence = np.r_[np.full(10, 0.95), np.full(10, 0.55)]
     correct = np.r_[np.arange(10) < 8, np.arange(10) < 6]
-    error, bins = reliability(confidence, correct)
+    error, bins = measure_reliability(confidence, correct)
     assert error == pytest.approx((10 * 0.15 + 10 * 0.05) / 20)
     assert [(b.rows, b.accuracy) for b in bins] == [(10, 0.6), (10, 0.8)]
     assert [b.confidence for b in bins] == pytest.approx([0.55, 0.95])
@@ -108,13 +108,13 @@ def test_the_bins_are_those_of_scikit_learns_calibration_curve(rows: list[tuple[
     if np.abs(confidence * 15 - np.round(confidence * 15)).min() < 1e-9:
         return  # on the edge of a bin, the two may round apart
     right, sure = calibration_curve(correct, confidence, n_bins=15, pos_label=True)
-    _, bins = reliability(confidence, correct)
+    _, bins = measure_reliability(confidence, correct)
     assert [b.accuracy for b in bins] == pytest.approx(right)
     assert [b.confidence for b in bins] == pytest.approx(sure)
 
 
 def test_certain_answers_have_a_bin() -> None:
-    assert reliability(np.array([1.0, 0.0]), np.array([True, False]))[0] == 0.0
+    assert measure_reliability(np.array([1.0, 0.0]), np.array([True, False]))[0] == 0.0
 
 
 # --- the temperature ------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_pipeline_gives_the_calibrated_probabilities_and_no_answer_changes(
     assert after == pytest.approx(expected, abs=1e-5)
     assert (after.argmax(1) == before.argmax(1)).all()
     labels = np.array(rows["label"])
-    errors = [reliability(p.max(1), p.argmax(1) == labels)[0] for p in (before, after)]
+    errors = [measure_reliability(p.max(1), p.argmax(1) == labels)[0] for p in (before, after)]
     assert errors[1] < errors[0] - 0.1
 
 

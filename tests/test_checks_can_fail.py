@@ -17,7 +17,7 @@ from test_training import curated, one_thread, run_finetune, tiny_base, tokenize
 from transformers import AttentionInterface, EarlyStoppingCallback
 
 from hubtools import finetune
-from hubtools.heads.encoding import IGNORED, bio_labels
+from hubtools.heads.encoding import IGNORED, make_bio_labels
 from hubtools.training import packing
 from hubtools.training.loss import make_loss_function
 from hubtools.training.packing import Texts, attend
@@ -73,7 +73,7 @@ def test_labels_that_are_not_on_every_subword_are_seen(
 ) -> None:
     def wrong(offsets: Any, text: str, spans: Any, ids: Mapping[tuple[int, str], int]) -> list[int]:
         inside = {label for (_, kind), label in ids.items() if kind == "I"}
-        return [rest if label in inside else label for label in bio_labels(offsets, text, spans, ids)]
+        return [rest if label in inside else label for label in make_bio_labels(offsets, text, spans, ids)]
 
     monkeypatch.setattr(test_training, "bio_labels", wrong)
     for check in (

@@ -60,9 +60,9 @@ def test_spans_of_tags_are_those_of_seqeval() -> None:
     rng = np.random.default_rng(0)
     rows = [[TAGS[i] for i in rng.integers(0, len(TAGS), rng.integers(0, 12))] for _ in range(400)]
     for tags in rows:
-        assert spans.spans_of_tags(tags) == {(start, end + 1, kind) for kind, start, end in get_entities(tags)}
+        assert spans.read_tag_spans(tags) == {(start, end + 1, kind) for kind, start, end in get_entities(tags)}
     true, predicted = rows[:200], [[tag if rng.random() < 0.8 else "O" for tag in tags] for tags in rows[:200]]
-    answers = spans.answers_of_tags(true, predicted, ("PER", "LOC"))
+    answers = spans.read_tag_answers(true, predicted, ("PER", "LOC"))
     assert spans.ENTITY_F1.function(answers) == pytest.approx(f1_score(true, predicted), abs=1e-12)
     assert spans.ENTITY_PRECISION.function(answers) == pytest.approx(precision_score(true, predicted), abs=1e-12)
     assert spans.ENTITY_RECALL.function(answers) == pytest.approx(recall_score(true, predicted), abs=1e-12)
@@ -75,12 +75,12 @@ def test_metrics_of_labels_are_those_of_scikit_learn() -> None:
     for classes in (2, 2, 5):
         p = np.round(rng.dirichlet(np.ones(classes), 300), 2)  # rounded, so that some scores are equal
         y = np.where(rng.random(300) < 0.6, p.argmax(1), rng.integers(0, classes, 300))
-        answers = labels.label_answers(y, p)
+        answers = labels.read_label_answers(y, p)
         assert labels.ACCURACY.function(answers) == pytest.approx(accuracy_score(y, p.argmax(1)), abs=1e-12)
         for metric, average in ((labels.MACRO_F1, "macro"), (labels.WEIGHTED_F1, "weighted")):
             assert metric.function(answers) == pytest.approx(f1_score(y, p.argmax(1), average=average), abs=1e-12)
         if classes == 2:
-            one = detection.detection_answers(y, p, 1, 0.5)
+            one = detection.read_detection_answers(y, p, 1, 0.5)
             assert detection.ROC_AUC.function(one) == pytest.approx(roc_auc_score(y, p[:, 1]), abs=1e-12)
             assert detection.PR_AUC.function(one) == pytest.approx(average_precision_score(y, p[:, 1]), abs=1e-12)
             fpr, tpr, _ = roc_curve(y, p[:, 1])
@@ -89,7 +89,7 @@ def test_metrics_of_labels_are_those_of_scikit_learn() -> None:
 
 def test_an_interval_is_the_same_alone_and_beside_others() -> None:
     rng = np.random.default_rng(2)
-    answers = labels.label_answers(rng.integers(0, 3, 50), rng.dirichlet(np.ones(3), 50), 0.6)
+    answers = labels.read_label_answers(rng.integers(0, 3, 50), rng.dirichlet(np.ones(3), 50), 0.6)
     metrics: tuple[Metric, ...] = (labels.ACCURACY, labels.MACRO_F1, labels.ANSWERED)
     found = score_metrics(metrics, answers)
     assert found["macro_f1"] == score_metric(labels.MACRO_F1, answers)

@@ -23,11 +23,11 @@ from tiny_classifiers import make_classifier
 
 from hubtools.curation.evaluation_rows import find_seen_rows
 from hubtools.errors import UsageError
-from hubtools.evaluation.classifiers import plan_labels, shipped_threshold
+from hubtools.evaluation.classifiers import plan_labels, read_shipped_threshold
 from hubtools.evaluation.compare import compare_pair
 from hubtools.evaluation.other_data import score_known
-from hubtools.heads.base import LabelPlan
-from hubtools.heads.baselines import keep_surest, presidio
+from hubtools.heads.baselines import keep_surest, predict_with_presidio
+from hubtools.heads.values import LabelPlan
 from hubtools.localhub import Hub
 from hubtools.metrics.intervals import mcnemar, paired_bootstrap
 from hubtools.metrics.labels import ACCURACY, MACRO_F1, LabelAnswers
@@ -540,16 +540,16 @@ def test_a_shipped_threshold_is_that_of_the_task_and_a_strange_file_is_none(
     path = tmp_path / "thresholds.json"
     if content is not None:
         path.write_text(content)
-    assert shipped_threshold(JAILBREAK, path if content is not None else None) == found
-    assert shipped_threshold(CATEGORY, path if content is not None else None) is None
+    assert read_shipped_threshold(JAILBREAK, path if content is not None else None) == found
+    assert read_shipped_threshold(CATEGORY, path if content is not None else None) is None
 
 
 def test_a_shipped_threshold_of_abstention_is_that_of_the_fallback(tmp_path: Path) -> None:
     path = tmp_path / "thresholds.json"
     path.write_text('{"kind": "abstention", "label": "other", "threshold": 0.43}')
-    assert [shipped_threshold(task, path) for task in (CATEGORY, JAILBREAK)] == [0.43, None]
+    assert [read_shipped_threshold(task, path) for task in (CATEGORY, JAILBREAK)] == [0.43, None]
     path.write_text('{"kind": "abstention", "label": "unknown", "threshold": 0.43}')
-    assert shipped_threshold(CATEGORY, path) is None
+    assert read_shipped_threshold(CATEGORY, path) is None
 
 
 def test_data_of_one_class_have_the_one_kind_of_mistake_at_the_threshold() -> None:
@@ -702,7 +702,7 @@ def test_presidio_answers_in_our_types_where_it_and_a_language_model_are_install
     for name in [name for name in sys.modules if name.split(".")[0] in ("presidio_analyzer", "spacy")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(tmp_path)
-    found = presidio(["Rome"], PII.label_set().labels)
+    found = predict_with_presidio(["Rome"], PII.label_set().labels)
     for name in [name for name in sys.modules if name.split(".")[0] in ("presidio_analyzer", "spacy")]:
         del sys.modules[name]
     expected = [[{"start": 0, "end": 4, "label": PII.label_set().labels.index("LOCATION"), "score": 0.85}]]

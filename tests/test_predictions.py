@@ -30,9 +30,9 @@ from transformers import (
 from hubtools.errors import CardRejected, MissingStage
 from hubtools.evaluation import baselines
 from hubtools.evaluation import evaluate as evaluation
-from hubtools.evaluation.evaluate import evaluate
+from hubtools.evaluation.evaluate import ScoringOptions, evaluate
 from hubtools.evaluation.predictions import read_columns
-from hubtools.evaluation.previous import difference_of_rows
+from hubtools.evaluation.previous import describe_row_difference
 from hubtools.heads.encoding import encode_sequence, encode_tokens
 from hubtools.publishing.front_matter import split_card
 from hubtools.publishing.model import check_card, check_scores_belong, write_model_card
@@ -166,7 +166,7 @@ def test_without_the_model_every_number_is_computed_again_to_the_last_digit(
     assert ("thresholds.json" in before) == (name != "intent")
     shutil.rmtree(folder.model)
     folder.metrics.unlink()
-    evaluate(task, folder, from_predictions=True)
+    evaluate(task, folder, ScoringOptions(from_predictions=True))
     assert {path.name: path.read_text() for path in made if path.exists()} == before
     assert {path.name: path.read_bytes() for path in folder.model.glob("*.png")} == pictures
     assert write_model_card(task, folder, REPO).read_text() == card
@@ -228,7 +228,7 @@ def test_predictions_of_an_earlier_version_are_read_by_todays_names(copied: Call
     old = folder.root / "old.parquet"
     pq.write_table(table.rename_columns(["found" if n == "predicted_spans" else n for n in table.column_names]), old)
     assert read_columns(old) == table.to_pydict()
-    assert difference_of_rows(task.head, folder.predictions, old) == ""
+    assert describe_row_difference(task.head, folder.predictions, old) == ""
 
 
 def rename_keys(value: Any, names: Mapping[str, str]) -> Any:
@@ -310,7 +310,7 @@ def test_a_changed_prediction_changes_the_card_and_is_drift_until_it_is_rendered
     with pytest.raises(MissingStage, match="not those of its predictions"):
         check_scores_belong(task, folder)
 
-    metrics = evaluate(task, folder, from_predictions=True)
+    metrics = evaluate(task, folder, ScoringOptions(from_predictions=True))
     with pytest.raises(CardRejected, match="not what its files say") as drift:
         check_card(task, folder, REPO)
     assert drift.value.next == f"hubtools model-card {name}"
@@ -373,7 +373,7 @@ def test_predictions_that_cannot_be_read_name_the_command_that_makes_them(
     else:
         pq.write_table(pa.table({"id": ["a"]}), folder.predictions)
     with pytest.raises(MissingStage) as error:
-        evaluate(task, folder, from_predictions=True)
+        evaluate(task, folder, ScoringOptions(from_predictions=True))
     assert error.value.next == "hubtools evaluate jailbreak"
     evaluate(task, folder)  # with the model there, they are made again
     assert pq.read_table(folder.predictions).num_rows == SPLITS["test"]
@@ -398,13 +398,13 @@ def test_another_target_leaves_the_baselines_alone_and_other_training_rows_do_no
 
     with monkeypatch.context() as patch:
         patch.setattr(baselines, "answer_and_score", never)
-        found = evaluate(task, folder, target_recall=0.5)
+        found = evaluate(task, folder, ScoringOptions(Target(recall=0.5)))
     assert to_json(found)["baselines"] == json.loads(json.dumps(known))
     assert found.target == Target(recall=0.5)
     write_json(folder.training, training | {"base": "somebody/else"})
-    assert list(evaluate(task, folder, target_recall=0.6).baselines) == [*metrics["baselines"]]
+    assert list(evaluate(task, folder, ScoringOptions(Target(recall=0.6))).baselines) == [*metrics["baselines"]]
     rows_of(task, SPLITS["train"], 9).to_parquet(folder.split_file("train"))
-    again = to_json(evaluate(task, folder, target_recall=0.5))["baselines"]
+    again = to_json(evaluate(task, folder, ScoringOptions(Target(recall=0.5))))["baselines"]
     assert again["TF-IDF, logistic regression"] != known["TF-IDF, logistic regression"]
 
 

@@ -24,18 +24,18 @@ from sklearn.metrics import (
 )
 
 from hubtools.evaluation.baselines import answer_and_score
-from hubtools.heads.baselines import PATTERNS, majority, matches, tfidf
-from hubtools.heads.scores import classification_scores, detection_scores, span_scores
+from hubtools.heads.baselines import PATTERNS, match_patterns, predict_by_tfidf, predict_majority
+from hubtools.heads.scores import compute_classification_scores, compute_detection_scores, compute_span_scores
 from hubtools.metrics.detection import (
     average_precision,
-    detection_answers,
     matched_roc_auc,
+    read_detection_answers,
     recall_at_fpr,
     roc_auc,
 )
 from hubtools.metrics.intervals import bootstrap, rate
-from hubtools.metrics.labels import LabelAnswers, label_answers, macro_f1, weighted_f1
-from hubtools.metrics.spans import count_spans, span_answers, strict_prf
+from hubtools.metrics.labels import LabelAnswers, macro_f1, read_label_answers, weighted_f1
+from hubtools.metrics.spans import count_spans, read_span_answers, strict_prf
 from hubtools.records import to_json
 from hubtools.records.scores import ClassificationScores, Confusion, DetectionScores, Interval, SpanScores
 from hubtools.tasks.jailbreak import JAILBREAK
@@ -45,15 +45,17 @@ TYPES = PII.label_set().labels
 
 
 def score_labels(labels: Any, probabilities: Any, names: Sequence[str]) -> ClassificationScores:
-    return classification_scores(label_answers(labels, probabilities), names)
+    return compute_classification_scores(read_label_answers(labels, probabilities), names)
 
 
 def score_detection(labels: Any, probabilities: Any, positive: int, threshold: float) -> DetectionScores:
-    return detection_scores(detection_answers(labels, probabilities, positive, threshold), ("benign", "jailbreak"))
+    return compute_detection_scores(
+        read_detection_answers(labels, probabilities, positive, threshold), ("benign", "jailbreak")
+    )
 
 
 def score_spans(true: Any, predicted: Any, types: Sequence[str]) -> SpanScores:
-    return span_scores(span_answers(true, predicted, len(types)), types)
+    return compute_span_scores(read_span_answers(true, predicted, len(types)), types)
 
 
 def one_hot(chosen: list[int], classes: int) -> np.ndarray:
@@ -434,7 +436,7 @@ def test_all_scores_are_plain_json() -> None:
     ],
 )
 def test_patterns_find_numbers_and_addresses_of_mail(text: str, found: list[tuple[str, str]]) -> None:
-    spans = matches(text, TYPES)
+    spans = match_patterns(text, TYPES)
     assert [(text[s["start"] : s["end"]], TYPES[s["label"]]) for s in spans] == found
 
 
@@ -443,18 +445,18 @@ def test_patterns_find_numbers_and_addresses_of_mail(text: str, found: list[tupl
     st.lists(st.sampled_from(["536-22-8145", "a@b.co", "(212) 555-0187", "@", "-", " ", "+1", "9", "x"])).map("".join)
 )
 def test_found_spans_never_overlap(text: str) -> None:
-    spans = sorted(matches(text, TYPES), key=lambda s: s["start"])
+    spans = sorted(match_patterns(text, TYPES), key=lambda s: s["start"])
     assert all(a["end"] <= b["start"] for a, b in itertools.pairwise(spans))
     assert all(0 <= s["start"] < s["end"] <= len(text) for s in spans)
 
 
 def test_only_types_of_the_label_set_are_looked_for() -> None:
-    assert matches("536-22-8145 a@b.co", ("PERSON", "EMAIL_ADDRESS")) == [{"start": 12, "end": 18, "label": 1}]
+    assert match_patterns("536-22-8145 a@b.co", ("PERSON", "EMAIL_ADDRESS")) == [{"start": 12, "end": 18, "label": 1}]
     assert set(PATTERNS) <= set(TYPES)
 
 
 def test_the_majority_baseline_is_certain_of_the_most_common_label() -> None:
-    guess = majority([2, 0, 2, 1, 2], 3, 4)
+    guess = predict_majority([2, 0, 2, 1, 2], 3, 4)
     assert guess.tolist() == [[0, 0, 1, 0]] * 3
 
 
@@ -467,7 +469,7 @@ def test_tfidf_learns_words_and_gives_probabilities_in_the_order_of_the_labels()
         "tall green tree",
         "green old tree",
     ]
-    guess = tfidf(texts, [3, 3, 0, 0, 1, 1], ["a blue car", "apple", "tree"], 4)
+    guess = predict_by_tfidf(texts, [3, 3, 0, 0, 1, 1], ["a blue car", "apple", "tree"], 4)
     assert guess.argmax(1).tolist() == [0, 3, 1]
     assert guess.sum(1) == pytest.approx(1)
     assert guess[:, 2].tolist() == [0, 0, 0], "a class that training lacks is never guessed"

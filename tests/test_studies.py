@@ -31,7 +31,7 @@ from hubtools.launch import finetune_task
 from hubtools.options import TrainingOptions, WorkOptions
 from hubtools.records import write_record
 from hubtools.records.dataset import Counts, DatasetFacts, Leakage, LicenseFacts, SupplementFacts
-from hubtools.records.training import TrainingRecord, TaskTrainingValues
+from hubtools.records.training import TaskTrainingValues, TrainingRecord
 from hubtools.rows import Columns
 from hubtools.spec import BaseModel, Example, Span
 from hubtools.studies import engine

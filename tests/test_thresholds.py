@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hubtools.errors import UsageError
 from hubtools.evaluation.targets import check_target
 from hubtools.heads import Detection
-from hubtools.heads.slices import family_of, length_slices
-from hubtools.heads.thresholds import abstention_curve, choose_threshold, shortest_decimal
-from hubtools.metrics.labels import label_answers
+from hubtools.heads.slices import divide_by_length, find_family
+from hubtools.heads.thresholds import choose_threshold, find_shortest_decimal, measure_abstention_curve
+from hubtools.metrics.labels import read_label_answers
 from hubtools.records import to_json
 from hubtools.records.slices import CleanFamily
 from hubtools.records.thresholds import Target
@@ -72,18 +72,18 @@ def test_a_target_is_kept_on_the_split_it_was_chosen_on_and_no_lower_threshold_w
     [(0.431, 0.468, 0.44), (0.43, 0.44, 0.44), (0.431, 0.4312, 0.4311), (0.0, 1.0, 0.01), (0.999999, 1.0, 1.0)],
 )
 def test_a_threshold_is_the_shortest_decimal_in_its_gap(above: float, upto: float, expected: float) -> None:
-    assert shortest_decimal(above, upto) == expected
+    assert find_shortest_decimal(above, upto) == expected
 
 
 def test_each_task_has_the_target_it_is_for() -> None:
-    assert [task.head.target(None, None) for task in (JAILBREAK, CATEGORY, INTENT, PII)] == [
+    assert [task.head.choose_target(None, None) for task in (JAILBREAK, CATEGORY, INTENT, PII)] == [
         Target(fpr=0.01),
         Target(recall=0.95),
         None,
         None,
     ]
-    assert JAILBREAK.head.target(None, 0.9) == Target(recall=0.9)
-    assert CATEGORY.head.target(0.2, None) == Target(fpr=0.2)
+    assert JAILBREAK.head.choose_target(None, 0.9) == Target(recall=0.9)
+    assert CATEGORY.head.choose_target(0.2, None) == Target(fpr=0.2)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_the_curve_of_abstention_ends_with_all_rows_and_leaves_out_what_few_rows
     """Five hundred rows, of which the surest 300 are right, each of them surer than the next."""
     sure = np.linspace(0.99, 0.51, 500)
     labels = (np.arange(500) >= 300).astype(int)
-    curve = abstention_curve(label_answers(labels, np.c_[sure, 1 - sure]))
+    curve = measure_abstention_curve(read_label_answers(labels, np.c_[sure, 1 - sure]))
     assert [curve[0].answered, curve[-1].answered] == [0.202, 1.0]
     assert [at.accuracy for at in curve] == pytest.approx([min(1, 0.6 / at.answered) for at in curve])
     assert curve[-1].macro_f1 == pytest.approx(2 * 60 / (100 + 60) / 2)
@@ -187,9 +187,9 @@ def test_spans_are_measured_at_the_routers_default() -> None:
 
 
 def test_the_bounds_of_a_length_slice_belong_to_it() -> None:
-    found = {name: r.tolist() for name, r in length_slices([1, 100, 101, 300, 301, 1000, 1001])}
+    found = {name: r.tolist() for name, r in divide_by_length([1, 100, 101, 300, 301, 1000, 1001])}
     assert found == {"up to 100": [0, 1], "101 to 300": [2, 3], "301 to 1,000": [4, 5], "over 1,000": [6]}
-    assert [name for name, _ in length_slices([5000])] == ["over 1,000"]
+    assert [name for name, _ in divide_by_length([5000])] == ["over 1,000"]
 
 
 def test_a_detector_that_knows_length_alone_is_seen_through() -> None:
@@ -198,7 +198,7 @@ def test_a_detector_that_knows_length_alone_is_seen_through() -> None:
         [0.9] * 10 + [0.1] * 10 + [0.6, 0.4, 0.6, 0.4], [1] * 10 + [0] * 10 + [1, 1, 0, 0],
         characters=[800] * 10 + [50] * 10 + [200] * 4, group=["a"] * 24, alarming=[False] * 22 + [True] * 2,
     )  # fmt: skip
-    found = JAILBREAK.head.slice_scores(rows, JAILBREAK.label_set().labels, 0.5)
+    found = JAILBREAK.head.score_slices(rows, JAILBREAK.label_set().labels, 0.5)
     matched = found.length_matched
     assert matched.pairs == 4
     assert matched.roc_auc.value == 0.5
@@ -216,12 +216,12 @@ def test_a_detection_without_alarming_words_is_sliced_like_any_other() -> None:
     """``positive`` is all that a detection needs: its predictions have no column of alarming words then."""
     rows = detector([0.9, 0.6, 0.2], [1, 0, 0], characters=[10, 20, 30], group=["a"] * 3, id=["a", "b", "c"])
     head, labels = Detection(positive="jailbreak"), JAILBREAK.label_set().labels
-    slices = head.slice_scores(rows, labels, 0.5)
+    slices = head.score_slices(rows, labels, 0.5)
     assert slices.alarming is None
     assert "alarming" not in to_json(slices)
     assert [(entry.slice, entry.rows) for entry in slices.length] == [("up to 100", 3)]
     assert [part.slice for part in head.find_mistakes(rows, labels).slices] == ["up to 100 characters"]
-    assert head.prediction_columns(None, {"text": [], "label": []}, labels, lambda _: None, 1.0) == {
+    assert head.predict_columns(None, {"text": [], "label": []}, labels, lambda _: None, 1.0) == {
         "label": [],
         "probabilities": [],
     }
@@ -229,7 +229,7 @@ def test_a_detection_without_alarming_words_is_sliced_like_any_other() -> None:
 
 def test_without_a_harmless_prompt_as_long_there_is_no_length_matched_score() -> None:
     rows = detector([0.9, 0.1], [1, 0], characters=[800, 50], group=["a", "b"], alarming=[False, False])
-    found = JAILBREAK.head.slice_scores(rows, JAILBREAK.label_set().labels, 0.5).length_matched
+    found = JAILBREAK.head.score_slices(rows, JAILBREAK.label_set().labels, 0.5).length_matched
     assert (found.roc_auc, found.pairs, found.length_alone) == (None, 0, 1.0)
 
 
@@ -239,7 +239,7 @@ def test_without_a_harmless_prompt_as_long_there_is_no_length_matched_score() ->
      ("function send_mail", "function send_mail"), ("text 0a397104bb", "")],
 )  # fmt: skip
 def test_a_family_is_named_by_its_kind(group: str, family: str) -> None:
-    assert family_of(group) == family
+    assert find_family(group) == family
 
 
 def test_the_weakest_families_come_first_and_small_ones_do_not_count() -> None:
@@ -249,7 +249,7 @@ def test_the_weakest_families_come_first_and_small_ones_do_not_count() -> None:
         "group": ["form 00000001"] * 5 + ["letter 00000002"] * 10 + ["note 00000003"] * 2 + ["empty 00000004"] * 6,
         "characters": [50] * 23,
     }
-    found = PII.head.slice_scores(rows, PII.label_set().labels, 0.0)
+    found = PII.head.score_slices(rows, PII.label_set().labels, 0.0)
     assert [(f.family, f.rows) for f in found.families] == [("letter", 10), ("form", 5)]
     assert [f.entity_f1 for f in found.families] == pytest.approx([2 * 5 / (5 + 10), 1])
     assert [f.overlap_f1 for f in found.families] == pytest.approx([2 * 5 / (5 + 10), 1])
@@ -264,7 +264,7 @@ def test_families_of_clean_documents_are_listed_by_their_false_alarms() -> None:
         "group": ["order 00000001"] * 6 + ["note 00000002"] * 9 + ["order 00000001"],
         "characters": [50] * 16,
     }
-    found = PII.head.slice_scores(rows, PII.label_set().labels, 0.0)
+    found = PII.head.score_slices(rows, PII.label_set().labels, 0.0)
     assert found.clean_families == [CleanFamily(family="order", rows=6, false_alarms=pytest.approx(1 / 3))]
     [order] = found.families
     assert (order.rows, order.entity_f1, order.overlap_f1) == (7, 0.0, pytest.approx(2 * (1 / 3) / (4 / 3)))

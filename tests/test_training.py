@@ -36,7 +36,7 @@ from hubtools.curation.split import SPLITS
 from hubtools.curation.synthesis import fill_template
 from hubtools.curation.user_data import choose_sources
 from hubtools.errors import TrainingFailed
-from hubtools.heads.encoding import IGNORED, bio_labels, encode_sequence, encode_tokens
+from hubtools.heads.encoding import IGNORED, encode_sequence, encode_tokens, make_bio_labels
 from hubtools.metrics.labels import MACRO_F1
 from hubtools.rows import Columns
 from hubtools.spec import BaseModel
@@ -88,7 +88,7 @@ def labels_of(
 ) -> tuple[list[int], list[Any]]:
     encoded = tokenizer(text, return_offsets_mapping=True, **options)
     spans_given = [{"start": start, "end": end, "label": kind} for start, end, kind in spans]
-    return bio_labels(encoded["offset_mapping"], text, spans_given, TYPES), encoded["offset_mapping"]
+    return make_bio_labels(encoded["offset_mapping"], text, spans_given, TYPES), encoded["offset_mapping"]
 
 
 def decoded(text: str, labels: list[int], offsets: list[Any]) -> list[tuple[int, int, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hubtools.heads import Head
@@ -17,7 +17,7 @@ def write_split(rows: Iterable[Example], head: Head, label_set: LabelSet, path: 
 
     # So that the same rows give the same bytes, and a push of an unchanged dataset changes nothing.
     rows = sorted(rows, key=lambda row: content_hash(row.text) + row.text)
-    columns: dict[str, list[object]] = {
+    columns: dict[str, Sequence[object]] = {
         "id": [hashlib.sha256(r.text.encode("utf-8", "surrogatepass")).hexdigest()[:16] for r in rows],
         "text": [r.text for r in rows],
         **head.make_columns(rows, label_set),

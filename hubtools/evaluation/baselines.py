@@ -6,14 +6,15 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hubtools.errors import DamagedRecord
 from hubtools.evaluation.predictions import read_columns
-from hubtools.evaluation.previous import difference_of_rows, previous_version
+from hubtools.evaluation.previous import describe_row_difference, find_previous_version
 from hubtools.heads import baselines as heads_baselines
+from hubtools.heads.values import Rows
 from hubtools.records import Record, from_json
 from hubtools.records.metrics import PreviousVersion
 from hubtools.records.scores import Baseline
@@ -22,8 +23,12 @@ from hubtools.task import TaskSpec
 from hubtools.training.fewshot import MAX_LENGTH, SHOTS, choose_few_shot_preset, draw_shots
 from hubtools.workdir import TaskFolder, sha256_of
 
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
 BASELINES = 1  # bumped when a baseline would be computed otherwise
 
+# Its name is a key of metrics.json: with another number of shots it is another baseline.
 FEW_SHOT = f"SetFit, {SHOTS} shots a class"
 
 # What a baseline is, as the card says it, by its name.
@@ -53,6 +58,7 @@ class BaselineScores(Record):
         """Read those of ``metrics.json``, also of an earlier version; there are none where it cannot be read."""
         try:
             content = json.loads(folder.metrics.read_text())
+            # These keys alone: the other ones may be of an earlier version, and are computed again in seconds.
             keys = ("weights_sha256", "baselines_of", "baselines", "previous")
             return from_json({key: content[key] for key in keys if key in content}, cls)
         except (OSError, ValueError, TypeError, DamagedRecord):
@@ -79,51 +85,53 @@ def score_baselines(
         few_shot: whether :data:`FEW_SHOT` is asked for; one that is there stays anyhow.
     """
     labels = task.label_set(folder.read_facts().label_set).labels
-    known, data = BaselineScores.read(folder), _fingerprint_of_data(folder)
-    kept = known.baselines if known.baselines_of == data else {}
+    recorded, fingerprint = BaselineScores.read(folder), _compute_data_fingerprint(folder)
+    kept = recorded.baselines if recorded.baselines_of == fingerprint else {}
     base = (training.base, training.base_revision)
+    # A column of an earlier version depends on the weights, and SetFit's on the base that it was trained from.
     columns = {
         name: column
         for name, column in kept.items()
         if not column.version and getattr(column, "base", None) in (None, base)
     }
     if not kept:
-        columns = _score_trained(task, labels, folder)
+        columns = _score_head_baselines(task, labels, folder)
     if few_shot and FEW_SHOT not in columns:
         columns[FEW_SHOT] = score_few_shot(task, labels, folder, training, note)
-    if kept and known.weights_sha256 == weights_sha256:
-        previous, version = known.previous, {name: column for name, column in kept.items() if column.version}
+    if kept and recorded.weights_sha256 == weights_sha256:
+        previous, versions = recorded.previous, {name: column for name, column in kept.items() if column.version}
     else:
-        previous, version = _score_previous(task, labels, folder, weights_sha256, repo, note)
-    return BaselineScores(weights_sha256, data, columns | version, previous)
+        # Other weights may have another version before them, and the Hub is asked.
+        previous, versions = _score_previous(task, labels, folder, weights_sha256, repo, note)
+    return BaselineScores(weights_sha256, fingerprint, columns | versions, previous)
 
 
-def _fingerprint_of_data(folder: TaskFolder) -> str:
+def _compute_data_fingerprint(folder: TaskFolder) -> str:
     """Return the fingerprint of what the baselines are trained and scored on."""
     files = (sha256_of(folder.need(folder.split_file(split), "curate")) for split in ("train", "test"))
     return hashlib.sha256("".join([*files, str(BASELINES)]).encode()).hexdigest()
 
 
-def _score_trained(task: TaskSpec, labels: Sequence[str], folder: TaskFolder) -> dict[str, Baseline]:
+def _score_head_baselines(task: TaskSpec, labels: Sequence[str], folder: TaskFolder) -> dict[str, Baseline]:
     from datasets import load_dataset
 
-    data = load_dataset(str(folder.dataset))
+    data: DatasetDict = load_dataset(str(folder.dataset))
     return answer_and_score(task, labels, data["train"], data["test"])
 
 
-def answer_and_score(task: TaskSpec, labels: Sequence[str], train: Any, test: Any) -> dict[str, Baseline]:
+def answer_and_score(task: TaskSpec, labels: Sequence[str], train: Rows, test: Rows) -> dict[str, Baseline]:
     """Score the head's own baselines on the rows of ``test``, by the names that the card gives them.
 
     Args:
         train, test: ``text``, and the column of the truth.
     """
+    # Scored by the head as the model is, at the router's default: a baseline has no threshold of its own.
     head = task.head
     answers = head.answer_baselines(train, list(test["text"]), labels)
+    truth = list(head.read_truth(test))
     return {
-        name: head.baseline(
-            ABOUT[name], head.score({head.truth: list(test[head.truth]), head.answer: given}, labels, task.threshold)
-        )
-        for name, given in answers.items()
+        name: head.make_baseline(ABOUT[name], head.score(head.join_answers(truth, predictions), labels, task.threshold))
+        for name, predictions in answers.items()
     }
 
 
@@ -133,20 +141,27 @@ def score_few_shot(
     """Score :data:`FEW_SHOT`, trained on the ``base`` that the model was trained from."""
     from datasets import load_dataset
 
+    # Minutes on a CPU, so that the user is told what is going on.
     note(f"{task.name}: training the SetFit baseline on {training.base}")
     data = load_dataset(str(folder.dataset))
     train, test = data["train"], data["test"]
     texts = list(train["text"]), list(train["label"]), list(test["text"])
-    answers: Any = few_shot(training.base, training.base_revision, *texts, len(labels))
-    rows = {task.head.truth: list(test[task.head.truth]), task.head.answer: answers}
+    probabilities = predict_few_shot(training.base, training.base_revision, *texts, len(labels))
+    rows = task.head.join_answers(list(test["label"]), probabilities)
     base = (training.base, training.base_revision)
-    return task.head.baseline(ABOUT[FEW_SHOT], task.head.score(rows, labels, task.threshold), base=base)
+    return task.head.make_baseline(ABOUT[FEW_SHOT], task.head.score(rows, labels, task.threshold), base=base)
 
 
-def few_shot(
-    base: str, revision: str | None, texts: Sequence[str], labels: Sequence[int], test: Sequence[str], classes: int,
-    seed: int = 0, max_length: int = MAX_LENGTH,
-) -> np.ndarray:  # fmt: skip
+def predict_few_shot(
+    base: str,
+    revision: str | None,
+    texts: Sequence[str],
+    labels: Sequence[int],
+    test: Sequence[str],
+    classes: int,
+    seed: int = 0,
+    max_length: int = MAX_LENGTH,
+) -> np.ndarray:
     """Return (rows, classes): SetFit on a few rows of each class, from an encoder that is a repo or a folder.
 
     Args:
@@ -158,24 +173,27 @@ def few_shot(
     preset, _ = choose_few_shot_preset()
     few = [texts[i] for i in chosen], [labels[i] for i in chosen]
     model = train_on_pairs(base, revision, *few, PairTraining(preset, seed, max_length=max_length))
-    out = np.zeros((len(test), classes))
-    out[:, model.model_head.classes_] = model.predict_proba(list(test), as_numpy=True, show_progress_bar=False)
-    return out
+    # A class that has no training row is none of the model's: it stays at 0.
+    probabilities = np.zeros((len(test), classes))
+    answers = model.predict_proba(list(test), as_numpy=True, show_progress_bar=False)
+    probabilities[:, model.model_head.classes_] = answers
+    return probabilities
 
 
 def _score_previous(
     task: TaskSpec, labels: Sequence[str], folder: TaskFolder, weights_sha256: str, repo: str | None, note: Note
 ) -> tuple[PreviousVersion | None, dict[str, Baseline]]:
-    """Return what is to be said of the version before, and its column where it answered the same rows."""
-    before = previous_version(repo, weights_sha256) if repo else None
-    if before is None:
+    """Return the record of the version before, and its column where it answered the same rows."""
+    release = find_previous_version(repo, weights_sha256) if repo else None
+    if release is None:
         return None, {}
-    why_not = difference_of_rows(task.head, folder.predictions, before.predictions)
-    previous = before.record(why_not)
+    why_not = describe_row_difference(task.head, folder.predictions, release.predictions)
+    previous = release.make_record(why_not)
     if why_not:
-        had = "has no scores" if previous.value is None else f"had {previous.title} {previous.value:.3f}"
-        note(f"{task.name}: {repo} {before.tag} {had}, which is not comparable: {why_not}")
+        score = "has no scores" if previous.value is None else f"had {previous.title} {previous.value:.3f}"
+        note(f"{task.name}: {repo} {release.tag} {score}, which is not comparable: {why_not}")
         return previous, {}
-    scores = task.head.score(read_columns(before.predictions), labels, task.threshold)
-    about = f"{repo} at {before.tag}, its own answers to the same test rows"
-    return previous, {f"previous version ({before.tag})": task.head.baseline(about, scores, version=before.tag)}
+    # Scored again from its answers, so that both columns come from this version's metrics.
+    scores = task.head.score(read_columns(release.predictions), labels, task.threshold)
+    about = f"{repo} at {release.tag}, its own answers to the same test rows"
+    return previous, {f"previous version ({release.tag})": task.head.make_baseline(about, scores, version=release.tag)}

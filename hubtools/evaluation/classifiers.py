@@ -7,18 +7,22 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hubtools.curation.label_maps import read_label_map
 from hubtools.errors import UsageError
-from hubtools.heads.base import LabelPlan
-from hubtools.heads.inference import load_pipeline
+from hubtools.heads.inference import list_label_names, load_pipeline
 from hubtools.heads.span_rows import OUTSIDE
+from hubtools.heads.values import LabelPlan, Pipeline
 from hubtools.records.thresholds import THRESHOLDS
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
 from hubtools.workdir import sha256_of
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+# What transformers calls the labels of a model whose owner has named none.
 _GENERIC = re.compile(r"LABEL_\d+", re.IGNORECASE)
 
 
@@ -35,35 +39,40 @@ class Classifier:
     revision: str | None
     weights_sha256: str | None
     plan: LabelPlan
-    pipeline: Any
+    pipeline: Pipeline
     threshold: float | None = None
 
 
-def label_maps(asked: Sequence[str], models: Sequence[str], task: TaskSpec, label_set: LabelSet) -> dict[str, Any]:
+def read_label_maps(
+    entries: Sequence[str], models: Sequence[str], task: TaskSpec, label_set: LabelSet
+) -> dict[str, dict[str, str | None]]:
     """Return label maps by the model they are for; "" is for the data and for every model.
 
     Args:
-        asked: ``FILE``, or ``MODEL=FILE``.
+        entries: ``FILE``, or ``MODEL=FILE``.
 
     Raises:
         UsageError: a file cannot be read or maps to what the task does not have, or a model is none of ``models``.
     """
-    maps: dict[str, Any] = {}
-    for entry in asked:
+    maps: dict[str, dict[str, str | None]] = {}
+    for entry in entries:
         model, sign, path = entry.partition("=")
         if not sign:
             model, path = "", entry
         if model and model not in models:
             raise UsageError(
-                f"Label map {entry!r}", expected="FILE, or MODEL=FILE for one of " + ", ".join(models), found=model,
+                f"Label map {entry!r}",
+                expected="FILE, or MODEL=FILE for one of " + ", ".join(models),
+                found=model,
                 next="write the model's name as it stands among the models",
-            )  # fmt: skip
+            )
         maps[model] = maps.get(model, {}) | read_label_map(Path(path), task, label_set)
     return maps
 
 
 def fold_name(name: str) -> str:
     """Return ``name`` as labels are compared: letters and digits alone, in lower case."""
+    # "Credit-Card", "credit_card" and "CREDITCARD" are one label.
     return re.sub(r"[\W_]+", "", name).casefold()
 
 
@@ -79,12 +88,13 @@ def plan_labels(
     Raises:
         UsageError: names such as LABEL_0 that the map does not explain, or not one of our labels.
     """
-    automatic = {fold_name(theirs): ours for theirs, ours in label_set.mapping.items()}
-    automatic |= {fold_name(label): label for label in label_set.labels}
+    by_name = {fold_name(theirs): ours for theirs, ours in label_set.mapping.items()}
+    by_name |= {fold_name(label): label for label in label_set.labels}
     ours: dict[str, int] = {}
     ignored, others, generic = [], [], []
     for name in names:
-        target = label_map[name] if name in label_map else automatic.get(fold_name(name))
+        target = label_map[name] if name in label_map else by_name.get(fold_name(name))
+        # A map may name a label as our sources do, which the label set then maps on.
         target = label_set.mapping.get(target, target) if target else target
         if name in label_map and target in (None, OUTSIDE):
             ignored.append(name)
@@ -94,14 +104,17 @@ def plan_labels(
             generic.append(name)
         else:
             others.append(name)
+    # LABEL_0 may be either class: guessed wrong, every score would be upside down.
     if generic or not ours:
         raise UsageError(
-            f"Model {model!r} does not say what its labels mean" if generic
+            f"Model {model!r} does not say what its labels mean"
+            if generic
             else f"Model {model!r} has none of the labels",
-            expected=", ".join(label_set.labels), found=", ".join(generic or names)[:300],
+            expected=", ".join(label_set.labels),
+            found=", ".join(generic or names)[:300],
             next=f"say which is which with --label-map FILE (or {model}=FILE for this model alone), in lines such as "
             f"`{(generic or [*names, 'LABEL_0'])[0]}: {label_set.labels[0]}`",
-        )  # fmt: skip
+        )
     return LabelPlan(ours, tuple(ignored), tuple(name for name in others if name != outside))
 
 
@@ -113,55 +126,59 @@ def open_classifier(task: TaskSpec, label_set: LabelSet, model: str, label_map: 
     """
     from transformers import AutoConfig
 
-    revision = None if Path(model).is_dir() else _commit(model, task)
+    # The commit, so that configuration and weights are of one state of the repo, and the report can name it.
+    revision = None if Path(model).is_dir() else _find_commit(model, task)
     try:
-        config: Any = AutoConfig.from_pretrained(model, revision=revision)
+        config: PreTrainedConfig = AutoConfig.from_pretrained(model, revision=revision)
     except (ValueError, KeyError) as error:  # an architecture that this version of transformers does not know
-        raise _no_classifier(model, task, str(error).splitlines()[0]) from error
+        raise _make_kind_error(model, task, str(error).splitlines()[0]) from error
     architectures = list(config.architectures or [])
     if not any(name.endswith(task.head.architecture) for name in architectures):
-        raise _no_classifier(model, task, ", ".join(architectures) or "no architecture in its config.json")
-    names = [str(config.id2label[i]) for i in range(config.num_labels)]
-    short = task.head.short_labels(names)
-    known = {**{name: label_map[word] for name, word in short.items() if word in label_map}, **label_map}
-    plan = plan_labels(model, list(short.values()), label_set, known, task.head.outside)
+        raise _make_kind_error(model, task, ", ".join(architectures) or "no architecture in its config.json")
+    names = list_label_names(config)
+    short = task.head.shorten_labels(names)
+    # A map may name a type ("PERSON") or the pipeline's own name of it; the latter is more exact, and goes before.
+    full_map = {**{name: label_map[word] for name, word in short.items() if word in label_map}, **label_map}
+    plan = plan_labels(model, list(short.values()), label_set, full_map, task.head.outside)
     plan = replace(plan, ours={name: plan.ours[word] for name, word in short.items() if word in plan.ours})
     pipeline = load_pipeline(task.head.pipeline, model, revision)
     tokenizer = pipeline.tokenizer
     if task.head.per_token and not tokenizer.is_fast:
-        raise _no_classifier(model, task, "a tokenizer that does not tell where its tokens stand")
+        raise _make_kind_error(model, task, "a tokenizer that does not tell where its tokens stand")
     # Not every tokenizer knows how much its model reads; RoBERTa's kind keeps two places for itself.
+    # Without a limit the pipeline would not cut, and a long text end in an error.
     window = getattr(config, "max_position_embeddings", None)
     if window and tokenizer.model_max_length > window:
         tokenizer.model_max_length = window - 2
-    weights = _file(model, revision, "model.safetensors")
+    weights = _fetch_file(model, revision, "model.safetensors")
     digest = sha256_of(weights) if weights else None
-    threshold = shipped_threshold(task, _file(model, revision, THRESHOLDS))
+    threshold = read_shipped_threshold(task, _fetch_file(model, revision, THRESHOLDS))
     return Classifier(model, revision, digest, plan, pipeline, threshold)
 
 
-def shipped_threshold(task: TaskSpec, path: Path | None) -> float | None:
+def read_shipped_threshold(task: TaskSpec, path: Path | None) -> float | None:
     """Return the threshold in a model's thresholds.json; None where there is no such file, or it is of another kind."""
     try:
-        return task.head.shipped_threshold(json.loads(path.read_text())) if path else None
+        return task.head.read_shipped_threshold(json.loads(path.read_text())) if path else None
     except (OSError, ValueError):
         return None  # somebody else's file of that name
 
 
-def _commit(model: str, task: TaskSpec) -> str:
+def _find_commit(model: str, task: TaskSpec) -> str:
     from huggingface_hub import HfApi
 
     info = HfApi().model_info(model)
     names = [sibling.rfilename for sibling in info.siblings or []]
     if "config.json" not in names:
-        raise _no_classifier(model, task, "no config.json")
+        raise _make_kind_error(model, task, "no config.json")
     return str(info.sha)
 
 
-def _file(model: str, revision: str | None, name: str) -> Path | None:
+def _fetch_file(model: str, revision: str | None, name: str) -> Path | None:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
+    # A release may lack the file: other people's models ship no thresholds.json.
     if Path(model).is_dir():
         path = Path(model) / name
         return path if path.exists() else None
@@ -171,7 +188,7 @@ def _file(model: str, revision: str | None, name: str) -> Path | None:
         return None
 
 
-def _no_classifier(model: str, task: TaskSpec, found: str) -> UsageError:
+def _make_kind_error(model: str, task: TaskSpec, found: str) -> UsageError:
     return UsageError(
         f"Model {model!r} is not {task.head.words.classifier}",
         expected=f"transformers' {task.head.architecture}",

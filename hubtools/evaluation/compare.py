@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
 
-from hubtools.curation.evaluation_rows import read_evaluation_rows, read_test_split
+from hubtools.curation.evaluation_rows import LabelledRows, read_test_split
 from hubtools.errors import UsageError
-from hubtools.evaluation.classifiers import label_maps, open_classifier
-from hubtools.evaluation.other_data import ask, label_set_of, score_known, training_texts, with_map
+from hubtools.evaluation.classifiers import Classifier, open_classifier, read_label_maps
+from hubtools.evaluation.other_data import (
+    Note,
+    OtherData,
+    choose_label_set,
+    predict_answers,
+    read_other_data,
+    read_training_texts,
+    score_known,
+)
+from hubtools.heads.values import Column
 from hubtools.metrics.intervals import RESAMPLES, mcnemar, paired_bootstrap
 from hubtools.records import from_json
 from hubtools.records.comparison import ComparedModel, ModelComparison, PairDifference
-from hubtools.rows import Columns
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder
 
@@ -26,17 +33,18 @@ def compare(
     models: Sequence[str],
     folder: TaskFolder,
     *,
-    dataset: str | None = None,
-    columns: Columns,
-    split: str | None = None,
-    label_map: Sequence[str] = (),
-    skip_bad_rows: bool = False,
-    note: Callable[[str], None] = lambda _: None,
+    data: OtherData | None = None,
+    label_maps: Sequence[str] = (),
+    note: Note = lambda _: None,
 ) -> ModelComparison:
-    """Score ``models`` on ``dataset``, or on the test split of the work folder.
+    """Score ``models`` on ``data``, or on the test split of the work folder.
 
     What depends on a threshold is judged at the one that a model ships with, else at the router's default. A model that
     lacks a label is scored on the rows (or types) that it can answer, and a pair on those that both can.
+
+    Args:
+        models: repos or folders.
+        label_maps: ``FILE`` for the data and all models, or ``MODEL=FILE``.
 
     Returns:
         ``rows``, ``models`` with their scores, and ``pairs`` with their differences.
@@ -47,37 +55,26 @@ def compare(
     """
     if len(models) < 2 or len(set(models)) < len(models):
         raise UsageError(
-            "A comparison needs models that differ", expected="two or more, each once", found=", ".join(models),
+            "A comparison needs models that differ",
+            expected="two or more, each once",
+            found=", ".join(models),
             next=f"hubtools compare {task.name} MODEL MODEL",
-        )  # fmt: skip
-    label_set = label_set_of(task, folder)
-    maps = label_maps(label_map, models, task, label_set)
-    # Looked at before anything is scored: a name that is wrong must not cost the time of the models before it.
-    opened = [open_classifier(task, label_set, name, maps.get("", {}) | maps.get(name, {})) for name in models]
-    rows = read_test_split(task, folder) if dataset is None else read_evaluation_rows(
-        task, dataset, with_map(columns, label_map), label_set, split=split, skip_bad_rows=skip_bad_rows,
-        training=training_texts(folder),
-    )  # fmt: skip
-    head, labels = task.head, label_set.labels
-    answers = [ask(task, label_set, classifier, rows, note) for classifier in opened]
-    entries = []
-    for classifier, given in zip(opened, answers, strict=True):
-        plan = classifier.plan
-        threshold = classifier.threshold or task.threshold
-        scores, used = score_known(task, labels, rows.truth, given, plan, threshold)
-        entries.append(
-            ComparedModel(
-                model=classifier.name,
-                revision=classifier.revision,
-                rows=scores.rows,
-                lacks=[label for label in used.not_in_model if label not in used.not_in_data],
-                other_answers=used.other_answers,
-                ignored=used.ignored,
-                scores={metric.key: getattr(scores, metric.key, None) for metric in head.table},
-                threshold=threshold if head.threshold_label(labels) else None,
-                ships_threshold=classifier.threshold is not None,
-            )
         )
+    label_set = choose_label_set(task, folder)
+    maps = read_label_maps(label_maps, models, task, label_set)
+    # Looked at before anything is scored: a name that is wrong must not cost the time of the models before it.
+    classifiers = [open_classifier(task, label_set, name, maps.get("", {}) | maps.get(name, {})) for name in models]
+    if data is None:
+        rows = read_test_split(task, folder)
+    else:
+        rows = read_other_data(task, data, label_maps, label_set, training=read_training_texts(folder))
+    labels = label_set.labels
+    answers = [predict_answers(task, label_set, classifier, rows, note) for classifier in classifiers]
+    entries = [
+        _score_model(task, labels, rows, classifier, given)
+        for classifier, given in zip(classifiers, answers, strict=True)
+    ]
+    # Each with each: which one is the reference is the reader's choice.
     pairs = [
         compare_pair(
             task,
@@ -85,10 +82,11 @@ def compare(
             rows.truth,
             (models[i], answers[i]),
             (models[j], answers[j]),
-            opened[i].plan.known & opened[j].plan.known,
+            classifiers[i].plan.known & classifiers[j].plan.known,
         )
-        for i, j in combinations(range(len(opened)), 2)
+        for i, j in combinations(range(len(classifiers)), 2)
     ]
+    # Rows of other data have more to tell than those of our own test split: the record knows which keys may be absent.
     return from_json(
         {
             "task": task.name,
@@ -103,12 +101,33 @@ def compare(
     )
 
 
+def _score_model(
+    task: TaskSpec, labels: Sequence[str], rows: LabelledRows, classifier: Classifier, answers: Column
+) -> ComparedModel:
+    head = task.head
+    # Each at its own, as its owner means it to be used.
+    threshold = classifier.threshold or task.threshold
+    scores, used = score_known(task, labels, rows.truth, answers, classifier.plan, threshold)
+    return ComparedModel(
+        model=classifier.name,
+        revision=classifier.revision,
+        rows=scores.rows,
+        # A label that neither the data nor the model have costs the model nothing.
+        lacks=[label for label in used.not_in_model if label not in used.not_in_data],
+        other_answers=used.other_answers,
+        ignored=used.ignored,
+        scores={metric.key: getattr(scores, metric.key, None) for metric in head.table},
+        threshold=threshold if head.find_threshold_label(labels) else None,
+        ships_threshold=classifier.threshold is not None,
+    )
+
+
 def compare_pair(
     task: TaskSpec,
     labels: Sequence[str],
-    truth: Sequence[Any],
-    a: tuple[str, Sequence[Any]],
-    b: tuple[str, Sequence[Any]],
+    truth: Column,
+    a: tuple[str, Column],
+    b: tuple[str, Column],
     known: frozenset[int],
 ) -> PairDifference:
     """Test the difference of two models on the same rows: of the primary metric, and of accuracy.
@@ -119,12 +138,16 @@ def compare_pair(
         a, b: name and answers of each.
         known: labels that both models have; other rows, or types, are left out.
     """
-    one, two = task.head.pair_answers(truth, a[1], b[1], labels, known, task.threshold)
-    rows = len(one)
+    head = task.head
+    # The primary metric and accuracy are those of every answer: neither model's own threshold plays a part.
+    answers_a, answers_b = head.pair_answers(
+        head.join_answers(truth, a[1]), head.join_answers(truth, b[1]), labels, known, task.threshold
+    )
+    rows = len(answers_a)
     return PairDifference(
         a=a[0],
         b=b[0],
         rows=rows,
-        primary=paired_bootstrap(task.primary, one, two) if rows else None,
-        accuracy=mcnemar(one.right, two.right) if rows else None,
+        primary=paired_bootstrap(task.primary, answers_a, answers_b) if rows else None,
+        accuracy=mcnemar(answers_a.right, answers_b.right) if rows else None,
     )

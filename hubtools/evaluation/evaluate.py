@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from hubtools.errors import DamagedRecord, MissingStage
 from hubtools.evaluation.baselines import FEW_SHOT, BaselineScores, score_baselines, score_few_shot
@@ -28,18 +27,31 @@ from hubtools.training.calibration import FILE as CALIBRATION
 from hubtools.training.inputs import hash_texts
 from hubtools.workdir import TaskFolder, sha256_of
 
-METRICS = 5  # bumped when metrics.json says more, or says it otherwise
+METRICS = 5  # bumped when metrics.json holds more, or a number is computed in another way
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """What may be asked of a scoring.
+
+    Attributes:
+        target: what the threshold is chosen for on the validation split; None for the head's default.
+        from_predictions: do not ask the model, which need not be there: compute everything again from its answers.
+        few_shot: also train and score the SetFit baseline, which costs time; for heads that label whole texts.
+        repo: where earlier versions are published; the newest is a baseline. None for no look.
+    """
+
+    target: Target | None = None
+    from_predictions: bool = False
+    few_shot: bool = False
+    repo: str | None = None
 
 
 def evaluate(
     task: TaskSpec,
     folder: TaskFolder,
+    options: ScoringOptions = ScoringOptions(),
     *,
-    target_fpr: float | None = None,
-    target_recall: float | None = None,
-    from_predictions: bool = False,
-    extra: Collection[str] = (),
-    repo: str | None = None,
     note: Callable[[str], None] = lambda _: None,
     tick: Tick = lambda _: None,
 ) -> Metrics:
@@ -49,56 +61,68 @@ def evaluate(
     on other data follow the threshold.
 
     Args:
-        target_fpr, target_recall: what the threshold is chosen for on the validation split.
-        from_predictions: do not ask the model, which need not be there: compute everything again from its answers.
-        extra: baselines that cost time: "setfit", for sequence tasks.
-        repo: where earlier versions are published; the newest is a baseline.
+        note: called with what there is to report.
+        tick: called with the number of rows that were just answered.
 
     Raises:
         MissingStage: there is no dataset, no model, or no predictions.
     """
+    # Read first: without either there is nothing to score, and the message names the command that writes it.
     facts, training = folder.read_facts(), folder.read_training()
     label_set = task.label_set(facts.label_set)
     labels = label_set.labels
-    target = task.head.target(target_fpr, target_recall)
-    if not from_predictions:
+    asked = options.target or Target()
+    target = task.head.choose_target(asked.fpr, asked.recall)
+    if not options.from_predictions:
         check_trained_on(folder, training)
         score(task, label_set, folder, tick)
     test = Predictions.read(folder, folder.predictions)
     validation = Predictions.read(folder, folder.validation_predictions)
-    fingerprint = fingerprint_of(test, validation, target)
-    known = read_known(folder)
-    drawn = known is not None and all((folder.model / name).exists() for name, _ in known.plots)
-    complete = known is not None and drawn and (not extra or FEW_SHOT in known.baselines)
-    if known and not from_predictions and known.fingerprint == fingerprint and complete:
-        note(f"{task.name}: scores are up to date")
-        return known
+    recorded = read_recorded_metrics(folder)
+    if recorded and not options.from_predictions:
+        # Plots are files of their own, which a user may have deleted.
+        has_plots = all((folder.model / name).exists() for name, _ in recorded.plots)
+        has_baselines = not options.few_shot or FEW_SHOT in recorded.baselines
+        is_current = recorded.fingerprint == compute_fingerprint(test, validation, target)
+        if is_current and has_plots and has_baselines:
+            note(f"{task.name}: scores are up to date")
+            return recorded
 
-    metrics = metrics_of(task, labels, test, validation, target)
-    if from_predictions and (kept := BaselineScores.read(folder)).baselines:
+    metrics = compute_metrics(task, labels, test, validation, target)
+    if options.from_predictions and (kept := BaselineScores.read(folder)).baselines:
         # The dataset need not be there, or may be another by now.
-        if extra and FEW_SHOT not in kept.baselines:
+        if options.few_shot and FEW_SHOT not in kept.baselines:
             kept.baselines[FEW_SHOT] = score_few_shot(task, labels, folder, training, note)
-        beside = kept
+        baselines = kept
     else:
-        beside = score_baselines(
-            task, folder, training, weights_sha256=metrics.weights_sha256, few_shot=bool(extra), repo=repo, note=note
+        baselines = score_baselines(
+            task,
+            folder,
+            training,
+            weights_sha256=metrics.weights_sha256,
+            few_shot=options.few_shot,
+            repo=options.repo,
+            note=note,
         )
-    metrics = replace(metrics, baselines_of=beside.baselines_of, baselines=beside.baselines, previous=beside.previous)
+    metrics = replace(
+        metrics, baselines_of=baselines.baselines_of, baselines=baselines.baselines, previous=baselines.previous
+    )
+    # With --from-predictions the model's folder need not be there, and cards read plots and thresholds from it.
     folder.model.mkdir(exist_ok=True)
     metrics = replace(metrics, plots=draw_plots(task.head, metrics, training, facts, folder.model))
     if metrics.thresholds:
         write_record(folder.model / THRESHOLDS, replace(metrics.thresholds, task=task.name))
     follow_threshold(task, labels, folder, metrics.weights_sha256, metrics.shipped_threshold, note)
     write_record(folder.metrics, metrics)  # last: its fingerprint says that all is done
-    first = metrics.primary
-    interval = f"[{first.low:.3f}, {first.high:.3f}]"
-    note(f"{task.name}: {first.title} {first.value:.3f} {interval} on {metrics.scores.rows} test rows")
+    primary = metrics.primary
+    interval = f"[{primary.low:.3f}, {primary.high:.3f}]"
+    note(f"{task.name}: {primary.title} {primary.value:.3f} {interval} on {metrics.scores.rows} test rows")
     return metrics
 
 
-def read_known(folder: TaskFolder) -> Metrics | None:
+def read_recorded_metrics(folder: TaskFolder) -> Metrics | None:
     """Return the metrics that are there; None where there are none, or those of another version."""
+    # A file of another version is no error here: it is computed again.
     try:
         return from_json(json.loads(folder.metrics.read_text()), Metrics)
     except (OSError, ValueError, DamagedRecord):
@@ -113,16 +137,17 @@ def check_trained_on(folder: TaskFolder, training: TrainingRecord) -> None:
     """
     import pyarrow.parquet as pq
 
-    known, file = training.train_sha256, folder.split_file("train")
-    if known is None or not file.exists():
+    recorded, file = training.train_sha256, folder.split_file("train")
+    # An earlier version did not record it, and without the split there is nothing to compare.
+    if recorded is None or not file.exists():
         return
-    if hash_texts(pq.read_table(file, columns=["text"])["text"].to_pylist()) != known:
+    if hash_texts(pq.read_table(file, columns=["text"])["text"].to_pylist()) != recorded:
         raise MissingStage(
             f"The model of {folder.task!r} was trained on other rows than those of {folder.dataset}",
             expected="rows that no test row is among, as in the dataset beside it",
             found="a dataset that was curated anew, or a training with --dataset",
             next=f"hubtools finetune {folder.task}; rows of your own become the dataset by hubtools curate --source",
-        )  # fmt: skip
+        )
 
 
 def score(task: TaskSpec, label_set: LabelSet, folder: TaskFolder, tick: Tick) -> None:
@@ -132,15 +157,18 @@ def score(task: TaskSpec, label_set: LabelSet, folder: TaskFolder, tick: Tick) -
     weights = folder.need(folder.model / "model.safetensors", "finetune")
     files = {split: folder.need(folder.split_file(split), "curate") for split in ("validation", "test")}
     digest = sha256_of(weights)
+    # All that an answer, or a column beside it, depends on.
     parts = [digest, *(sha256_of(file) for file in files.values()), task.version, str(PREDICTIONS)]
     fingerprint = hashlib.sha256("".join(parts).encode()).hexdigest()
     written = {"validation": folder.validation_predictions, "test": folder.predictions}
-    if all(path.exists() and _fingerprint_in(path) == fingerprint for path in written.values()):
+    if all(path.exists() and _read_fingerprint(path) == fingerprint for path in written.values()):
         return
+    # The temperature is in the weights already; it is needed to say what answers were like without it.
     calibration = folder.model / CALIBRATION
     temperature = json.loads(calibration.read_text())["temperature"] if calibration.exists() else 1.0
     data = load_dataset(str(folder.dataset))
     classifier = load_pipeline(task.head.pipeline, str(folder.model))
+    # Within the file, so that answers and what they are answers of cannot come apart.
     about = {
         "fingerprint": fingerprint,
         "weights_sha256": digest,
@@ -153,14 +181,15 @@ def score(task: TaskSpec, label_set: LabelSet, folder: TaskFolder, tick: Tick) -
         write_table(path, table.replace_schema_metadata({"hubtools": json.dumps(about | {"split": split})}))
 
 
-def metrics_of(
+def compute_metrics(
     task: TaskSpec, labels: Sequence[str], test: Predictions, validation: Predictions, target: Target | None
 ) -> Metrics:
     """Return every number of the model, from what it answered; baselines and plots are still empty."""
     head = task.head
+    # The threshold first: scores and slices of a detection are taken at it.
     thresholds = head.choose_thresholds(validation.rows, test.rows, labels, target, task.threshold)
-    at = thresholds.threshold if thresholds else task.threshold
-    scores = head.score(test.rows, labels, at)
+    threshold = thresholds.threshold if thresholds else task.threshold
+    scores = head.score(test.rows, labels, threshold)
     primary = getattr(scores, task.primary.key)
     temperature = test.about["temperature"]
     return Metrics(
@@ -172,38 +201,41 @@ def metrics_of(
         scores=scores,
         target=target,
         thresholds=thresholds,
-        abstention=head.abstention_curve(test.rows, labels) if thresholds else None,
+        abstention=head.measure_abstention(test.rows, labels) if thresholds else None,
         calibration=Calibration(
             temperature=temperature,
-            validation=head.calibration(validation.rows, temperature),
-            test=head.calibration(test.rows, temperature),
+            validation=head.measure_calibration(validation.rows, temperature),
+            test=head.measure_calibration(test.rows, temperature),
         ),
-        slices=head.slice_scores(test.rows, labels, at),
+        slices=head.score_slices(test.rows, labels, threshold),
         mistakes=head.find_mistakes(test.rows, labels),
         examples=[from_json(example, AnsweredExample) for example in test.about["examples"]],
-        fingerprint=fingerprint_of(test, validation, target),
+        fingerprint=compute_fingerprint(test, validation, target),
+        # Filled by evaluate(): they depend on the dataset, or on files, and this function on predictions alone.
         baselines_of="",
         baselines={},
         plots=[],
     )
 
 
-def fingerprint_of(test: Predictions, validation: Predictions, target: Target | None) -> str:
+def compute_fingerprint(test: Predictions, validation: Predictions, target: Target | None) -> str:
     """Return the fingerprint of all that metrics.json is computed from."""
-    wanted = next(([kind, share] for kind, share in to_json(target).items()), None) if target else None
-    return hashlib.sha256(json.dumps([test.sha, validation.sha, METRICS, wanted]).encode()).hexdigest()
+    # The one key that the target has, with its share.
+    goal = next(([kind, share] for kind, share in to_json(target).items()), None) if target else None
+    return hashlib.sha256(json.dumps([test.sha, validation.sha, METRICS, goal]).encode()).hexdigest()
 
 
-def metrics_are_current(folder: TaskFolder, metrics: Metrics) -> bool:
+def are_metrics_current(folder: TaskFolder, metrics: Metrics) -> bool:
     """Return whether ``metrics`` were computed from the predictions that are there."""
+    # With the target that they were computed for: another one is no reason to call them old.
     test, validation = (Predictions.read(folder, path) for path in (folder.predictions, folder.validation_predictions))
-    return fingerprint_of(test, validation, metrics.target) == metrics.fingerprint
+    return compute_fingerprint(test, validation, metrics.target) == metrics.fingerprint
 
 
-def _fingerprint_in(path: Path) -> Any:
+def _read_fingerprint(path: Path) -> str | None:
     import pyarrow as pa
 
     try:
         return read_about(path).get("fingerprint")
     except (pa.ArrowException, OSError, ValueError):
-        return None  # damaged: written again
+        return None  # damaged: the model is asked again

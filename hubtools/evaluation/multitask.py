@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 from hubtools.heads import Classification, Head
+from hubtools.heads.values import Rows, TextProbabilities
 from hubtools.training.multitask_release import ABOUT_HEADS, HEADS
 
-__all__ = ["ABOUT_HEADS", "MultitaskClassifier", "largest_difference"]
+__all__ = ["ABOUT_HEADS", "MultitaskClassifier", "find_largest_difference"]
+
+
+class HeadDescription(TypedDict):
+    """What ``heads.json`` says of one head: its kind, "sequence" or "token", and its labels in the order of ids."""
+
+    kind: str
+    labels: list[str]
 
 
 class MultitaskClassifier:
@@ -33,41 +41,49 @@ class MultitaskClassifier:
 
         self.tokenizer = AutoTokenizer.from_pretrained(model, revision=revision)
         self.body = AutoModel.from_pretrained(model, revision=revision, dtype=torch.float32).eval()
-        self.about: dict[str, Any] = json.loads(file(ABOUT_HEADS).read_text())
+        self.about: dict[str, HeadDescription] = json.loads(file(ABOUT_HEADS).read_text())
         size = self.body.config.hidden_size
-        self.heads = torch.nn.ModuleDict({
-            task: torch.nn.ModuleDict({
-                "head": ModernBertPredictionHead(self.body.config),
-                "classifier": torch.nn.Linear(size, len(about["labels"])),
-            })
-            for task, about in self.about.items()
-        })  # fmt: skip
+        # Built by hand, as a user without hubtools would do it from the card: this is what verify compares.
+        self.heads = torch.nn.ModuleDict(
+            {
+                task: torch.nn.ModuleDict(
+                    {
+                        "head": ModernBertPredictionHead(self.body.config),
+                        "classifier": torch.nn.Linear(size, len(about["labels"])),
+                    }
+                )
+                for task, about in self.about.items()
+            }
+        )
+        # Strict by default: a weight that is missing, or too many, is an error.
         self.heads.load_state_dict(load_file(file(HEADS)))
         self.heads.eval()
 
-    def __call__(self, text: str) -> dict[str, list[Any]]:
+    def __call__(self, text: str) -> dict[str, TextProbabilities]:
         """Return for each task the probabilities of its labels, or a list of those for each token of the text.
 
         A text is cut where the model stops reading.
         """
         import torch
 
+        # Offsets tell special tokens from those of the text, whatever the tokenizer calls them.
         batch = self.tokenizer(text, truncation=True, return_offsets_mapping=True, return_tensors="pt")
         start, end = batch.pop("offset_mapping")[0].unbind(1)
-        found: dict[str, list[Any]] = {}
+        probabilities: dict[str, TextProbabilities] = {}
         with torch.inference_mode():
             hidden = self.body(**batch).last_hidden_state[0]
             for task, about in self.about.items():
-                # A label of the whole text is answered from the mean over all tokens.
+                # A label of the whole text is answered from the mean over all tokens. Special tokens, whose offset is
+                # empty, count in that, and have no tag of their own.
                 whole = about["kind"] == Classification.granularity
-                seen = hidden.mean(0) if whole else hidden[start < end]
-                head: Any = self.heads[task]
-                found[task] = head["classifier"](head["head"](seen)).softmax(-1).tolist()
-        return found
+                states = hidden.mean(0) if whole else hidden[start < end]
+                head = cast("torch.nn.ModuleDict", self.heads[task])
+                probabilities[task] = head["classifier"](head["head"](states)).softmax(-1).tolist()
+        return probabilities
 
 
-def largest_difference(
-    head: Head, task: str, answers: Sequence[Mapping[str, list[Any]]], recorded: Mapping[str, Sequence[Any]]
+def find_largest_difference(
+    head: Head, task: str, answers: Sequence[Mapping[str, TextProbabilities]], recorded: Rows
 ) -> float:
     """Return the largest difference between a probability of ``answers`` and the one that predictions hold.
 
@@ -75,5 +91,7 @@ def largest_difference(
         answers: what :class:`MultitaskClassifier` gives for the first texts.
         recorded: the columns of ``predictions.parquet`` of ``task``.
     """
-    pairs = (pair for row, given in enumerate(answers) for pair in head.multitask_pairs(given[task], recorded, row))
-    return max((abs(a - b) for a, b in pairs), default=0.0)
+    pairs = (
+        pair for row, answer in enumerate(answers) for pair in head.pair_multitask_answers(answer[task], recorded, row)
+    )
+    return max((abs(p - q) for p, q in pairs), default=0.0)

@@ -6,33 +6,51 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from hubtools.errors import MissingStage
 from hubtools.heads import Head
 from hubtools.heads.inference import Tick
+from hubtools.heads.values import Pipeline, Rows
 from hubtools.workdir import TaskFolder, sha256_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from datasets import Dataset
 
-PREDICTIONS = 3  # bumped when a file of predictions says more, or says it otherwise
+PREDICTIONS = 3  # bumped when a file of predictions holds more, or in another form
 
 # Columns that earlier versions called otherwise.
 _RENAMED = {"found": "predicted_spans"}
 
 
-@dataclass(frozen=True)
-class Predictions:
-    """A file of predictions: its columns, and what is written in its metadata.
+class PredictionsMetadata(TypedDict, total=False):
+    """What the metadata of a file of predictions hold, as JSON under the key "hubtools".
 
     Attributes:
-        about: ``fingerprint``, ``weights_sha256``, ``temperature`` and ``examples``, the answers to the task's own.
+        fingerprint: of weights, dataset and versions: while it stays the same, the model is not asked again.
+        labels: of the model, in the order of their ids.
+        examples: the answers to the task's own examples, each as ``AnsweredExample`` has it.
+    """
+
+    fingerprint: str
+    weights_sha256: str
+    temperature: float
+    labels: list[str]
+    examples: list[object]
+    split: str
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A file of predictions: its columns and its metadata.
+
+    Attributes:
         sha: of the file.
     """
 
-    rows: Mapping[str, list[Any]]
-    about: Mapping[str, Any]
+    rows: Rows
+    about: PredictionsMetadata
     sha: str
 
     @staticmethod
@@ -42,6 +60,7 @@ class Predictions:
 
         folder.need(path, "evaluate")
         try:
+            # A file of parquet that somebody else wrote has no key of ours in its metadata.
             about, problem = read_about(path), "a file of another program"
             if about:
                 return Predictions(read_columns(path), about, sha256_of(path))
@@ -55,7 +74,7 @@ class Predictions:
         )
 
 
-def read_columns(path: Path | str) -> dict[str, list[Any]]:
+def read_columns(path: Path | str) -> Rows:
     """Return the columns of predictions of any version, by the names that this version gives them.
 
     Raises:
@@ -64,28 +83,32 @@ def read_columns(path: Path | str) -> dict[str, list[Any]]:
     import pyarrow.parquet as pq
 
     columns = pq.read_table(path).to_pydict()
-    return {_RENAMED.get(name, name): values for name, values in columns.items()}
+    # Their types are those of the file's schema, which to_table() gave it.
+    return cast("Rows", {_RENAMED.get(name, name): values for name, values in columns.items()})
 
 
-def read_about(path: Path) -> dict[str, Any]:
-    """Return what the metadata of a file say; {} where they are not ours.
+def read_about(path: Path) -> PredictionsMetadata:
+    """Return the metadata of a file; {} where they are not ours.
 
     Raises:
         pyarrow.ArrowException, ValueError: it is no parquet file, or its metadata are damaged.
     """
     import pyarrow.parquet as pq
 
-    return dict(json.loads((pq.read_schema(path).metadata or {}).get(b"hubtools", b"{}")))
+    # The schema alone: of a large file only the footer is read.
+    content = dict(json.loads((pq.read_schema(path).metadata or {}).get(b"hubtools", b"{}")))
+    return cast("PredictionsMetadata", content)
 
 
 def predictions_table(
-    head: Head, classifier: Any, rows: Any, labels: Sequence[str], tick: Tick, temperature: float = 1.0
+    head: Head, classifier: Pipeline, rows: Dataset, labels: Sequence[str], tick: Tick, temperature: float = 1.0
 ) -> pa.Table:
     """Ask the model and return what ``predictions.parquet`` holds, in the order of ``rows``.
 
     Columns: ``id``, ``group`` and ``characters``, the length of the text; then the head's own.
     """
     texts = list(rows["text"])
+    # Somebody else's dataset may have no groups; ours always does.
     groups = list(rows["group"]) if "group" in rows.column_names else [""] * len(texts)
     return to_table(
         head,
@@ -93,15 +116,16 @@ def predictions_table(
             "id": list(rows["id"]),
             "group": groups,
             "characters": [len(text) for text in texts],
-            **head.prediction_columns(classifier, rows, labels, tick, temperature),
+            **head.predict_columns(classifier, rows, labels, tick, temperature),
         },
     )
 
 
-def to_table(head: Head, columns: Mapping[str, Sequence[Any]]) -> pa.Table:
+def to_table(head: Head, columns: Mapping[str, object]) -> pa.Table:
     """Return columns of predictions with the types that they always have."""
     import pyarrow as pa
 
+    # Without a schema, a split in which nothing is predicted would have columns of type null.
     types = {"id": pa.string(), "group": pa.string(), "characters": pa.int64(), **head.columns}
     return pa.table(dict(columns), schema=pa.schema([(name, types[name]) for name in columns]))
 
@@ -110,6 +134,7 @@ def write_table(path: Path, table: pa.Table) -> None:
     """Write a parquet file whole or not at all."""
     import pyarrow.parquet as pq
 
+    # Beside the file, then in its place: a run that is interrupted leaves no half of a file.
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     pq.write_table(table, part)

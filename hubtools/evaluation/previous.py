@@ -6,11 +6,14 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hubtools.evaluation.predictions import read_columns
 from hubtools.heads import Head
 from hubtools.records.metrics import PreviousVersion
+
+if TYPE_CHECKING:
+    from huggingface_hub import GitRefInfo
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class Release:
     """An earlier release of a model, of whatever version of hubtools.
 
     Attributes:
-        primary: key, title and value of its primary metric, as its metrics.json has it; {} where it has none.
+        title, value: of its primary metric, as its metrics.json has them; None where it has none.
         predictions: the file of its answers.
         method: how it was trained; "" where it does not say.
     """
@@ -26,11 +29,12 @@ class Release:
     repo: str
     tag: str
     revision: str
-    primary: dict[str, Any]
+    title: str | None
+    value: float | None
     predictions: Path
     method: str
 
-    def record(self, why_not: str) -> PreviousVersion:
+    def make_record(self, why_not: str) -> PreviousVersion:
         """Return what ``metrics.json`` says of it; ``why_not`` is why its answers cannot be compared, or ""."""
         return PreviousVersion(
             repo=self.repo,
@@ -38,18 +42,19 @@ class Release:
             revision=self.revision,
             method=self.method,
             why_not=why_not,
-            title=self.primary.get("title"),
-            value=self.primary.get("value"),
+            title=self.title,
+            value=self.value,
         )
 
 
-def releases(tags: Iterable[Any]) -> list[Any]:
+def list_releases(tags: Iterable[GitRefInfo]) -> list[GitRefInfo]:
     """Return those of a repo's tags that name a release, ``v1``, ``v2``…: the newest first."""
-    named = [ref for ref in tags if ref.name[:1] == "v" and ref.name[1:].isdecimal()]
-    return sorted(named, key=lambda ref: int(ref.name[1:]), reverse=True)
+    names_release = [ref for ref in tags if ref.name[:1] == "v" and ref.name[1:].isdecimal()]
+    # By number: as text, v10 comes before v9.
+    return sorted(names_release, key=lambda ref: int(ref.name[1:]), reverse=True)
 
 
-def previous_version(repo: str, weights_sha256: str) -> Release | None:
+def find_previous_version(repo: str, weights_sha256: str) -> Release | None:
     """Return the newest release of ``repo`` that has other weights; None where hubtools made none.
 
     Its files are read key by key, as any version of hubtools may have written them.
@@ -61,35 +66,46 @@ def previous_version(repo: str, weights_sha256: str) -> Release | None:
         tags = HfApi().list_repo_refs(repo).tags
     except RepositoryNotFoundError:
         return None
-    for ref in releases(tags):
+    for ref in list_releases(tags):
         revision = str(ref.target_commit)
         try:
             metrics = json.loads(Path(hf_hub_download(repo, "metrics.json", revision=revision)).read_text())
             predictions = Path(hf_hub_download(repo, "predictions.parquet", revision=revision))
             training = json.loads(Path(hf_hub_download(repo, "training.json", revision=revision)).read_text())
         except (EntryNotFoundError, ValueError):
-            continue
-        whole = isinstance(metrics, dict) and isinstance(training, dict)
-        if not whole or metrics.get("weights_sha256") == weights_sha256:
+            continue  # not made by hubtools, or before it wrote predictions: an older one may serve
+        # The same weights are this model itself, pushed again with another card.
+        readable = isinstance(metrics, dict) and isinstance(training, dict)
+        if not readable or metrics.get("weights_sha256") == weights_sha256:
             continue
         primary = metrics.get("primary") or {}
-        return Release(repo, ref.name, revision, primary, predictions, training.get("method", ""))
+        return Release(
+            repo=repo,
+            tag=ref.name,
+            revision=revision,
+            title=primary.get("title"),
+            value=primary.get("value"),
+            predictions=predictions,
+            method=training.get("method", ""),
+        )
     return None
 
 
-def difference_of_rows(head: Head, ours: Path, theirs: Path) -> str:
+def describe_row_difference(head: Head, ours: Path, theirs: Path) -> str:
     """Return why two files of predictions are not of the same rows; "" where they are, with the same truth."""
     import pyarrow as pa
 
     try:
         tables = [read_columns(path) for path in (ours, theirs)]
-        truths = [dict(zip(rows["id"], rows[head.truth], strict=True)) for rows in tables]
-        widths = [head.label_widths(rows[head.answer]) for rows in tables]
+        truths = [dict(zip(rows["id"], head.read_truth(rows), strict=True)) for rows in tables]
+        label_counts = [head.label_counts(rows) for rows in tables]
+    # A release of another head, or of somebody else's program, lacks these columns.
     except (pa.ArrowException, KeyError):
         return "its predictions.parquet cannot be read"
+    # The order of rows does not matter: ids do, which are hashes of the texts.
     shared = len(truths[0].keys() & truths[1].keys())
     if truths[0].keys() != truths[1].keys():
         return f"it was scored on other rows: {shared} of its {len(truths[1])} test rows are among our {len(truths[0])}"
-    if truths[0] != truths[1] or widths[0] != widths[1]:
+    if truths[0] != truths[1] or label_counts[0] != label_counts[1]:
         return "it was scored on the same texts with other labels"
     return ""

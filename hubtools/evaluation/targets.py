@@ -14,6 +14,7 @@ def check_target(tasks: Sequence[TaskSpec], fpr: float | None, recall: float | N
     Raises:
         UsageError: two targets, one that is no share, or none of ``tasks`` has a threshold to choose.
     """
+    # Before anything is scored: a wrong flag must not cost the time of the model's answers.
     asked = {name: value for name, value in (("--target-fpr", fpr), ("--target-recall", recall)) if value is not None}
     if len(asked) > 1:
         raise UsageError(
@@ -23,9 +24,10 @@ def check_target(tasks: Sequence[TaskSpec], fpr: float | None, recall: float | N
             next="leave one of the two out",
         )
     for name, value in asked.items():
+        # At 0 or 1 the threshold would follow from a single row, or from none.
         if not 0 < value < 1:
             raise UsageError(f"The target {name}", expected="a share between 0 and 1, such as 0.01", found=str(value))
-        if not any(task.head.target(None, None) for task in tasks):
+        if not any(task.head.choose_target(None, None) for task in tasks):
             raise UsageError(
                 f"No threshold is chosen for {tasks[0].name!r}",
                 expected="a task that flags, or that may be unsure",

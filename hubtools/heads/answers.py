@@ -16,6 +16,7 @@ class AnsweredSpan:
     score: float
 
 
+# One class for all heads: who asks several tasks loops over their answers without asking which kind each is.
 @dataclass(frozen=True)
 class Answer:
     """The answer of one task to one text.

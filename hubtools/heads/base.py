@@ -5,14 +5,25 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hubtools.heads.answers import Answer
 from hubtools.heads.inference import Tick
 from hubtools.heads.plots import Plot
 from hubtools.heads.rows import LabelMap, UserColumns
-from hubtools.heads.values import Column, Pipeline, Rows
+from hubtools.heads.values import (
+    AnswerDifference,
+    Column,
+    Encoded,
+    LabelPlan,
+    Pipeline,
+    Rows,
+    TextProbabilities,
+    Truth,
+)
+from hubtools.heads.wording import Words
 from hubtools.metrics.intervals import Answers
+from hubtools.metrics.spans import SpanDict
 from hubtools.records.dataset import LengthBaseline, SplitFacts
 from hubtools.records.metrics import AnsweredExample, Metrics
 from hubtools.records.scores import Baseline, Scores, ScoresOnOtherData
@@ -21,70 +32,14 @@ from hubtools.records.thresholds import AbstentionStep, SplitCalibration, Target
 from hubtools.rows import Columns
 from hubtools.spec import Example, LabelSet, Metric
 
+# Names of types alone: heads are imported by every command, and these libraries take seconds to load.
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     import torch
-    from transformers import PreTrainedModel
-
-# Of one batch, by the name of the column.
-Batch = Mapping[str, list[Any]]
-
-
-@dataclass(frozen=True)
-class LabelPlan:
-    """How the labels of a model, ours or another's, are read.
-
-    Attributes:
-        ours: from a label of the model to the index of ours.
-        ignored: labels that a label map sets to null: as if the model did not have them.
-        others: labels that are none of ours. An answer with one of them is wrong; a span of one is not counted.
-    """
-
-    ours: Mapping[str, int]
-    ignored: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
-
-    @property
-    def known(self) -> frozenset[int]:
-        """Indices of our labels that the model can answer with."""
-        return frozenset(self.ours.values())
-
-
-@dataclass(frozen=True)
-class Words:
-    """How tables and messages speak of a head.
-
-    Attributes:
-        classifier: what a model with it is.
-        right: the share of rows that are right.
-        lacking: what is not scored where a model lacks labels.
-        others: what happens to answers with labels that are none of ours; ``others_note`` says so in a message.
-        threshold: what a comparison says of answers below a threshold, "" for nothing.
-        unit: what the support of a label counts; ``answers`` what calibration does.
-    """
-
-    classifier: str
-    right: str
-    lacking: str
-    others: str
-    others_note: str
-    threshold: str
-    unit: str
-    answers: str
-
-
-@dataclass(frozen=True)
-class AnswerDifference:
-    """How far a model's answers are from recorded ones: ``largest`` of a probability.
-
-    Attributes:
-        expected, found: of the first text that is answered with other spans; "" where none is.
-    """
-
-    largest: float
-    expected: str = ""
-    found: str = ""
+    from datasets import Features
+    from datasets.features.features import FeatureType
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -103,6 +58,7 @@ class Head(ABC):
         least_labels, most_labels: how many of them there may be.
     """
 
+    # "sequence" and "token" are what the Hub and transformers call the two kinds of classification.
     name: ClassVar[str]
     granularity: ClassVar[Literal["sequence", "token"]]
     pipeline: ClassVar[Literal["text-classification", "token-classification"]]
@@ -117,9 +73,11 @@ class Head(ABC):
 
     # --- a task of one's own ---
 
+    # Labels become keys of files, cells of Markdown tables and names in commands: what would break one of them is
+    # refused when the task is read, not when the model is trained.
     label_pattern: ClassVar[str] = r"\w[\w .,&/+'()-]{0,63}"
     label_rule: ClassVar[str] = "a letter or digit, then letters, digits, spaces and . , & / + ' ( ) - _, 64 at most"
-    least_labels: ClassVar[int] = 2
+    least_labels: ClassVar[int] = 2  # with one, every answer is right
     most_labels: ClassVar[int | None] = None
 
     @abstractmethod
@@ -144,6 +102,7 @@ class Head(ABC):
         """Return why ``row`` cannot be written as this head's columns, or ""."""
         return ""
 
+    # For the examples on a dataset's card, whatever the head.
     @abstractmethod
     def describe_label(self, row: Example) -> str:
         """Return a row's label, or what is marked in it, for people to read."""
@@ -157,20 +116,20 @@ class Head(ABC):
         return label_set.labels
 
     @abstractmethod
-    def make_columns(self, rows: Sequence[Example], label_set: LabelSet) -> dict[str, list[Any]]:
+    def make_columns(self, rows: Sequence[Example], label_set: LabelSet) -> Mapping[str, Sequence[object]]:
         """Return the columns of a dataset that hold the labels of ``rows``, as many values each."""
 
     @abstractmethod
-    def make_features(self, label_set: LabelSet) -> dict[str, Any]:
+    def make_features(self, label_set: LabelSet) -> dict[str, FeatureType]:
         """Return the types of these columns, as ``datasets.Features`` takes them."""
 
     @abstractmethod
-    def index_truth(self, row: Example, label_set: LabelSet) -> Any:
+    def index_truth(self, row: Example, label_set: LabelSet) -> Truth:
         """Return what the column ``truth`` holds for ``row``, whose labels are mapped: indices instead of names."""
 
     @abstractmethod
-    def name_truth(self, row: Example, truth: Any, label_set: LabelSet) -> Example:
-        """Return ``row`` with the labels that ``truth`` holds as indices."""
+    def name_truth(self, row: Example, truth: Truth, label_set: LabelSet) -> Example:
+        """Return ``row`` with the labels that ``truth``, a value of the column of that name, holds as indices."""
 
     @abstractmethod
     def describe_split(self, rows: Sequence[Example], label_set: LabelSet) -> SplitFacts:
@@ -213,7 +172,7 @@ class Head(ABC):
 
     # Whether few-shot training (SetFit), which labels whole texts, can answer it.
     few_shot: ClassVar[bool] = False
-    # Of a task's loss beside the others', where several are trained together.
+    # The weight of the task's loss where several tasks are trained together.
     loss_weight: ClassVar[float] = 1.0
 
     @property
@@ -221,20 +180,21 @@ class Head(ABC):
         """Whether the model labels each token, not the text as a whole."""
         return self.granularity == "token"
 
+    # Through the auto class: a head knows the kind of model, not its architecture.
     @abstractmethod
-    def load_model(self, path: str, **options: Any) -> PreTrainedModel:
+    def load_model(self, path: str, **options: object) -> PreTrainedModel:
         """Load a model with this head, as ``from_pretrained`` of transformers' auto class for it does."""
 
     @abstractmethod
-    def dataset_labels(self, features: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the label names that the ``Features`` of a dataset carry, in the order of their ids.
+    def read_label_names(self, features: Features) -> tuple[str, ...]:
+        """Return the label names that the features of a dataset carry, in the order of their ids.
 
         Raises:
             KeyError: the dataset has no column for them.
         """
 
     @abstractmethod
-    def encode(self, batch: Batch, tokenizer: Any, max_length: int, label_set: LabelSet) -> dict[str, Any]:
+    def encode(self, batch: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, label_set: LabelSet) -> Encoded:
         """Return ``input_ids``, ``attention_mask``, ``length`` and ``labels`` of each text.
 
         Args:
@@ -242,15 +202,18 @@ class Head(ABC):
         """
 
     @abstractmethod
-    def marked_spans(self, batch: Batch) -> list[list[Mapping[str, int]]] | None:
+    def select_spans(self, batch: Rows) -> Sequence[Sequence[SpanDict]] | None:
         """Return the true spans of each text; None where texts are labelled as a whole."""
 
     @abstractmethod
     def reduce_logits(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None:
-        """Return what makes of logits and labels the predictions that selection metrics take; None for the logits."""
+        """Return the function from logits and labels to the predictions that selection metrics take.
+
+        None where these take the logits themselves.
+        """
 
     @abstractmethod
-    def multitask_predictions(
+    def select_multitask_predictions(
         self, first: np.ndarray, best: np.ndarray, labels: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return predictions and true labels of one task, as its own training would give them to selection metrics.
@@ -266,7 +229,8 @@ class Head(ABC):
     # What the Trainer logs after each evaluation; a task of one's own is selected by the first, where it names none.
     selection: ClassVar[tuple[Metric, ...]]
     words: ClassVar[Words]
-    # The end of the names of transformers' classes for it, and the label that stands for no label.
+    # The end of the names of transformers' classes for it, by which a model of another kind is refused before it is
+    # loaded; and the label that stands for no label.
     architecture: ClassVar[str]
     outside: ClassVar[str] = ""
 
@@ -285,22 +249,19 @@ class Head(ABC):
         """The metrics in a table of other data and of other models."""
         return self.headlines + self.at_threshold
 
-    def metric(self, key: str) -> Metric:
-        """Return the metric called ``key``; raises :class:`KeyError` for any other word."""
-        return {metric.key: metric for metric in (*self.table, *self.selection)}[key]
+    # --- which columns hold truth and answers only the head knows; others hand them on ---
 
     @abstractmethod
-    def read_answers(self, truth: Column, answers: Any, labels: Sequence[str], threshold: float = 0.0) -> Answers:
-        """Turn true and given answers into the arrays that metrics are functions of.
+    def read_truth(self, rows: Rows) -> Column:
+        """Return the column of the true labels."""
 
-        Args:
-            truth, answers: the columns of the predictions of these names.
-            labels: of the label set; ``answers`` may have one more behind them, for labels that are none of ours.
-        """
+    @abstractmethod
+    def join_answers(self, truth: Column, answers: Column) -> Rows:
+        """Return true and given answers as the columns of predictions that scores are computed from."""
 
     @abstractmethod
     def read_evaluation(self, predictions: np.ndarray, label_ids: np.ndarray, labels: Sequence[str]) -> Answers:
-        """Turn what the Trainer hands to ``compute_metrics`` into the same arrays.
+        """Turn what the Trainer hands to ``compute_metrics`` into the arrays that metrics are functions of.
 
         Args:
             predictions: (rows, labels) logits, or (rows, tokens) ids of the best tags.
@@ -313,39 +274,45 @@ class Head(ABC):
 
     @abstractmethod
     def score_known(
-        self, truth: Column, answers: Column, labels: Sequence[str], known: Collection[int],
-        threshold: float,
-    ) -> tuple[ScoresOnOtherData, set[int]]:  # fmt: skip
+        self, rows: Rows, labels: Sequence[str], known: Collection[int], threshold: float
+    ) -> tuple[ScoresOnOtherData, set[int]]:
         """Return scores on what the data ask and the model can answer, and the labels that the data have.
 
         Args:
-            known: labels that the model can answer with.
+            rows: as :meth:`join_answers` makes them; answers may have one more label behind ``labels``, for all that
+                are none of ours.
+            known: indices of the labels that the model can answer with.
         """
 
     @abstractmethod
     def pair_answers(
-        self, truth: Column, a: Column, b: Column, labels: Sequence[str], known: Collection[int],
-        threshold: float,
-    ) -> tuple[Any, Any]:  # fmt: skip
-        """Return two models' answers to the rows, or of the types, that both can answer."""
+        self, a: Rows, b: Rows, labels: Sequence[str], known: Collection[int], threshold: float
+    ) -> tuple[Answers, Answers]:
+        """Return two models' answers to the rows, or of the types, that both can answer.
+
+        Args:
+            a, b: the answers of each, with the same truth.
+            known: indices of the labels that both models can answer with.
+        """
 
     @abstractmethod
-    def slice_scores(self, rows: Rows, labels: Sequence[str], threshold: float) -> Slices:
+    def score_slices(self, rows: Rows, labels: Sequence[str], threshold: float) -> Slices:
         """Return scores by length and family."""
 
     @abstractmethod
     def find_mistakes(self, rows: Rows, labels: Sequence[str]) -> Mistakes:
         """Return the most confident mistakes."""
 
+    # From recorded answers: the temperature is undone by computing, not by asking another model.
     @abstractmethod
-    def calibration(self, rows: Rows, temperature: float) -> SplitCalibration:
+    def measure_calibration(self, rows: Rows, temperature: float) -> SplitCalibration:
         """Return how sure answers are and how often they are right, without the temperature and with it."""
 
-    def target(self, fpr: float | None, recall: float | None) -> Target | None:
+    def choose_target(self, fpr: float | None, recall: float | None) -> Target | None:
         """Return what a threshold is chosen for: what is asked for, else the default; None where none is chosen."""
         return None
 
-    def threshold_label(self, labels: Sequence[str]) -> str:
+    def find_threshold_label(self, labels: Sequence[str]) -> str:
         """Return the label that a threshold is about: what is flagged, or what an unsure answer becomes, or ""."""
         return ""
 
@@ -359,23 +326,23 @@ class Head(ABC):
         """
         return None
 
-    def shipped_threshold(self, content: Any) -> float | None:
-        """Return the threshold in a ``thresholds.json``, anyone's; None where it is not one of this head's."""
+    def read_shipped_threshold(self, content: object) -> float | None:
+        """Return the threshold in the content of a ``thresholds.json``, anyone's; None where it is of another head."""
         return None
 
-    def abstention_curve(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:
-        """Return what abstaining buys; None where an answer is never unsure."""
+    def measure_abstention(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:
+        """Return the scores of the answered rows by the share that is answered; None where all always are."""
         return None
 
     @abstractmethod
-    def answer_baselines(self, train: Rows, texts: Sequence[str], labels: Sequence[str]) -> Mapping[str, Any]:
+    def answer_baselines(self, train: Rows, texts: Sequence[str], labels: Sequence[str]) -> Mapping[str, Column]:
         """Return the answers of each baseline to ``texts``, by its name."""
 
     @abstractmethod
-    def baseline(
-        self, about: str, scores: Any, *, base: tuple[str, str | None] | None = None, version: str | None = None
+    def make_baseline(
+        self, about: str, scores: Scores, *, base: tuple[str, str | None] | None = None, version: str | None = None
     ) -> Baseline:
-        """Return the headlines of ``scores`` as a column beside the model's; see the record for the rest."""
+        """Return the headline scores as a column of the card's table of baselines; see the record for the rest."""
 
     @abstractmethod
     def predict(
@@ -385,23 +352,24 @@ class Head(ABC):
         texts: Sequence[str],
         labels: Sequence[str],
         tick: Tick = lambda _: None,
-    ) -> list[Any]:
+    ) -> Column:
         """Return what a pipeline answers to each text, in our labels.
 
         Of a classification that is the probability of each of our labels, 0 for those that the model lacks, and behind
-        them that of all labels that are none of ours; of spans, those of our types.
+        them the largest one of a label that is none of ours; of spans, those of our types.
         """
 
     @abstractmethod
-    def prediction_columns(
+    def predict_columns(
         self, classifier: Pipeline, rows: Rows, labels: Sequence[str], tick: Tick, temperature: float
-    ) -> dict[str, Any]:
+    ) -> Rows:
         """Return the columns of ``predictions.parquet`` that are the head's own, and none of the text.
 
         Args:
             rows: ``text``, and the column of the truth.
         """
 
+    # With types that do not depend on the values: an empty split has the same schema as a full one.
     @property
     @abstractmethod
     def columns(self) -> dict[str, pa.DataType]:
@@ -411,20 +379,21 @@ class Head(ABC):
     def answer_example(self, classifier: Pipeline, text: str, labels: Sequence[str]) -> AnsweredExample:
         """Return what the model answers to ``text``, in the form of a card's widget."""
 
-    def short_labels(self, names: Sequence[str]) -> dict[str, str]:
+    def shorten_labels(self, names: Sequence[str]) -> dict[str, str]:
         """Return what a model's labels name, by the name that a pipeline gives them."""
         return {name: name for name in names}
 
-    def label_widths(self, answers: Column) -> set[int]:
-        """Return how many labels recorded answers have; empty where they do not tell."""
+    def label_counts(self, rows: Rows) -> set[int]:
+        """Return how many labels recorded answers choose from; empty where they do not tell."""
         return set()
 
+    # What "verify" asks of a model that was just published.
     @abstractmethod
     def compare_answers(self, classifier: Pipeline, texts: Sequence[str], rows: Rows) -> AnswerDifference:
         """Ask the model again and compare with the recorded answers to the first rows."""
 
     @abstractmethod
-    def decide(self, prediction: Any, labels: Sequence[str], threshold: float | None) -> Answer:
+    def decide(self, prediction: object, labels: Sequence[str], threshold: float | None) -> Answer:
         """Return the answer that one of :meth:`predict`'s predictions amounts to.
 
         Args:
@@ -432,16 +401,23 @@ class Head(ABC):
         """
 
     @abstractmethod
-    def multitask_pairs(self, probabilities: Any, rows: Rows, row: int) -> Iterator[tuple[float, float]]:
-        """Yield (probability of the model of all tasks, recorded probability) of one row."""
+    def pair_multitask_answers(
+        self, probabilities: TextProbabilities, rows: Rows, row: int
+    ) -> Iterator[tuple[float, float]]:
+        """Yield (probability of the model of all tasks, recorded probability) of one row.
+
+        Args:
+            probabilities: (labels,) of the text, or (tokens, labels).
+            rows: recorded predictions, of which ``row`` is the number of the text's.
+        """
 
     @abstractmethod
-    def plots(self, metrics: Metrics) -> tuple[Plot, ...]:
+    def list_plots(self, metrics: Metrics) -> tuple[Plot, ...]:
         """Return the head's own plots of ``metrics``, in the order of the card."""
 
     # --- cards, releases and the Space ---
 
-    # What a split is made of, and ``metrics`` in the front matter of a model card, in the Hub's words.
+    # What a row of a split is called on cards, and ``metrics`` in the front matter of a model card, in the Hub's words.
     unit: ClassVar[str]
     card_metrics: ClassVar[tuple[str, ...]]
 
@@ -454,5 +430,5 @@ class Head(ABC):
         return default
 
     @abstractmethod
-    def rows_shown(self, mistakes: Mistakes) -> frozenset[str]:
+    def list_shown_rows(self, mistakes: Mistakes) -> frozenset[str]:
         """Return the ids of the test rows whose text a model card shows, if the dataset's texts may be shown at all."""

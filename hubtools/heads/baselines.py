@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from hubtools.heads.values import Rows
+from hubtools.heads.values import PredictedSpan, Rows
+from hubtools.metrics.spans import SpanDict
 
+# Types whose form is fixed enough for a pattern; a name or an address is not.
 PATTERNS = {
     "US_SSN": re.compile(r"(?<!\d)\d{3}-\d{2}-\d{4}(?!\d)"),
     "EMAIL_ADDRESS": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
@@ -20,11 +21,21 @@ PATTERNS = {
 
 # What Presidio calls a type, and what we call it: the first of these that a label set has.
 PRESIDIO = {
-    "PERSON": ("PERSON",), "EMAIL_ADDRESS": ("EMAIL_ADDRESS",), "PHONE_NUMBER": ("PHONE_NUMBER",),
-    "US_SSN": ("US_SSN",), "LOCATION": ("LOCATION", "GPE"), "ORGANIZATION": ("ORGANIZATION",),
-    "CREDIT_CARD": ("CREDIT_CARD",), "DATE_TIME": ("DATE_TIME",), "NRP": ("NRP",), "URL": ("DOMAIN_NAME",),
-    "IBAN_CODE": ("IBAN_CODE",), "IP_ADDRESS": ("IP_ADDRESS",), "US_DRIVER_LICENSE": ("US_DRIVER_LICENSE",),
-}  # fmt: skip
+    "PERSON": ("PERSON",),
+    "EMAIL_ADDRESS": ("EMAIL_ADDRESS",),
+    "PHONE_NUMBER": ("PHONE_NUMBER",),
+    "US_SSN": ("US_SSN",),
+    "LOCATION": ("LOCATION", "GPE"),
+    "ORGANIZATION": ("ORGANIZATION",),
+    "CREDIT_CARD": ("CREDIT_CARD",),
+    "DATE_TIME": ("DATE_TIME",),
+    "NRP": ("NRP",),
+    "URL": ("DOMAIN_NAME",),
+    "IBAN_CODE": ("IBAN_CODE",),
+    "IP_ADDRESS": ("IP_ADDRESS",),
+    "US_DRIVER_LICENSE": ("US_DRIVER_LICENSE",),
+}
+# spaCy's models of English, the best first: the first that is installed is taken.
 _SPACY = ("en_core_web_lg", "en_core_web_md", "en_core_web_sm")
 
 # What a baseline is, as the card says it, by its name.
@@ -40,34 +51,36 @@ ABOUT = {
 def answer_by_words(train: Rows, texts: Sequence[str], classes: int) -> dict[str, np.ndarray]:
     """Return (rows, classes) probabilities of the baselines of a classification, by their names."""
     return {
-        "majority class": majority(train["label"], len(texts), classes),
-        "TF-IDF, logistic regression": tfidf(train["text"], train["label"], texts, classes),
+        "majority class": predict_majority(train["label"], len(texts), classes),
+        "TF-IDF, logistic regression": predict_by_tfidf(train["text"], train["label"], texts, classes),
     }
 
 
-def answer_by_rules(texts: Sequence[str], types: Sequence[str]) -> dict[str, list[list[dict[str, Any]]]]:
-    """Return the spans of each text that Presidio finds, or regular expressions where it is not installed.
+def answer_by_rules(texts: Sequence[str], types: Sequence[str]) -> Mapping[str, Sequence[Sequence[SpanDict]]]:
+    """Return the spans of each text that Presidio predicts, or regular expressions where it is not installed.
 
     There is no baseline where neither has rules for a type of the task.
     """
+    # A baseline that can have no span of the task would say nothing but 0.
     known = {*PATTERNS, *(name for names in PRESIDIO.values() for name in names)}
     if known.isdisjoint(types):
         return {}
-    spans = presidio(texts, types)
+    spans = predict_with_presidio(texts, types)
     if spans is None:
-        return {"regular expressions": [matches(text, types) for text in texts]}
+        return {"regular expressions": [match_patterns(text, types) for text in texts]}
     return {"Presidio": spans}
 
 
-def majority(labels: Sequence[int], rows: int, classes: int) -> np.ndarray:
+def predict_majority(labels: Sequence[int], rows: int, classes: int) -> np.ndarray:
     """Return (rows, classes): certain of the most common label."""
-    out = np.zeros((rows, classes))
-    out[:, Counter(labels).most_common(1)[0][0]] = 1.0
-    return out
+    probabilities = np.zeros((rows, classes))
+    probabilities[:, Counter(labels).most_common(1)[0][0]] = 1.0
+    return probabilities
 
 
-def tfidf(texts: Sequence[str], labels: Sequence[int], test: Sequence[str], classes: int) -> np.ndarray:
+def predict_by_tfidf(texts: Sequence[str], labels: Sequence[int], test: Sequence[str], classes: int) -> np.ndarray:
     """Return (rows, classes): logistic regression, balanced, over TF-IDF of words and pairs of words."""
+    # Words and pairs of words without order: what a model of sentences must beat to be worth its cost.
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -77,14 +90,15 @@ def tfidf(texts: Sequence[str], labels: Sequence[int], test: Sequence[str], clas
         LogisticRegression(C=10, max_iter=2000, class_weight="balanced"),
     )
     model.fit(list(texts), list(labels))
-    out = np.zeros((len(test), classes))
-    out[:, model.classes_] = model.predict_proba(list(test))
-    return out
+    # A class that the training rows lack is none of the model's: it stays at 0.
+    probabilities = np.zeros((len(test), classes))
+    probabilities[:, model.classes_] = model.predict_proba(list(test))
+    return probabilities
 
 
-def matches(text: str, types: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the spans that the patterns find; an earlier pattern keeps its characters from the later ones."""
-    spans: list[dict[str, Any]] = []
+def match_patterns(text: str, types: Sequence[str]) -> list[SpanDict]:
+    """Return the spans that the patterns match; an earlier pattern keeps its characters from the later ones."""
+    spans: list[SpanDict] = []
     for name, pattern in PATTERNS.items():
         if name not in types:
             continue
@@ -94,8 +108,8 @@ def matches(text: str, types: Sequence[str]) -> list[dict[str, Any]]:
     return spans
 
 
-def presidio(texts: Sequence[str], types: Sequence[str]) -> list[list[dict[str, Any]]] | None:
-    """Return the spans that Presidio's analyzer finds; None where it, or a spaCy model of English, is not installed.
+def predict_with_presidio(texts: Sequence[str], types: Sequence[str]) -> list[list[PredictedSpan]] | None:
+    """Return the spans that Presidio's analyzer predicts; None where it, or a spaCy model of English, is not installed.
 
     Of spans that overlap the surer one stays, as each character has one type in our labels.
     """
@@ -113,6 +127,7 @@ def presidio(texts: Sequence[str], types: Sequence[str]) -> list[list[dict[str, 
         nlp_configuration={"nlp_engine_name": "spacy", "models": [{"lang_code": "en", "model_name": model}]}
     ).create_engine()
     analyzer = AnalyzerEngine(nlp_engine=engine, supported_languages=["en"])
+    # Only what the label set has is asked for: any other type would be a false alarm.
     ours = {theirs: next((t for t in names if t in types), "") for theirs, names in PRESIDIO.items()}
     wanted = [theirs for theirs, name in ours.items() if name]
     return [
@@ -124,9 +139,10 @@ def presidio(texts: Sequence[str], types: Sequence[str]) -> list[list[dict[str, 
     ]
 
 
-def keep_surest(spans: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def keep_surest(spans: Iterable[PredictedSpan]) -> list[PredictedSpan]:
     """Return spans without overlap, in order: of those that share a character the surest stays, or the longest."""
-    kept: list[dict[str, Any]] = []
+    # The last key makes the order, and with it the result, one and the same for spans that are equally sure and long.
+    kept: list[PredictedSpan] = []
     for span in sorted(spans, key=lambda s: (-s["score"], s["start"] - s["end"], s["start"])):
         if all(span["end"] <= other["start"] or other["end"] <= span["start"] for other in kept):
             kept.append(span)

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import numpy as np
 
 from hubtools.errors import shorten
 from hubtools.heads import thresholds
 from hubtools.heads.answers import Answer
-from hubtools.heads.base import AnswerDifference, Batch, Head, LabelPlan, Words
+from hubtools.heads.base import Head
 from hubtools.heads.baselines import answer_by_words
 from hubtools.heads.encoding import encode_sequence
-from hubtools.heads.inference import Tick, predict_probabilities
+from hubtools.heads.inference import Tick, list_label_names, predict_probabilities
 from hubtools.heads.plots import ABSTENTION, CONFUSION, Plot
 from hubtools.heads.rows import LabelMap, UserColumns, describe_split, measure_lengths_by_label, read_text_and_label
-from hubtools.heads.scores import ANOTHER, abstaining_scores, classification_scores
-from hubtools.heads.slices import classification_mistakes, classification_slices
-from hubtools.heads.values import Column, Pipeline, Rows
-from hubtools.metrics.calibration import reliability
+from hubtools.heads.scores import ANOTHER, compute_abstaining_scores, compute_classification_scores
+from hubtools.heads.slices import list_classification_mistakes, slice_classification
+from hubtools.heads.values import (
+    AnswerDifference,
+    Column,
+    Encoded,
+    LabelPlan,
+    Pipeline,
+    Probabilities,
+    Rows,
+    TextProbabilities,
+    Truth,
+)
+from hubtools.heads.wording import Words
+from hubtools.metrics.calibration import measure_reliability
 from hubtools.metrics.labels import (
     ACCURACY,
     ACCURACY_OF_ANSWERED,
@@ -28,7 +39,7 @@ from hubtools.metrics.labels import (
     MACRO_F1,
     WEIGHTED_F1,
     LabelAnswers,
-    label_answers,
+    read_label_answers,
 )
 from hubtools.records.dataset import SplitFacts
 from hubtools.records.metrics import AnsweredExample, LabelOutput, Metrics
@@ -38,6 +49,7 @@ from hubtools.records.scores import (
     ClassificationScores,
     DetectionBaseline,
     NoScores,
+    Scores,
     ScoresOnOtherData,
 )
 from hubtools.records.slices import ClassificationMistakes, ClassificationSlices, DetectionSlices, Mistakes
@@ -47,7 +59,9 @@ from hubtools.spec import BadRow, Dropped, Example, LabelSet, Metric
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from transformers import PreTrainedModel
+    from datasets import Features
+    from datasets.features.features import FeatureType
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MOST_LIKELY = 5  # labels that an example shows
 
@@ -82,6 +96,7 @@ class Classification(Head):
     def check_label(self, row: Example, label_set: LabelSet, others: Iterable[LabelSet]) -> None:
         if row.label in label_set.mapping:
             return
+        # Another set of the task knows the label: the row is sound, and a choice of the user leaves it out.
         if any(row.label in other.mapping for other in others):
             raise Dropped("label outside the label set")
         raise BadRow(f"unknown label {shorten(row.label, 60)!r}")
@@ -92,10 +107,10 @@ class Classification(Head):
     def audit_classes(self, row: Example) -> set[str]:
         return {row.label}
 
-    def make_columns(self, rows: Sequence[Example], label_set: LabelSet) -> dict[str, list[Any]]:
+    def make_columns(self, rows: Sequence[Example], label_set: LabelSet) -> dict[str, list[int]]:
         return {"label": [self.index_truth(row, label_set) for row in rows]}
 
-    def make_features(self, label_set: LabelSet) -> dict[str, Any]:
+    def make_features(self, label_set: LabelSet) -> dict[str, FeatureType]:
         from datasets import ClassLabel
 
         return {"label": ClassLabel(names=list(label_set.labels))}
@@ -103,8 +118,8 @@ class Classification(Head):
     def index_truth(self, row: Example, label_set: LabelSet) -> int:
         return label_set.labels.index(row.label)
 
-    def name_truth(self, row: Example, truth: int, label_set: LabelSet) -> Example:
-        return replace(row, label=label_set.labels[truth])
+    def name_truth(self, row: Example, truth: Truth, label_set: LabelSet) -> Example:
+        return replace(row, label=label_set.labels[cast("int", truth)])
 
     def describe_split(self, rows: Sequence[Example], label_set: LabelSet) -> SplitFacts:
         return describe_split(rows, by_label=measure_lengths_by_label(rows, label_set.labels))
@@ -118,27 +133,28 @@ class Classification(Head):
 
     few_shot: ClassVar[bool] = True
 
-    def load_model(self, path: str, **options: Any) -> PreTrainedModel:
+    def load_model(self, path: str, **options: object) -> PreTrainedModel:
         from transformers import AutoModelForSequenceClassification
 
         model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(path, **options)
         return model
 
-    def dataset_labels(self, features: Mapping[str, Any]) -> tuple[str, ...]:
+    def read_label_names(self, features: Features) -> tuple[str, ...]:
         return tuple(features["label"].names)
 
-    def encode(self, batch: Batch, tokenizer: Any, max_length: int, label_set: LabelSet) -> dict[str, Any]:
+    def encode(self, batch: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, label_set: LabelSet) -> Encoded:
         return encode_sequence(batch, tokenizer=tokenizer, max_length=max_length)
 
-    def marked_spans(self, batch: Batch) -> None:
+    def select_spans(self, batch: Rows) -> None:
         return None
 
     def reduce_logits(self) -> None:
         return None
 
-    def multitask_predictions(
+    def select_multitask_predictions(
         self, first: np.ndarray, best: np.ndarray, labels: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
+        # A text's label stands at its first position; the others are padded to the longest text of the token tasks.
         return first, labels[:, 0]
 
     # --- predictions and scores ---
@@ -147,6 +163,7 @@ class Classification(Head):
     def headlines(self) -> tuple[Metric, ...]:
         return (ACCURACY, MACRO_F1, WEIGHTED_F1)
 
+    # Macro F1 first: accuracy hardly moves when a rare class is lost.
     selection: ClassVar[tuple[Metric, ...]] = (MACRO_F1, ACCURACY)
     words: ClassVar[Words] = Words(
         classifier="a text classifier",
@@ -160,71 +177,88 @@ class Classification(Head):
     )
     architecture: ClassVar[str] = "ForSequenceClassification"
     baseline_record: ClassVar[type[ClassificationBaseline] | type[DetectionBaseline]] = ClassificationBaseline
+    # Of the right answers: few of them are given up, whatever that catches of the wrong ones.
     default_target: ClassVar[Target] = Target(recall=0.95)
 
     @property
     def at_threshold(self) -> tuple[Metric, ...]:
         return (ANSWERED, ACCURACY_OF_ANSWERED) if self.fallback else ()
 
-    def read_answers(self, truth: Column, answers: Any, labels: Sequence[str], threshold: float = 0.0) -> LabelAnswers:
-        return label_answers(truth, answers, threshold)
+    def read_truth(self, rows: Rows) -> Sequence[int]:
+        return rows["label"]
+
+    def join_answers(self, truth: Column, answers: Column) -> Rows:
+        # Both come from this head's own columns; their types were lost on the way through code for all heads.
+        return {"label": cast("Sequence[int]", truth), "probabilities": cast("Probabilities", answers)}
+
+    def read_answers(self, rows: Rows, labels: Sequence[str], threshold: float = 0.0) -> LabelAnswers:
+        """Return truth and answers as the arrays that metrics are functions of.
+
+        Args:
+            labels: of the label set; a row of probabilities may have one more behind them.
+        """
+        return read_label_answers(rows["label"], rows["probabilities"], threshold)
 
     def read_evaluation(self, predictions: np.ndarray, label_ids: np.ndarray, labels: Sequence[str]) -> LabelAnswers:
+        # The Trainer hands over logits; scores are functions of probabilities.
         from scipy.special import softmax
 
-        return self.read_answers(list(label_ids), softmax(predictions, axis=-1), labels)
+        return self.read_answers(self.join_answers(list(label_ids), softmax(predictions, axis=-1)), labels)
 
     def score(self, rows: Rows, labels: Sequence[str], threshold: float) -> ClassificationScores:
-        return classification_scores(self.read_answers(rows["label"], rows["probabilities"], labels), labels)
+        return compute_classification_scores(self.read_answers(rows, labels), labels)
 
     def score_known(
-        self, truth: Column, answers: Column, labels: Sequence[str], known: Collection[int],
-        threshold: float,
-    ) -> tuple[ScoresOnOtherData, set[int]]:  # fmt: skip
+        self, rows: Rows, labels: Sequence[str], known: Collection[int], threshold: float
+    ) -> tuple[ScoresOnOtherData, set[int]]:
         """A row whose label the model does not have is not scored."""
-        rows = [i for i, label in enumerate(truth) if label in known]
-        if not rows:
-            return NoScores(rows=0), set(truth)
-        p = np.array([answers[i] for i in rows])
+        present = set(rows["label"])
+        scored = _select_known(rows, known)
+        if not scored["label"]:
+            return NoScores(rows=0), present
+        p = np.array(scored["probabilities"])
         names = [*labels, ANOTHER]
-        if not p[:, len(labels) :].any():  # the model has no label but ours
+        # Without a label beside ours the matrix has no column for it: a confusion of zeros would say nothing.
+        if not p[:, len(labels) :].any():
             p, names = p[:, : len(labels)], list(labels)
-        return self.score_answers(self.read_answers([truth[i] for i in rows], p, labels, threshold), names), set(truth)
+        answers = self.read_answers(self.join_answers(scored["label"], p), labels, threshold)
+        return self.score_answers(answers, names), present
 
-    def score_answers(self, answers: Any, names: Sequence[str]) -> ScoresOnOtherData:
+    def score_answers(self, answers: LabelAnswers, names: Sequence[str]) -> ScoresOnOtherData:
         """Return the scores of answers to other data, with those at the threshold where there is one."""
-        return (abstaining_scores if self.threshold_label(names) else classification_scores)(answers, names)
+        return (compute_abstaining_scores if self.find_threshold_label(names) else compute_classification_scores)(
+            answers, names
+        )
 
     def pair_answers(
-        self, truth: Column, a: Column, b: Column, labels: Sequence[str], known: Collection[int],
-        threshold: float,
-    ) -> tuple[LabelAnswers, LabelAnswers]:  # fmt: skip
-        rows = [i for i, label in enumerate(truth) if label in known]
-        y = [truth[i] for i in rows]
-        one, two = (
-            self.read_answers(y, np.array([given[i] for i in rows]).reshape(len(rows), -1), labels, threshold)
-            if rows
-            else self.read_answers([], np.zeros((0, len(labels))), labels, threshold)
-            for given in (a, b)
-        )
-        return one, two
+        self, a: Rows, b: Rows, labels: Sequence[str], known: Collection[int], threshold: float
+    ) -> tuple[LabelAnswers, LabelAnswers]:
+        # Both have the same truth, so that the same rows are left of each: the tests are paired.
+        def select(rows: Rows) -> LabelAnswers:
+            selected = _select_known(rows, known)
+            # The shape of no rows: an empty list would be an array without the axis of labels.
+            p = np.array(selected["probabilities"]) if selected["label"] else np.zeros((0, len(labels)))
+            return self.read_answers(self.join_answers(selected["label"], p), labels, threshold)
 
-    def slice_scores(
+        return select(a), select(b)
+
+    def score_slices(
         self, rows: Rows, labels: Sequence[str], threshold: float
     ) -> ClassificationSlices | DetectionSlices:
-        return classification_slices(self.read_answers(rows["label"], rows["probabilities"], labels), rows)
+        return slice_classification(self.read_answers(rows, labels), rows)
 
     def find_mistakes(self, rows: Rows, labels: Sequence[str]) -> ClassificationMistakes:
-        answers = self.read_answers(rows["label"], rows["probabilities"], labels)
-        return classification_mistakes(answers, rows, labels)
+        return list_classification_mistakes(self.read_answers(rows, labels), rows, labels)
 
-    def calibration(self, rows: Rows, temperature: float) -> SplitCalibration:
+    def measure_calibration(self, rows: Rows, temperature: float) -> SplitCalibration:
         """What a probability was before the temperature follows from what it is: p^T, normalised."""
         p = np.asarray(rows["probabilities"], dtype=float)
+        # softmax(z / T)^T is proportional to softmax(z): the model need not be asked a second time.
         raw = np.power(p, temperature)
         right = p.argmax(1) == np.asarray(rows["label"])
         (ece_before, bins_before), (ece_after, bins_after) = (
-            reliability(confidence, right) for confidence in ((raw / raw.sum(1, keepdims=True)).max(1), p.max(1))
+            measure_reliability(confidence, right)
+            for confidence in ((raw / raw.sum(1, keepdims=True)).max(1), p.max(1))
         )
         return SplitCalibration(
             answers=len(right),
@@ -234,55 +268,60 @@ class Classification(Head):
             bins_after=bins_after,
         )
 
-    def target(self, fpr: float | None, recall: float | None) -> Target | None:
+    def choose_target(self, fpr: float | None, recall: float | None) -> Target | None:
         if not self.fallback:
             return None
         return self.default_target if fpr is None and recall is None else Target(fpr=fpr, recall=recall)
 
-    def threshold_label(self, labels: Sequence[str]) -> str:
+    def find_threshold_label(self, labels: Sequence[str]) -> str:
+        # A label set of the task may do without the fallback; then every answer counts.
         return self.fallback if self.fallback in labels else ""
 
     def choose_thresholds(
         self, validation: Rows, test: Rows, labels: Sequence[str], target: Target | None, default: float
     ) -> Thresholds | None:
-        label = self.threshold_label(labels)
+        label = self.find_threshold_label(labels)
         if target is None or not label:
             return None
-        splits = [self.read_answers(rows["label"], rows["probabilities"], labels) for rows in (validation, test)]
-        return self.thresholds_of(splits[0], splits[1], labels, target, default)
+        splits = [self.read_answers(rows, labels) for rows in (validation, test)]
+        return self.measure_thresholds(splits[0], splits[1], labels, target, default)
 
-    def thresholds_of(
-        self, validation: Any, test: Any, labels: Sequence[str], target: Target, default: float
+    def measure_thresholds(
+        self, validation: LabelAnswers, test: LabelAnswers, labels: Sequence[str], target: Target, default: float
     ) -> Thresholds:
-        """Return the thresholds for ``target``, which is there."""
-        return thresholds.abstention_thresholds(validation, test, tuple(labels), self.fallback, target, default)
+        """Return the threshold for ``target`` and what it gives; see :meth:`choose_thresholds`."""
+        return thresholds.choose_abstention_threshold(validation, test, tuple(labels), self.fallback, target, default)
 
     # The word that thresholds.json has for it.
     threshold_kind: ClassVar[str] = "abstention"
 
-    def shipped_threshold(self, content: Any) -> float | None:
+    def read_shipped_threshold(self, content: object) -> float | None:
+        if not isinstance(content, dict):
+            return None
         try:
+            # One of another label, such as a detector's of its own positive one, says nothing of our answers.
             if content["kind"] == self.threshold_kind and content["label"] == self.acts_on:
                 return float(content["threshold"])
         except (TypeError, KeyError, ValueError):
             pass  # somebody else's file of that name
         return None
 
+    # A file of thresholds is read before it is known which label set its model was trained with.
     @property
     def acts_on(self) -> str:
         """The label that a threshold is about, whatever the label set."""
         return self.fallback
 
-    def abstention_curve(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:
-        if not self.threshold_label(labels):
+    def measure_abstention(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:
+        if not self.find_threshold_label(labels):
             return None
-        return thresholds.abstention_curve(self.read_answers(rows["label"], rows["probabilities"], labels))
+        return thresholds.measure_abstention_curve(self.read_answers(rows, labels))
 
-    def answer_baselines(self, train: Rows, texts: Sequence[str], labels: Sequence[str]) -> Mapping[str, Any]:
+    def answer_baselines(self, train: Rows, texts: Sequence[str], labels: Sequence[str]) -> Mapping[str, Column]:
         return answer_by_words(train, texts, len(labels))
 
-    def baseline(
-        self, about: str, scores: Any, *, base: tuple[str, str | None] | None = None, version: str | None = None
+    def make_baseline(
+        self, about: str, scores: Scores, *, base: tuple[str, str | None] | None = None, version: str | None = None
     ) -> Baseline:
         values = {metric.key: getattr(scores, metric.key) for metric in self.headlines}
         return self.baseline_record(about=about, base=base, version=version, **values)
@@ -294,27 +333,30 @@ class Classification(Head):
         texts: Sequence[str],
         labels: Sequence[str],
         tick: Tick = lambda _: None,
-    ) -> list[Any]:
+    ) -> list[list[float]]:
+        # Labels that are to be ignored are not asked for; the others keep their probabilities as they are.
         names = [*plan.ours, *plan.others]
-        out = []
+        answers = []
         for row in predict_probabilities(classifier, texts, names, tick):
-            mine = [0.0] * (len(labels) + 1)
+            probabilities = [0.0] * (len(labels) + 1)
             for name, p in zip(names, row, strict=True):
                 if name in plan.ours:
-                    mine[plan.ours[name]] += p
+                    # Several of theirs may be one of ours: "insult" and "threat" are both "toxic".
+                    probabilities[plan.ours[name]] += p
                 else:
-                    mine[-1] = max(mine[-1], p)  # one wrong label among many others is still one answer
-            out.append(mine)
-        return out
+                    probabilities[-1] = max(probabilities[-1], p)  # one wrong label among many is still one answer
+            answers.append(probabilities)
+        return answers
 
-    def prediction_columns(
+    def predict_columns(
         self, classifier: Pipeline, rows: Rows, labels: Sequence[str], tick: Tick, temperature: float
-    ) -> dict[str, Any]:
+    ) -> Rows:
         return {
             "label": list(rows["label"]),
             "probabilities": predict_probabilities(classifier, list(rows["text"]), labels, tick),
         }
 
+    # As wide as the values that arithmetic is done with: thresholds are chosen between two neighbouring scores.
     @property
     def columns(self) -> dict[str, pa.DataType]:
         import pyarrow as pa
@@ -326,25 +368,28 @@ class Classification(Head):
         best = sorted(zip(labels, row, strict=True), key=lambda pair: -pair[1])[:MOST_LIKELY]
         return AnsweredExample(text=text, output=[LabelOutput(label=label, score=round(p, 4)) for label, p in best])
 
-    def label_widths(self, answers: Column) -> set[int]:
-        return {len(p) for p in answers}
+    def label_counts(self, rows: Rows) -> set[int]:
+        return {len(p) for p in rows["probabilities"]}
 
     def compare_answers(self, classifier: Pipeline, texts: Sequence[str], rows: Rows) -> AnswerDifference:
-        config = classifier.model.config
-        answers = predict_probabilities(classifier, texts, [config.id2label[i] for i in range(config.num_labels)])
+        answers = predict_probabilities(classifier, texts, list_label_names(classifier.model.config))
         pairs = zip(answers, rows["probabilities"], strict=False)  # texts are the first of the rows
-        return AnswerDifference(max(abs(a - b) for row, known in pairs for a, b in zip(row, known, strict=True)))
+        return AnswerDifference(max(abs(p - q) for row, recorded in pairs for p, q in zip(row, recorded, strict=True)))
 
-    def decide(self, prediction: Any, labels: Sequence[str], threshold: float | None) -> Answer:
-        probabilities = dict(zip(labels, prediction, strict=False))  # behind them stands what is none of ours
+    def decide(self, prediction: object, labels: Sequence[str], threshold: float | None) -> Answer:
+        row = cast("Sequence[float]", prediction)  # one of predict()'s
+        probabilities = dict(zip(labels, row, strict=False))  # behind them stands what is none of ours
+        # In a label set without the fallback every answer counts.
         best = max(probabilities, key=probabilities.__getitem__)
         score, limit = probabilities[best], threshold if threshold is not None and self.fallback in labels else 0.0
         return Answer(best if score >= limit else self.fallback, score, False, limit, probabilities)
 
-    def multitask_pairs(self, probabilities: Any, rows: Rows, row: int) -> Iterator[tuple[float, float]]:
-        return zip(probabilities, rows["probabilities"][row], strict=True)
+    def pair_multitask_answers(
+        self, probabilities: TextProbabilities, rows: Rows, row: int
+    ) -> Iterator[tuple[float, float]]:
+        return zip(cast("list[float]", probabilities), rows["probabilities"][row], strict=True)
 
-    def plots(self, metrics: Metrics) -> tuple[Plot, ...]:
+    def list_plots(self, metrics: Metrics) -> tuple[Plot, ...]:
         return (CONFUSION, *((ABSTENTION,) if metrics.abstention else ()))
 
     # --- cards, releases and the Space ---
@@ -352,8 +397,18 @@ class Classification(Head):
     unit: ClassVar[str] = "rows"
     card_metrics: ClassVar[tuple[str, ...]] = ("f1", "precision", "recall", "accuracy")
 
-    def rows_shown(self, mistakes: Mistakes) -> frozenset[str]:
+    def list_shown_rows(self, mistakes: Mistakes) -> frozenset[str]:
+        # A release of another head may lie in the repo: its mistakes name no rows of these.
         if not isinstance(mistakes, ClassificationMistakes):
             return frozenset()
         shown = [mistake for pair in mistakes.pairs for mistake in pair.worst]
         return frozenset(mistake.id for mistake in (*shown, *(part.worst for part in mistakes.slices)))
+
+
+def _select_known(rows: Rows, known: Collection[int]) -> Rows:
+    """Return the rows whose true label is among ``known``, indices of labels."""
+    numbers = [i for i, label in enumerate(rows["label"]) if label in known]
+    return {
+        "label": [rows["label"][i] for i in numbers],
+        "probabilities": [rows["probabilities"][i] for i in numbers],
+    }

@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from hubtools.heads.answers import Answer
-from hubtools.heads.base import Words
 from hubtools.heads.classification import Classification
 from hubtools.heads.inference import Tick
 from hubtools.heads.length_matching import compose_negatives, measure_length_baseline
-from hubtools.heads.plots import CONFUSION, Plot, detection_plots
-from hubtools.heads.scores import detection_scores, one_class_scores
-from hubtools.heads.slices import detection_slices
-from hubtools.heads.thresholds import detection_thresholds
-from hubtools.heads.values import Column, Pipeline, Rows
-from hubtools.heads.wording import ClassNouns
+from hubtools.heads.plots import CONFUSION, Plot, make_detection_plots
+from hubtools.heads.scores import compute_detection_scores, compute_one_class_scores
+from hubtools.heads.slices import slice_detection
+from hubtools.heads.thresholds import choose_detection_threshold
+from hubtools.heads.values import Pipeline, Rows
+from hubtools.heads.wording import ClassNouns, Words
 from hubtools.metrics.detection import (
     FNR_AT_THRESHOLD,
     FPR_AT_THRESHOLD,
@@ -26,9 +25,9 @@ from hubtools.metrics.detection import (
     RECALL_AT_5_FPR,
     ROC_AUC,
     DetectionAnswers,
-    detection_answers,
+    read_detection_answers,
 )
-from hubtools.metrics.labels import ACCURACY, MACRO_F1
+from hubtools.metrics.labels import ACCURACY, MACRO_F1, LabelAnswers
 from hubtools.records.dataset import LengthBaseline
 from hubtools.records.metrics import Metrics
 from hubtools.records.scores import ClassificationBaseline, DetectionBaseline, DetectionScores, ScoresOnOtherData
@@ -60,7 +59,7 @@ class Detection(Classification):
 
     # --- a task of one's own ---
 
-    most_labels: ClassVar[int | None] = 2
+    most_labels: ClassVar[int | None] = 2  # what is looked for, and what is not
 
     def default_question(self, labels: Sequence[str]) -> str:
         return f"Is the text {self.positive}?"
@@ -79,17 +78,17 @@ class Detection(Classification):
     ) -> LengthBaseline:
         return measure_length_baseline(before, after, test, self.positive)
 
-    # --- training ---
-
     # --- predictions and scores ---
 
     @property
     def headlines(self) -> tuple[Metric, ...]:
         return (RECALL_AT_1_FPR, RECALL_AT_5_FPR, ROC_AUC, PR_AUC, ACCURACY, MACRO_F1)
 
+    # ROC-AUC first: it does not depend on a threshold, which is chosen after training.
     selection: ClassVar[tuple[Metric, ...]] = (ROC_AUC, MACRO_F1, ACCURACY)
     words: ClassVar[Words] = replace(Classification.words, threshold="")
     baseline_record: ClassVar[type[ClassificationBaseline] | type[DetectionBaseline]] = DetectionBaseline
+    # A guard that every prompt passes through: one false alarm in a hundred harmless prompts is much already.
     default_target: ClassVar[Target] = Target(fpr=0.01)
     threshold_kind: ClassVar[str] = "detection"
 
@@ -97,51 +96,60 @@ class Detection(Classification):
     def at_threshold(self) -> tuple[Metric, ...]:
         return (FPR_AT_THRESHOLD, FNR_AT_THRESHOLD)
 
-    def read_answers(
-        self, truth: Column, answers: Any, labels: Sequence[str], threshold: float = 0.0
-    ) -> DetectionAnswers:
-        return detection_answers(truth, answers, list(labels).index(self.positive), threshold)
+    def read_answers(self, rows: Rows, labels: Sequence[str], threshold: float = 0.0) -> DetectionAnswers:
+        return read_detection_answers(
+            rows["label"], rows["probabilities"], list(labels).index(self.positive), threshold
+        )
 
     def score(self, rows: Rows, labels: Sequence[str], threshold: float) -> DetectionScores:
-        return detection_scores(self.read_answers(rows["label"], rows["probabilities"], labels, threshold), labels)
+        return compute_detection_scores(self.read_answers(rows, labels, threshold), labels)
 
-    def score_answers(self, answers: Any, names: Sequence[str]) -> ScoresOnOtherData:
-        both = answers.positive.any() and not answers.positive.all()
-        return (detection_scores if both else one_class_scores)(answers, names)
+    def score_answers(self, answers: LabelAnswers, names: Sequence[str]) -> ScoresOnOtherData:
+        assert isinstance(answers, DetectionAnswers)
+        # A benchmark of attacks alone has no ROC curve, and still a rate of attacks that are missed.
+        both_classes = answers.positive.any() and not answers.positive.all()
+        return (compute_detection_scores if both_classes else compute_one_class_scores)(answers, names)
 
-    def slice_scores(self, rows: Rows, labels: Sequence[str], threshold: float) -> DetectionSlices:
-        return detection_slices(self.read_answers(rows["label"], rows["probabilities"], labels, threshold), rows)
+    def score_slices(self, rows: Rows, labels: Sequence[str], threshold: float) -> DetectionSlices:
+        return slice_detection(self.read_answers(rows, labels, threshold), rows)
 
-    def target(self, fpr: float | None, recall: float | None) -> Target | None:
+    def choose_target(self, fpr: float | None, recall: float | None) -> Target | None:
         return self.default_target if fpr is None and recall is None else Target(fpr=fpr, recall=recall)
 
-    def threshold_label(self, labels: Sequence[str]) -> str:
+    def find_threshold_label(self, labels: Sequence[str]) -> str:
         return self.positive
 
     @property
     def acts_on(self) -> str:
         return self.positive
 
-    def thresholds_of(
-        self, validation: Any, test: Any, labels: Sequence[str], target: Target, default: float
+    def measure_thresholds(
+        self, validation: LabelAnswers, test: LabelAnswers, labels: Sequence[str], target: Target, default: float
     ) -> Thresholds:
-        return detection_thresholds(validation, test, self.positive, target, default)
+        assert isinstance(validation, DetectionAnswers)
+        assert isinstance(test, DetectionAnswers)
+        return choose_detection_threshold(validation, test, self.positive, target, default)
 
-    def abstention_curve(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:
+    # Every text is either flagged or not: there is no third answer to abstain with.
+    def measure_abstention(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:
         return None
 
-    def prediction_columns(
+    def predict_columns(
         self, classifier: Pipeline, rows: Rows, labels: Sequence[str], tick: Tick, temperature: float
-    ) -> dict[str, Any]:
+    ) -> Rows:
         """Where the task names alarming words, ``alarming`` says whether a text holds one."""
-        columns = super().prediction_columns(classifier, rows, labels, tick, temperature)
+        columns = super().predict_columns(classifier, rows, labels, tick, temperature)
         if not self.alarming:
             return columns
+        # Beginnings of words: "hack" is to find "hacking" too, but not "shack".
         words = re.compile(rf"\b({'|'.join(self.alarming)})", re.IGNORECASE)
+        # Computed here, as predictions hold no text: slices are functions of the predictions alone.
         return {"alarming": [bool(words.search(text)) for text in rows["text"]], **columns}
 
-    def decide(self, prediction: Any, labels: Sequence[str], threshold: float | None) -> Answer:
-        probabilities = dict(zip(labels, prediction, strict=False))
+    def decide(self, prediction: object, labels: Sequence[str], threshold: float | None) -> Answer:
+        row = cast("Sequence[float]", prediction)  # one of predict()'s
+        probabilities = dict(zip(labels, row, strict=False))
+        # Without a threshold the more probable of the two labels is the answer.
         score, limit = probabilities[self.positive], 0.5 if threshold is None else threshold
         other = next(label for label in labels if label != self.positive)
         flagged = score >= limit
@@ -153,9 +161,10 @@ class Detection(Classification):
 
         return {"alarming": pa.bool_(), **super().columns}
 
-    def plots(self, metrics: Metrics) -> tuple[Plot, ...]:
+    def list_plots(self, metrics: Metrics) -> tuple[Plot, ...]:
+        # The labels of the model that was scored, whatever label set the task has by now.
         labels = [entry.label for entry in metrics.scores.per_class]
-        return (CONFUSION, *detection_plots(self.nouns(labels)))
+        return (CONFUSION, *make_detection_plots(self.nouns(labels)))
 
     # --- cards, releases and the Space ---
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
+
+from hubtools.heads.values import Encoded, Rows
+from hubtools.metrics.spans import SpanDict
+
+if TYPE_CHECKING:
+    from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 IGNORED = -100  # label of special tokens: no loss, no score
 
 
-def bio_labels(
+def make_bio_labels(
     offsets: Sequence[tuple[int, int]],
     text: str,
-    spans: Iterable[Mapping[str, int]],
+    spans: Iterable[SpanDict],
     ids: Mapping[tuple[int, str], int],
 ) -> list[int]:
     """Return the BIO ids of subwords, from character offsets.
@@ -28,40 +34,49 @@ def bio_labels(
         one id a subword; :data:`IGNORED` for special tokens, 0 for ``O``.
     """
     ordered = sorted(spans, key=lambda span: span["start"])
-    labels, begun, k = [], -1, 0
+    # Subwords and spans are both in order: one walk over the text. ``index`` is that of the first span that does not
+    # lie behind us, ``begun`` that of the last span with a B-.
+    labels, begun, index = [], -1, 0
     for start, end in offsets:
         if start == end:
             labels.append(IGNORED)
             continue
         # A token of white space alone, such as a line break inside an address, keeps its place.
         start = next((i for i in range(start, end) if not text[i].isspace()), start)
-        while k < len(ordered) and ordered[k]["end"] <= start:
-            k += 1
-        if k == len(ordered) or not (ordered[k]["start"] < end and start < ordered[k]["end"]):
+        while index < len(ordered) and ordered[index]["end"] <= start:
+            index += 1
+        if index == len(ordered) or not (ordered[index]["start"] < end and start < ordered[index]["end"]):
             labels.append(0)
             continue
-        labels.append(ids[ordered[k]["label"], "I" if begun == k else "B"])
-        begun = k
+        labels.append(ids[ordered[index]["label"], "I" if begun == index else "B"])
+        begun = index
     return labels
 
 
-def encode_sequence(batch: Mapping[str, list[Any]], tokenizer: Any, max_length: int) -> dict[str, Any]:
+def encode_sequence(batch: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Encoded:
     """Return token ids and the class of each text; a text longer than ``max_length`` tokens is cut."""
-    encoded = tokenizer(batch["text"], truncation=True, max_length=max_length)
-    return {**_input_columns(encoded), "labels": batch["label"]}
+    encoded = tokenizer(list(batch["text"]), truncation=True, max_length=max_length)
+    return _join_labels(encoded, batch["label"])
 
 
-def encode_tokens(batch: Mapping[str, list[Any]], tokenizer: Any, max_length: int, types: int) -> dict[str, Any]:
+def encode_tokens(batch: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, types: int) -> Encoded:
     """Return token ids and BIO labels; a text longer than ``max_length`` tokens is cut."""
+    # The order of the model's labels: O, then B- and I- of each type.
     ids = {(t, "B"): 1 + 2 * t for t in range(types)} | {(t, "I"): 2 + 2 * t for t in range(types)}
-    encoded = tokenizer(batch["text"], truncation=True, max_length=max_length, return_offsets_mapping=True)
+    encoded = tokenizer(list(batch["text"]), truncation=True, max_length=max_length, return_offsets_mapping=True)
     labels = [
-        bio_labels(offsets, text, spans, ids)
+        make_bio_labels(offsets, text, spans, ids)
         for offsets, text, spans in zip(encoded["offset_mapping"], batch["text"], batch["spans"], strict=True)
     ]
-    return {**_input_columns(encoded), "labels": labels}
+    return _join_labels(encoded, labels)
 
 
-def _input_columns(encoded: Mapping[str, Any]) -> dict[str, Any]:
+def _join_labels(encoded: BatchEncoding, labels: Sequence[int] | list[list[int]]) -> Encoded:
+    # Columns by name: a tokenizer of BERT's kind gives token_type_ids too, which say nothing of a single text.
     ids = encoded["input_ids"]
-    return {"input_ids": ids, "attention_mask": encoded["attention_mask"], "length": [len(row) for row in ids]}
+    return {
+        "input_ids": ids,
+        "attention_mask": encoded["attention_mask"],
+        "length": [len(row) for row in ids],
+        "labels": labels,
+    }

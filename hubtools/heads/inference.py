@@ -1,25 +1,43 @@
-"""Run a model over texts, as a user of the published repo would. Its own words: a classifier is a ``pipeline()``."""
+"""Run a model over texts, as a user of the published repo would: a classifier here is a ``pipeline()``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-from hubtools.heads.values import Column, Pipeline, SpanValues
+from hubtools.heads.values import Pipeline, PredictedSpan, TokenAnswer
+from hubtools.metrics.spans import SpanDict
 
-BATCH = 32
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+BATCH = 32  # texts at a time
 
 Tick = Callable[[int], None]  # called with the number of rows that are done
 
 
-def load_pipeline(kind: str, model: str, revision: str | None = None) -> Any:
-    """Return transformers' pipeline of the task ``kind`` for a folder or a repo; the Hub's own task is not asked."""
+def load_pipeline(kind: str, model: str, revision: str | None = None) -> Pipeline:
+    """Return transformers' pipeline of the task ``kind`` for a folder or a repo.
+
+    Args:
+        kind: "text-classification" or "token-classification". The pipeline would ask the Hub where it is left out.
+        revision: a commit, or the newest one for None; a folder has none.
+    """
     import torch
     import transformers
 
-    pipeline: Any = transformers.pipeline  # its overloads know literal task names only
+    make_pipeline: Any = transformers.pipeline  # its overloads know literal task names only
     device = 0 if torch.cuda.is_available() else -1
-    return pipeline(kind, model=model, revision=revision, device=device, dtype=torch.float32)
+    # float32 everywhere: recorded answers are compared with those of another machine.
+    classifier: Pipeline = make_pipeline(kind, model=model, revision=revision, device=device, dtype=torch.float32)
+    return classifier
+
+
+def list_label_names(config: PreTrainedConfig) -> list[str]:
+    """Return the names of a model's labels in the order of their ids."""
+    names = config.id2label
+    assert names is not None  # the configuration of a classifier always has them
+    return [str(name) for _, name in sorted(names.items())]
 
 
 def predict_probabilities(
@@ -27,20 +45,21 @@ def predict_probabilities(
 ) -> list[list[float]]:
     """Return (texts, labels) probabilities; a text longer than the model reads is cut."""
     order = _sort_by_length(texts)
-    out: list[list[float]] = [[] for _ in texts]
+    probabilities: list[list[float]] = [[] for _ in texts]
     for start in range(0, len(order), BATCH):
-        chosen = order[start : start + BATCH]
-        answers = classifier([texts[i] for i in chosen], top_k=None, truncation=True, batch_size=BATCH)
-        for i, answer in zip(chosen, answers, strict=True):
+        numbers = order[start : start + BATCH]
+        answers = classifier([texts[i] for i in numbers], top_k=None, truncation=True, batch_size=BATCH)
+        for i, answer in zip(numbers, answers, strict=True):
+            # A pipeline gives the likeliest label first: they are put back into the order of ``labels``.
             score = {entry["label"]: float(entry["score"]) for entry in answer}
-            out[i] = [score[label] for label in labels]
-        tick(len(chosen))
-    return out
+            probabilities[i] = [score[label] for label in labels]
+        tick(len(numbers))
+    return probabilities
 
 
 def predict_spans(
     classifier: Pipeline, texts: Sequence[str], types: Sequence[str], tick: Tick = lambda _: None
-) -> list[list[SpanValues]]:
+) -> list[list[PredictedSpan]]:
     """Return the spans of each text: ``start``, ``end`` (code points), ``label`` (index in ``types``), ``score``.
 
     Pieces overlap where a text is longer than the model reads, so that none of it goes unread. A span may come
@@ -48,19 +67,21 @@ def predict_spans(
     """
     index = {name: i for i, name in enumerate(types)}
     order = _sort_by_length(texts)
-    out: list[list[SpanValues]] = [[] for _ in texts]
-    stride = min(128, classifier.tokenizer.model_max_length // 4)
+    spans: list[list[PredictedSpan]] = [[] for _ in texts]
+    stride = min(128, classifier.tokenizer.model_max_length // 4)  # tokens that two pieces of a text share
     for begin in range(0, len(order), BATCH):
-        chosen = order[begin : begin + BATCH]
-        answers = classifier([texts[i] for i in chosen], aggregation_strategy="simple", stride=stride, batch_size=BATCH)
-        for i, answer in zip(chosen, answers, strict=True):
+        numbers = order[begin : begin + BATCH]
+        batch = [texts[i] for i in numbers]
+        # "simple" reads every subword, as training labels every one: the others ask the first of a word alone.
+        answers = classifier(batch, aggregation_strategy="simple", stride=stride, batch_size=BATCH)
+        for i, answer in zip(numbers, answers, strict=True):
             for entity in answer:
                 start, end = strip_span(texts[i], int(entity["start"]), int(entity["end"]))
-                if start < end:
+                if start < end:  # a span of white space alone is none
                     label, score = index[entity["entity_group"]], float(entity["score"])
-                    out[i].append({"start": start, "end": end, "label": label, "score": score})
-        tick(len(chosen))
-    return out
+                    spans[i].append({"start": start, "end": end, "label": label, "score": score})
+        tick(len(numbers))
+    return spans
 
 
 def strip_span(text: str, start: int, end: int) -> tuple[int, int]:
@@ -73,13 +94,16 @@ def strip_span(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def predict_tokens(
-    classifier: Pipeline, texts: Sequence[str], spans: Column, types: int, temperature: float
-) -> list[list[SpanValues]]:
-    """Return what the model answers to each token, in order.
+    classifier: Pipeline, texts: Sequence[str], spans: Sequence[Sequence[SpanDict]], types: int, temperature: float
+) -> list[list[TokenAnswer]]:
+    """Return what the model answers to each token of each text, in order, special tokens left out.
 
-    They are the true ``label`` and the ``answer`` as ids of BIO tags, and the answer's probability, as it is
-    (``confidence``) and as it was before a temperature was folded in (``raw``). A text is cut where the model stops
-    reading.
+    A text is cut where the model stops reading.
+
+    Args:
+        spans: the true ones of each text.
+        types: how many types there are.
+        temperature: that was folded into the weights; 1 where none was.
     """
     import torch
 
@@ -87,27 +111,29 @@ def predict_tokens(
 
     tokenizer, model = classifier.tokenizer, classifier.model
     encoded = encode_tokens({"text": list(texts), "spans": list(spans)}, tokenizer, tokenizer.model_max_length, types)
-    out: list[list[SpanValues]] = [[] for _ in texts]
+    labels = cast("list[list[int]]", encoded["labels"])  # of tokens, not of texts
+    token_answers: list[list[TokenAnswer]] = [[] for _ in texts]
     order = _sort_by_length(texts)
     for start in range(0, len(order), BATCH):
-        chosen = order[start : start + BATCH]
-        batch = tokenizer.pad({"input_ids": [encoded["input_ids"][i] for i in chosen]}, return_tensors="pt")
+        numbers = order[start : start + BATCH]
+        batch = tokenizer.pad({"input_ids": [encoded["input_ids"][i] for i in numbers]}, return_tensors="pt")
         with torch.inference_mode():
             logits = model(**batch.to(model.device)).logits.double().cpu()
         confidence, answers = logits.softmax(-1).max(-1)
+        # The weights hold the logits divided by the temperature: times it, they are as the training left them.
         raw = (logits * temperature).softmax(-1).amax(-1)
-        for row, i in enumerate(chosen):
-            out[i] = [
+        for row, i in enumerate(numbers):
+            token_answers[i] = [
                 {
                     "label": label,
-                    "answer": int(answers[row, at]),
-                    "confidence": float(confidence[row, at]),
-                    "raw": float(raw[row, at]),
+                    "answer": int(answers[row, position]),
+                    "confidence": float(confidence[row, position]),
+                    "raw": float(raw[row, position]),
                 }
-                for at, label in enumerate(encoded["labels"][i])
+                for position, label in enumerate(labels[i])
                 if label != IGNORED
             ]
-    return out
+    return token_answers
 
 
 def _sort_by_length(texts: Sequence[str]) -> list[int]:

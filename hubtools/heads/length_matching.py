@@ -28,6 +28,7 @@ def compose_negatives(rows: Sequence[Example], positive: str, seed: int) -> Iter
     Lengths are divided into twentieths of the positive texts. Each new row is made of rows of one source.
     """
     lengths = sorted(len(row.text) for row in rows if row.label == positive)
+    # Sorted by content: the order in which sources were read must not decide which rows are drawn.
     negatives = sorted((row for row in rows if row.label != positive), key=lambda row: content_hash(row.text))
     # One source a text: licences and style of two are not mixed in one row.
     by_source: dict[str, list[Example]] = defaultdict(list)
@@ -36,14 +37,17 @@ def compose_negatives(rows: Sequence[Example], positive: str, seed: int) -> Iter
     sources = sorted(by_source)
     if not lengths or not negatives:
         return
+    # Edges are quantiles of the positive texts, so that each stretch has about as many of them.
     edges = sorted({lengths[len(lengths) * i // _BINS] for i in range(1, _BINS)})
     bounds = list(zip([0, *edges], [*edges, lengths[-1] + 1], strict=True))
+    # A generator of its own: what other steps draw does not change these rows.
     rng = random.Random(f"{seed}:lengths")
     composed: set[str] = set()
     for low, high in bounds:
         targets = [length for length in lengths if low <= length < high]
         missing = RATIO * len(targets) - sum(low <= len(row.text) < high for row in negatives)
         for _ in range(max(0, missing)):
+            # A source gives new rows in proportion to what it has, so that none is repeated more than another.
             weights = [len(by_source[source]) for source in sources]
             parts = _draw_parts(by_source[rng.choices(sources, weights)[0]], rng.choice(targets), low, high, rng)
             text = _SEPARATOR.join(part.text.strip() for part in parts)
@@ -70,7 +74,7 @@ def _draw_parts(pieces: Sequence[Example], target: int, low: int, high: int, rng
     for _ in range(_TRIES):
         parts: list[Example] = []
         size = -len(_SEPARATOR)  # the first part has none before it
-        for _ in range(200):
+        for _ in range(200):  # a piece that is too long, or there already, costs a draw
             if size >= target:
                 break
             piece = rng.choice(pieces)
@@ -78,6 +82,7 @@ def _draw_parts(pieces: Sequence[Example], target: int, low: int, high: int, rng
             if longer < high and piece not in parts:
                 parts.append(piece)
                 size = longer
+        # A single piece would repeat a row that is in the split.
         if len(parts) > 1 and low <= size < high:
             return parts
     return []
@@ -123,6 +128,7 @@ def _roc_auc(train: Sequence[Example], scored: Sequence[Example], positive: str)
     if any(len({row.label == positive for row in rows}) < 2 for rows in (train, scored)):
         return None
     lengths = np.array([len(row.text) for row in train])
+    # Equal lengths may give equal quantiles: unique, as an empty stretch between two of them is none.
     edges = np.unique(np.quantile(lengths, np.linspace(0, 1, _BINS + 1)[1:-1]))
     bins = np.searchsorted(edges, lengths, side="right")
     positives = np.bincount(bins, [row.label == positive for row in train], len(edges) + 1)

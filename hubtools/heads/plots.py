@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -13,32 +13,39 @@ from hubtools.records.metrics import Metrics
 from hubtools.records.scores import ClassificationScores, DetectionScores, SpanScores
 from hubtools.records.thresholds import AbstentionThresholds, DetectionThresholds
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 INK, SECOND, GREY = "#1d4ed8", "#c2410c", "#9ca3af"
-# Where a curve is worked at, each with its marker.
+# The two thresholds that are marked on a curve, each with its marker and colour.
 _POINTS = (("shipped", "o", SECOND), ("router_default", "s", "#374151"))
 
 
 class Plot(NamedTuple):
-    """A picture: its file's name, its caption, and the function that draws it with ``matplotlib.pyplot``."""
+    """A picture: its file's name, its caption, and the function that draws it with the style that is set."""
 
     file: str
     caption: str
-    draw: Callable[[Metrics, Any], Any]
+    draw: Callable[[Metrics], Figure]
 
 
-def _draw_confusion(metrics: Metrics, plt: Any) -> Any:
+def _draw_confusion(metrics: Metrics) -> Figure:
+    import matplotlib.pyplot as plt
+
     assert isinstance(metrics.scores, ClassificationScores)
     counts = np.array(metrics.scores.confusion)
     names = [entry.label.replace("_", " ") for entry in metrics.scores.per_class]
-    size = max(3.6, 0.5 * len(names) + 1.6)
+    size = max(3.6, 0.5 * len(names) + 1.6)  # inches: half a one for each label, and room for their names
     figure, axes = plt.subplots(figsize=(size, size * 0.92))
+    # Shades are shares of a row, as classes differ in size; the numbers in the cells are the counts.
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for i in range(len(names)):
         for j in range(len(names)):
             if counts[i, j]:
-                axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=8,
-                          color="white" if share[i, j] > 0.55 else "#1f2937")  # fmt: skip
+                colour = "white" if share[i, j] > 0.55 else "#1f2937"  # readable on the shade of the cell
+                axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=8, color=colour)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("predicted")
@@ -47,97 +54,114 @@ def _draw_confusion(metrics: Metrics, plt: Any) -> Any:
     return figure
 
 
-def _draw_types(metrics: Metrics, plt: Any) -> Any:
+def _draw_types(metrics: Metrics) -> Figure:
+    import matplotlib.pyplot as plt
+
     assert isinstance(metrics.scores, SpanScores)
     entries = metrics.scores.per_class
     figure, axes = plt.subplots(figsize=(6, 0.42 * len(entries) + 1))
     axes.barh([e.label for e in entries], [e.f1 for e in entries], color=INK)
     for i, entry in enumerate(entries):
         axes.text(entry.f1 + 0.01, i, f"{entry.f1:.3f}  ({entry.support} spans)", va="center", fontsize=8)
-    axes.set_xlim(0, 1.25)
+    axes.set_xlim(0, 1.25)  # room for the text beside a full bar
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
     axes.set_xlabel("F1, exact span and type")
     axes.invert_yaxis()
     return figure
 
 
-def _of_detection(metrics: Metrics) -> tuple[DetectionScores, DetectionThresholds]:
+def _read_detection(metrics: Metrics) -> tuple[DetectionScores, DetectionThresholds]:
     assert isinstance(metrics.scores, DetectionScores)
     assert isinstance(metrics.thresholds, DetectionThresholds)
     return metrics.scores, metrics.thresholds
 
 
-def _draw_roc(nouns: ClassNouns, metrics: Metrics, plt: Any) -> Any:
-    scores, chosen = _of_detection(metrics)
+def _draw_roc(nouns: ClassNouns, metrics: Metrics) -> Figure:
+    import matplotlib.pyplot as plt
+
+    scores, chosen = _read_detection(metrics)
     figure, axes = plt.subplots(figsize=(5.4, 4.2))
     curve = np.array(scores.roc)
     floor = 0.5 / max(1, scores.negatives)  # where a rate of zero is drawn: below that of a single row
-    rates = np.maximum(curve[:, 0], floor)
+    rates = np.maximum(curve[:, 0], floor)  # a logarithmic scale has no zero
     auc = f"AUC {scores.roc_auc.value:.3f}"
     axes.plot(rates, curve[:, 1], color=INK, drawstyle="steps-post", label=auc)
+    # Many points: on a logarithmic scale the diagonal is a curve.
     chance = np.geomspace(floor, 1, 50)
     axes.plot(chance, chance, color=GREY, linewidth=0.8, linestyle="--", label="chance")
     for name, marker, colour in _POINTS:
-        at = getattr(chosen, name).test
-        axes.plot(max(at.fpr.value, floor), 1 - at.fnr.value, marker, color=colour, clip_on=False,
-                  label=_legend(chosen, name))  # fmt: skip
+        point, label = getattr(chosen, name).test, _legend(chosen, name)
+        rate = max(point.fpr.value, floor)
+        axes.plot(rate, 1 - point.fnr.value, marker, color=colour, clip_on=False, label=label)
     axes.set_xscale("log")
     axes.set_xlim(floor, 1)
+    # A tick beside the floor would print over its "0".
     ticks = [t for t in (0.001, 0.01, 0.05, 0.1, 0.5, 1) if t > 1.5 * floor]
     axes.set_xticks([floor, *ticks], ["0", *(f"{t:.1%}" if t < 0.01 else f"{t:.0%}" for t in ticks)])
     axes.minorticks_off()
     axes.set_ylim(0, 1.02)
     axes.set_xlabel(f"false positive rate ({_plain(nouns.negatives)} flagged)")
     axes.set_ylabel(f"recall ({_plain(nouns.positives)} caught)")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=9)
+    _add_legend_above(axes)
     return figure
 
 
-def _draw_precision_recall(nouns: ClassNouns, metrics: Metrics, plt: Any) -> Any:
-    scores, chosen = _of_detection(metrics)
+def _draw_precision_recall(nouns: ClassNouns, metrics: Metrics) -> Figure:
+    import matplotlib.pyplot as plt
+
+    scores, chosen = _read_detection(metrics)
     figure, axes = plt.subplots(figsize=(5.4, 4.2))
     curve = np.array(scores.pr)
-    axes.plot(curve[:, 0], curve[:, 1], color=INK, drawstyle="steps-post",
-              label=f"average precision {scores.pr_auc.value:.3f}")  # fmt: skip
+    area = f"average precision {scores.pr_auc.value:.3f}"
+    axes.plot(curve[:, 0], curve[:, 1], color=INK, drawstyle="steps-post", label=area)
+    # Who flags rows at random is right as often as they occur.
     share = scores.positives / (scores.positives + scores.negatives)
     axes.axhline(
         share, color=GREY, linewidth=0.8, linestyle="--", label=f"chance: {share:.0%} are {_plain(nouns.positives)}"
     )
     for name, marker, colour in _POINTS:
-        at = getattr(chosen, name).test
-        caught, flagged = (1 - at.fnr.value) * at.positives, at.fpr.value * at.negatives
-        if caught + flagged:  # where nothing is flagged there is no precision
-            axes.plot(caught / at.positives, caught / (caught + flagged), marker, color=colour, clip_on=False,
-                      label=_legend(chosen, name))  # fmt: skip
+        point, label = getattr(chosen, name).test, _legend(chosen, name)
+        hits, false_alarms = (1 - point.fnr.value) * point.positives, point.fpr.value * point.negatives
+        if hits + false_alarms:  # where nothing is flagged there is no precision
+            recall, precision = hits / point.positives, hits / (hits + false_alarms)
+            axes.plot(recall, precision, marker, color=colour, clip_on=False, label=label)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
     axes.set_xlabel(f"recall ({_plain(nouns.positives)} caught)")
     axes.set_ylabel(f"precision (flags that are {_plain(nouns.positives)})")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=9)
+    _add_legend_above(axes)
     return figure
 
 
-def _draw_abstention(metrics: Metrics, plt: Any) -> Any:
+def _draw_abstention(metrics: Metrics) -> Figure:
+    import matplotlib.pyplot as plt
+
     curve, chosen = metrics.abstention, metrics.thresholds
     assert curve
     assert isinstance(chosen, AbstentionThresholds)
     figure, axes = plt.subplots(figsize=(5.4, 4.2))
-    share = [at.answered for at in curve]
-    for key, title, line in (("accuracy", "accuracy", "-"), ("macro_f1", "macro F1", "--")):
-        axes.plot(share, [getattr(at, key) for at in curve], color=INK, linestyle=line, label=title)
+    share = [step.answered for step in curve]
+    axes.plot(share, [step.accuracy for step in curve], color=INK, linestyle="-", label="accuracy")
+    axes.plot(share, [step.macro_f1 for step in curve], color=INK, linestyle="--", label="macro F1")
     for name, marker, colour in _POINTS:
-        at = getattr(chosen, name).test
-        if at.accuracy_of_answered:  # where nothing is answered there is none
-            both = [at.accuracy_of_answered.value, at.macro_f1_of_answered]
-            axes.plot([at.answered.value] * 2, both, marker, color=colour, clip_on=False,
-                      label=_legend(chosen, name))  # fmt: skip
+        point, label = getattr(chosen, name).test, _legend(chosen, name)
+        if point.accuracy_of_answered:  # where nothing is answered there is none
+            # One marker on each of the two lines.
+            both = [point.accuracy_of_answered.value, point.macro_f1_of_answered]
+            axes.plot([point.answered.value] * 2, both, marker, color=colour, clip_on=False, label=label)
     axes.set_xlim(0, 1.02)
-    axes.set_ylim(max(0.0, min(min(at.accuracy, at.macro_f1) for at in curve) - 0.1), 1.02)
+    # From a little below the lowest score: good models differ in the last tenth.
+    axes.set_ylim(max(0.0, min(min(step.accuracy, step.macro_f1) for step in curve) - 0.1), 1.02)
     axes.xaxis.set_major_formatter("{x:.0%}")
     axes.set_xlabel("share of rows that are answered")
     axes.set_ylabel("score of what is answered")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=9)
+    _add_legend_above(axes)
     return figure
+
+
+def _add_legend_above(axes: Axes) -> None:
+    # Above the frame: a curve may run through any corner of it.
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=9)
 
 
 def _legend(chosen: DetectionThresholds | AbstentionThresholds, name: str) -> str:
@@ -158,7 +182,7 @@ ABSTENTION = Plot(
 )
 
 
-def detection_plots(nouns: ClassNouns) -> tuple[Plot, Plot]:
+def make_detection_plots(nouns: ClassNouns) -> tuple[Plot, Plot]:
     """Return the two curves of a detection, which call its rows as its cards do."""
     roc = Plot(
         "roc.png",

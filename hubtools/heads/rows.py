@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from hubtools.records.dataset import Quantiles, SplitFacts
 from hubtools.rows import Columns, read_text
@@ -27,14 +26,15 @@ class UserColumns:
     """
 
     names: tuple[str, ...]
-    read: Callable[[Mapping[str, Any]], Example]
+    read: Callable[[Mapping[str, object]], Example]
 
 
 def measure_lengths(texts: Iterable[str]) -> Quantiles:
     """Return quantiles of lengths in characters.
 
-    Each is the length at that place of the sorted lengths, so that it is one that occurs. {} for no texts.
+    Each is the length at that rank of the sorted lengths, so that it is one that occurs. {} for no texts.
     """
+    # An interpolated quantile would be a length that no text has, and differ between versions of numpy.
     lengths = sorted(map(len, texts))
     return {name: lengths[min(len(lengths) * p // 100, len(lengths) - 1)] for name, p in _PERCENT.items() if lengths}
 
@@ -44,7 +44,7 @@ def measure_lengths_by_label(rows: Sequence[Example], labels: Sequence[str]) -> 
     texts: dict[str, list[str]] = {label: [] for label in labels}
     for row in rows:
         texts[row.label].append(row.text)
-    return {label: measure_lengths(of_label) for label, of_label in texts.items() if of_label}
+    return {label: measure_lengths(label_texts) for label, label_texts in texts.items() if label_texts}
 
 
 def describe_split(
@@ -65,6 +65,7 @@ def normalize_label(label: object) -> str:
     """Return a label as a label map writes it: 1 and 1.0 are "1", True is "true"; "" where there is none."""
     if isinstance(label, bool):  # before int, which bool is a kind of
         return str(label).lower()
+    # Tables write a column of integers as floats where a cell is empty.
     if isinstance(label, float) and label.is_integer():
         return str(int(label))
     return str(label).strip() if isinstance(label, str | int | float) else ""
@@ -86,7 +87,7 @@ def read_text_and_label(columns: Columns, label_map: LabelMap) -> UserColumns:
     """Return how a text and its label are read from the columns that ``columns`` names, or "text" and "label"."""
     text_column, label_column = columns.text or "text", columns.label or "label"
 
-    def read(raw: Mapping[str, Any]) -> Example:
+    def read(raw: Mapping[str, object]) -> Example:
         theirs = normalize_label(raw.get(label_column))
         # A ClassLabel of datasets holds -1 where a row has no label.
         if not theirs or (theirs == "-1" and theirs not in label_map):

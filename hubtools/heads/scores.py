@@ -57,8 +57,8 @@ from hubtools.spec import Metric
 # The column behind those of our labels: what a model answers with labels that are none of ours.
 ANOTHER = "another label"
 
-_OF_LABELS = (ACCURACY, MACRO_F1, WEIGHTED_F1)
-_OF_DETECTION = (
+_LABEL_METRICS = (ACCURACY, MACRO_F1, WEIGHTED_F1)
+_DETECTION_METRICS = (
     ROC_AUC,
     PR_AUC,
     RECALL_AT_1_FPR,
@@ -66,7 +66,8 @@ _OF_DETECTION = (
     FPR_AT_THRESHOLD,
     FNR_AT_THRESHOLD,
 )
-_OF_SPANS = (
+# In the order of the file; those that a card's head shows are a head's ``headlines``.
+_SPAN_METRICS = (
     ENTITY_F1,
     ENTITY_PRECISION,
     ENTITY_RECALL,
@@ -79,7 +80,7 @@ _OF_SPANS = (
 )
 
 
-def classification_scores(answers: LabelAnswers, names: Sequence[str]) -> ClassificationScores:
+def compute_classification_scores(answers: LabelAnswers, names: Sequence[str]) -> ClassificationScores:
     """Return the scores of the most probable labels.
 
     Classes without a row are left out of the macro averages, and named in ``absent``.
@@ -87,23 +88,24 @@ def classification_scores(answers: LabelAnswers, names: Sequence[str]) -> Classi
     Args:
         names: of the classes, in the order of their indices; the last may be :data:`ANOTHER`, which no row truly has.
     """
-    return ClassificationScores(**_describe_labels(answers, names, _OF_LABELS))
+    return ClassificationScores(**_describe_labels(answers, names, _LABEL_METRICS))
 
 
-def abstaining_scores(answers: LabelAnswers, names: Sequence[str]) -> AbstainingScores:
+def compute_abstaining_scores(answers: LabelAnswers, names: Sequence[str]) -> AbstainingScores:
     """Return the same with the scores of what is answered at the threshold of ``answers``."""
-    metrics = (*_OF_LABELS, ANSWERED, ACCURACY_OF_ANSWERED)
+    metrics = (*_LABEL_METRICS, ANSWERED, ACCURACY_OF_ANSWERED)
     return AbstainingScores(**_describe_labels(answers, names, metrics), threshold=answers.threshold)
 
 
-def detection_scores(answers: DetectionAnswers, names: Sequence[str]) -> DetectionScores:
+def compute_detection_scores(answers: DetectionAnswers, names: Sequence[str]) -> DetectionScores:
     """Return the scores of a detection; both classes must have a row."""
     from sklearn.metrics import precision_recall_curve, roc_curve
 
     fpr, tpr, _ = roc_curve(answers.positive, answers.score)
+    # Without points on a straight line between two others, which draw nothing: the file holds the curve.
     precision, recall, _ = precision_recall_curve(answers.positive, answers.score, drop_intermediate=True)
     return DetectionScores(
-        **_describe_labels(answers, names, (*_OF_LABELS, *_OF_DETECTION)),
+        **_describe_labels(answers, names, (*_LABEL_METRICS, *_DETECTION_METRICS)),
         threshold=answers.threshold,
         positives=int(answers.positive.sum()),
         negatives=int((~answers.positive).sum()),
@@ -112,9 +114,9 @@ def detection_scores(answers: DetectionAnswers, names: Sequence[str]) -> Detecti
     )
 
 
-def one_class_scores(answers: DetectionAnswers, names: Sequence[str]) -> OneClassScores:
+def compute_one_class_scores(answers: DetectionAnswers, names: Sequence[str]) -> OneClassScores:
     """Return the scores of a detection on rows of one class: without a curve, and with one of the two rates."""
-    metrics = (*_OF_LABELS, FPR_AT_THRESHOLD, FNR_AT_THRESHOLD)
+    metrics = (*_LABEL_METRICS, FPR_AT_THRESHOLD, FNR_AT_THRESHOLD)
     return OneClassScores(**_describe_labels(answers, names, metrics), threshold=answers.threshold)
 
 
@@ -122,39 +124,40 @@ def _describe_labels(answers: LabelAnswers, names: Sequence[str], metrics: Seque
     """Return the fields of a record of scores: ``metrics`` by their keys, and what is counted of each label."""
     counts = answers.confusion
     support = counts.sum(1)
-    each = precision_recall_f1(counts)
-    pairs = sorted(
+    precision, recall, f1 = precision_recall_f1(counts)
+    # By name where pairs are equally frequent, so that the same predictions give the same file.
+    confusions = sorted(
         ((int(counts[i, j]), names[i], names[j]) for i in range(len(names)) for j in range(len(names)) if i != j),
-        key=lambda pair: (-pair[0], pair[1], pair[2]),
+        key=lambda confusion: (-confusion[0], confusion[1], confusion[2]),
     )
     return {
         **score_metrics(metrics, answers),
         "rows": len(answers),
-        "macro_precision": mean_of_present(each[0], support),
-        "macro_recall": mean_of_present(each[1], support),
-        "weighted_precision": mean_by_support(each[0], support),
-        "weighted_recall": mean_by_support(each[1], support),
+        "macro_precision": mean_of_present(precision, support),
+        "macro_recall": mean_of_present(recall, support),
+        "weighted_precision": mean_by_support(precision, support),
+        "weighted_recall": mean_by_support(recall, support),
         "per_class": [
             ClassScores(
                 label=name,
-                precision=float(each[0][i]),
-                recall=float(each[1][i]),
-                f1=float(each[2][i]),
+                precision=float(precision[i]),
+                recall=float(recall[i]),
+                f1=float(f1[i]),
                 support=int(support[i]),
             )
             for i, name in enumerate(names)
         ],
         "absent": [name for i, name in enumerate(names) if not support[i] and name != ANOTHER],
         "confusion": counts.tolist(),
-        "most_confused": [Confusion(label=a, predicted=b, rows=n) for n, a, b in pairs[:5] if n],
+        "most_confused": [Confusion(label=a, predicted=b, rows=n) for n, a, b in confusions[:5] if n],
     }
 
 
-def span_scores(answers: SpanAnswers, types: Sequence[str]) -> SpanScores:
+def compute_span_scores(answers: SpanAnswers, types: Sequence[str]) -> SpanScores:
     """Return the scores of spans; see the record for what each of them counts."""
     per_type = []
-    for kind, name in enumerate(types):
-        counts: np.ndarray = answers.counts[:, kind].sum(0)
+    for label, name in enumerate(types):
+        counts: np.ndarray = answers.counts[:, label].sum(0)
         precision, recall, f1 = strict_prf(counts)
         per_type.append(
             TypeScores(
@@ -166,13 +169,15 @@ def span_scores(answers: SpanAnswers, types: Sequence[str]) -> SpanScores:
                 support=int(counts[2]),
             )
         )
+    # Keys are those of the record's fields, which from_json() checks when the file is read.
     fields: dict[str, Any] = {
-        **score_metrics(_OF_SPANS, answers),
+        **score_metrics(_SPAN_METRICS, answers),
         "rows": len(answers),
         "per_class": per_type,
         "absent": [entry.label for entry in per_type if not entry.support],
         "clean_documents": int(answers.clean.sum()),
     }
+    # Without a character in a true span there is no share: None, as for other shares of nothing.
     if not answers.covered.any():
         fields[COVERED.key] = None
     return SpanScores(**fields)

@@ -13,7 +13,7 @@ from hubtools.heads.values import Rows
 from hubtools.metrics.detection import DetectionAnswers, matched_roc_auc, roc_auc
 from hubtools.metrics.intervals import bootstrap, rate, score_metric
 from hubtools.metrics.labels import LabelAnswers
-from hubtools.metrics.spans import ENTITY_F1, SpanAnswers, overlap_prf, strict_prf
+from hubtools.metrics.spans import ENTITY_F1, SpanAnswers, SpanDict, overlap_prf, strict_prf
 from hubtools.records.slices import (
     Alarming,
     ClassificationMistakes,
@@ -37,27 +37,28 @@ from hubtools.records.slices import (
 
 LENGTHS = (100, 300, 1000)  # characters: the bounds of the slices, each in the slice below it
 FAMILY_ROWS = 5  # families with fewer test rows say nothing on their own
-SHOWN = 5
+SHOWN = 5  # families, and pairs of labels, that a card lists
 WORST = 2  # mistakes shown of each pair of labels
 
 _OWN_ID = re.compile(r" [0-9a-f]{8}$")
 
 
-def length_slices(characters: Sequence[int]) -> list[tuple[str, np.ndarray]]:
+def divide_by_length(characters: Sequence[int]) -> list[tuple[str, np.ndarray]]:
     """Return (name, row numbers) of each slice that has rows, the shortest first."""
-    place = np.searchsorted(LENGTHS, np.asarray(characters))
+    slice_index = np.searchsorted(LENGTHS, np.asarray(characters))
     names = [f"up to {LENGTHS[0]:,}"]
     names += [f"{low + 1:,} to {high:,}" for low, high in itertools.pairwise(LENGTHS)]
     names.append(f"over {LENGTHS[-1]:,}")
-    return [(name, np.flatnonzero(place == i)) for i, name in enumerate(names) if (place == i).any()]
+    # A slice without rows has no score, and no line in the card's table.
+    return [(name, np.flatnonzero(slice_index == i)) for i, name in enumerate(names) if (slice_index == i).any()]
 
 
-def family_of(group: str) -> str:
+def find_family(group: str) -> str:
     """Return the family of a group: templates of our own have a kind and an id; "" for a group without a name."""
     return "" if group.startswith("text ") else _OWN_ID.sub("", group)
 
 
-def lowest_families(
+def find_lowest_families(
     names: Sequence[str], score: Callable[[np.ndarray], float], counted: np.ndarray | None = None
 ) -> list[tuple[str, int, float]]:
     """Return (family, rows, score) of the families with the lowest scores, of those with enough rows.
@@ -66,6 +67,7 @@ def lowest_families(
         score: from row numbers to the score that decides.
         counted: (rows,) where given, a family without such a row is left out.
     """
+    # A small family has a low score by chance; the worst of many small ones would fill the list.
     rows: dict[str, list[int]] = defaultdict(list)
     for i, name in enumerate(names):
         rows[name].append(i)
@@ -80,43 +82,44 @@ def lowest_families(
 # --- labels ---------------------------------------------------------------------------------------------------------
 
 
-def classification_slices(answers: LabelAnswers, rows: Rows) -> ClassificationSlices:
+def slice_classification(answers: LabelAnswers, rows: Rows) -> ClassificationSlices:
     """Return accuracy by length, and the families with the lowest."""
     right = answers.right
+    # Rows of a length are independent, so that their accuracy has an exact interval.
     return ClassificationSlices(
         length=[
             LengthSlice(slice=name, rows=len(r), accuracy=rate(int(right[r].sum()), len(r)))
-            for name, r in length_slices(rows["characters"])
+            for name, r in divide_by_length(rows["characters"])
         ],
         families=_lowest_accuracy(right, rows),
     )
 
 
 def _lowest_accuracy(right: np.ndarray, rows: Rows) -> list[Family]:
-    families = [family_of(group) for group in rows["group"]]
+    families = [find_family(group) for group in rows["group"]]
     return [
         Family(family=name, rows=count, accuracy=share)
-        for name, count, share in lowest_families(families, lambda r: float(right[r].mean()))
+        for name, count, share in find_lowest_families(families, lambda r: float(right[r].mean()))
     ]
 
 
-def detection_slices(answers: DetectionAnswers, rows: Rows) -> DetectionSlices:
+def slice_detection(answers: DetectionAnswers, rows: Rows) -> DetectionSlices:
     """Return the same with the rates at the threshold, and what length alone, and alarming words, would explain."""
     right, positive, score, flagged = answers.right, answers.positive, answers.score, answers.flagged
     length = []
-    for name, r in length_slices(rows["characters"]):
-        yes, no = r[positive[r]], r[~positive[r]]
+    for name, r in divide_by_length(rows["characters"]):
+        positive_rows, negative_rows = r[positive[r]], r[~positive[r]]
         auc = roc_auc(positive[r], score[r])
         length.append(
             DetectionLengthSlice(
                 slice=name,
                 rows=len(r),
                 accuracy=rate(int(right[r].sum()), len(r)),
-                positives=len(yes),
-                negatives=len(no),
-                fnr=rate(int((~flagged[yes]).sum()), len(yes)),
-                fpr=rate(int(flagged[no].sum()), len(no)),
-                roc_auc=None if auc != auc else auc,
+                positives=len(positive_rows),
+                negatives=len(negative_rows),
+                fnr=rate(int((~flagged[positive_rows]).sum()), len(positive_rows)),
+                fpr=rate(int(flagged[negative_rows].sum()), len(negative_rows)),
+                roc_auc=None if auc != auc else auc,  # nan, where one class is missing
             )
         )
     return DetectionSlices(
@@ -132,23 +135,26 @@ def _match_lengths(answers: DetectionAnswers, characters: np.ndarray) -> LengthM
     positive, score = answers.positive, answers.score
     # Half octaves: the lengths of a pair differ by a factor of 1.41 at most.
     stratum = np.floor(2 * np.log2(np.maximum(characters, 1))).astype(int)
+    # Only a pair of a positive and a negative row within a stratum tells whether more than length was learned.
     pairs = int(sum(positive[stratum == s].sum() * (~positive[stratum == s]).sum() for s in set(stratum.tolist())))
     matched = bootstrap(lambda r: matched_roc_auc(positive[r], score[r], stratum[r]), len(answers)) if pairs else None
-    alone = max(roc_auc(positive, characters), roc_auc(positive, -characters))
-    return LengthMatched(roc_auc=matched, pairs=pairs, length_alone=alone)
+    # The positive texts may be the longer ones or the shorter ones.
+    length_alone = max(roc_auc(positive, characters), roc_auc(positive, -characters))
+    return LengthMatched(roc_auc=matched, pairs=pairs, length_alone=length_alone)
 
 
 def _count_alarming(answers: DetectionAnswers, alarming: np.ndarray) -> Alarming:
-    loud, calm = (answers.flagged[on & ~answers.positive] for on in (alarming, ~alarming))
+    # Negative rows alone: a harmless text that sounds alarming is what a detector that knows words alone flags.
+    with_word, without_word = (answers.flagged[mask & ~answers.positive] for mask in (alarming, ~alarming))
     return Alarming(
-        rows=len(loud),
-        false_alarms=rate(int(loud.sum()), len(loud)),
-        others=len(calm),
-        false_alarms_of_others=rate(int(calm.sum()), len(calm)),
+        rows=len(with_word),
+        false_alarms=rate(int(with_word.sum()), len(with_word)),
+        others=len(without_word),
+        false_alarms_of_others=rate(int(without_word.sum()), len(without_word)),
     )
 
 
-def classification_mistakes(answers: LabelAnswers, rows: Rows, labels: Sequence[str]) -> ClassificationMistakes:
+def list_classification_mistakes(answers: LabelAnswers, rows: Rows, labels: Sequence[str]) -> ClassificationMistakes:
     """Return the most confident mistakes by their row's id.
 
     They are those of the pairs of labels that are confused most often, and of the slices that have one: each length,
@@ -158,10 +164,12 @@ def classification_mistakes(answers: LabelAnswers, rows: Rows, labels: Sequence[
     pairs: dict[tuple[int, int], list[int]] = defaultdict(list)
     for i in np.flatnonzero(~answers.right):
         pairs[int(truth[i]), int(predicted[i])].append(int(i))
-    parts = length_slices(rows["characters"])
+    # A mistake on a short text and one on a long text have different causes: both are shown.
+    parts = divide_by_length(rows["characters"])
     slice_of = {int(i): name for name, r in parts for i in r}
 
     def worst(r: Sequence[int], count: int) -> list[Mistake]:
+        # By id where two are equally sure, so that the same predictions give the same file.
         first = sorted(r, key=lambda i: (-confidence[i], rows["id"][i]))[:count]
         return [
             Mistake(
@@ -193,21 +201,22 @@ def classification_mistakes(answers: LabelAnswers, rows: Rows, labels: Sequence[
 # --- spans ----------------------------------------------------------------------------------------------------------
 
 
-def span_slices(answers: SpanAnswers, rows: Rows) -> SpanSlices:
+def slice_spans(answers: SpanAnswers, rows: Rows) -> SpanSlices:
     """Return strict F1 by length of the document, and the templates with the lowest."""
-    names = np.array([family_of(group) for group in rows["group"]])
-    marked = ~answers.clean
+    names = np.array([find_family(group) for group in rows["group"]])
+    annotated = ~answers.clean
 
     def total(r: np.ndarray) -> np.ndarray:
         return answers.take(r).total
 
-    each = [strict_prf(total(names == name))[2] for name in sorted({*names[marked].tolist()} - {""})]
-    lowest = lowest_families(names.tolist(), lambda r: strict_prf(total(r))[2], marked)
-    clean = lowest_families(np.where(marked, "", names).tolist(), lambda r: -float(answers.predicted[r].mean()))
+    family_f1 = [strict_prf(total(names == name))[2] for name in sorted({*names[annotated].tolist()} - {""})]
+    lowest = find_lowest_families(names.tolist(), lambda r: strict_prf(total(r))[2], annotated)
+    # Negated, as the lowest come first: those of the most false alarms.
+    clean = find_lowest_families(np.where(annotated, "", names).tolist(), lambda r: -float(answers.predicted[r].mean()))
     return SpanSlices(
         length=[
             SpanLengthSlice(slice=name, rows=len(r), entity_f1=score_metric(ENTITY_F1, answers.take(r)))
-            for name, r in length_slices(rows["characters"])
+            for name, r in divide_by_length(rows["characters"])
         ],
         families=[
             SpanFamily(family=name, rows=count, entity_f1=f1, overlap_f1=overlap_prf(total(names == name))[2])
@@ -217,43 +226,36 @@ def span_slices(answers: SpanAnswers, rows: Rows) -> SpanSlices:
         clean_families=[
             CleanFamily(family=name, rows=count, false_alarms=-share) for name, count, share in clean if share
         ],
-        family_count=len(each),
+        family_count=len(family_f1),
         # Each family counts once: what to expect of a template that the model has never seen.
-        family_mean=float(np.mean(each)) if each else None,
+        family_mean=float(np.mean(family_f1)) if family_f1 else None,
     )
 
 
-def span_mistakes(rows: Rows, truth: str, answer: str, types: Sequence[str]) -> SpanMistakes:
-    """Return what became of the spans of each type, and the most confident wrong ones without a character of text.
-
-    Args:
-        truth, answer: the columns of true and predicted spans.
-    """
-    kinds: dict[str, Counter[str]] = {name: Counter() for name in types}
-    worst = []
-    for i, (true, predicted) in enumerate(zip(rows[truth], rows[answer], strict=True)):
+def list_span_mistakes(rows: Rows, types: Sequence[str]) -> SpanMistakes:
+    """Return what became of the spans of each type, and the most confident wrong ones without a character of text."""
+    outcomes: dict[str, Counter[str]] = {name: Counter() for name in types}
+    wrong = []
+    for i, (true, predicted) in enumerate(zip(rows["spans"], rows["predicted_spans"], strict=True)):
         for span in true:
-            near = [f for f in predicted if f["start"] < span["end"] and span["start"] < f["end"]]
-            same = [f for f in near if f["label"] == span["label"]]
-            exact = any((f["start"], f["end"]) == (span["start"], span["end"]) for f in same)
-            kind = "exact" if exact else "other bounds" if same else "other type" if near else "missed"
-            kinds[types[span["label"]]][kind] += 1
-        for f in predicted:
-            near = [s for s in true if f["start"] < s["end"] and s["start"] < f["end"]]
-            name = types[f["label"]]
-            if not near:
-                kinds[name]["false alarm"] += 1
-            if all((s["start"], s["end"], s["label"]) != (f["start"], f["end"], f["label"]) for s in near):
-                label = "nothing" if not near else types[near[0]["label"]]
-                worst.append(
+            outcomes[types[span["label"]]][_describe_outcome(span, predicted)] += 1
+        for prediction in predicted:
+            overlapped = [span for span in true if _overlap(span, prediction)]
+            name = types[prediction["label"]]
+            if not overlapped:
+                outcomes[name]["false alarm"] += 1
+            if all(_bounds_and_label(span) != _bounds_and_label(prediction) for span in overlapped):
+                # The first of several: a card shows one line a mistake.
+                label = types[overlapped[0]["label"]] if overlapped else "nothing"
+                wrong.append(
                     SpanMistake(
                         id=rows["id"][i],
                         label=label,
                         predicted=name,
-                        kind="false alarm" if not near else "other bounds" if label == name else "other type",
-                        confidence=float(f["score"]),
-                        characters=f["end"] - f["start"],
-                        family=family_of(rows["group"][i]),
+                        kind="false alarm" if not overlapped else "other bounds" if label == name else "other type",
+                        confidence=float(prediction["score"]),
+                        characters=prediction["end"] - prediction["start"],
+                        family=find_family(rows["group"][i]),
                     )
                 )
     return SpanMistakes(
@@ -266,19 +268,38 @@ def span_mistakes(rows: Rows, truth: str, answer: str, types: Sequence[str]) -> 
                 missed=count["missed"],
                 false_alarm=count["false alarm"],
             )
-            for name, count in kinds.items()
+            for name, count in outcomes.items()
         ],
-        worst=_most_confident(worst),
+        worst=_most_confident(wrong),
     )
+
+
+def _describe_outcome(span: SpanDict, predicted: Sequence[SpanDict]) -> str:
+    """Return what became of a true span: the best of what the predicted spans that overlap it are."""
+    overlapping = [prediction for prediction in predicted if _overlap(span, prediction)]
+    if not overlapping:
+        return "missed"
+    if any(_bounds_and_label(span) == _bounds_and_label(prediction) for prediction in overlapping):
+        return "exact"
+    return "other bounds" if any(p["label"] == span["label"] for p in overlapping) else "other type"
+
+
+def _overlap(a: SpanDict, b: SpanDict) -> bool:
+    return a["start"] < b["end"] and b["start"] < a["end"]
+
+
+def _bounds_and_label(span: SpanDict) -> tuple[int, int, int]:
+    return span["start"], span["end"], span["label"]
 
 
 def _most_confident(mistakes: Sequence[SpanMistake]) -> list[SpanMistake]:
     """Return the most confident ones, at most :data:`WORST` of a pair of types and a kind."""
-    seen: Counter[tuple[str, str, str]] = Counter()
+    # Otherwise one frequent mistake, such as a name taken for a company, would fill the list.
+    count: Counter[tuple[str, str, str]] = Counter()
     shown = []
-    for entry in sorted(mistakes, key=lambda entry: (-entry.confidence, entry.id)):
-        pair = (entry.label, entry.predicted, entry.kind)
-        seen[pair] += 1
-        if seen[pair] <= WORST:
-            shown.append(entry)
+    for mistake in sorted(mistakes, key=lambda mistake: (-mistake.confidence, mistake.id)):
+        pair = (mistake.label, mistake.predicted, mistake.kind)
+        count[pair] += 1
+        if count[pair] <= WORST:
+            shown.append(mistake)
     return shown[: 2 * SHOWN]

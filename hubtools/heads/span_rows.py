@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
+from hubtools.metrics.spans import SpanDict
 from hubtools.spec import Example, LabelSet, Span
+
+if TYPE_CHECKING:
+    from datasets.features.features import FeatureType
 
 OUTSIDE = "O"  # the tag of a word in no span
 
 # Counted as the reason a row is dropped for.
 SPLIT_WORD = "a span begins or ends within a word"
 
+# Each punctuation mark is a word of its own: a span that ends before a full stop ends with a word.
 WORDS = re.compile(r"\w+|[^\w\s]")
 
 
@@ -23,15 +28,16 @@ def tag_words(text: str, spans: Iterable[Span], types: Sequence[str]) -> tuple[l
     Args:
         spans: in order, without overlap.
     """
+    # A word that a span touches in part is tagged too: survive_tagging() tells such rows.
     tokens, tags = [], []
     ordered = list(spans)
-    at, previous = 0, None
+    index, previous = 0, None
     for match in WORDS.finditer(text):
         tokens.append(match.group())
         # Both are in order: one walk over the text, whatever the number of spans.
-        while at < len(ordered) and ordered[at].end <= match.start():
-            at += 1
-        span = ordered[at] if at < len(ordered) and ordered[at].start < match.end() else None
+        while index < len(ordered) and ordered[index].end <= match.start():
+            index += 1
+        span = ordered[index] if index < len(ordered) and ordered[index].start < match.end() else None
         # Ids: 0 is O, and type number n has B at 2n + 1 and I at 2n + 2.
         tags.append(0 if span is None else 1 + 2 * types.index(span.type) + (span is previous))
         previous = span
@@ -54,11 +60,12 @@ def survive_tagging(text: str, spans: Sequence[Span], types: Sequence[str]) -> b
     return not spans or read_word_tags(text, tag_words(text, spans, types)[1], types) == list(spans)
 
 
-def make_span_columns(rows: Sequence[Example], label_set: LabelSet) -> dict[str, list[Any]]:
+def make_span_columns(rows: Sequence[Example], label_set: LabelSet) -> dict[str, Sequence[object]]:
     """Return the columns of a split, ready for :func:`make_span_features`.
 
     ``spans`` are what is scored; ``tokens`` and ``ner_tags`` say the same for those who train on words.
     """
+    # The labels of ``label_set`` stand for the types, and their order for the ids of the tags.
     tagged = [tag_words(row.text, row.spans, label_set.labels) for row in rows]
     return {
         "spans": [index_spans(row.spans, label_set.labels) for row in rows],
@@ -67,7 +74,7 @@ def make_span_columns(rows: Sequence[Example], label_set: LabelSet) -> dict[str,
     }
 
 
-def make_span_features(labels: Sequence[str], tags: Sequence[str]) -> dict[str, Any]:
+def make_span_features(labels: Sequence[str], tags: Sequence[str]) -> dict[str, FeatureType]:
     """Return the types of these columns as ``datasets`` has them."""
     from datasets import ClassLabel, List, Value
 
@@ -78,11 +85,12 @@ def make_span_features(labels: Sequence[str], tags: Sequence[str]) -> dict[str, 
     }
 
 
-def index_spans(spans: Iterable[Span], labels: Sequence[str]) -> list[dict[str, int]]:
+def index_spans(spans: Iterable[Span], labels: Sequence[str]) -> list[SpanDict]:
     """Return spans as a dataset holds them: ``start``, ``end``, and ``label`` as an index of ``labels``."""
+    # Plain dicts: this is what a datasets.Dataset, a parquet file and a metric take.
     return [{"start": span.start, "end": span.end, "label": labels.index(span.type)} for span in spans]
 
 
-def name_spans(spans: Iterable[Mapping[str, int]], labels: Sequence[str]) -> tuple[Span, ...]:
+def name_spans(spans: Iterable[SpanDict], labels: Sequence[str]) -> tuple[Span, ...]:
     """Return the spans that a dataset's row holds, with the names of their types."""
     return tuple(Span(span["start"], span["end"], labels[span["label"]]) for span in spans)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import numpy as np
 
 from hubtools.heads.answers import Answer, AnsweredSpan
-from hubtools.heads.base import AnswerDifference, Batch, Head, LabelPlan, Words
+from hubtools.heads.base import Head
 from hubtools.heads.baselines import answer_by_rules
 from hubtools.heads.encoding import IGNORED, encode_tokens
-from hubtools.heads.inference import Tick, predict_spans, predict_tokens
+from hubtools.heads.inference import Tick, list_label_names, predict_spans, predict_tokens
 from hubtools.heads.plots import TYPES, Plot
 from hubtools.heads.rows import LabelMap, UserColumns, describe_split
-from hubtools.heads.scores import span_scores
-from hubtools.heads.slices import span_mistakes, span_slices
+from hubtools.heads.scores import compute_span_scores
+from hubtools.heads.slices import list_span_mistakes, slice_spans
 from hubtools.heads.span_rows import (
     OUTSIDE,
     SPLIT_WORD,
@@ -28,8 +28,19 @@ from hubtools.heads.span_rows import (
     survive_tagging,
 )
 from hubtools.heads.user_spans import choose_span_columns
-from hubtools.heads.values import Column, Pipeline, Rows, SpanValues
-from hubtools.metrics.calibration import reliability
+from hubtools.heads.values import (
+    AnswerDifference,
+    Column,
+    Encoded,
+    LabelPlan,
+    Pipeline,
+    PredictedSpan,
+    Rows,
+    TextProbabilities,
+    Truth,
+)
+from hubtools.heads.wording import Words
+from hubtools.metrics.calibration import measure_reliability
 from hubtools.metrics.spans import (
     COVERED,
     ENTITY_F1,
@@ -39,13 +50,14 @@ from hubtools.metrics.spans import (
     MACRO_F1_OF_TYPES,
     OVERLAP_F1,
     SpanAnswers,
+    SpanDict,
     SpanRow,
-    answers_of_tags,
-    span_answers,
+    read_span_answers,
+    read_tag_answers,
 )
 from hubtools.records.dataset import SplitFacts
 from hubtools.records.metrics import AnsweredExample, Metrics, SpanOutput
-from hubtools.records.scores import Baseline, ScoresOnOtherData, SpanBaseline, SpanScores
+from hubtools.records.scores import Baseline, Scores, ScoresOnOtherData, SpanBaseline, SpanScores
 from hubtools.records.slices import Mistakes, SpanMistakes, SpanSlices
 from hubtools.records.thresholds import SpanPoint, SpanRates, SpanThresholds, SplitCalibration, Target, Thresholds
 from hubtools.rows import Columns
@@ -54,7 +66,12 @@ from hubtools.spec import Example, LabelSet, Metric
 if TYPE_CHECKING:
     import pyarrow as pa
     import torch
-    from transformers import PreTrainedModel
+    from datasets import Features
+    from datasets.features.features import FeatureType
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# Of all schemes that models of others are trained with: BIO, BILOU, BIOES.
+_PREFIX = re.compile(r"[BILUES]-(?=.)")
 
 _PREFIX = re.compile(r"[BILUES]-(?=.)")
 
@@ -78,6 +95,7 @@ class Spans(Head):
     )
     reads_tags: ClassVar[bool] = True
 
+    # So that a card can say "false alarms on documents without personal data" of any task.
     content: str = "marked text"
 
     @property
@@ -103,6 +121,7 @@ class Spans(Head):
 
     def find_defect(self, row: Example, label_set: LabelSet) -> str:
         """Return "" where the spans come back from the tags of words: a model that tags words cannot mark others."""
+        # Of the types of this label set alone: what it leaves out is not tagged either.
         spans = label_set.mapped(row).spans
         return "" if survive_tagging(row.text, spans, label_set.labels) else SPLIT_WORD
 
@@ -115,17 +134,17 @@ class Spans(Head):
     def list_audit_classes(self, label_set: LabelSet) -> tuple[str, ...]:
         return (*label_set.labels, self.no_spans)
 
-    def make_columns(self, rows: Sequence[Example], label_set: LabelSet) -> dict[str, list[Any]]:
+    def make_columns(self, rows: Sequence[Example], label_set: LabelSet) -> Mapping[str, Sequence[object]]:
         return make_span_columns(rows, label_set)
 
-    def make_features(self, label_set: LabelSet) -> dict[str, Any]:
+    def make_features(self, label_set: LabelSet) -> dict[str, FeatureType]:
         return make_span_features(label_set.labels, self.model_labels(label_set))
 
-    def index_truth(self, row: Example, label_set: LabelSet) -> list[dict[str, int]]:
+    def index_truth(self, row: Example, label_set: LabelSet) -> list[SpanDict]:
         return index_spans(row.spans, label_set.labels)
 
-    def name_truth(self, row: Example, truth: Sequence[Mapping[str, int]], label_set: LabelSet) -> Example:
-        return replace(row, spans=name_spans(truth, label_set.labels))
+    def name_truth(self, row: Example, truth: Truth, label_set: LabelSet) -> Example:
+        return replace(row, spans=name_spans(cast("Sequence[SpanDict]", truth), label_set.labels))
 
     def describe_split(self, rows: Sequence[Example], label_set: LabelSet) -> SplitFacts:
         return describe_split(rows, without_spans=sum(not row.spans for row in rows))
@@ -146,25 +165,26 @@ class Spans(Head):
     # 0.736 and 0.732 with weights of 12 and 30, and the spans themselves 0.63 and 0.66.
     loss_weight: ClassVar[float] = 12.0
 
-    def load_model(self, path: str, **options: Any) -> PreTrainedModel:
+    def load_model(self, path: str, **options: object) -> PreTrainedModel:
         from transformers import AutoModelForTokenClassification
 
         model: PreTrainedModel = AutoModelForTokenClassification.from_pretrained(path, **options)
         return model
 
-    def dataset_labels(self, features: Mapping[str, Any]) -> tuple[str, ...]:
+    def read_label_names(self, features: Features) -> tuple[str, ...]:
         return tuple(features["spans"].feature["label"].names)
 
-    def encode(self, batch: Batch, tokenizer: Any, max_length: int, label_set: LabelSet) -> dict[str, Any]:
+    def encode(self, batch: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, label_set: LabelSet) -> Encoded:
         return encode_tokens(batch, tokenizer=tokenizer, max_length=max_length, types=len(label_set.labels))
 
-    def marked_spans(self, batch: Batch) -> list[list[Mapping[str, int]]]:
+    def select_spans(self, batch: Rows) -> Sequence[Sequence[SpanDict]]:
         return batch["spans"]
 
     def reduce_logits(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        # Logits of all tokens of a split would fill the memory; their best tags are enough to score spans.
         return lambda logits, labels: logits.argmax(-1)
 
-    def multitask_predictions(
+    def select_multitask_predictions(
         self, first: np.ndarray, best: np.ndarray, labels: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         return best, labels
@@ -183,6 +203,7 @@ class Spans(Head):
             replace(FALSE_ALARMS, title=f"false alarms on documents without {self.content}"),
         )
 
+    # Strict first: a name cut in half is not redacted.
     selection: ClassVar[tuple[Metric, ...]] = (ENTITY_F1, ENTITY_PRECISION, ENTITY_RECALL)
     words: ClassVar[Words] = Words(
         classifier="a token classifier",
@@ -197,75 +218,84 @@ class Spans(Head):
     architecture: ClassVar[str] = "ForTokenClassification"
     outside: ClassVar[str] = "O"
 
-    def read_answers(self, truth: Column, answers: Any, labels: Sequence[str], threshold: float = 0.0) -> SpanAnswers:
-        return span_answers(truth, answers, len(labels))
+    def read_truth(self, rows: Rows) -> Sequence[Sequence[SpanDict]]:
+        return rows["spans"]
+
+    def join_answers(self, truth: Column, answers: Column) -> Rows:
+        # Both come from this head's own columns; their types were lost on the way through code for all heads. The spans
+        # of a baseline may lack a score, which nothing that is computed for it looks at.
+        return {
+            "spans": cast("Sequence[Sequence[SpanDict]]", truth),
+            "predicted_spans": cast("Sequence[Sequence[PredictedSpan]]", answers),
+        }
+
+    def read_answers(self, rows: Rows, labels: Sequence[str]) -> SpanAnswers:
+        """Return true and predicted spans as the counts that metrics are functions of."""
+        return read_span_answers(rows["spans"], rows["predicted_spans"], len(labels))
 
     def read_evaluation(self, predictions: np.ndarray, label_ids: np.ndarray, labels: Sequence[str]) -> SpanAnswers:
         names = np.array(["O", *(f"{prefix}-{t}" for t in labels for prefix in "BI")])
-        kept = [row != IGNORED for row in label_ids]
+        # Special tokens and padding belong to no word: what is predicted there does not count.
+        is_token = [row != IGNORED for row in label_ids]
         true, predicted = (
-            [names[row[counted]].tolist() for row, counted in zip(side, kept, strict=True)]
+            [names[row[mask]].tolist() for row, mask in zip(side, is_token, strict=True)]
             for side in (label_ids, predictions)
         )
-        return answers_of_tags(true, predicted, labels)
+        return read_tag_answers(true, predicted, labels)
 
     def score(self, rows: Rows, labels: Sequence[str], threshold: float) -> SpanScores:
-        return span_scores(self.read_answers(rows[self.truth], rows[self.answer], labels), labels)
+        return compute_span_scores(self.read_answers(rows, labels), labels)
 
     def score_known(
-        self, truth: Column, answers: Column, labels: Sequence[str], known: Collection[int],
-        threshold: float,
-    ) -> tuple[ScoresOnOtherData, set[int]]:  # fmt: skip
-        """Only types that the data mark somewhere count: what nobody marked cannot be told from a false alarm."""
-        marked = {span["label"] for spans in truth for span in spans}
-        kept = sorted(marked & set(known))
-        true, predicted = (select_types(rows, kept) for rows in (truth, answers))
-        return span_scores(span_answers(true, predicted, len(kept)), [labels[i] for i in kept]), marked
+        self, rows: Rows, labels: Sequence[str], known: Collection[int], threshold: float
+    ) -> tuple[ScoresOnOtherData, set[int]]:
+        """Only types that the data annotate somewhere count: of others, a right span would be a false alarm."""
+        annotated = {span["label"] for spans in rows["spans"] for span in spans}
+        types = sorted(annotated & set(known))
+        return compute_span_scores(_answers_of_types(rows, types), [labels[i] for i in types]), annotated
 
     def pair_answers(
-        self, truth: Column, a: Column, b: Column, labels: Sequence[str], known: Collection[int],
-        threshold: float,
-    ) -> tuple[SpanAnswers, SpanAnswers]:  # fmt: skip
-        kept = sorted({span["label"] for spans in truth for span in spans} & set(known))
-        true, one, two = (select_types(rows, kept) for rows in (truth, a, b))
-        return span_answers(true, one, len(kept)), span_answers(true, two, len(kept))
+        self, a: Rows, b: Rows, labels: Sequence[str], known: Collection[int], threshold: float
+    ) -> tuple[SpanAnswers, SpanAnswers]:
+        types = sorted({span["label"] for spans in a["spans"] for span in spans} & set(known))
+        return _answers_of_types(a, types), _answers_of_types(b, types)
 
-    def slice_scores(self, rows: Rows, labels: Sequence[str], threshold: float) -> SpanSlices:
-        return span_slices(self.read_answers(rows[self.truth], rows[self.answer], labels), rows)
+    def score_slices(self, rows: Rows, labels: Sequence[str], threshold: float) -> SpanSlices:
+        return slice_spans(self.read_answers(rows, labels), rows)
 
     def find_mistakes(self, rows: Rows, labels: Sequence[str]) -> SpanMistakes:
-        return span_mistakes(rows, self.truth, self.answer, labels)
+        return list_span_mistakes(rows, labels)
 
-    def calibration(self, rows: Rows, temperature: float) -> SplitCalibration:
+    def measure_calibration(self, rows: Rows, temperature: float) -> SplitCalibration:
         """An answer is a token; what a user sees are spans, whose score is the mean of their tokens'."""
         tokens = [token for row in rows["tokens"] for token in row]
         right = np.array([token["label"] == token["answer"] for token in tokens])
         (ece_before, bins_before), (ece_after, bins_after) = (
-            reliability(np.array([token[key] for token in tokens]), right) for key in ("raw", "confidence")
+            measure_reliability(np.array(probabilities), right)
+            for probabilities in ([token["raw"] for token in tokens], [token["confidence"] for token in tokens])
         )
-        true = [{(s["start"], s["end"], s["label"]) for s in row} for row in rows[self.truth]]
-        shown = [
-            (s["score"], (s["start"], s["end"], s["label"]) in true[i])
-            for i, row in enumerate(rows[self.answer])
-            for s in row
-        ]
-        confidence, exact = (np.array([span[k] for span in shown], dtype=float) for k in (0, 1))
+        # The score of a span mixes its tokens: well calibrated tokens do not make well calibrated spans.
+        true = [{(s["start"], s["end"], s["label"]) for s in row} for row in rows["spans"]]
+        predicted = [(i, span) for i, row in enumerate(rows["predicted_spans"]) for span in row]
+        confidence = np.array([span["score"] for _, span in predicted], dtype=float)
+        exact = np.array([(s["start"], s["end"], s["label"]) in true[i] for i, s in predicted], dtype=float)
         return SplitCalibration(
             answers=len(right),
             ece_before=ece_before,
             ece_after=ece_after,
             bins_before=bins_before,
             bins_after=bins_after,
-            spans=len(shown),
-            ece_of_spans=reliability(confidence, exact)[0] if shown else None,
+            spans=len(predicted),
+            ece_of_spans=measure_reliability(confidence, exact)[0] if predicted else None,
         )
 
     def choose_thresholds(
         self, validation: Rows, test: Rows, labels: Sequence[str], target: Target | None, default: float
     ) -> Thresholds | None:
-        """Every span counts; beside that, what the router's default would leave."""
-        kept = [[span for span in spans if span["score"] >= default] for spans in test[self.answer]]
-        scores = span_scores(self.read_answers(test[self.truth], kept, labels), labels)
+        """Every span counts; measured besides are the spans that the router's default would leave."""
+        # Whoever serves the model with the router's default loses the less sure spans: what that costs is measured.
+        kept = [[span for span in spans if span["score"] >= default] for spans in test["predicted_spans"]]
+        scores = compute_span_scores(self.read_answers(self.join_answers(test["spans"], kept), labels), labels)
         rates = SpanRates(
             entity_precision=scores.entity_precision,
             entity_recall=scores.entity_recall,
@@ -276,11 +306,11 @@ class Spans(Head):
         point = SpanPoint(threshold=default, test=rates)
         return SpanThresholds(kind="spans", threshold=0.0, target=None, router_default=point)
 
-    def answer_baselines(self, train: Rows, texts: Sequence[str], labels: Sequence[str]) -> Mapping[str, Any]:
+    def answer_baselines(self, train: Rows, texts: Sequence[str], labels: Sequence[str]) -> Mapping[str, Column]:
         return answer_by_rules(texts, labels)
 
-    def baseline(
-        self, about: str, scores: Any, *, base: tuple[str, str | None] | None = None, version: str | None = None
+    def make_baseline(
+        self, about: str, scores: Scores, *, base: tuple[str, str | None] | None = None, version: str | None = None
     ) -> Baseline:
         values = {metric.key: getattr(scores, metric.key) for metric in self.headlines}
         return SpanBaseline(about=about, version=version, **values)
@@ -292,23 +322,24 @@ class Spans(Head):
         texts: Sequence[str],
         labels: Sequence[str],
         tick: Tick = lambda _: None,
-    ) -> list[Any]:
-        named = {*plan.ours, *plan.ignored, *plan.others}
-        groups = (str(label) for label in classifier.model.config.id2label.values())
-        unnamed = sorted({g[2:] if g[:2] in ("B-", "I-") else g for g in groups} - named)
-        types = [*plan.ours, *plan.ignored, *plan.others, *unnamed]
+    ) -> list[list[PredictedSpan]]:
+        planned = {*plan.ours, *plan.ignored, *plan.others}
+        # Types that no plan names, such as the label for no label, may still come out of the pipeline.
+        tags = list_label_names(classifier.model.config)
+        unplanned = sorted({tag[2:] if tag[:2] in ("B-", "I-") else tag for tag in tags} - planned)
+        types = [*plan.ours, *plan.ignored, *plan.others, *unplanned]
         return [
             [{**s, "label": plan.ours[types[s["label"]]]} for s in row if types[s["label"]] in plan.ours]
             for row in predict_spans(classifier, texts, types, tick)
         ]
 
-    def prediction_columns(
+    def predict_columns(
         self, classifier: Pipeline, rows: Rows, labels: Sequence[str], tick: Tick, temperature: float
-    ) -> dict[str, Any]:
-        texts, true = list(rows["text"]), list(rows[self.truth])
+    ) -> Rows:
+        texts, true = list(rows["text"]), list(rows["spans"])
         return {
-            self.truth: true,
-            self.answer: predict_spans(classifier, texts, labels, tick),
+            "spans": true,
+            "predicted_spans": predict_spans(classifier, texts, labels, tick),
             "tokens": predict_tokens(classifier, texts, true, len(labels), temperature),
         }
 
@@ -317,6 +348,7 @@ class Spans(Head):
         import pyarrow as pa
 
         span = [("start", pa.int32()), ("end", pa.int32()), ("label", pa.int64())]
+        # Small types: there is such a row for every token of the split, and the file is published.
         token = [("label", pa.int16()), ("answer", pa.int16()), ("confidence", pa.float32()), ("raw", pa.float32())]
         return {
             self.truth: pa.list_(pa.struct(span)),
@@ -340,38 +372,44 @@ class Spans(Head):
             ],
         )
 
-    def short_labels(self, names: Sequence[str]) -> dict[str, str]:
+    def shorten_labels(self, names: Sequence[str]) -> dict[str, str]:
         """Entity types, as transformers names the groups of its spans, without the prefixes of other schemes."""
+        # The pipeline itself cuts off B- and I- alone; what it leaves of other schemes is cut off for the comparison.
         groups = dict.fromkeys(n[2:] if n[:2] in ("B-", "I-") else n for n in names if n != self.outside)
         return {name: _PREFIX.sub("", name) for name in groups}
 
     def compare_answers(self, classifier: Pipeline, texts: Sequence[str], rows: Rows) -> AnswerDifference:
-        config = classifier.model.config
-        tags = [config.id2label[i] for i in range(config.num_labels)]
+        tags = list_label_names(classifier.model.config)
         types = [tag[2:] for tag in tags if tag.startswith("B-")]
         largest = 0.0
-        for known, spans in zip(rows[self.answer], predict_spans(classifier, texts, types), strict=False):
-            if [(s["start"], s["end"], s["label"]) for s in known] != [
-                (s["start"], s["end"], s["label"]) for s in spans
-            ]:
-                return AnswerDifference(1.0, str(known), str(spans))
-            largest = max([largest, *(abs(a["score"] - b["score"]) for a, b in zip(known, spans, strict=True))])
+        # The texts are those of the first rows.
+        for recorded, spans in zip(rows["predicted_spans"], predict_spans(classifier, texts, types), strict=False):
+            bounds = [[(s["start"], s["end"], s["label"]) for s in side] for side in (recorded, spans)]
+            if bounds[0] != bounds[1]:
+                return AnswerDifference(1.0, str(recorded), str(spans))
+            largest = max([largest, *(abs(a["score"] - b["score"]) for a, b in zip(recorded, spans, strict=True))])
         return AnswerDifference(largest)
 
-    def decide(self, prediction: Any, labels: Sequence[str], threshold: float | None) -> Answer:
+    def decide(self, prediction: object, labels: Sequence[str], threshold: float | None) -> Answer:
         limit = threshold or 0.0
+        predicted = cast("Sequence[PredictedSpan]", prediction)  # one of predict()'s
+        # Sorted, as a pipeline reads a long text in pieces, whose spans need not come in the order of the text.
         spans = tuple(
             AnsweredSpan(span["start"], span["end"], labels[span["label"]], span["score"])
-            for span in sorted(prediction, key=lambda span: (span["start"], span["end"]))
+            for span in sorted(predicted, key=lambda span: (span["start"], span["end"]))
             if span["score"] >= limit
         )
         return Answer("", max((span.score for span in spans), default=0.0), bool(spans), limit, spans=spans)
 
-    def multitask_pairs(self, probabilities: Any, rows: Rows, row: int) -> Iterator[tuple[float, float]]:
-        tokens = rows["tokens"][row]
-        return ((p[token["answer"]], token["confidence"]) for p, token in zip(probabilities, tokens, strict=True))
+    def pair_multitask_answers(
+        self, probabilities: TextProbabilities, rows: Rows, row: int
+    ) -> Iterator[tuple[float, float]]:
+        pairs = zip(cast("list[list[float]]", probabilities), rows["tokens"][row], strict=True)
+        # Recorded is the probability of the answer alone, not of all tags.
+        return ((p[token["answer"]], token["confidence"]) for p, token in pairs)
 
-    def plots(self, metrics: Metrics) -> tuple[Plot, ...]:
+    def list_plots(self, metrics: Metrics) -> tuple[Plot, ...]:
+        # A confusion matrix has no place for spans that are missed or too many.
         return (TYPES,)
 
     # --- cards, releases and the Space ---
@@ -379,12 +417,17 @@ class Spans(Head):
     unit: ClassVar[str] = "documents"
     card_metrics: ClassVar[tuple[str, ...]] = ("f1", "precision", "recall")
 
-    def rows_shown(self, mistakes: Mistakes) -> frozenset[str]:
+    def list_shown_rows(self, mistakes: Mistakes) -> frozenset[str]:
         """Return no id: a mistake is told by its type, its length and its row, and what a span holds may be private."""
         return frozenset()
 
 
-def select_types(rows: Sequence[SpanRow], types: Sequence[int]) -> list[list[SpanValues]]:
-    """Return the spans of ``types`` alone, their labels as indices of it."""
-    place = {label: i for i, label in enumerate(types)}
-    return [[{**span, "label": place[span["label"]]} for span in row if span["label"] in place] for row in rows]
+def _answers_of_types(rows: Rows, types: Sequence[int]) -> SpanAnswers:
+    """Return true and predicted spans of ``types`` alone, counted; their labels become indices of ``types``."""
+    true, predicted = (_select_types(spans, types) for spans in (rows["spans"], rows["predicted_spans"]))
+    return read_span_answers(true, predicted, len(types))
+
+
+def _select_types(rows: Sequence[SpanRow], types: Sequence[int]) -> list[list[SpanDict]]:
+    index = {label: i for i, label in enumerate(types)}
+    return [[{**span, "label": index[span["label"]]} for span in row if span["label"] in index] for row in rows]

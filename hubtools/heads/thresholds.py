@@ -37,26 +37,29 @@ def choose_threshold(positive: np.ndarray, score: np.ndarray, target: Target) ->
     """
     if target.fpr is not None:  # above all negatives but the share that is allowed
         order = np.sort(score[~positive])[::-1]
+        # The small term: 0.07 * 100 is 7.000000000000001, and 0.29 * 100 is 28.999999999999996.
         allowed = math.floor(target.fpr * len(order) + 1e-9)
+        # The highest negative score that must not be flagged; the threshold lies above it and flags all that is higher.
         above = order[allowed] if allowed < len(order) else 0.0
-        return shortest_decimal(float(above), float(min(score[score > above], default=1.0)))
+        return find_shortest_decimal(float(above), float(min(score[score > above], default=1.0)))
     assert target.recall is not None
+    # The lowest positive score that must be flagged; the threshold lies at or below it, above all that is lower.
     order = np.sort(score[positive])[::-1]
     needed = math.ceil(target.recall * len(order) - 1e-9)
-    upto = order[needed - 1] if needed else 1.0
-    return shortest_decimal(float(max(score[score < upto], default=0.0)), float(upto))
+    up_to = order[needed - 1] if needed else 1.0
+    return find_shortest_decimal(float(max(score[score < up_to], default=0.0)), float(up_to))
 
 
-def shortest_decimal(above: float, upto: float) -> float:
-    """Return the number with the fewest decimals that is more than ``above`` and at most ``upto``."""
+def find_shortest_decimal(above: float, up_to: float) -> float:
+    """Return the number with the fewest decimals, two at least, that is more than ``above`` and at most ``up_to``."""
     for digits in range(2, 17):
         number = round((math.floor(above * 10**digits) + 1) / 10**digits, digits)
-        if above < number <= upto:
+        if above < number <= up_to:
             return float(number)
-    return upto
+    return up_to  # two floats next to one another have no decimal of 16 digits between them
 
 
-def detection_rates(answers: DetectionAnswers) -> DetectionRates:
+def measure_detection_rates(answers: DetectionAnswers) -> DetectionRates:
     """Return the rates of a split at the threshold of ``answers``."""
     return DetectionRates(
         positives=int(answers.positive.sum()),
@@ -66,14 +69,15 @@ def detection_rates(answers: DetectionAnswers) -> DetectionRates:
     )
 
 
-def detection_thresholds(
+def choose_detection_threshold(
     validation: DetectionAnswers, test: DetectionAnswers, label: str, target: Target, default: float
 ) -> DetectionThresholds:
     """Choose the threshold of a detection, and measure it beside the router's ``default``."""
+    # On validation alone: rates at a threshold that was chosen on the test split would be too good there.
     chosen = choose_threshold(validation.positive, validation.score, target)
 
     def measure(threshold: float) -> DetectionPoint:
-        rates = [detection_rates(split.at(threshold)) for split in (validation, test)]
+        rates = [measure_detection_rates(split.at(threshold)) for split in (validation, test)]
         return DetectionPoint(threshold=threshold, validation=rates[0], test=rates[1])
 
     return DetectionThresholds(
@@ -86,10 +90,10 @@ def detection_thresholds(
     )
 
 
-def abstention_rates(answers: LabelAnswers, fallback: int) -> AbstentionRates:
+def measure_abstention_rates(answers: LabelAnswers, fallback: int) -> AbstentionRates:
     """Return the rates of a split at the threshold of ``answers``; what falls to the fallback may itself be right."""
     answered = answers.confidence >= answers.threshold
-    final = answers.replace_unsure(fallback)
+    final = answers.replace_unsure(fallback)  # what the router acts on
     right = answers.right
     return AbstentionRates(
         rows=len(answers),
@@ -103,15 +107,15 @@ def abstention_rates(answers: LabelAnswers, fallback: int) -> AbstentionRates:
     )
 
 
-def abstention_thresholds(
+def choose_abstention_threshold(
     validation: LabelAnswers, test: LabelAnswers, labels: tuple[str, ...], fallback: str, target: Target, default: float
 ) -> AbstentionThresholds:
     """Choose the threshold below which an answer becomes ``fallback``: right answers are the positive ones."""
     chosen = choose_threshold(validation.right, validation.confidence, target)
-    index = labels.index(fallback)
+    index = labels.index(fallback)  # rates of the final answers need the fallback as a prediction
 
     def measure(threshold: float) -> AbstentionPoint:
-        rates = [abstention_rates(split.at(threshold), index) for split in (validation, test)]
+        rates = [measure_abstention_rates(split.at(threshold), index) for split in (validation, test)]
         return AbstentionPoint(threshold=threshold, validation=rates[0], test=rates[1])
 
     return AbstentionThresholds(
@@ -124,21 +128,22 @@ def abstention_thresholds(
     )
 
 
-def abstention_curve(answers: LabelAnswers) -> list[AbstentionStep]:
-    """Return what abstaining buys: with the surest fiftieth of the rows answered, with two, up to all of them.
+def measure_abstention_curve(answers: LabelAnswers) -> list[AbstentionStep]:
+    """Return the scores of the answered rows: of the surest fiftieth, of the surest two, and so on to all of them.
 
-    Scores are those of the rows answered; points with fewer than :data:`FEWEST_ROWS` of them are left out.
+    Points with fewer than :data:`FEWEST_ROWS` of them are left out.
     """
     score = answers.confidence
     steps = []
+    # Observed scores are the thresholds: between two of them the answered rows are the same.
     for threshold in sorted({float(t) for t in np.quantile(score, np.arange(50) / 50, method="lower")}, reverse=True):
-        on = score >= threshold
-        if on.sum() >= min(FEWEST_ROWS, len(answers)):
-            answered = answers.take(np.flatnonzero(on))
+        is_answered = score >= threshold
+        if is_answered.sum() >= min(FEWEST_ROWS, len(answers)):
+            answered = answers.take(np.flatnonzero(is_answered))
             steps.append(
                 AbstentionStep(
                     threshold=threshold,
-                    answered=float(on.mean()),
+                    answered=float(is_answered.mean()),
                     accuracy=accuracy(answered),
                     macro_f1=macro_f1(answered),
                 )

@@ -6,7 +6,6 @@ import ast
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from hubtools.heads.rows import LabelMap, UserColumns, map_label, normalize_label
 from hubtools.heads.span_rows import OUTSIDE
@@ -22,7 +21,7 @@ _END = ("end", "end_position", "end_offset", "stop")
 _TYPE = ("label", "type", "entity_type", "entity_group", "entity", "tag")
 _VALUE = ("value", "entity_value")
 
-_Read = Callable[[Mapping[str, Any]], Example]
+_Read = Callable[[Mapping[str, object]], Example]
 
 
 def choose_span_columns(columns: Columns, seen: Sequence[str], label_map: LabelMap, types: set[str]) -> UserColumns:
@@ -34,6 +33,7 @@ def choose_span_columns(columns: Columns, seen: Sequence[str], label_map: LabelM
         seen: names of the columns that the data has.
         types: entity types that the task has, in its sources' names or its own.
     """
+    # Names that a flag gives go before the usual ones, and the usual ones before an error.
     text = columns.text or "text"
     tokens = columns.tokens or "tokens"
     tags = columns.tags or next((name for name in TAGS if name in seen), TAGS[0])
@@ -48,7 +48,7 @@ def choose_span_columns(columns: Columns, seen: Sequence[str], label_map: LabelM
 
 
 def _make_span_reader(text_column: str, span_column: str, label_map: LabelMap, types: set[str]) -> _Read:
-    def read(raw: Mapping[str, Any]) -> Example:
+    def read(raw: Mapping[str, object]) -> Example:
         text = read_text(raw, text_column)
         spans = [_read_span(text, item) for item in _read_list(raw.get(span_column), "spans")]
         return Example(text=text, spans=_map_types(text, spans, label_map, types))
@@ -61,11 +61,14 @@ def _make_tag_reader(
 ) -> _Read:
     """Return a row function; a ``text_column`` of "" stands for a text that is made of the words."""
 
-    def read(raw: Mapping[str, Any]) -> Example:
-        words, tags = _read_list(raw.get(token_column), "tokens"), _read_list(raw.get(tag_column), "tags")
-        if not all(isinstance(word, str) for word in words):
+    def read(raw: Mapping[str, object]) -> Example:
+        # Both are read before either is checked: a row without tags says so, whatever its tokens are.
+        token_values, tag_values = _read_list(raw.get(token_column), "tokens"), _read_list(raw.get(tag_column), "tags")
+        words = [word for word in token_values if isinstance(word, str)]
+        if len(words) < len(token_values):
             raise BadRow("tokens are not a list of texts")
-        if not all(isinstance(tag, str) for tag in tags):
+        tags = [tag for tag in tag_values if isinstance(tag, str)]
+        if len(tags) < len(tag_values):
             raise BadRow("tags are not a list of texts, nor integers of a ClassLabel")
         if len(words) != len(tags):
             raise BadRow("tokens and tags differ in number")
@@ -81,14 +84,20 @@ def _make_tag_reader(
     return read
 
 
-def _read_list(value: Any, what: str) -> list[Any]:
-    """Return a list, which a csv file holds as text: JSON, or as Python writes it."""
+def _read_list(value: object, what: str) -> list[object]:
+    """Return a list, which a csv file holds as text: JSON, or as Python writes it.
+
+    Args:
+        what: the value's name in the message of an error, in the plural.
+    """
     if isinstance(value, str):
+        written = value
         try:
-            value = json.loads(value)
+            value = json.loads(written)
         except (ValueError, RecursionError):
+            # pandas writes a column of lists as repr() does, with single quotes. Nothing is evaluated but literals.
             try:
-                value = ast.literal_eval(value.strip())
+                value = ast.literal_eval(written.strip())
             except (ValueError, SyntaxError, RecursionError, MemoryError):
                 raise BadRow(f"{what} are not a list") from None
     if isinstance(value, Mapping):  # columns instead of rows, as older datasets write a list of objects
@@ -101,28 +110,34 @@ def _read_list(value: Any, what: str) -> list[Any]:
     return list(value)
 
 
-def _read_span(text: str, raw: Any) -> Span:
+def _read_span(text: str, raw: object) -> Span:
+    start: object
+    end: object
+    span_type: object
+    value: object
     if isinstance(raw, Mapping):
-        start, end, kind = (_first_value(raw, names) for names in (_START, _END, _TYPE))
+        start, end, span_type = (_first_value(raw, names) for names in (_START, _END, _TYPE))
         value = _first_value(raw, _VALUE)
     elif isinstance(raw, list | tuple) and len(raw) == 3:
-        (start, end, kind), value = raw, None
+        (start, end, span_type), value = raw, None
     else:
         raise BadRow("a span is not an object with start, end and label")
-    if start is None or end is None or kind is None:
+    if start is None or end is None or span_type is None:
         raise BadRow("a span lacks a key")
     # Tables write a column of integers as floats where a cell is empty.
     start, end = (int(at) if isinstance(at, float) and at.is_integer() else at for at in (start, end))
-    if type(start) is not int or type(end) is not int or not isinstance(kind, str | int):
+    # Not isinstance: True is an int as well, and no offset.
+    if type(start) is not int or type(end) is not int or not isinstance(span_type, str | int):
         raise BadRow("a span has the wrong types")
     if not 0 <= start < end <= len(text):
         raise BadRow("span outside the text")
+    # Offsets in bytes or in UTF-16 units, as other tools count them, are right for ASCII and wrong after an emoji.
     if value is not None and text[start:end] != value:
         raise BadRow("span offsets do not give its value")
-    return Span(start, end, normalize_label(kind))
+    return Span(start, end, normalize_label(span_type))
 
 
-def _first_value(raw: Mapping[str, Any], names: Sequence[str]) -> Any:
+def _first_value(raw: Mapping[str, object], names: Sequence[str]) -> object:
     return next((raw[name] for name in names if raw.get(name) is not None), None)
 
 
@@ -130,15 +145,16 @@ def _map_types(text: str, spans: Sequence[Span], label_map: LabelMap, types: set
     """Return spans of the task's types, in order and without white space at their ends: the router trims it too."""
     kept = []
     for span in spans:
-        kind = map_label(span.type, label_map)
-        if kind == OUTSIDE:
+        mapped = map_label(span.type, label_map)
+        if mapped == OUTSIDE:
             continue
-        if kind not in types:
-            raise BadRow(f"unknown entity type {kind!r}")
+        # A misspelled type would otherwise be lost quietly, and its text be trained on as no entity.
+        if mapped not in types:
+            raise BadRow(f"unknown entity type {mapped!r}")
         # White space at the ends is no part of a name, and words carry none: the span would not survive tagging.
         inner = text[span.start : span.end]
         start = span.start + len(inner) - len(inner.lstrip())
-        kept.append(Span(start, start + len(inner.strip()), kind))
+        kept.append(Span(start, start + len(inner.strip()), mapped))
     return sort_spans(text, kept)
 
 
@@ -151,17 +167,18 @@ def merge_tags(offsets: Sequence[tuple[int, int]], tags: Sequence[str]) -> list[
     open_type = ""  # type of the span that the next word may go on with
     for (start, end), tag in zip(offsets, tags, strict=True):
         # Only a letter of these schemes is a prefix: a bare type may hold a dash itself, as US-SSN does.
-        prefix, dash, kind = tag.partition("-")
+        prefix, dash, span_type = tag.partition("-")
         if not (dash and prefix in tuple("BILOUES")):
-            prefix, kind = "I", tag
-        if not kind.strip() or kind == OUTSIDE or prefix == OUTSIDE:
+            prefix, span_type = "I", tag
+        if not span_type.strip() or span_type == OUTSIDE or prefix == OUTSIDE:
             open_type = ""
             continue
-        if kind == open_type and prefix in ("I", "L", "E"):
+        if span_type == open_type and prefix in ("I", "L", "E"):
             spans[-1] = replace(spans[-1], end=end)
         else:
-            spans.append(Span(start, end, kind))
-        open_type = "" if prefix in ("L", "E", "U", "S") else kind
+            spans.append(Span(start, end, span_type))
+        # L and E close a span, U and S are a span of one word: what follows begins another.
+        open_type = "" if prefix in ("L", "E", "U", "S") else span_type
     return spans
 
 
@@ -172,14 +189,15 @@ _NO_SPACE_AFTER = ("(", "[", "{", "$", "#")
 def join_words(tokens: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
     """Return a text of ``tokens``, and the offsets of each in it: spaces between, none before closing punctuation."""
     text, offsets = "", list[tuple[int, int]]()
-    before = ""
+    previous = ""
     for token in tokens:
-        glued = token in _NO_SPACE_BEFORE or before in _NO_SPACE_AFTER
-        if text and token.strip() and not glued and not text[-1].isspace():
+        # The model reads prompts as people write them: "(see p. 3)", not "( see p . 3 )".
+        without_space = token in _NO_SPACE_BEFORE or previous in _NO_SPACE_AFTER
+        if text and token.strip() and not without_space and not text[-1].isspace():
             text += " "
         offsets.append((len(text), len(text) + len(token)))
         text += token
-        before = token
+        previous = token
     return text, offsets
 
 
@@ -190,14 +208,14 @@ def align_words(text: str, tokens: Sequence[str]) -> list[tuple[int, int]]:
         BadRow: they are not the words of this text.
     """
     offsets = []
-    at = 0
+    position = 0  # behind the word before
     for token in tokens:
-        start = text.find(token, at)
+        start = text.find(token, position)
         # Anything but white space in between means that a word was skipped, or that these are another text's words.
-        if start < 0 or text[at:start].strip():
+        if start < 0 or text[position:start].strip():
             raise BadRow("tokens do not stand in the text")
-        at = start + len(token)
-        offsets.append((start, at))
-    if text[at:].strip():
+        position = start + len(token)
+        offsets.append((start, position))
+    if text[position:].strip():
         raise BadRow("tokens do not stand in the text")
     return offsets

@@ -1,14 +1,134 @@
-"""Names for values of libraries, and of files, whose types are known at run time alone."""
+"""Types of what heads take and give: columns of rows, spans, and a model that answers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypedDict
 
-# What transformers' pipeline() returns.
-Pipeline: TypeAlias = Any
-# One column of a dataset or of predictions, such as the true labels, and all of them by name.
-Column: TypeAlias = Sequence[Any]
-Rows: TypeAlias = Mapping[str, Column]
-# ``start``, ``end`` and ``label`` of a span, and ``score`` where it is a predicted one.
-SpanValues: TypeAlias = dict[str, Any]
+from hubtools.metrics.spans import SpanDict
+
+if TYPE_CHECKING:
+    import numpy as np
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# A column whose type only the head knows, such as its truth: callers pass it on without a look inside.
+Column: TypeAlias = "Sequence[object] | np.ndarray"
+# (rows, labels): lists as a parquet file gives them, or an array as scikit-learn does.
+Probabilities: TypeAlias = "Sequence[Sequence[float]] | np.ndarray"
+# The truth of one row: the index of its label, or its spans.
+Truth: TypeAlias = int | Sequence[SpanDict]
+# What a model of several tasks answers to a text: (labels,), or (tokens, labels) where it labels each token.
+TextProbabilities: TypeAlias = list[float] | list[list[float]]
+
+
+class PredictedSpan(SpanDict):
+    """A span that a model predicts; ``score`` is its probability, the mean over its tokens."""
+
+    score: float
+
+
+class TokenAnswer(TypedDict):
+    """What a model answers to one token.
+
+    Attributes:
+        label, answer: ids of the true and the predicted BIO tag.
+        confidence: probability of the answer, and ``raw``: the same before a temperature was folded in.
+    """
+
+    label: int
+    answer: int
+    confidence: float
+    raw: float
+
+
+# Not every row has every column: a head knows which it may ask for.
+class Rows(TypedDict, total=False):
+    """Columns by name: of a split of the dataset, of a batch of it, or of predictions. Each has one value a row.
+
+    Attributes:
+        characters: length of the text in code points.
+        label: index of the true label.
+        alarming: whether the text holds an alarming word.
+        tokens: of predictions, what is answered to each token of the text.
+    """
+
+    id: Sequence[str]
+    text: Sequence[str]
+    group: Sequence[str]
+    characters: Sequence[int]
+    label: Sequence[int]
+    probabilities: Probabilities
+    alarming: Sequence[bool]
+    spans: Sequence[Sequence[SpanDict]]
+    predicted_spans: Sequence[Sequence[PredictedSpan]]
+    tokens: Sequence[Sequence[TokenAnswer]]
+
+
+class Encoded(TypedDict):
+    """A batch of texts as a model takes it, one list a text.
+
+    Attributes:
+        length: tokens of the text, special ones included.
+        labels: the class of the text, or the BIO id of each token.
+    """
+
+    input_ids: list[list[int]]
+    attention_mask: list[list[int]]
+    length: list[int]
+    labels: Sequence[int] | list[list[int]]
+
+
+class PipelineEntry(TypedDict, total=False):
+    """One answer of a pipeline: ``label`` and ``score``; of spans ``entity_group`` for ``label``, and the offsets."""
+
+    label: str
+    entity_group: str
+    score: float
+    start: int
+    end: int
+
+
+class Pipeline(Protocol):
+    """What transformers' ``pipeline()`` returns, whose own class says nothing of its answers."""
+
+    tokenizer: PreTrainedTokenizerBase
+    model: PreTrainedModel
+
+    def __call__(self, texts: Sequence[str], **options: object) -> Sequence[Sequence[PipelineEntry]]:
+        """Return the entries of each text."""
+
+
+@dataclass(frozen=True)
+class LabelPlan:
+    """How the labels of a model, ours or another's, are read.
+
+    Attributes:
+        ours: from a label of the model to the index of ours.
+        ignored: labels that a label map sets to null: as if the model did not have them.
+        others: labels that are none of ours. An answer with one of them is wrong; a span of one is not counted.
+    """
+
+    ours: Mapping[str, int]
+    ignored: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    @property
+    def known(self) -> frozenset[int]:
+        """Indices of our labels that the model can answer with."""
+        return frozenset(self.ours.values())
+
+
+@dataclass(frozen=True)
+class AnswerDifference:
+    """How far a model's answers are from recorded ones.
+
+    Attributes:
+        largest: difference of a probability, from 0 to 1.
+        recorded, answered: spans of the first text that is answered with other ones; "" where there is none.
+    """
+
+    largest: float
+    # Texts for the message of an error, so that nobody has to look the spans up.
+    recorded: str = ""
+    answered: str = ""

@@ -6,10 +6,10 @@ import numpy as np
 
 from hubtools.records.thresholds import Bin
 
-BINS = 15
+BINS = 15  # as in most reports of this error, so that the numbers can be compared
 
 
-def reliability(confidence: np.ndarray, correct: np.ndarray) -> tuple[float, list[Bin]]:
+def measure_reliability(confidence: np.ndarray, correct: np.ndarray) -> tuple[float, list[Bin]]:
     """Return the expected calibration error, and the bins of equal width that it is the mean of.
 
     Args:
@@ -18,13 +18,19 @@ def reliability(confidence: np.ndarray, correct: np.ndarray) -> tuple[float, lis
 
     Source: Guo et al. 2017, arXiv:1706.04599.
     """
-    place = np.clip((confidence * BINS).astype(int), 0, BINS - 1)
-    rows = np.bincount(place, minlength=BINS)
-    sure = np.bincount(place, confidence, BINS)
-    right = np.bincount(place, correct, BINS)
-    error = float(np.abs(sure - right).sum() / max(1, rows.sum()))
+    # A confidence of exactly 1 belongs to the last bin, not to one behind it.
+    bin_index = np.clip((confidence * BINS).astype(int), 0, BINS - 1)
+    rows = np.bincount(bin_index, minlength=BINS)
+    total_confidence = np.bincount(bin_index, confidence, BINS)
+    total_correct = np.bincount(bin_index, correct, BINS)
+    # Sums instead of means: the weight of a bin, its share of the rows, cancels the division by its rows.
+    error = float(np.abs(total_confidence - total_correct).sum() / max(1, rows.sum()))
     return error, [
-        Bin(rows=int(rows[i]), confidence=float(sure[i] / rows[i]), accuracy=float(right[i] / rows[i]))
+        Bin(
+            rows=int(rows[i]),
+            confidence=float(total_confidence[i] / rows[i]),
+            accuracy=float(total_correct[i] / rows[i]),
+        )
         for i in range(BINS)
         if rows[i]
     ]

@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from hubtools.metrics.labels import LabelAnswers, label_answers
+from hubtools.metrics.labels import LabelAnswers, read_label_answers
 from hubtools.spec import Metric
 
 
@@ -39,15 +39,22 @@ class DetectionAnswers(LabelAnswers):
     @property
     def flagged(self) -> np.ndarray:
         """(rows,): whether the score reaches the threshold."""
+        # At least, not above: the router flags a score that equals its threshold.
         return self.score >= self.threshold
 
 
-def detection_answers(labels: object, probabilities: object, positive: int, threshold: float) -> DetectionAnswers:
-    """Take the probability of the class ``positive``; see :func:`~hubtools.metrics.labels.label_answers`."""
+def read_detection_answers(labels: object, probabilities: object, positive: int, threshold: float) -> DetectionAnswers:
+    """Take the probability of the class ``positive``; see :func:`~hubtools.metrics.labels.read_label_answers`."""
     p = np.asarray(probabilities, dtype=float)
-    one = label_answers(labels, p, threshold)
+    answers = read_label_answers(labels, p, threshold)
     return DetectionAnswers(
-        one.labels, one.predicted, one.confidence, one.classes, threshold, one.labels == positive, p[:, positive]
+        answers.labels,
+        answers.predicted,
+        answers.confidence,
+        answers.classes,
+        threshold,
+        answers.labels == positive,
+        p[:, positive],
     )
 
 
@@ -60,9 +67,11 @@ def recall_at_fpr(positive: np.ndarray, score: np.ndarray, limit: float) -> floa
     if positive.all() or not positive.any():
         return float("nan")
     order = np.argsort(-score)
-    hits, alarms = np.cumsum(positive[order]), np.cumsum(~positive[order])
-    whole = np.append(np.diff(score[order]) != 0, True)  # equal scores are flagged together
-    return float(hits[whole & (alarms / alarms[-1] <= limit)].max(initial=0) / hits[-1])
+    hits, false_alarms = np.cumsum(positive[order]), np.cumsum(~positive[order])
+    last_of_tie = np.append(np.diff(score[order]) != 0, True)  # equal scores are flagged together
+    within_limit = last_of_tie & (false_alarms / false_alarms[-1] <= limit)
+    # Nothing flagged keeps every limit: a recall of 0, where no threshold does better.
+    return float(hits[within_limit].max(initial=0) / hits[-1])
 
 
 def roc_auc(positive: np.ndarray, score: np.ndarray) -> float:
@@ -72,8 +81,9 @@ def roc_auc(positive: np.ndarray, score: np.ndarray) -> float:
     count = int(positive.sum())
     if count in (0, len(positive)):
         return float("nan")
-    below = rankdata(score)[positive].sum() - count * (count + 1) / 2
-    return float(below / (count * (len(positive) - count)))
+    # The Mann-Whitney statistic: the ranks of the positive rows, less what they would be with no negative row below.
+    negatives_below = rankdata(score)[positive].sum() - count * (count + 1) / 2
+    return float(negatives_below / (count * (len(positive) - count)))
 
 
 def average_precision(positive: np.ndarray, score: np.ndarray) -> float:
@@ -82,9 +92,10 @@ def average_precision(positive: np.ndarray, score: np.ndarray) -> float:
         return float("nan")
     order = np.argsort(-score)
     hits = np.cumsum(positive[order])
-    whole = np.append(np.diff(score[order]) != 0, True)
-    precision = (hits / np.arange(1, len(hits) + 1))[whole]
-    return float((np.diff(hits[whole], prepend=0) * precision).sum() / hits[-1])
+    # Only thresholds that exist are points of the curve: within a tie there is none.
+    last_of_tie = np.append(np.diff(score[order]) != 0, True)
+    precision = (hits / np.arange(1, len(hits) + 1))[last_of_tie]
+    return float((np.diff(hits[last_of_tie], prepend=0) * precision).sum() / hits[-1])
 
 
 def matched_roc_auc(positive: np.ndarray, score: np.ndarray, stratum: np.ndarray) -> float:
@@ -95,14 +106,16 @@ def matched_roc_auc(positive: np.ndarray, score: np.ndarray, stratum: np.ndarray
     """
     from scipy.stats import rankdata
 
-    _, place = np.unique(score, return_inverse=True)
-    ranks = rankdata(stratum * len(score) + place)  # a higher stratum stands above all of a lower one
+    # One ranking for all strata, because the bootstrap calls this a thousand times and a loop over strata is slow.
+    _, score_index = np.unique(score, return_inverse=True)
+    ranks = rankdata(stratum * len(score) + score_index)  # a higher stratum stands above all of a lower one
     rows = np.bincount(stratum)
-    hits = np.bincount(stratum, positive, len(rows))
-    below = (np.cumsum(rows) - rows)[stratum]
-    won = (ranks - below)[positive].sum() - (hits * (hits + 1) / 2).sum()
-    pairs = (hits * (rows - hits)).sum()
-    return float(won / pairs) if pairs else float("nan")
+    positives = np.bincount(stratum, positive, len(rows))
+    # Less the rows of lower strata, a rank is the one within the stratum; from there on it is as in roc_auc.
+    rows_of_lower_strata = (np.cumsum(rows) - rows)[stratum]
+    pairs_won = (ranks - rows_of_lower_strata)[positive].sum() - (positives * (positives + 1) / 2).sum()
+    pairs = (positives * (rows - positives)).sum()
+    return float(pairs_won / pairs) if pairs else float("nan")
 
 
 def _roc_auc(answers: DetectionAnswers) -> float:
@@ -131,8 +144,10 @@ def count_missed(answers: DetectionAnswers) -> tuple[int, int]:
     return int((~answers.flagged & answers.positive).sum()), int(answers.positive.sum())
 
 
+# Shares of rows have exact intervals, and the others bootstrapped ones: see Metric.
 ROC_AUC = Metric("roc_auc", "ROC-AUC", _roc_auc, "roc_auc")
 PR_AUC = Metric("pr_auc", "PR-AUC", _average_precision, "pr_auc")
+# The Hub has no name for these two: their keys stand in its place.
 RECALL_AT_1_FPR = Metric("recall_at_1_fpr", "recall at 1% FPR", _recall_at_1_fpr, "recall_at_1_fpr")
 RECALL_AT_5_FPR = Metric("recall_at_5_fpr", "recall at 5% FPR", _recall_at_5_fpr, "recall_at_5_fpr")
 FPR_AT_THRESHOLD = Metric.share("fpr_at_threshold", "FPR at the threshold", count_false_alarms, greater_is_better=False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import datasets
+
+# As a module: evaluate takes the first of its own classes in this namespace for the metric.
 import evaluate
 import numpy as np
 
@@ -35,7 +37,7 @@ class ExpectedCalibrationError(evaluate.Metric):
             description=_DESCRIPTION, citation=_CITATION, inputs_description=_INPUTS, features=features
         )
 
-    def _compute(self, *, predictions: Any, references: Any) -> dict[str, float]:
+    def _compute(self, *, predictions: Sequence[Sequence[float]], references: Sequence[int]) -> dict[str, float]:
         p = np.asarray(predictions, dtype=float)
-        error, _ = calibration.reliability(p.max(1), p.argmax(1) == np.asarray(references))
+        error, _ = calibration.measure_reliability(p.max(1), p.argmax(1) == np.asarray(references))
         return {"expected_calibration_error": error}

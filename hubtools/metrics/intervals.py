@@ -11,7 +11,7 @@ from hubtools.records.comparison import AccuracyDifference, Difference
 from hubtools.records.scores import Interval
 from hubtools.spec import Metric
 
-RESAMPLES = 1000
+RESAMPLES = 1000  # enough for two digits of an interval, and of p down to 0.002
 
 
 class Answers(Protocol):
@@ -23,9 +23,14 @@ class Answers(Protocol):
     def take(self, rows: np.ndarray) -> Self:
         """Return the rows with these numbers, which may repeat."""
 
+    @property
+    def right(self) -> np.ndarray:
+        """(rows,): whether the answer is the true one."""
+
 
 def draw_resamples(rows: int, seed: int = 0) -> Iterator[np.ndarray]:
     """Yield :data:`RESAMPLES` arrays of ``rows`` row numbers, drawn with replacement."""
+    # A fixed seed: the same predictions give the same intervals, and two models are compared on the same resamples.
     rng = np.random.default_rng(seed)
     for _ in range(RESAMPLES):
         yield rng.integers(0, rows, rows)
@@ -67,6 +72,7 @@ def score_metric(metric: Metric, answers: Answers) -> Interval:
 
 
 def _interval(value: float, resampled: Sequence[float]) -> Interval:
+    # A resample may lack a class, so that a score is nan there (the only value that is not equal to itself).
     defined = [v for v in resampled if v == v]
     low, high = np.percentile(defined, [2.5, 97.5]) if defined else (float("nan"), float("nan"))
     return Interval(value=float(value), low=float(low), high=float(high))
@@ -79,6 +85,7 @@ def rate(hits: int, rows: int) -> Interval | None:
     """
     from scipy.stats import binomtest
 
+    # 0 of 0 is no share, and any number in its place would be read as a result.
     if not rows:
         return None
     low, high = binomtest(hits, rows).proportion_ci(0.95, method="exact")
@@ -92,6 +99,7 @@ def paired_bootstrap(metric: Metric, a: Answers, b: Answers) -> Difference | Non
     drawn as well: never 0, and 1 for two models that answer alike. None where a score is undefined, as ROC-AUC is
     where only one class occurs.
     """
+    # Paired: both models are scored on each resample, so that rows that are hard for both cancel out.
     value = float(metric.function(a) - metric.function(b))
     differences = (metric.function(a.take(r)) - metric.function(b.take(r)) for r in draw_resamples(len(a)))
     defined = np.array([d for d in differences if d == d])
@@ -110,6 +118,7 @@ def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> AccuracyDifference:
     """
     from scipy.stats import binomtest
 
+    # Rows that both answer right, or both wrong, say nothing of which one is better.
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
     p = float(binomtest(only_a, only_a + only_b, 0.5).pvalue) if only_a + only_b else 1.0
     return AccuracyDifference(difference=(only_a - only_b) / len(right_a), only_a=only_a, only_b=only_b, p=p)

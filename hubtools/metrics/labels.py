@@ -22,6 +22,7 @@ class LabelAnswers:
         threshold: answers of less confidence count as unsure.
     """
 
+    # Arrays, as every metric is computed on a thousand resamples.
     labels: np.ndarray
     predicted: np.ndarray
     confidence: np.ndarray
@@ -52,11 +53,12 @@ class LabelAnswers:
     @property
     def confusion(self) -> np.ndarray:
         """(classes, classes) counts: a row holds the rows of one true label."""
-        places = self.labels * self.classes + self.predicted
-        return np.bincount(places, minlength=self.classes**2).reshape(self.classes, self.classes)
+        # One count over the flattened matrix: the bootstrap needs a thousand of them.
+        cells = self.labels * self.classes + self.predicted
+        return np.bincount(cells, minlength=self.classes**2).reshape(self.classes, self.classes)
 
 
-def label_answers(labels: object, probabilities: object, threshold: float = 0.0) -> LabelAnswers:
+def read_label_answers(labels: object, probabilities: object, threshold: float = 0.0) -> LabelAnswers:
     """Take the most probable label of each row.
 
     Args:
@@ -68,6 +70,7 @@ def label_answers(labels: object, probabilities: object, threshold: float = 0.0)
 
 def precision_recall_f1(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return precision, recall and F1 of each class, 0 where they are undefined, as scikit-learn counts them."""
+    # Where a denominator is 0 so is its numerator, which makes the score 0.
     hits, predicted, support = np.diag(confusion), confusion.sum(0), confusion.sum(1)
     return (
         hits / np.maximum(predicted, 1),
@@ -78,6 +81,7 @@ def precision_recall_f1(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
 
 def mean_of_present(values: np.ndarray, support: np.ndarray) -> float:
     """Return the mean over the classes that occur: a macro average."""
+    # A class without rows has no recall, and a resample often lacks a rare class.
     return float(np.mean(values[support > 0]))
 
 
@@ -103,6 +107,7 @@ def weighted_f1(answers: LabelAnswers) -> float:
     return mean_by_support(precision_recall_f1(confusion)[2], confusion.sum(1))
 
 
+# Counts instead of shares, so that the interval of a share can be exact; see Metric.share.
 def count_answered(answers: LabelAnswers) -> tuple[int, int]:
     """Count the rows at or above the threshold, of all rows."""
     return int((answers.confidence >= answers.threshold).sum()), len(answers)

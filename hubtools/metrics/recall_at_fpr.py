@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import datasets
 import evaluate
@@ -36,7 +35,13 @@ class RecallAtFpr(evaluate.Metric):
         return evaluate.MetricInfo(description=_DESCRIPTION, citation="", inputs_description=_INPUTS, features=features)
 
     def _compute(
-        self, *, predictions: Any, references: Any, positive: int = 1, limits: Sequence[float] = (0.01, 0.05)
+        self,
+        *,
+        predictions: Sequence[Sequence[float]],
+        references: Sequence[int],
+        positive: int = 1,
+        limits: Sequence[float] = (0.01, 0.05),
     ) -> dict[str, float]:
         truth, score = np.asarray(references) == positive, np.asarray(predictions, dtype=float)[:, positive]
+        # Keys are those of our own files: recall_at_1_fpr for a limit of 0.01.
         return {f"recall_at_{100 * limit:g}_fpr": detection.recall_at_fpr(truth, score, limit) for limit in limits}

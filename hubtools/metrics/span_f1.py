@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TypedDict
 
 import datasets
 import evaluate
@@ -22,6 +23,7 @@ Returns:
     macro_f1: the mean of the strict F1 of the types that occur among the references.
 """
 _CITATION = "Tjong Kim Sang and De Meulder 2003, Introduction to the CoNLL-2003 shared task"
+# The same values that a model's own scores are computed with, under the same keys.
 _METRICS = (
     spans.ENTITY_F1,
     spans.ENTITY_PRECISION,
@@ -29,6 +31,14 @@ _METRICS = (
     spans.OVERLAP_F1,
     spans.MACRO_F1_OF_TYPES,
 )
+
+
+class NamedSpan(TypedDict):
+    """A span whose ``label`` is the name of its type."""
+
+    start: int
+    end: int
+    label: str
 
 
 class SpanF1(evaluate.Metric):
@@ -45,12 +55,18 @@ class SpanF1(evaluate.Metric):
             description=_DESCRIPTION, citation=_CITATION, inputs_description=_INPUTS, features=features
         )
 
-    def _compute(self, *, predictions: Any, references: Any) -> dict[str, float]:
+    def _compute(
+        self, *, predictions: Sequence[Sequence[NamedSpan]], references: Sequence[Sequence[NamedSpan]]
+    ) -> dict[str, float]:
+        # Nobody hands over a label set here: the types are those that occur on either side.
         types = sorted({span["label"] for side in (predictions, references) for row in side for span in row})
         index = {name: i for i, name in enumerate(types)}
-        true, predicted = (
-            [[{**span, "label": index[span["label"]]} for span in row] for row in side]
-            for side in (references, predictions)
-        )
-        answers = spans.span_answers(true, predicted, len(types))
+
+        def with_indices(rows: Sequence[Sequence[NamedSpan]]) -> list[list[spans.SpanDict]]:
+            return [
+                [{"start": span["start"], "end": span["end"], "label": index[span["label"]]} for span in row]
+                for row in rows
+            ]
+
+        answers = spans.read_span_answers(with_indices(references), with_indices(predictions), len(types))
         return {metric.key: metric.function(answers) for metric in _METRICS}

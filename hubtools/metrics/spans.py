@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self, TypedDict
 
 import numpy as np
 
 from hubtools.spec import Metric
 
-# ``start``, ``end`` (exclusive) and ``label``, which is the index of its type.
-SpanRow = Sequence[Mapping[str, Any]]
+
+class SpanDict(TypedDict):
+    """A span as datasets and predictions hold it.
+
+    Attributes:
+        start, end: offsets, of code points or of tokens; ``end`` is exclusive.
+        label: index of its type.
+    """
+
+    start: int
+    end: int
+    label: int
+
+
+# The spans of one document.
+SpanRow = Sequence[SpanDict]
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,7 @@ class SpanAnswers:
     @property
     def right(self) -> np.ndarray:
         """(documents,): whether exactly the true spans were predicted."""
+        # As many exact ones as there are of both: none is missed, and none is predicted beside them.
         exact, predicted, true = np.moveaxis(self.counts.sum(1), 1, 0)[:3]
         right: np.ndarray = (exact == predicted) & (exact == true)
         return right
@@ -55,12 +70,12 @@ class SpanAnswers:
         return total
 
 
-def span_answers(true: Sequence[SpanRow], predicted: Sequence[SpanRow], types: int) -> SpanAnswers:
+def read_span_answers(true: Sequence[SpanRow], predicted: Sequence[SpanRow], types: int) -> SpanAnswers:
     """Count the spans of each document, whose labels lie between 0 and ``types``."""
     covered = [_count_covered(*row) for row in zip(true, predicted, strict=True)]
     return SpanAnswers(
         count_spans(true, predicted, types),
-        np.array(covered, dtype=int).reshape(-1, 2),
+        np.array(covered, dtype=int).reshape(-1, 2),  # two columns also where there is no document
         np.array([bool(row) for row in predicted], dtype=bool),
     )
 
@@ -72,20 +87,25 @@ def count_spans(true: Sequence[SpanRow], predicted: Sequence[SpanRow], types: in
     type, and true ones that do with a predicted one.
     """
     counts = np.zeros((len(true), types, 5), dtype=int)
-    for row, spans in enumerate(zip(true, predicted, strict=True)):
-        wanted, given = ({(s["start"], s["end"], s["label"]) for s in side} for side in spans)
-        touched = {s for s in wanted if any(_overlap(s, g) for g in given if g[2] == s[2])}
-        touching = {g for g in given if any(_overlap(s, g) for s in wanted if g[2] == s[2])}
-        for column, group in enumerate((wanted & given, given, wanted, touching, touched)):
-            for _, _, label in group:
+    for row, sides in enumerate(zip(true, predicted, strict=True)):
+        # Sets: a span that is predicted twice is one answer, as seqeval counts it.
+        true_spans, predicted_spans = ({(s["start"], s["end"], s["label"]) for s in side} for side in sides)
+        # Precision of overlap is a share of the predicted spans and recall one of the true ones. One long prediction
+        # may overlap several true spans, so that the two counts differ.
+        overlapped = {t for t in true_spans if any(_overlap(t, p) for p in predicted_spans if p[2] == t[2])}
+        overlapping = {p for p in predicted_spans if any(_overlap(t, p) for t in true_spans if p[2] == t[2])}
+        exact = true_spans & predicted_spans
+        for column, spans in enumerate((exact, predicted_spans, true_spans, overlapping, overlapped)):
+            for _, _, label in spans:
                 counts[row, label, column] += 1
     return counts
 
 
 def _count_covered(true: SpanRow, predicted: SpanRow) -> tuple[int, int]:
-    hidden = {i for s in predicted for i in range(s["start"], s["end"])}
-    marked = {i for s in true for i in range(s["start"], s["end"])}
-    return len(marked & hidden), len(marked)
+    # Types are left aside: what matters for redaction is that the character is covered at all.
+    predicted_characters = {i for s in predicted for i in range(s["start"], s["end"])}
+    true_characters = {i for s in true for i in range(s["start"], s["end"])}
+    return len(true_characters & predicted_characters), len(true_characters)
 
 
 def _overlap(a: tuple[int, int, int], b: tuple[int, int, int]) -> bool:
@@ -95,6 +115,7 @@ def _overlap(a: tuple[int, int, int], b: tuple[int, int, int]) -> bool:
 def strict_prf(counts: np.ndarray) -> tuple[float, float, float]:
     """Return precision, recall and F1 of exact spans, from one sum of :func:`count_spans`."""
     hits, predicted, true = (int(n) for n in counts[:3])
+    # 0 where there is nothing to divide by, as seqeval has it: a resample may lack a type altogether.
     precision = hits / predicted if predicted else 0.0
     recall = hits / true if true else 0.0
     return precision, recall, 2 * hits / (predicted + true) if predicted + true else 0.0
@@ -102,39 +123,40 @@ def strict_prf(counts: np.ndarray) -> tuple[float, float, float]:
 
 def overlap_prf(counts: np.ndarray) -> tuple[float, float, float]:
     """Return the same of spans that share a character with one of their type."""
-    _, predicted, true, touching, touched = (int(n) for n in counts)
-    precision = touching / predicted if predicted else 0.0
-    recall = touched / true if true else 0.0
+    _, predicted, true, overlapping, overlapped = (int(n) for n in counts)
+    precision = overlapping / predicted if predicted else 0.0
+    recall = overlapped / true if true else 0.0
     return precision, recall, 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def spans_of_tags(tags: Sequence[str]) -> set[tuple[int, int, str]]:
+def read_tag_spans(tags: Sequence[str]) -> set[tuple[int, int, str]]:
     """Return (first token, token after the last, type) of the spans that BIO tags mark.
 
     An I- that follows no tag of its type begins a span, as in seqeval and in transformers' ``pipeline()``.
     """
     spans: list[tuple[int, int, str]] = []
-    for at, tag in enumerate(tags):
-        prefix, _, kind = tag.partition("-")
-        if prefix == "I" and spans and spans[-1][1:] == (at, kind):
-            spans[-1] = (spans[-1][0], at + 1, kind)
-        elif prefix in ("B", "I") and kind:
-            spans.append((at, at + 1, kind))
+    for index, tag in enumerate(tags):
+        prefix, _, span_type = tag.partition("-")
+        # The last span goes on only where it ends right before this token and is of the same type.
+        if prefix == "I" and spans and spans[-1][1:] == (index, span_type):
+            spans[-1] = (spans[-1][0], index + 1, span_type)
+        elif prefix in ("B", "I") and span_type:
+            spans.append((index, index + 1, span_type))
     return set(spans)
 
 
-def answers_of_tags(
+def read_tag_answers(
     true: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], types: Sequence[str]
 ) -> SpanAnswers:
-    """Count the spans that BIO tags mark in sequences of tokens, with places of tokens for offsets."""
-    sides = [
-        [
-            [{"start": start, "end": end, "label": types.index(kind)} for start, end, kind in spans_of_tags(tags)]
+    """Count the spans that BIO tags mark in sequences of tokens, with positions of tokens for offsets."""
+
+    def read_spans(rows: Sequence[Sequence[str]]) -> list[list[SpanDict]]:
+        return [
+            [{"start": start, "end": end, "label": types.index(name)} for start, end, name in read_tag_spans(tags)]
             for tags in rows
         ]
-        for rows in (true, predicted)
-    ]
-    return span_answers(sides[0], sides[1], len(types))
+
+    return read_span_answers(read_spans(true), read_spans(predicted), len(types))
 
 
 def _entity_precision(answers: SpanAnswers) -> float:
@@ -162,17 +184,19 @@ def _overlap_f1(answers: SpanAnswers) -> float:
 
 
 def _macro_f1(answers: SpanAnswers) -> float:
-    present = [strict_prf(of_type)[2] for of_type in answers.counts.sum(0) if of_type[2]]
+    # A type without a true span has no recall: it would only pull the mean down.
+    present = [strict_prf(type_counts)[2] for type_counts in answers.counts.sum(0) if type_counts[2]]
     return float(np.mean(present)) if present else 0.0
 
 
 def _share_covered(answers: SpanAnswers) -> float:
-    hidden, characters = answers.covered.sum(0)
-    return float(hidden / characters) if characters else float("nan")
+    covered, characters = answers.covered.sum(0)
+    return float(covered / characters) if characters else float("nan")
 
 
 def count_false_alarms(answers: SpanAnswers) -> tuple[int, int]:
     """Count the documents without a true span in which one was predicted, of all documents without one."""
+    # Only there is any prediction wrong for certain, whatever its type and bounds.
     clean = answers.clean
     return int((clean & answers.predicted).sum()), int(clean.sum())
 

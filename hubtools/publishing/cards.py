@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hubtools.curation.licences import OTHER, choose_model_licence
-from hubtools.evaluation.tables import left_out
+from hubtools.evaluation.tables import describe_left_out
 from hubtools.publishing.front_matter import FrontMatter
 from hubtools.publishing.rendering import render_template, round_significant
 from hubtools.records import Record, to_json
@@ -132,7 +132,7 @@ def render_model_card(task: TaskSpec, repo: str, run: ModelRun) -> str:
         hardware=describe_hardware(training),
         pictures=dict(metrics.plots),
         origin=find_origin(task, facts),
-        other_data=[(report, left_out(report.rows)) for report in run.other_data],
+        other_data=[(report, describe_left_out(report.rows)) for report in run.other_data],
         other_data_rows=_make_other_data_rows(run.other_data, task),
     )
 

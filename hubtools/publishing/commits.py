@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from hubtools.errors import HubUnavailable, MissingStage
-from hubtools.evaluation.previous import releases
+from hubtools.evaluation.previous import list_releases
 from hubtools.publishing.options import PushOptions
 
 if TYPE_CHECKING:
@@ -355,7 +355,7 @@ def _tag_release(api: HfApi, repo: str, kind: str, revision: str, message: str, 
     Args:
         changed: ``revision`` was made by this push.
     """
-    tags = releases(api.list_repo_refs(repo, repo_type=kind).tags)
+    tags = list_releases(api.list_repo_refs(repo, repo_type=kind).tags)
     if not changed:
         commits = api.list_repo_commits(repo, repo_type=kind, revision=revision)
         tagged = {ref.target_commit for ref in tags}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from hubtools.curation.licences import OTHER
 from hubtools.errors import CardRejected, MissingStage
-from hubtools.evaluation.evaluate import check_trained_on, metrics_are_current
-from hubtools.evaluation.other_data import FOLDER, reports_for_card
+from hubtools.evaluation.evaluate import are_metrics_current, check_trained_on
+from hubtools.evaluation.other_data import FOLDER, list_reports_for_card
 from hubtools.publishing.cards import ModelRun, render_model_card
 from hubtools.publishing.commits import Change, Files, Release, compare_with_hub, release
 from hubtools.publishing.front_matter import merge_card
@@ -54,7 +54,7 @@ def render_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
         published.dataset,
         texts={} if withheld else _read_texts_shown(task, folder, metrics),
         withheld=withheld,
-        other_data=reports_for_card(folder, metrics),
+        other_data=list_reports_for_card(folder, metrics),
     )
     card = render_model_card(task, repo, run)
     lint_card(card, "model")
@@ -72,7 +72,7 @@ def _read_texts_shown(task: TaskSpec, folder: TaskFolder, metrics: Metrics) -> d
     """Return the texts that the card shows, by row id."""
     import pyarrow.parquet as pq
 
-    wanted = task.head.rows_shown(metrics.mistakes)
+    wanted = task.head.list_shown_rows(metrics.mistakes)
     if not wanted or not folder.split_file("test").exists():
         return {}
     rows = pq.read_table(folder.split_file("test"), columns=["id", "text"])
@@ -148,7 +148,7 @@ def _list_files(folder: TaskFolder, card: str, metrics: Metrics) -> Files:
     """Return every file of the model repo by its path; the README is merged with the one that is there."""
     # What its scores were computed from goes along: anybody can compute them again, and verify the model by them.
     scores = (folder.metrics, folder.training, folder.predictions, folder.validation_predictions)
-    reports = [f"{FOLDER}/{report.name}.json" for report in reports_for_card(folder, metrics)]
+    reports = [f"{FOLDER}/{report.name}.json" for report in list_reports_for_card(folder, metrics)]
     return {
         **{path.name: path for path in sorted(folder.model.iterdir()) if path.is_file()},
         **{path.name: path for path in scores},
@@ -191,7 +191,7 @@ def check_scores_belong(task: TaskSpec, folder: TaskFolder) -> None:
 
 def check_scores_follow(task: TaskSpec, folder: TaskFolder) -> None:
     """Raise :class:`MissingStage` where metrics.json was not computed from the predictions that are there."""
-    if not metrics_are_current(folder, folder.read_metrics()):
+    if not are_metrics_current(folder, folder.read_metrics()):
         raise MissingStage(
             f"The scores of {task.name!r} are not those of its predictions",
             expected="metrics.json made of them",

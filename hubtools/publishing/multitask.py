@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hubtools.curation.licences import choose_model_licence, combine_licences
 from hubtools.errors import MissingStage
-from hubtools.evaluation.multitask import ABOUT_HEADS, MultitaskClassifier, largest_difference
+from hubtools.evaluation.multitask import ABOUT_HEADS, MultitaskClassifier, find_largest_difference
 from hubtools.publishing.cards import describe_base, describe_hardware, drop_interval, make_result
 from hubtools.publishing.commits import Change, Files, Release, compare_with_hub, release
 from hubtools.publishing.front_matter import merge_card
@@ -254,6 +254,6 @@ def verify_multitask(repo: str, revision: str) -> Verified:
         # Downloaded once, after it is known that there are answers to compare with.
         model = model or MultitaskClassifier(repo, revision)
         answers = [model(text) for text in texts]
-        rows, largest = rows + len(texts), max(largest, largest_difference(task.head, name, answers, columns))
+        rows, largest = rows + len(texts), max(largest, find_largest_difference(task.head, name, answers, columns))
     check_difference(repo, revision, largest, MULTI)
     return Verified(repo=repo, revision=revision, rows=rows, largest_difference=largest)

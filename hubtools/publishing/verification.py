@@ -24,11 +24,11 @@ def verify_model(task: TaskSpec, repo: str, revision: str) -> Verified:
     texts, columns = read_recorded_answers(repo, revision, "predictions.parquet", 0, task.name)
     classifier = load_pipeline(task.head.pipeline, repo, revision)
     difference = task.head.compare_answers(classifier, texts, columns)
-    if difference.found:
+    if difference.answered:
         raise VerificationFailed(
             f"Model {repo!r} at {revision[:8]} finds other spans than it was scored with",
-            expected=difference.expected,
-            found=difference.found,
+            expected=difference.recorded,
+            found=difference.answered,
             next=f"hubtools push-model {task.name}",
         )
     check_difference(repo, revision, difference.largest, task.name)

@@ -19,6 +19,7 @@ from hubtools.errors import DamagedRecord, MissingStage
 class Record:
     """Base of all records. A key that the class does not have is an error: a misspelled one would be lost quietly."""
 
+    # What pydantic asks a class for when it reads a file; the records themselves do not need the library.
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
 
@@ -31,6 +32,7 @@ def from_json(content: object, kind: type[R]) -> R:
     Raises:
         DamagedRecord: a key is missing, unknown, or of the wrong type; the message names one of them.
     """
+    # Imported here: only who reads a file pays for it.
     from pydantic import TypeAdapter, ValidationError
 
     try:
@@ -45,28 +47,30 @@ def from_json(content: object, kind: type[R]) -> R:
         raise DamagedRecord(f"{kind.__name__}: {where}: {error.errors()[nearest]['msg']}") from error
 
 
-def to_json(record: Record) -> dict[str, Any]:
+def to_json(record: Record) -> dict[str, object]:
     """Return the record as JSON has it. Keys without a value are left out where the field may be left out."""
-    content: dict[str, Any] = _plain(record)
-    return content
+    return {
+        field.name: _to_plain(getattr(record, field.name))
+        for field in dataclasses.fields(record)  # type: ignore[arg-type]
+        # A field whose default is None holds what only some tasks have: without it the file says nothing of it. A
+        # None without a default is an answer, such as "no threshold was chosen", and stays as null.
+        if not (field.default is None and getattr(record, field.name) is None)
+    }
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: object) -> object:
     if isinstance(value, Record):
-        return {
-            field.name: _plain(getattr(value, field.name))
-            for field in dataclasses.fields(value)  # type: ignore[arg-type]
-            if not (field.default is None and getattr(value, field.name) is None)
-        }
+        return to_json(value)
     if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: _to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [_to_plain(item) for item in value]
     return value
 
 
 def extend(record: Record, kind: type[R], **values: Any) -> R:
     """Return a record of ``kind``, a class below that of ``record``: its values, and ``values``, which beat them."""
+    # ``kind`` has fields that only its own __init__ knows: their types are checked when the file is read.
     inherited = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}  # type: ignore[arg-type]
     return kind(**(inherited | values))
 
@@ -106,8 +110,10 @@ def write_record(path: Path, record: Record) -> None:
     write_json(path, to_json(record))
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: object) -> None:
     """Write JSON whole or not at all."""
+    # Beside the file, so that both are on one disk and the replacement is a single step: who reads the file, or is
+    # interrupted here, never sees half of it.
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

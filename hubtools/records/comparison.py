@@ -12,6 +12,7 @@ from hubtools.records.scores import Interval, ScoresOnOtherData
 class RowsInTraining(Record):
     """Rows left out because they stand in our training or validation split, word for word or nearly."""
 
+    # Apart, as a near-duplicate is a judgement: a reader may want to know how many rows it cost.
     exact: int
     near: int
 
@@ -66,10 +67,12 @@ class OtherDataReport(Record):
     dataset: str
     revision: str
     split: str
+    # How the rows were read, so that somebody else can read them in the same way.
     columns: list[str]
     label_map: dict[str, str | None]
     other_files: list[str]
     rows: RowsScored
+    # Of another's model alone: reports of our own go on the card.
     model: str | None
     model_revision: str | None
     weights_sha256: str | None
@@ -111,6 +114,7 @@ class ComparedModel(Record):
     lacks: list[str]
     other_answers: list[str]
     ignored: list[str]
+    # By key, not as a record of scores: models that lack labels have different ones.
     scores: dict[str, Interval | None]
     threshold: float | None
     ships_threshold: bool
@@ -149,7 +153,11 @@ class PairDifference(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelComparison(Record):
-    """What ``hubtools compare`` found. ``columns``, ``label_map`` and ``other_files`` are those of other data alone."""
+    """What ``hubtools compare`` reports.
+
+    Attributes:
+        columns, label_map, other_files: of other data; None for our own test split.
+    """
 
     task: str
     label_set: str

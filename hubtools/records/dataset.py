@@ -63,6 +63,7 @@ class Counts(Record):
     """
 
     read: int
+    # In the order in which the card tells them: a dict keeps it.
     steps: dict[str, int]
     dropped: dict[str, int]
     synthetic_train: int
@@ -150,6 +151,7 @@ class Leakage(Record):
 class BeforeAfter(Record):
     """ROC-AUC of length alone, without and with what was added to the training split; None where a class is missing."""
 
+    # 0.5 is chance, and 1 means that nothing but length is needed.
     before: float | None
     after: float | None
 
@@ -207,6 +209,7 @@ class DatasetFacts(Record):
     fingerprint: str
     label_set: str
     labels: list[str]
+    # What else decides the content, so that the same version of hubtools makes the same dataset of the same sources.
     rule_version: str
     seed: int
     hubtools: str

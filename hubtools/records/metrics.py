@@ -24,6 +24,9 @@ class Primary(Record):
     high: float
 
 
+# Outputs have the keys that the Hub's widgets read in the front matter of a card.
+
+
 @dataclass(frozen=True, kw_only=True)
 class LabelOutput(Record):
     """A label and its probability, as a card's widget has it."""
@@ -95,6 +98,7 @@ class Metrics(Record):
     mistakes: Mistakes
     examples: list[AnsweredExample]
     fingerprint: str
+    # Baselines depend on the data alone, and some take minutes: they stay while this fingerprint does.
     baselines_of: str
     baselines: dict[str, Baseline]
     previous: PreviousVersion | None = None
@@ -103,4 +107,5 @@ class Metrics(Record):
     @property
     def shipped_threshold(self) -> float | None:
         """The threshold that was chosen; None where none is."""
+        # Spans have a record of thresholds without a target: there, every span counts.
         return self.thresholds.threshold if self.target and self.thresholds else None

@@ -22,8 +22,10 @@ class Published(Record):
 
     repo: str
     kind: str
+    # The commit as well as its name: a tag can be moved to another commit.
     revision: str
     tag: str
+    # False where the repo already holds these files: nothing is pushed, and its last release stays.
     changed: bool
     url: str
     access: str = "public"
@@ -34,6 +36,7 @@ class Published(Record):
 class PublishedRepos(Record):
     """The whole of ``published.json``: the newest release of each kind."""
 
+    # A model's card links to the dataset, which is pushed before it.
     dataset: Published | None = None
     model: Published | None = None
 

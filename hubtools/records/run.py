@@ -29,6 +29,7 @@ class TaskResult(Record):
 class SpaceResult(Record):
     """Where the Space is; None where it was not pushed."""
 
+    # Both are left out of the file where it was not pushed.
     url: str | None = None
     repo: str | None = None
 

@@ -59,6 +59,7 @@ class ClassificationScores(Record):
     weighted_recall: float
     per_class: list[ClassScores]
     absent: list[str]
+    # All counts, so that whoever has only this file can compute any other score of the labels.
     confusion: list[list[int]]
     most_confused: list[Confusion]
 
@@ -78,6 +79,7 @@ class DetectionScores(ClassificationScores):
     recall_at_1_fpr: Interval
     recall_at_5_fpr: Interval
     threshold: float
+    # None where the split lacks the class that the rate is a share of.
     fpr_at_threshold: Interval | None
     fnr_at_threshold: Interval | None
     positives: int
@@ -151,6 +153,7 @@ class SpanScores(Record):
     false_alarms: Interval | None
 
 
+# A file is read as the one of them whose keys it has: a record refuses those that it does not know.
 # Scores of the test split, and of other data, which may lack labels that the metrics need.
 Scores = DetectionScores | ClassificationScores | SpanScores
 ScoresOnOtherData = DetectionScores | OneClassScores | AbstainingScores | ClassificationScores | SpanScores | NoScores

@@ -75,6 +75,7 @@ class DetectionSlices(Record):
 
     length: list[DetectionLengthSlice]
     families: list[Family]
+    # Attacks of public data are longer than harmless prompts: a score over all pairs also measures that.
     length_matched: LengthMatched
     alarming: Alarming | None = None
 
@@ -118,6 +119,7 @@ class SpanSlices(Record):
 
     length: list[SpanLengthSlice]
     families: list[SpanFamily]
+    # Apart: a document without a true span has no F1, only false alarms.
     clean_families: list[CleanFamily]
     family_count: int
     family_mean: float | None
@@ -130,6 +132,7 @@ Slices = DetectionSlices | ClassificationSlices | SpanSlices
 class Mistake(Record):
     """A row answered wrongly, by its id in the test split."""
 
+    # The id and no text: metrics.json is public where the dataset may not be.
     id: str
     label: str
     predicted: str
@@ -179,7 +182,7 @@ class TypeMistakes(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class SpanMistake(Record):
-    """A wrong span, without its text.
+    """A wrong span, without its text, which may be private.
 
     Attributes:
         label: the true type, or "nothing".
@@ -204,4 +207,5 @@ class SpanMistakes(Record):
     worst: list[SpanMistake]
 
 
+# What evaluation writes for either kind of head; a card asks its head which rows it may show.
 Mistakes = ClassificationMistakes | SpanMistakes

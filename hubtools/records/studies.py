@@ -22,6 +22,7 @@ class Outcome(Record):
     name: str
     seed: int
     flags: list[str]
+    # Either a score with its costs, or a failure: a training that broke off is told, not left out.
     score: float | None = None
     seconds: float | None = None
     steps: int | None = None
@@ -57,6 +58,7 @@ class StudyMetric(Record):
 class SearchRange(Record):
     """What a flag might be: see ``studies/ranges.py``."""
 
+    # A range, or choices: the other fields are left out of the file.
     low: float | int | None = None
     high: float | int | None = None
     log: bool | None = None
@@ -77,6 +79,7 @@ class StudyReport(Record):
 
     task: str
     metric: StudyMetric
+    # Never the test split: a study chooses, and what it chooses by is no longer independent.
     split: str
     base: str
     seed: int
@@ -113,6 +116,7 @@ class ScoreSpread(Record):
     """
 
     scored: int
+    # None where no training has a score.
     mean: float | None
     standard_deviation: float | None
     low: float | None
@@ -125,6 +129,7 @@ class CrossValidationReport(StudyReport):
 
     trainings: Sequence[FoldOutcome]
     folds: int
+    # The fields of a ScoreSpread, beside the others: the file is flat.
     scored: int
     mean: float | None
     standard_deviation: float | None
@@ -142,6 +147,7 @@ class RepetitionReport(StudyReport):
     """
 
     seeds: list[int]
+    # Those of a ScoreSpread, as above.
     scored: int
     mean: float | None
     standard_deviation: float | None

@@ -15,6 +15,7 @@ THRESHOLDS = "thresholds.json"  # its name, beside the weights
 class Target(Record):
     """What a threshold is chosen for: at most this false positive rate, or at least this recall. One of the two."""
 
+    # The one that is not asked for is left out of the file.
     fpr: float | None = None
     recall: float | None = None
 
@@ -48,10 +49,11 @@ class DetectionThresholds(Record):
     """
 
     task: str | None = None
-    kind: Literal["detection"]
+    kind: Literal["detection"]  # tells the three kinds of files apart
     label: str
     threshold: float
     target: Target
+    # Both thresholds with what they give: whoever keeps the router's default sees what it costs.
     shipped: DetectionPoint
     router_default: DetectionPoint
 
@@ -73,6 +75,7 @@ class AbstentionRates(Record):
     caught: Interval | None
     accuracy_of_answered: Interval | None
     macro_f1_of_answered: float | None
+    # Of what the router acts on: an unsure answer that is replaced by the fallback may become right by that.
     accuracy: float
     macro_f1: float
 
@@ -124,7 +127,7 @@ class SpanThresholds(Record):
 
     task: str | None = None
     kind: Literal["spans"]
-    threshold: float
+    threshold: float  # 0: every span counts
     target: None
     router_default: SpanPoint
 
@@ -165,6 +168,7 @@ class SplitCalibration(Record):
     ece_after: float
     bins_before: list[Bin]
     bins_after: list[Bin]
+    # A span's score is the mean over its tokens: it may be badly calibrated where they are not.
     spans: int | None = None
     ece_of_spans: float | None = None
 

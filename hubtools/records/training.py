@@ -83,6 +83,7 @@ class Truncation(Record):
 class PlannedCommand(Record):
     """The command that a dry run would start."""
 
+    # As a list, so that a path with a space in it stays one argument.
     command: list[str]
 
 
@@ -130,8 +131,10 @@ class TrainingRun(Record):
     few_shot: FewShot | None = None
     arguments: TrainingValues
     options: TuningOptions = field(default_factory=TuningOptions)
+    # What was done, where ``arguments`` are what was planned: patience may end a training early.
     steps: int
     epochs_run: Number
+    # As the Trainer logs it: which keys an entry has depends on what was logged.
     history: list[dict[str, Number]]
     seconds: Number
     resumed: bool
@@ -154,6 +157,7 @@ class TrainingRecord(TrainingRun):
 
     task: str
     label_set: str
+    # None in a file of an earlier version: then nothing can be said of the rows.
     train_sha256: str | None = None
     arguments: TaskTrainingValues
     truncation: dict[str, Truncation] = field(default_factory=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hubtools.evaluation.tables import aligned
+from hubtools.evaluation.tables import align_cells
 from hubtools.records.studies import CrossValidationReport, Outcome, RepetitionReport, SearchReport, StudyReport
 from hubtools.studies.ranges import parse_words
 
@@ -42,7 +42,7 @@ def _make_table(report: StudyReport, names: Sequence[str], values: Sequence[Mapp
         [training.name, *_format_score(training), *(cells.get(name, "") for name in names)]
         for training, cells in zip(report.trainings, values, strict=True)
     ]
-    return aligned([head, *body])
+    return align_cells([head, *body])
 
 
 def _format_score(training: Outcome) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hubtools.heads.encoding import IGNORED
-from hubtools.metrics.calibration import reliability
+from hubtools.metrics.calibration import measure_reliability
 from hubtools.records import write_record
 from hubtools.records.thresholds import Temperature
 from hubtools.task import TaskSpec
@@ -58,7 +58,7 @@ def measure_calibration_error(logits: np.ndarray, labels: np.ndarray, temperatur
     from scipy.special import softmax
 
     answers = softmax(logits / temperature, axis=1)
-    return reliability(answers.max(1), answers.argmax(1) == labels)[0]
+    return measure_reliability(answers.max(1), answers.argmax(1) == labels)[0]
 
 
 def calibrate(folder: Path, task: TaskSpec, encoded: Dataset, collator: Collator) -> Temperature:

@@ -126,7 +126,7 @@ def match_label_set(splits: DatasetDict, task: TaskSpec, asked: str | None) -> L
     Raises:
         UsageError: they are those of no label set of the task, or not of the one asked for.
     """
-    names = task.head.dataset_labels(splits["train"].features)
+    names = task.head.read_label_names(splits["train"].features)
     for label_set in task.label_sets:
         if label_set.labels == names and asked in (None, label_set.name):
             return label_set

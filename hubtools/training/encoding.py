@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hubtools.heads import Head, encoding
-from hubtools.heads.base import Batch
+from hubtools.heads.values import Rows
 from hubtools.records.training import Truncation
 from hubtools.spec import LabelSet
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 def encode_counted(
-    batch: Batch, tokenizer: PreTrainedTokenizerBase, max_length: int, head: Head, label_set: LabelSet
-) -> dict[str, Sequence[object]]:
+    batch: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, head: Head, label_set: LabelSet
+) -> dict[str, object]:
     """Encode a batch, and count how much of each text the model does not read.
 
     Returns:
@@ -28,7 +28,7 @@ def encode_counted(
         ``cut_spans``, those that are read in part or not at all.
     """
     encoded = head.encode(batch, tokenizer, max_length, label_set)
-    spans = head.marked_spans(batch)
+    spans = head.select_spans(batch)
     cut_tokens = [0] * len(batch["text"])
     cut_spans = [0] * len(batch["text"])
     full = [row for row, length in enumerate(encoded["length"]) if length == max_length]

@@ -233,7 +233,9 @@ def make_metrics(parts: Sequence[Part]) -> Callable[[EvalPrediction], dict[str, 
             is_own = part.owns(label_ids)
             rows = is_own.any(1)  # a row has labels of one task alone
             labels = np.where(is_own, label_ids - part.first, IGNORED)[rows]
-            predicted, true = part.task.head.multitask_predictions(first[rows, : len(part.labels)], best[rows], labels)
+            predicted, true = part.task.head.select_multitask_predictions(
+                first[rows, : len(part.labels)], best[rows], labels
+            )
             task_scores = compute_own(EvalPrediction(predicted, true))
             scores |= {f"{part.task.name}_{key}": value for key, value in task_scores.items()}
         # Their plain mean: each task counts the same, however many rows it has.
