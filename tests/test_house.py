@@ -40,9 +40,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": VALUES | {"curation", "training"},
     # Cards show the scores that evaluation puts at the head, and a release is verified as it was scored;
     # a dataset is pushed in the splits that curation makes. Cards are checked by the Hub's rules before they go there.
-    "publishing": VALUES | {"assets", "evaluation", "curation", "localhub"},
-    "training": VALUES | {"connection"},
-    "finetune": VALUES | {"training", "connection"},
+    "publishing": VALUES | {"assets", "evaluation", "curation", "localhub", "router_contract"},
+    # A release is held against what the router needs of it when it is made, and again before it is pushed.
+    "router_contract": {"heads", "records", "spec", "errors"},
+    "training": VALUES | {"connection", "router_contract"},
+    "finetune": VALUES | {"training", "connection", "router_contract"},
     "settings": VALUES | {"curation"},
     "launch": VALUES | {"training", "settings"},
     "preflight": VALUES | {"connection", "curation", "training", "settings", "pipeline"},

@@ -192,7 +192,7 @@ def assemble(fresh: Path, config: Any, folders: Mapping[str, TaskFolder], parts:
     from safetensors.torch import save_file
 
     from hubtools.training.calibration import FILE
-    from hubtools.training.release import complete_config
+    from hubtools.training.release import complete_config, complete_tokenizer
 
     body: dict[str, Any] = {}
     heads: dict[str, Any] = {}
@@ -217,4 +217,5 @@ def assemble(fresh: Path, config: Any, folders: Mapping[str, TaskFolder], parts:
     own.architectures = ["ModernBertModel"]
     own.save_pretrained(fresh)
     complete_config(fresh / "config.json")
+    complete_tokenizer(fresh)
     (fresh / "training_args.bin").unlink(missing_ok=True)  # a pickle: releases are safetensors and JSON only
