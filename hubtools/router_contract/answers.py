@@ -14,7 +14,7 @@ from hubtools.router_contract.config import is_span_model
 from hubtools.router_contract.decoding import PredictedSpan, TokenAnswer, best_window, cut_windows, decode_spans, trim
 from hubtools.router_contract.forward import SecondForward
 from hubtools.router_contract.tokenizer import Framing, framing_of, load_tokenizer
-from hubtools.router_contract.weights import WEIGHTS
+from hubtools.router_contract.weights import WEIGHTS, load_config
 
 TOLERANCE = 1e-5  # between two ways to compute the same in float32
 LONG = 512  # tokens; a text that is longer shows whether local layers see the right window
@@ -109,7 +109,12 @@ def _load_pipeline(folder: Path, labels: Sequence[str], limit: int) -> Any:
 
     pipeline: Any = transformers.pipeline  # its overloads know literal task names only
     kind = "token-classification" if is_span_model(labels) else "text-classification"
-    classifier = pipeline(kind, model=str(folder), device=-1, dtype=torch.float32)
+    model: Any = str(folder)
+    settings = load_config(folder)
+    if settings.pad_token_id is None:  # as the router, which needs none; by its name pipeline() would take another
+        architecture = getattr(transformers, settings.architectures[0])
+        model = architecture.from_pretrained(folder, config=settings, dtype=torch.float32)
+    classifier = pipeline(kind, model=model, tokenizer=str(folder), device=-1, dtype=torch.float32)
     classifier.tokenizer.model_max_length = limit
     return classifier
 
@@ -117,7 +122,8 @@ def _load_pipeline(folder: Path, labels: Sequence[str], limit: int) -> Any:
 def _long_text(model: RouterModel, texts: Sequence[str], limit: int) -> str:
     """Return texts in a row, more than :data:`LONG` tokens where the model reads so many, else as many as it reads."""
     long = ""
-    for text in cycle([text for text in texts if text.strip()] or SELF_CHECK):
+    fitting = [text for text in texts if text.strip() and model.token_count(text) <= limit]
+    for text in cycle(fitting or SELF_CHECK):
         longer = f"{long} {text}".strip()
         if model.token_count(longer) > limit:
             return long

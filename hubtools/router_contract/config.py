@@ -18,6 +18,7 @@ ROPE = (
     ("sliding_attention", "local_rope_theta", 10_000.0),
 )
 GLOBAL_EVERY = 3  # what transformers takes where ``global_attn_every_n_layers`` is missing
+PADDING = 50283  # what transformers takes where ``pad_token_id`` is missing
 NORM_EPS = 1e-5
 
 
@@ -82,6 +83,12 @@ def _check_values(config: Mapping[str, Any]) -> Iterator[Check]:
     ):
         if not isinstance(config.get(key), int) or config[key] < 1:
             yield _problem(key, meaning, "a number of 1 or more", config.get(key))
+    padding, rows = config.get("pad_token_id", PADDING), config.get("vocab_size")
+    if isinstance(padding, int) and isinstance(rows, int) and padding >= rows:
+        given = "pad_token_id" in config
+        yield _problem("pad_token_id", "transformers does not load a model whose padding has no row in the embedding",
+                       f"an id below {rows}", padding if given else f"no such key, so {PADDING} is taken",
+                       severity="error" if given else "warning")  # fmt: skip
     for key in ("hidden_activation", "classifier_activation"):
         if config.get(key, "gelu") not in ACTIVATIONS:
             yield _problem(key, "the router does not know this function", ", ".join(ACTIVATIONS), config[key])

@@ -16,6 +16,7 @@ SPECIAL_TOKENS = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_toke
 NEW_CLASSES = ("TokenizersBackend", "SentencePieceBackend", "PythonBackend", "MistralCommonBackend")
 # Keys that transformers 5 alone writes: how a tokenizer was loaded, and the arguments of its last call.
 NEW_KEYS = ("backend", "is_local", "local_files_only", "max_length", "stride", "truncation_strategy")
+SPECIAL_ROOM = 100  # tokens, more than frame any text
 PROBES = ("", "a", "?!.,;: -- (…)", "Mr. O'Neil pays 1,000 in Zürich", "\u4f60\u597d \U0001f642", "two  spaces\n")
 
 
@@ -178,6 +179,7 @@ def _check_same_ids(folder: Path, tokenizer: Any, texts: Sequence[str]) -> Itera
 
     try:
         theirs = AutoTokenizer.from_pretrained(folder)
+        theirs.model_max_length = max(len(text.encode()) for text in texts) + SPECIAL_ROOM  # no warning of long texts
         ids = [theirs(text, truncation=False)["input_ids"] for text in texts]
     except Exception as error:  # transformers has many ways to say that it cannot load a tokenizer
         yield _problem(CONFIG, "transformers cannot load the tokenizer", "AutoTokenizer.from_pretrained",

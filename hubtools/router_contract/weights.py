@@ -77,11 +77,21 @@ def check_weights(folder: Path, config: Mapping[str, Any]) -> list[Check]:
     return problems or [good]
 
 
+def load_config(folder: Path) -> Any:
+    """Return transformers' configuration; without a ``pad_token_id`` it has none, where transformers takes
+    ModernBERT-base's, which need not be in the vocabulary.
+    """
+    from transformers import AutoConfig
+
+    content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return AutoConfig.from_pretrained(folder, **({} if "pad_token_id" in content else {"pad_token_id": None}))
+
+
 def _expected_shapes(folder: Path, architecture: str) -> dict[str, tuple[int, ...]]:
     import torch
     import transformers
 
-    config = transformers.AutoConfig.from_pretrained(folder)
+    config = load_config(folder)
     with torch.device("meta"):
         model = getattr(transformers, architecture)(config)
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
