@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_classifiers import WINDOW, make_tokenizer
 from tiny_releases import TEXTS, change_json, change_weights, make_release
+from transformers import AutoTokenizer
 
 from hubtools.router_contract import Check, check_package, failures, table_of
 from hubtools.router_contract.decoding import PredictedSpan, TokenAnswer, best_window, cut_windows, decode_spans
 from hubtools.router_contract.forward import SecondForward
 from hubtools.tasks import CATEGORY, JAILBREAK, PII, TASKS
+from hubtools.training.release import complete_config, complete_tokenizer
 
 HEADS = {"classification": CATEGORY, "detection": JAILBREAK, "spans": PII}
 Plant = Callable[[Path], Any]
@@ -60,6 +63,43 @@ def test_a_release_of_each_head_passes_every_check(head: str, releases: dict[str
     assert answers.numbers["largest_difference"] <= 1e-5
     assert answers.numbers["compared"] > (tokens if head == "spans" else len(TEXTS)), "and one long text"
     assert [row[1] for row in table_of(checks)] == ["passed"] * len(checks)
+
+
+def test_a_release_is_written_for_transformers_4_and_5(releases: dict[str, Path]) -> None:
+    folder = releases["spans"]
+    content = {name: json.loads((folder / name).read_text()) for name in (CONFIG, TOKENIZER, TOKENIZER_CONFIG, SPECIAL)}
+    assert content[SPECIAL] == {
+        "unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]",
+    }  # fmt: skip
+    known = {"clean_up_tokenization_spaces", "model_input_names", "model_max_length", "tokenizer_class"}
+    assert set(content[TOKENIZER_CONFIG]) - {*content[SPECIAL], "truncation_side"} == known
+    assert content[TOKENIZER_CONFIG]["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert (content[TOKENIZER]["truncation"], content[TOKENIZER]["padding"]) == (None, None)
+    assert content[CONFIG]["norm_eps"] == content[CONFIG]["layer_norm_eps"] == 1e-5
+    assert content[CONFIG]["architectures"] == ["ModernBertForTokenClassification"]
+
+
+def test_completing_a_tokenizer_changes_no_id_and_nothing_the_second_time(tmp_path: Path) -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.add_special_tokens({"extra_special_tokens": ["[A]", "[B]"]})
+    texts = [*TEXTS, "[A] and [B] are one token each"]
+    before = tokenizer(texts, truncation=True, max_length=30)["input_ids"]
+    tokenizer.save_pretrained(tmp_path)
+    complete_tokenizer(tmp_path)
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    assert again(texts, truncation=True, max_length=30)["input_ids"] == before
+    assert again.extra_special_tokens == ["[A]", "[B]"]
+    assert again.model_max_length == WINDOW
+    complete_tokenizer(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
+
+
+def test_legacy_keys_that_a_base_brought_along_say_what_is_computed(releases: dict[str, Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(releases["detection"], tmp_path / "release"))
+    with_values(local_rope_theta=1.0, layer_norm_eps=1e-3)(folder)
+    complete_config(folder / CONFIG)
+    assert failures(checked("detection", folder), strict=True) == []
 
 
 def test_texts_that_are_blank_or_longer_than_the_model_reads_are_not_compared(releases: dict[str, Path]) -> None:
@@ -277,7 +317,7 @@ DEFECTS: dict[str, tuple[Any, ...]] = {
     "half precision": (weights(halve), WEIGHTS, "F16"),
     "vocab_size one less": (with_values(vocab_size=260), WEIGHTS, "tok_embeddings"),
     "vocab_size one more": (with_values(vocab_size=262), WEIGHTS, "tok_embeddings"),
-    "an answer that is no number": (weights(make_infinite), WEIGHTS, "inf"),
+    "an answer that is no number": (weights(make_infinite), WEIGHTS, "is no number"),
     # config
     "config.json is no JSON": (write(CONFIG, "{"), CONFIG, "cannot be read"),
     "another family": (with_values(model_type="bert"), CONFIG, "model_type"),

@@ -46,6 +46,12 @@ class RouterModel:
         found: list[float] = self.forward.probabilities(self.tokenizer.encode(text).ids).tolist()
         return found
 
+    def probabilities_of(self, text: str) -> list[float]:
+        """Return the probability of each label or, where tokens are answered, of the answer to each token."""
+        if is_span_model(self.labels):
+            return [answer.probability for answer in self.token_answers(text)]
+        return self.label_probabilities(text)
+
     def token_answers(self, text: str, size: int = 0, overlap: int = 0) -> list[TokenAnswer]:
         """Return the answer to each token but those that frame the text.
 
@@ -90,6 +96,9 @@ def check_answers(
     model = RouterModel(tokenizer, framing, SecondForward(folder), tuple(labels))
     limit = int(config["max_position_embeddings"])
     long = _long_text(model, texts, limit)
+    if not all(math.isfinite(p) for text in SELF_CHECK for p in model.probabilities_of(text)):
+        return [failed("answers", WEIGHTS, "an answer is no number", expected="probabilities", found="inf or nan",
+                       next=RETRAIN)]  # fmt: skip
     asked = [text for text in (*texts, long) if text.strip() and model.token_count(text) <= limit]
     try:
         classifier = _load_pipeline(folder, labels, limit)

@@ -46,7 +46,10 @@ def complete_config(path: Path) -> None:
 
 # What transformers 5 alone writes: how the tokenizer was loaded, and the arguments of its last call.
 NEW_TOKENIZER_KEYS = ("backend", "is_local", "local_files_only", "max_length", "stride", "truncation_strategy")
-SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+SPECIAL_TOKENS = (
+    "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
+    "additional_special_tokens",
+)  # fmt: skip
 
 
 def complete_tokenizer(folder: Path) -> None:
@@ -69,9 +72,9 @@ def complete_tokenizer(folder: Path) -> None:
         config["tokenizer_class"] = "PreTrainedTokenizerFast"
     for key in NEW_TOKENIZER_KEYS:
         config.pop(key, None)
-    special = {key: config[key] for key in SPECIAL_TOKENS if config.get(key)}
     if isinstance(config.get("extra_special_tokens"), list):  # 4 wants a map under this name
-        special["additional_special_tokens"] = config["additional_special_tokens"] = config.pop("extra_special_tokens")
+        config["additional_special_tokens"] = config.pop("extra_special_tokens")
+    special = {key: config[key] for key in SPECIAL_TOKENS if config.get(key)}
     write_json(path, config)
     write_json(folder / "special_tokens_map.json", special)
 
