@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hubtools.errors import VerificationFailed
 from hubtools.router_contract.check import Check, failed, passed
 
 WEIGHTS = "model.safetensors"
@@ -27,17 +28,18 @@ def read_header(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file by name; reads no weights.
 
     Raises:
-        ValueError: the file is cut off, or no safetensors file.
+        VerificationFailed: the file is cut off.
+        ValueError, KeyError, TypeError: it is no safetensors file.
     """
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         if size > path.stat().st_size - 8:
-            raise ValueError("the header is longer than the file")
+            raise VerificationFailed("the header is longer than the file")
         header = json.loads(file.read(size))
     header.pop("__metadata__", None)
     end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
     if path.stat().st_size != 8 + size + end:
-        raise ValueError(f"{path.stat().st_size} bytes, where the header tells of {8 + size + end}")
+        raise VerificationFailed(f"{path.stat().st_size} bytes, where the header tells of {8 + size + end}")
     return {name: Tensor(entry["dtype"], tuple(entry["shape"])) for name, entry in header.items()}
 
 
@@ -45,7 +47,7 @@ def check_weights(folder: Path, config: Mapping[str, Any]) -> list[Check]:
     """Return what is wrong with the tensors of a model with this ``config``, or one passed check."""
     try:
         found = read_header(folder / WEIGHTS)
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (VerificationFailed, ValueError, KeyError, TypeError, OSError) as error:
         return [failed("weights", WEIGHTS, "cannot be read", expected="a whole safetensors file", found=str(error))]
     try:
         expected = _expected_shapes(folder, str(config["architectures"][0]))
