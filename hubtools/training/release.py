@@ -44,6 +44,16 @@ def complete_config(path: Path) -> None:
     write_json(path, config)
 
 
+def label_mapping(task: TaskSpec, label_set: LabelSet) -> dict[str, dict[str, Any]]:
+    """The mapping file's content, in the keys that the router expects for this task."""
+    labels = task.model_labels(label_set)
+    noun = "category" if task.name == "category" else "label"
+    return {
+        f"{noun}_to_idx": {label: i for i, label in enumerate(labels)},
+        f"idx_to_{noun}": {str(i): label for i, label in enumerate(labels)},
+    }
+
+
 # What transformers 5 alone writes: how the tokenizer was loaded, and the arguments of its last call.
 NEW_TOKENIZER_KEYS = ("backend", "is_local", "local_files_only", "max_length", "stride", "truncation_strategy")
 SPECIAL_TOKENS = (
@@ -77,16 +87,6 @@ def complete_tokenizer(folder: Path) -> None:
     special = {key: config[key] for key in SPECIAL_TOKENS if config.get(key)}
     write_json(path, config)
     write_json(folder / "special_tokens_map.json", special)
-
-
-def label_mapping(task: TaskSpec, label_set: LabelSet) -> dict[str, dict[str, Any]]:
-    """The mapping file's content, in the keys that the router expects for this task."""
-    labels = task.model_labels(label_set)
-    noun = "category" if task.name == "category" else "label"
-    return {
-        f"{noun}_to_idx": {label: i for i, label in enumerate(labels)},
-        f"idx_to_{noun}": {str(i): label for i, label in enumerate(labels)},
-    }
 
 
 def finish_release(folder: Path, task: TaskSpec, label_set: LabelSet) -> None:
