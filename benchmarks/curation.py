@@ -89,6 +89,7 @@ def near_duplicates(texts: list[str], pairs: list[tuple[int, int]]) -> dict[str,
     import numpy  # noqa: F401  (its import is not what is measured)
 
     from hubtools.curation import duplicates
+    from hubtools.rows import comparison_key
 
     compared, jaccard = 0, duplicates.jaccard
 
@@ -99,7 +100,7 @@ def near_duplicates(texts: list[str], pairs: list[tuple[int, int]]) -> dict[str,
 
     duplicates.jaccard = counting
     wall, cpu = time.perf_counter(), time.process_time()
-    clusters = duplicates.near_duplicate_clusters([duplicates.comparison_key(text) for text in texts])
+    clusters = duplicates.cluster_near_duplicates([comparison_key(text) for text in texts])
     return {
         "rows": len(texts),
         "seconds": time.perf_counter() - wall,
@@ -135,25 +136,26 @@ def curation(path: Path) -> dict[str, Any]:
     """Time the curation of the intent task from ``path``."""
     import datasets
 
-    from hubtools.curation.build import curate
+    from hubtools.curation.build import CurationInputs, curate
     from hubtools.curation.sources import SourceFiles
     from hubtools.tasks.intent import INTENT
     from hubtools.workdir import TaskFolder
 
     datasets.disable_progress_bars()
-    source = SourceFiles(INTENT.source, (("", path),), "multiplied")
+    source = SourceFiles(INTENT.whole_sources[0], (("", path),), "multiplied")
     with tempfile.TemporaryDirectory() as work:
         wall, cpu = time.perf_counter(), time.process_time()
-        facts = curate(INTENT, source, TaskFolder(Path(work, "intent")), label_set=INTENT.label_set())
+        inputs = CurationInputs((source,), INTENT.label_set())
+        facts = curate(INTENT, TaskFolder(Path(work, "intent")), inputs)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     return {
-        "rows": facts["counts"]["read"],
+        "rows": facts.counts.read,
         "megabytes": round(path.stat().st_size / 1e6),
         "seconds": wall,
         "cpu_seconds": cpu,
-        "kept": facts["counts"]["kept"],
-        "groups": sum(split["groups"] for split in facts["splits"].values()),
-        "leakage": facts["leakage"],
+        "kept": facts.counts.kept,
+        "groups": sum(split.groups for split in facts.splits.values()),
+        "leakage": vars(facts.leakage),
     }
 
 

@@ -35,41 +35,43 @@ def curated(name: str, mirror: Path) -> list[Row]:
     """The rows of a task's public source after curation, of all splits, each with its group."""
     import pyarrow.parquet as pq
 
-    from hubtools.curation.build import curate
+    from hubtools.curation.build import CurationInputs, curate
     from hubtools.curation.sources import SourceFiles
     from hubtools.curation.split import SPLITS
     from hubtools.tasks import TASKS
     from hubtools.workdir import TaskFolder
 
     task = TASKS[name]
-    paths = [mirror / task.source.id / pattern for patterns in task.source.files.values() for pattern in patterns]
+    [source] = task.whole_sources
+    paths = [mirror / source.id / pattern for patterns in source.files.values() for pattern in patterns]
     # Without the official split, which would drop the near-duplicates of its test rows: their effect is measured here.
-    files = SourceFiles(replace(task.source), tuple(("", path) for path in paths), "mirror")
+    files = SourceFiles(replace(source), tuple(("", path) for path in paths), "mirror")
     with tempfile.TemporaryDirectory() as folder:
         root = TaskFolder(Path(folder, name))
-        curate(task, files, root, label_set=task.label_set())
+        curate(task, root, CurationInputs((files,), task.label_set()))
         rows = [row for split in SPLITS for row in pq.read_table(root.split_file(split)).to_pylist()]
-    return [row for row in rows if row["source"] == task.source.id]
+    return [row for row in rows if row["source"] == source.id]
 
 
 def as_they_come(name: str, mirror: Path) -> list[Row]:
     """The rows of the source, duplicates and all."""
-    from hubtools.curation.intake import word_tags
     from hubtools.curation.reading import read_rows
+    from hubtools.heads.span_rows import tag_words
     from hubtools.tasks import TASKS
 
     task = TASKS[name]
     names = task.label_set().labels
     known = task.label_set().mapping
     rows: list[Row] = []
-    for patterns in task.source.files.values():
+    [source] = task.whole_sources
+    for patterns in source.files.values():
         for pattern in patterns:
-            for raw in read_rows(mirror / task.source.id / pattern, task.source.columns):
-                example = task.source.row(raw.row or {})
+            for raw in read_rows(mirror / source.id / pattern, source.columns):
+                example = source.row(raw.row or {})
                 row: Row = {"text": example.text, "group": example.group}
-                if task.kind == "token":
+                if task.head.per_token:
                     spans = [replace(s, type=known[s.type]) for s in example.spans if s.type in known]
-                    row["tokens"], row["ner_tags"] = word_tags(example.text, spans, names)
+                    row["tokens"], row["ner_tags"] = tag_words(example.text, spans, names)
                 else:
                     row["label"] = names.index(example.label)
                 rows.append(row)

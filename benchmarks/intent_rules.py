@@ -16,17 +16,17 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from hubtools.tasks.intent_rules import AMBIGUOUS, TABLE, TABLE_VERSION, by_keyword, intent_of, snake_case
+from hubtools.tasks.intent_rules import AMBIGUOUS, TABLE, TABLE_VERSION, apply_rules, decide_intent, to_snake_case
 
 
 def reach(names: Iterable[str]) -> dict[str, Any]:
     """Counts of names by what decides them."""
     names = sorted(set(names))
-    ruled = {name: intent_of(name) for name in names}
-    known = [name for name in names if TABLE.get(snake_case(name), AMBIGUOUS) != AMBIGUOUS]
-    guessed = {name: by_keyword(name)[0] for name in known}
-    wrong = sorted(name for name, label in guessed.items() if label and label != TABLE[snake_case(name)])
-    ambiguous = [name for name in names if TABLE.get(snake_case(name)) == AMBIGUOUS]
+    ruled = {name: decide_intent(name) for name in names}
+    known = [name for name in names if TABLE.get(to_snake_case(name), AMBIGUOUS) != AMBIGUOUS]
+    guessed = {name: apply_rules(name)[0] for name in known}
+    wrong = sorted(name for name, label in guessed.items() if label and label != TABLE[to_snake_case(name)])
+    ambiguous = [name for name in names if TABLE.get(to_snake_case(name)) == AMBIGUOUS]
     return {
         "names": len(names),
         "table": sum(rule == "table" and label != AMBIGUOUS for label, rule in ruled.values()),
@@ -36,9 +36,9 @@ def reach(names: Iterable[str]) -> dict[str, Any]:
         "rules_alone": {
             "labelled_by_the_table": len(known),
             "decided": sum(map(bool, guessed.values())),
-            "as_the_table": sum(label == TABLE[snake_case(name)] for name, label in guessed.items()),
+            "as_the_table": sum(label == TABLE[to_snake_case(name)] for name, label in guessed.items()),
             "otherwise": wrong,
-            "ambiguous_names_decided": sum(bool(by_keyword(name)[0]) for name in ambiguous),
+            "ambiguous_names_decided": sum(bool(apply_rules(name)[0]) for name in ambiguous),
         },
     }
 
@@ -48,8 +48,8 @@ def by_description(tools: dict[str, str], rule: Callable[[str], tuple[str, str]]
     silent = {name: text for name, text in tools.items() if not rule(name)[0] and text.strip()}
     first = {name: re.sub(r"s$", "", text.split()[0].lower().strip(",.")) for name, text in silent.items()}
     decided = {name: rule(f"{word}_it")[0] for name, word in first.items() if rule(f"{word}_it")[0]}
-    known = {n: label for n, label in decided.items() if TABLE.get(snake_case(n), AMBIGUOUS) != AMBIGUOUS}
-    agree = sum(TABLE[snake_case(name)] == label for name, label in known.items())
+    known = {n: label for n, label in decided.items() if TABLE.get(to_snake_case(n), AMBIGUOUS) != AMBIGUOUS}
+    agree = sum(TABLE[to_snake_case(name)] == label for name, label in known.items())
     return {"names_without_a_rule": len(silent), "decided": len(decided), "in_the_table": len(known), "agree": agree}
 
 
@@ -66,7 +66,7 @@ def main() -> None:
         "table_version": TABLE_VERSION,
         "glaive_called": reach(called),
         "glaive_offered_or_called": reach(called + offered),
-        "metatool": reach(tools) | {"by_description": by_description(tools, by_keyword)},
+        "metatool": reach(tools) | {"by_description": by_description(tools, apply_rules)},
     }
     out = Path(__file__).parent / "results" / "intent_rules.json"
     out.write_text(json.dumps(result, indent=2) + "\n")

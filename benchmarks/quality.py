@@ -65,7 +65,6 @@ def measured(way: str, spec: SimpleNamespace) -> dict[str, Any]:
     """One cell in this process: scores on the test split, and seconds until they could be had."""
     from datasets import load_dataset
 
-    from hubtools.evaluation.scores import headlines, scores_of
     from hubtools.tasks import TASKS
 
     task = TASKS[spec.task]
@@ -83,11 +82,10 @@ def measured(way: str, spec: SimpleNamespace) -> dict[str, Any]:
         else:
             answers, said = plain(task, label_set, data, spec, stock=way == PLAIN)
     seconds = time.perf_counter() - began
-    truth = {"spans": list(data["test"]["spans"])} if task.kind == "token" else {"label": list(data["test"]["label"])}
-    found = scores_of(task, label_set, {**truth, **answers}, task.threshold)
-    values = {key: found[key] for key, _ in headlines(task)}
-    values = {key: value["value"] if isinstance(value, dict) else value for key, value in values.items()}
-    scores = {key: round(float(value), 5) for key, value in values.items() if value is not None}
+    truth = {task.head.truth: list(data["test"][task.head.truth])}
+    found = task.head.score({**truth, **answers}, label_set.labels, task.threshold)
+    values = {metric.key: getattr(found, metric.key) for metric in task.head.headlines}
+    scores = {key: round(score.value, 5) for key, score in values.items() if score is not None}
     rows = {split: len(data[split]) for split in data}
     return {"scores": scores, "primary": task.primary.key, "rows": rows, "seconds": round(seconds, 1), **said}
 
@@ -103,7 +101,7 @@ def ours(
     from datasets import load_dataset
 
     from hubtools import finetune
-    from hubtools.evaluation.predict import load_classifier, probabilities, spans
+    from hubtools.heads.inference import load_pipeline, predict_probabilities, predict_spans
     from hubtools.workdir import task_folder
 
     with tempfile.TemporaryDirectory() as work:
@@ -114,14 +112,14 @@ def ours(
         ])  # fmt: skip
         folder = task_folder(Path(work), task.name)
         training = json.loads(folder.training.read_text())
-        classifier = load_classifier(task, str(folder.model))
+        classifier = load_pipeline(task.head.pipeline, str(folder.model))
         texts = list(load_dataset(spec.data, split="test")["text"])
         if by_word:
-            answers: dict[str, Any] = {"found": [whole_words(classifier, text) for text in texts]}
-        elif task.kind == "token":
-            answers = {"found": spans(classifier, texts, label_set.labels)}
+            answers: dict[str, Any] = {"predicted_spans": [whole_words(classifier, text) for text in texts]}
+        elif task.head.per_token:
+            answers = {"predicted_spans": predict_spans(classifier, texts, label_set.labels)}
         else:
-            answers = {"probabilities": probabilities(classifier, texts, label_set.labels)}
+            answers = {"probabilities": predict_probabilities(classifier, texts, label_set.labels)}
     kept = {key: training[key] for key in ("steps", "epochs_run", "presets")}
     return answers, {**kept, "validation": training["best_validation"][task.primary.key]}
 
@@ -154,7 +152,7 @@ def plain(
     set_verbosity_error()
     set_seed(spec.seed)
     names = task.model_labels(label_set)
-    token = task.kind == "token"
+    token = task.head.per_token
     tokenizer = AutoTokenizer.from_pretrained(spec.base)
     head = AutoModelForTokenClassification if token else AutoModelForSequenceClassification
     model = head.from_pretrained(spec.base, num_labels=len(names), dtype=torch.float32)
@@ -185,7 +183,7 @@ def plain(
     for row, labels, logits in zip(data["test"], found.label_ids, found.predictions, strict=True):
         tags = logits.argmax(-1)[labels != -100].tolist()  # a tag a word; words that were cut off have none
         spans.append(word_spans(row["text"], tags))
-    return {"found": spans}, said
+    return {"predicted_spans": spans}, said
 
 
 def whole_texts(batch: Mapping[str, Any], tokenizer: Any, max_length: int) -> dict[str, Any]:
@@ -221,7 +219,7 @@ def tags_of_words(text: str, offsets: Sequence[Sequence[int]], tags: Sequence[in
     Args:
         offsets: (start, end) of each subword; a space before a word may count to it; equal for special tokens.
     """
-    from hubtools.curation.intake import WORDS
+    from hubtools.heads.span_rows import WORDS
 
     pieces = [(start, end, tag) for (start, end), tag in zip(offsets, tags, strict=True) if text[start:end].strip()]
     return [
@@ -232,7 +230,7 @@ def tags_of_words(text: str, offsets: Sequence[Sequence[int]], tags: Sequence[in
 
 def word_spans(text: str, tags: Sequence[int]) -> list[dict[str, int]]:
     """The spans that BIO tags of the words of ``text`` make; an I- that follows no word of its type begins one."""
-    from hubtools.curation.intake import WORDS
+    from hubtools.heads.span_rows import WORDS
 
     spans: list[dict[str, int]] = []
     before = 0
@@ -259,11 +257,11 @@ def setfit(label_set: Any, data: Any, spec: SimpleNamespace) -> dict[str, Any]:
 
 
 def words(task: Any, label_set: Any, data: Any) -> dict[str, Any]:
-    from hubtools.evaluation.baselines import matches, tfidf
+    from hubtools.heads.baselines import matches, tfidf
 
     train, test = data["train"], list(data["test"]["text"])
-    if task.kind == "token":
-        return {"found": [matches(text, label_set.labels) for text in test]}
+    if task.head.per_token:
+        return {"predicted_spans": [matches(text, label_set.labels) for text in test]}
     return {"probabilities": tfidf(list(train["text"]), list(train["label"]), test, len(label_set.labels))}
 
 

@@ -43,17 +43,16 @@ def scored(work: Path, name: str) -> dict[str, Any]:
 def speed(alone: Path, together: Path) -> dict[str, Any]:
     """Milliseconds a text for the four models and for the one, and the ratio of each round; one thread."""
     import torch
-    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    from hubtools.evaluation.joint import Joint
+    from hubtools.evaluation.multitask import MultitaskClassifier
     from hubtools.tasks import MULTI, TASKS
 
     torch.set_num_threads(1)
-    kinds = {"sequence": AutoModelForSequenceClassification, "token": AutoModelForTokenClassification}
     folders = {name: alone / name / "model" for name in TASKS}
-    models = [kinds[task.kind].from_pretrained(folders[name]).eval() for name, task in TASKS.items()]
+    models = [task.head.load_model(str(folders[name])).eval() for name, task in TASKS.items()]
     tokenizers = [AutoTokenizer.from_pretrained(folder) for folder in folders.values()]
-    joint = Joint(str(together / MULTI / "model"))
+    joint = MultitaskClassifier(str(together / MULTI / "model"))
 
     def four(text: str) -> None:
         with torch.inference_mode():

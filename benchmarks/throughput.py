@@ -47,15 +47,16 @@ AMOUNT = {"base": (32, 1), "nano": (0, 2)}
 
 def curated(mirror: Path | None, root: Path) -> str:
     """The jailbreak data as hubtools curates it, in ``root``/dataset; returns where it is from."""
-    from hubtools.curation.build import curate
+    from hubtools.curation.build import CurationInputs, curate
     from hubtools.curation.sources import SourceFiles
     from hubtools.tasks.jailbreak import JAILBREAK
     from hubtools.workdir import TaskFolder
 
-    source = JAILBREAK.source if mirror else JAILBREAK.starter
+    source = JAILBREAK.whole_sources[0] if mirror else JAILBREAK.starter
     folder = (mirror or STARTER) / source.id
     files = tuple((split, folder / name) for split, names in source.files.items() for name in names)
-    curate(JAILBREAK, SourceFiles(source, files, "mirror"), TaskFolder(root), label_set=JAILBREAK.label_set())
+    inputs = CurationInputs((SourceFiles(source, files, "mirror"),), JAILBREAK.label_set())
+    curate(JAILBREAK, TaskFolder(root), inputs)
     return source.id
 
 
@@ -90,9 +91,10 @@ def trained(way: str, spec: SimpleNamespace) -> dict[str, Any]:
     from transformers import AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments, set_seed
     from transformers.utils.logging import set_verbosity_error
 
-    from hubtools.finetune import has_bf16
+    from hubtools.tasks.jailbreak import JAILBREAK
     from hubtools.training.encoding import encode_splits
     from hubtools.training.loss import loss_function
+    from hubtools.training.plan import has_bf16
     from hubtools.training.trainer import ClassifierTrainer
 
     set_verbosity_error()  # no report of the new head
@@ -101,7 +103,12 @@ def trained(way: str, spec: SimpleNamespace) -> dict[str, Any]:
     tokenizer = AutoTokenizer.from_pretrained(spec.folder)
     data = load_dataset(str(Path(spec.data) / "dataset"))
     encoded = encode_splits(
-        {"train": data["train"], "validation": data["test"]}, tokenizer, spec.max_length, 0, Path(spec.data) / "tokens"
+        {"train": data["train"], "validation": data["test"]},
+        tokenizer,
+        spec.max_length,
+        JAILBREAK.head,
+        JAILBREAK.label_set(),
+        Path(spec.data) / "tokens",
     )
     train, test = encoded["train"], encoded["validation"]
     if spec.rows:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
 import typer
 
-from hubtools.connection import connect
-from hubtools.options import Base, DryRun, Hub, HubDir, Json, Mirror, Processes, Seed, TaskArgument, WorkDir, show
+from hubtools.option_groups import omit, reword, takes_groups
+from hubtools.options import HubOptions, Json, TaskOptions, TrainingOptions, WorkOptions, show
+from hubtools.records import Record
 from hubtools.task import TaskSpec
-from hubtools.tasks import tasks_named
-from hubtools.workdir import DEFAULT
+from hubtools.training.flags import parse_training_flags
+
+R = TypeVar("R", bound=Record)
 
 
+@takes_groups
 def search(
     context: typer.Context,
-    task: TaskArgument,
+    task: TaskOptions,
+    *,
     trials: Annotated[int, typer.Option(min=1, help="Trials with a score, besides the training by defaults.")] = 20,
     ranges: Annotated[
         Path | None,
@@ -29,14 +34,9 @@ def search(
         ),
     ] = None,
     sampler_seed: Annotated[int, typer.Option(help="Seed of what Optuna draws; --seed is that of each training.")] = 0,
-    base: Base = None,
-    processes: Processes = 1,
-    seed: Seed = 0,
-    dry_run: DryRun = False,
-    hub: Hub = None,
-    hub_dir: HubDir = None,
-    mirror: Mirror = None,
-    work_dir: WorkDir = DEFAULT,
+    training: Annotated[TrainingOptions, omit("jobs")],
+    hub: HubOptions,
+    work: WorkOptions,
     json_output: Json = False,
 ) -> None:
     """Search for better training flags with Optuna, by the primary metric on validation; goes on where it stopped.
@@ -44,34 +44,34 @@ def search(
     Every trial is a training. Every further flag goes to all of them, as with hubtools finetune, and is not searched.
     The last line of stdout is the command that trains the best.
     """
-    tasks = tasks_named(task)
-    connect(hub, mirror or (), hub_dir)
-    from hubtools.settings import Settings
-    from hubtools.studies import search as searching
+    task, argv = task.take_flags(context.args)
+    tasks = task.select()
+    hub.connect()
+    from hubtools.studies.search import search_flags
     from hubtools.studies.tables import search_lines
 
-    settings = Settings(
-        work_dir=work_dir, base=base, processes=processes, seed=seed, dry_run=dry_run, training=tuple(context.args)
-    )
+    training = replace(training, flags=parse_training_flags(argv), task_file=task.task_file)
+    reports = _report_each(tasks, lambda spec: search_flags(spec, work, training, trials, ranges, sampler_seed))
+    lines = [
+        line
+        for spec, report in reports
+        for line in (
+            *search_lines(report),
+            _finetune_command(context, spec, [*(report.best.flags if report.best else ()), *report.flags]),
+        )
+    ]
+    _show(reports, json_output, lines)
 
-    def lines(spec: TaskSpec, report: dict[str, Any]) -> list[str]:
-        return [*search_lines(report), _finetune(context, spec, [*report["best"]["flags"], *report["flags"]])]
 
-    _study(tasks, lambda spec: searching.search(spec, settings, trials, ranges, sampler_seed), lines, json_output)
-
-
+@takes_groups
 def cross_validate(
     context: typer.Context,
-    task: TaskArgument,
+    task: TaskOptions,
+    *,
     folds: Annotated[int, typer.Option(min=2, help="Folds, each held out once.")] = 5,
-    base: Base = None,
-    processes: Processes = 1,
-    seed: Annotated[int, typer.Option(help="Seed of the folds and of training.")] = 0,
-    dry_run: DryRun = False,
-    hub: Hub = None,
-    hub_dir: HubDir = None,
-    mirror: Mirror = None,
-    work_dir: WorkDir = DEFAULT,
+    training: Annotated[TrainingOptions, omit("jobs"), reword(seed="Seed of the folds and of training.")],
+    hub: HubOptions,
+    work: WorkOptions,
     json_output: Json = False,
 ) -> None:
     """Train once a fold of the training and validation rows, and score what it holds out; never the test split.
@@ -79,30 +79,26 @@ def cross_validate(
     Groups stay whole, classes are divided evenly, and what joined the training split is never held out. Every further
     flag goes to the training, as with hubtools finetune.
     """
-    tasks = tasks_named(task)
-    connect(hub, mirror or (), hub_dir)
-    from hubtools.settings import Settings
-    from hubtools.studies.cross_validation import cross_validate as validated
+    task, argv = task.take_flags(context.args)
+    tasks = task.select()
+    hub.connect()
+    from hubtools.studies.cross_validation import cross_validate_task
     from hubtools.studies.tables import folds_lines
 
-    settings = Settings(
-        work_dir=work_dir, base=base, processes=processes, seed=seed, dry_run=dry_run, training=tuple(context.args)
-    )
-    _study(tasks, lambda spec: validated(spec, settings, folds), lambda _, report: folds_lines(report), json_output)
+    training = replace(training, flags=parse_training_flags(argv), task_file=task.task_file)
+    reports = _report_each(tasks, lambda spec: cross_validate_task(spec, work, training, folds))
+    _show(reports, json_output, [line for _, report in reports for line in folds_lines(report)])
 
 
+@takes_groups
 def repeat(
     context: typer.Context,
-    task: TaskArgument,
+    task: TaskOptions,
+    *,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings: with --seed, and the numbers after it.")] = 3,
-    base: Base = None,
-    processes: Processes = 1,
-    seed: Annotated[int, typer.Option(help="The first seed, whose model is kept.")] = 0,
-    dry_run: DryRun = False,
-    hub: Hub = None,
-    hub_dir: HubDir = None,
-    mirror: Mirror = None,
-    work_dir: WorkDir = DEFAULT,
+    training: Annotated[TrainingOptions, omit("jobs"), reword(seed="The first seed, whose model is kept.")],
+    hub: HubOptions,
+    work: WorkOptions,
     json_output: Json = False,
 ) -> None:
     """Train with several seeds, and say how far the primary metric on validation spreads.
@@ -110,38 +106,39 @@ def repeat(
     Every further flag goes to the training, as with hubtools finetune. The last line of stdout is the command that
     takes the model of the first seed over.
     """
-    tasks = tasks_named(task)
-    connect(hub, mirror or (), hub_dir)
-    from hubtools.settings import Settings
-    from hubtools.studies.repetition import repeat as repeated
+    task, argv = task.take_flags(context.args)
+    tasks = task.select()
+    hub.connect()
+    from hubtools.studies.repetition import repeat_training
     from hubtools.studies.tables import seeds_lines
 
-    settings = Settings(
-        work_dir=work_dir, base=base, processes=processes, seed=seed, dry_run=dry_run, training=tuple(context.args)
-    )
-
-    def lines(spec: TaskSpec, report: dict[str, Any]) -> list[str]:
-        return [*seeds_lines(report), _finetune(context, spec, report["flags"])]
-
-    _study(tasks, lambda spec: repeated(spec, settings, seeds), lines, json_output)
+    training = replace(training, flags=parse_training_flags(argv), task_file=task.task_file)
+    reports = _report_each(tasks, lambda spec: repeat_training(spec, work, training, seeds))
+    lines = [
+        line
+        for spec, report in reports
+        for line in (*seeds_lines(report), _finetune_command(context, spec, report.flags))
+    ]
+    _show(reports, json_output, lines)
 
 
 COMMANDS = (search, cross_validate, repeat)
 
-_SHARED = ("base", "processes", "seed", "hub", "hub_dir", "mirror", "work_dir")  # with hubtools finetune
+# Parameters that hubtools finetune has as well.
+_SHARED = ("task_file", "base", "processes", "seed", "hub", "hub_dir", "mirrors", "work_dir")
 
 
-def _study(
-    tasks: Sequence[TaskSpec], study: Callable[[TaskSpec], dict[str, Any]],
-    lines: Callable[[TaskSpec, dict[str, Any]], list[str]], as_json: bool,
-) -> None:  # fmt: skip
-    """Print what each task's study found; a dry run finds nothing."""
-    found = {task.name: report for task in tasks if (report := study(task))}
-    show(found, as_json, [line for task in tasks if task.name in found for line in lines(task, found[task.name])])
+def _report_each(tasks: Sequence[TaskSpec], study: Callable[[TaskSpec], R | None]) -> list[tuple[TaskSpec, R]]:
+    """Return each task with the report of its study; a dry run has none."""
+    return [(task, report) for task in tasks if (report := study(task))]
 
 
-def _finetune(context: typer.Context, task: TaskSpec, flags: Sequence[str]) -> str:
-    """The command that makes this training the task's own, with what this command line shares with it."""
+def _show(reports: Sequence[tuple[TaskSpec, Record]], as_json: bool, lines: list[str]) -> None:
+    show({task.name: report for task, report in reports}, as_json, lines)
+
+
+def _finetune_command(context: typer.Context, task: TaskSpec, flags: Sequence[str]) -> str:
+    """Return the command that makes this training the task's own, with what this command line shares with it."""
     words = ["hubtools", "finetune", task.name, *flags]
     for parameter in context.command.params:
         name = str(parameter.name)

@@ -10,14 +10,17 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hubtools.errors import HubUnavailable, UsageError
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 LOCAL = "local"
 
 
-def connect(hub: str | None, mirrors: Sequence[Path] = (), hub_dir: Path | None = None) -> None:
+def connect(hub: str | None = None, mirrors: Sequence[Path | str] = (), hub_dir: Path | str | None = None) -> None:
     """Point this process, and those it starts, at a Hub.
 
     Args:
@@ -51,11 +54,13 @@ def connect(hub: str | None, mirrors: Sequence[Path] = (), hub_dir: Path | None 
         raise RuntimeError("connect() must run before huggingface_hub is imported")
     from hubtools.localhub import service
 
-    os.environ.update(service.start(hub_dir or service.default_dir(), mirrors).environ)
+    os.environ.update(
+        service.start(Path(hub_dir) if hub_dir else service.default_dir(), [Path(mirror) for mirror in mirrors]).environ
+    )
 
 
-def namespace(asked: str | None = None) -> str:
-    """``asked``, or the name of the token's user.
+def find_namespace(asked: str | None = None) -> str:
+    """Return the owner that repos go to: ``asked``, or the name of the token's user.
 
     Raises:
         HubUnavailable: no token, a token that the Hub refuses or that does not belong to ``asked``.
@@ -63,7 +68,7 @@ def namespace(asked: str | None = None) -> str:
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError
 
-    api = HfApi()
+    client = HfApi()
     ways = "log in with `hf auth login` (or set HF_TOKEN), or work without an account: --hub local"
     if not get_token():
         raise HubUnavailable(
@@ -71,12 +76,12 @@ def namespace(asked: str | None = None) -> str:
             found="no HF_TOKEN, and no login on this machine", next=ways,
         )  # fmt: skip
     try:
-        me = api.whoami()
+        me = client.whoami()
     except HfHubHTTPError as error:
         if error.response is not None and error.response.status_code in (401, 403):
             whose = "HF_TOKEN" if "HF_TOKEN" in os.environ else "your login"
             raise HubUnavailable(
-                f"The Hub at {api.endpoint} refused the token", expected="a token with write access",
+                f"The Hub at {client.endpoint} refused the token", expected="a token with write access",
                 found=f"{error.response.status_code} for the one of {whose}", next=ways,
             ) from error  # fmt: skip
         raise
@@ -90,14 +95,13 @@ def namespace(asked: str | None = None) -> str:
 
 
 def first_repo(candidates: Iterable[str], kind: str) -> str | None:
-    """The first of the repos that this Hub has, or None."""
-    from huggingface_hub import HfApi
-
-    api = HfApi()
-    return next((repo for repo in candidates if api.repo_exists(repo, repo_type=kind)), None)
+    """Return the first of the repos that this Hub has, or None."""
+    client = api()
+    return next((repo for repo in candidates if client.repo_exists(repo, repo_type=kind)), None)
 
 
-def api() -> Any:
+def api() -> HfApi:
+    """Return a client of the Hub."""
     from huggingface_hub import HfApi
 
     return HfApi()

@@ -18,11 +18,17 @@ A message names the subject, what was expected, what was found, and the next com
 from __future__ import annotations
 
 
+def shorten(text: object, most: int = 400) -> str:
+    """Return ``text`` for a message: on one line, and of at most ``most`` characters before " …"."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= most else line[:most] + " …"
+
+
 class HubtoolsError(Exception):
     """Base of every error that hubtools raises on purpose.
 
     Args:
-        subject: what the message is about, such as ``"Dataset 'pii'"``.
+        subject: what the message is about, such as ``"Dataset 'toxicity'"``.
         expected: what would have been right.
         found: what was there instead.
         next: the command or action that helps.

@@ -9,138 +9,132 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
 
 from hubtools import __version__
-from hubtools.errors import TrainingFailed, UsageError
-from hubtools.records import write_json
-from hubtools.settings import Settings
+from hubtools.errors import TrainingFailed
+from hubtools.options import TrainingOptions, WorkOptions
+from hubtools.records import write_record
+from hubtools.records.training import MultitaskRecord, PlannedCommand, TrainingRecord
 from hubtools.task import TaskSpec
-from hubtools.tasks import MULTI, TASKS, base_named, task_named
-from hubtools.training.arguments import FinetuneArguments
+from hubtools.tasks import MULTI, TASKS, base_named
+from hubtools.training.child_process import TrainingProcess
 from hubtools.training.fewshot import check_method, preferred_bases
 from hubtools.training.inputs import contents, resolve_base
-from hubtools.training.processes import FAILURE
 from hubtools.workdir import TaskFolder, sha256_of, task_folder
 
 
-def check_training_flags(flags: Sequence[str], tasks: Sequence[TaskSpec], processes: int) -> None:
-    """Flags that finetune.py does not know, or that do not go together, stop here, before anything is done.
+@dataclass(frozen=True)
+class FinishedTraining:
+    """A training that is done, or that a dry run looked at.
 
-    Raises:
-        UsageError: an unknown flag, a value of the wrong type or out of range, or a method that is not for these tasks.
+    Attributes:
+        record: its ``training.json``; of a dry run, the command that would be run where it is not done yet.
+        seconds: that it took; 0 for one that was done before.
     """
-    if not flags:
-        return
-    from transformers import HfArgumentParser, TrainingArguments
-
-    def refuse(message: str) -> Any:
-        raise UsageError(
-            "These flags are neither ours nor the training's", expected="flags of hubtools and of TrainingArguments",
-            found=message, next="python hubtools/finetune.py --help lists those of the training",
-        )  # fmt: skip
-
-    kinds: list[Any] = [FinetuneArguments, TrainingArguments]
-    parser = HfArgumentParser(kinds, allow_abbrev=False)
-    parser.error = refuse  # type: ignore[method-assign]
-    given, unknown = parser.parse_known_args(["--task", "", *flags])
-    if unknown:
-        refuse(" ".join(unknown))
-    FinetuneArguments(**{field.name: getattr(given, field.name) for field in fields(FinetuneArguments)})
-    check_method(flags, tasks, processes)
-
-
-def training_fingerprint(task: TaskSpec, settings: Settings) -> tuple[str, str]:
-    """The base to train from, and what identifies the training: data, base and its content, flags, version."""
-    folder = settings.folder(task)
-    facts = folder.read(folder.facts, "curate")
-    base = resolve_base(settings.base, preferred_bases(settings.training))
-    ours = base_named(base)
-    defaults = [dict(task.overrides), dict(ours.by_task.get(task.name, {}))]
-    known = [__version__, facts["fingerprint"], base, *contents(base, settings.training), settings.seed,
-             settings.processes, settings.training, defaults]  # fmt: skip
-    return base, hashlib.sha256(json.dumps(known).encode()).hexdigest()
-
-
-def joint_fingerprint(settings: Settings) -> tuple[str, str]:
-    """As :func:`training_fingerprint`, of all four tasks trained together."""
-    of_each = [training_fingerprint(task, settings) for task in TASKS.values()]
-    base = of_each[0][0]
-    known = [MULTI, dict(base_named(base).by_task.get(MULTI, {})), *(mark for _, mark in of_each)]
-    return base, hashlib.sha256(json.dumps(known).encode()).hexdigest()
-
-
-def finetune_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
-    """``training.json`` of the task, trained now unless the same training is already done."""
-    [done] = finetune_tasks([task], settings)
-    return done.known
-
-
-class Trained(NamedTuple):
-    """A task, its ``training.json``, and the seconds that its training took; 0 for an earlier one."""
 
     task: TaskSpec
-    known: dict[str, Any]
-    seconds: float
+    record: TrainingRecord | PlannedCommand
+    seconds: float = 0.0
 
 
-def finetune_tasks(tasks: Sequence[TaskSpec], settings: Settings) -> Generator[Trained]:
-    """Train, ``settings.jobs`` at a time, and give each task when its model is there.
+@dataclass
+class _Running:
+    """A training under way.
+
+    Attributes:
+        process: None where the model was up to date.
+        position: among those side by side; the smallest that was free.
+        resources: what it holds, until it is closed.
+    """
+
+    task: TaskSpec
+    process: TrainingProcess | None
+    position: int
+    started: float
+    resources: contextlib.ExitStack
+
+
+def training_fingerprint(task: TaskSpec, work: WorkOptions, options: TrainingOptions) -> tuple[str, str]:
+    """Return the base to train from, and what identifies the training: data, base and its content, flags, version."""
+    folder = work.folder(task)
+    facts = folder.read(folder.facts, "curate")
+    base = resolve_base(options.base, preferred_bases(options.flags))
+    defaults = [dict(task.overrides), dict(base_named(base).by_task.get(task.name, {}))]
+    causes = [__version__, facts["fingerprint"], base, *contents(base, options.flags), options.seed,
+              options.processes, options.flags.argv, defaults]  # fmt: skip
+    return base, hashlib.sha256(json.dumps(causes).encode()).hexdigest()
+
+
+def multitask_fingerprint(work: WorkOptions, options: TrainingOptions) -> tuple[str, str]:
+    """Return the same of all four tasks trained together."""
+    of_each = [training_fingerprint(task, work, options) for task in TASKS.values()]
+    base = of_each[0][0]
+    causes = [MULTI, dict(base_named(base).by_task.get(MULTI, {})), *(fingerprint for _, fingerprint in of_each)]
+    return base, hashlib.sha256(json.dumps(causes).encode()).hexdigest()
+
+
+def finetune_task(task: TaskSpec, work: WorkOptions, options: TrainingOptions) -> TrainingRecord | PlannedCommand:
+    """Train a task unless the same training is already done, and return its ``training.json``."""
+    [finished] = finetune_tasks([task], work, options)
+    return finished.record
+
+
+def finetune_tasks(
+    tasks: Sequence[TaskSpec], work: WorkOptions, options: TrainingOptions
+) -> Generator[FinishedTraining]:
+    """Train, ``options.jobs`` at a time, and yield each task when its model is there.
 
     Whoever stops asking ends the trainings under way; they go on from their last checkpoints next time.
 
     Raises:
         TrainingFailed: one of them ended without a model; its own message stands above.
     """
-    check_training_flags(settings.training, tasks, settings.processes)
-    if settings.dry_run:
+    check_method(options.flags, tasks, options.processes)
+    if options.dry_run:
         for task in tasks:
-            yield Trained(task, _would_train(task, settings), 0.0)
+            yield FinishedTraining(task, _describe_planned(task, work, options))
         return
-    waiting: list[TaskSpec] = [*tasks]
-    running: dict[str, tuple[Training | None, float, contextlib.ExitStack]] = {}
-    gpus = visible_gpus() if settings.jobs > 1 else []
-    places: dict[str, int] = {}
-    with contextlib.ExitStack() as all_of_them:
+    waiting = [*tasks]
+    running: list[_Running] = []
+    gpus = visible_gpus() if options.jobs > 1 else []
+    with contextlib.ExitStack() as everything:
 
         def start() -> None:
-            while waiting and len(running) < settings.jobs:
+            while waiting and len(running) < options.jobs:
                 task = waiting.pop(0)
-                one = all_of_them.enter_context(contextlib.ExitStack())
-                taken = {places[name] for name in running}
-                places[task.name] = next(place for place in itertools.count() if place not in taken)
-                devices = devices_of(places[task.name], settings.processes, gpus)
-                running[task.name] = (one.enter_context(_training(task, settings, devices)), time.time(), one)
+                taken = {one.position for one in running}
+                position = next(number for number in itertools.count() if number not in taken)
+                devices = choose_devices(position, options.processes, gpus)
+                resources = everything.enter_context(contextlib.ExitStack())
+                process = resources.enter_context(_train(task, work, options, devices))
+                running.append(_Running(task, process, position, time.time(), resources))
 
         while waiting or running:
             start()
-            ended = {}
-            for name, (training, began, one) in [*running.items()]:
-                if training is not None and training.code() is None:
-                    continue
-                ended[name] = time.time() - began if training else 0.0
-                del running[name]
-                one.close()
-                if training and training.code():
-                    raise _failed(settings.folder(task_named(name)), training.code() or 0)
+            ended = [one for one in running if one.process is None or one.process.poll() is not None]
+            finished = []
+            for one in ended:
+                seconds = time.time() - one.started if one.process else 0.0
+                running.remove(one)
+                one.resources.close()
+                if one.process and (code := one.process.poll()):
+                    raise _make_error(work.folder(one.task), code)
+                finished.append((one.task, seconds))
             start()  # before whoever asks does something with those that ended
-            for name, seconds in ended.items():
-                folder = settings.folder(task_named(name))
-                yield Trained(task_named(name), folder.read(folder.training, "finetune"), seconds)
+            for task, seconds in finished:
+                yield FinishedTraining(task, work.folder(task).read_training(), seconds)
             if not ended:
                 time.sleep(0.1)
 
 
 def visible_gpus() -> list[str]:
-    """What ``CUDA_VISIBLE_DEVICES`` names, or the number of each GPU of the machine."""
+    """Return what ``CUDA_VISIBLE_DEVICES`` names, or the number of each GPU of the machine."""
     if not shutil.which("nvidia-smi"):  # where there is none, torch need not be loaded to count them
         return []
     import torch
@@ -149,143 +143,150 @@ def visible_gpus() -> list[str]:
     return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
 
 
-def devices_of(place: int, processes: int, gpus: Sequence[str]) -> dict[str, str]:
-    """The environment of the training at ``place`` among those side by side: each has GPUs of its own, while they last.
+def choose_devices(position: int, processes: int, gpus: Sequence[str]) -> dict[str, str]:
+    """Return the environment of one of several trainings side by side: each has GPUs of its own, while they last.
 
-    Left alone, all of them would take the first.
+    Without it, all of them would take the first.
+
+    Args:
+        position: of the training among those side by side, from 0.
     """
-    own = [gpus[(place * processes + number) % len(gpus)] for number in range(processes if gpus else 0)]
+    own = [gpus[(position * processes + number) % len(gpus)] for number in range(processes if gpus else 0)]
     return {"CUDA_VISIBLE_DEVICES": ",".join(dict.fromkeys(own))} if own else {}
 
 
-def finetune_multi(settings: Settings) -> dict[str, Any]:
-    """``training.json`` of all four tasks trained together on one body, now unless the same training is already done.
+def finetune_multi(work: WorkOptions, options: TrainingOptions) -> MultitaskRecord | PlannedCommand:
+    """Train all four tasks together on one body unless that is already done, and return its ``training.json``.
 
     It leaves a model in the work folder of each task, and one that answers all four in ``multi``.
 
     Raises:
         TrainingFailed: it ended without the models; its own message stands above.
     """
-    check_training_flags(settings.training, [*TASKS.values()], settings.processes)
-    folder = task_folder(settings.work_dir, MULTI)
-    base, mark = joint_fingerprint(settings)
-    command = _command(MULTI, base, mark, settings)
+    check_method(options.flags, [*TASKS.values()], options.processes)
+    folder = task_folder(work.work_dir, MULTI)
+    base, fingerprint = multitask_fingerprint(work, options)
+    command = _make_command(MULTI, base, fingerprint, work, options)
     with contextlib.ExitStack() as stack:
-        held = []
-        if not settings.dry_run:
-            folders = [settings.folder(task) for task in TASKS.values()]
-            held = [stack.enter_context(one.alone(settings.note)) for one in (folder, *folders)]
-        if _are_trained(folder, mark, settings):
-            settings.note(f"{MULTI}: models are up to date")
-            return folder.read(folder.training, "finetune")
-        if settings.dry_run:
-            settings.note("would run: " + " ".join(command))
-            return {"command": command}
-        with _begun(command, held, folder) as training:
-            code = training.process.wait()
+        locks = []
+        if not options.dry_run:
+            folders = [work.folder(task) for task in TASKS.values()]
+            locks = [stack.enter_context(one.lock(work.note)) for one in (folder, *folders)]
+        if _are_up_to_date(folder, fingerprint, work):
+            work.note(f"{MULTI}: models are up to date")
+            return folder.read_multitask_training()
+        if options.dry_run:
+            work.note("would run: " + " ".join(command))
+            return PlannedCommand(command=command)
+        with _start(command, locks, folder) as process:
+            code = process.wait()
     if code:
-        raise _failed(folder, code)
-    return folder.read(folder.training, "finetune")
+        raise _make_error(folder, code)
+    return folder.read_multitask_training()
 
 
-def _are_trained(folder: TaskFolder, mark: str, settings: Settings) -> bool:
-    """Whether the joint training is done, and its models are still those of the four tasks."""
-    if not _is_trained(folder, mark):
+def _are_up_to_date(folder: TaskFolder, fingerprint: str, work: WorkOptions) -> bool:
+    """Return whether the training of all tasks is done, and its models are still those of the four tasks."""
+    if not _is_up_to_date(folder, fingerprint):
         return False
-    files = {task.name: settings.folder(task).model / "model.safetensors" for task in TASKS.values()}
-    known = folder.read(folder.training, "finetune")["weights_sha256"]
-    return all(file.exists() and sha256_of(file) == known[name] for name, file in files.items())
+    files = {task.name: work.folder(task).model / "model.safetensors" for task in TASKS.values()}
+    weights = folder.read_multitask_training().weights_sha256
+    return all(file.exists() and sha256_of(file) == weights[name] for name, file in files.items())
 
 
 @contextlib.contextmanager
-def _training(task: TaskSpec, settings: Settings, devices: Mapping[str, str]) -> Iterator[Training | None]:
-    """The training of a task, whose folder it holds; None where the model is up to date."""
-    folder = settings.folder(task)
-    command, mark = _training_command(task, settings)
-    with folder.alone(settings.note) as held:
-        if _is_trained(folder, mark):
-            settings.note(f"{task.name}: model is up to date")
+def _train(
+    task: TaskSpec, work: WorkOptions, options: TrainingOptions, devices: Mapping[str, str]
+) -> Iterator[TrainingProcess | None]:
+    """Start the training of a task in its locked folder; yield None where the model is up to date."""
+    folder = work.folder(task)
+    base, fingerprint = training_fingerprint(task, work, options)
+    with folder.lock(work.note) as lock:
+        if _is_up_to_date(folder, fingerprint):
+            work.note(f"{task.name}: model is up to date")
             yield None
-            return
-        if taken_over(folder, folder.trained(mark), settings.note):
+        elif copy_model(folder, folder.find_trained(fingerprint), work.note):
             yield None
-            return
-        with _begun(command, [held], folder, devices) as training:
-            yield training
+        else:
+            command = _make_command(task.name, base, fingerprint, work, options)
+            with _start(command, [lock], folder, devices) as process:
+                yield process
 
 
 @contextlib.contextmanager
-def _begun(
-    command: list[str], held: Sequence[int], folder: TaskFolder, devices: Mapping[str, str] = MappingProxyType({})
-) -> Iterator[Training]:
-    """A training whose message, if it fails, will lie in ``folder``; it ends with the block, if not before."""
+def _start(
+    command: list[str], locks: Sequence[int], folder: TaskFolder, devices: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[TrainingProcess]:
+    """Start a training whose message, if it fails, will lie in ``folder``; it ends with the block, if not before."""
     failure = folder.root / "failure.txt"
     failure.unlink(missing_ok=True)
-    training = Training(command, held, failure, devices)
+    process = TrainingProcess(command, locks, failure, devices)
     try:
-        yield training
+        yield process
     finally:
-        training.end()
+        process.end()
 
 
-def _would_train(task: TaskSpec, settings: Settings) -> dict[str, Any]:
-    """What a dry run says of a training: what is known of it where it is done, else its command."""
-    folder = settings.folder(task)
-    command, mark = _training_command(task, settings)
-    if _is_trained(folder, mark):
-        settings.note(f"{task.name}: model is up to date")
-        return folder.read(folder.training, "finetune")
-    for other in folder.trained(mark):
+def _describe_planned(task: TaskSpec, work: WorkOptions, options: TrainingOptions) -> TrainingRecord | PlannedCommand:
+    """Return the record of a training where it is done, else the command that a run would start."""
+    folder = work.folder(task)
+    base, fingerprint = training_fingerprint(task, work, options)
+    if _is_up_to_date(folder, fingerprint):
+        work.note(f"{task.name}: model is up to date")
+        return folder.read_training()
+    for other in folder.find_trained(fingerprint):
         if other.has_model:
-            settings.note(f"{task.name}: would take over the model of {other.root}: the same training was done there")
-            return other.read(other.training, "finetune")
-    settings.note("would run: " + " ".join(command))
-    return {"command": command}
+            work.note(f"{task.name}: would take over the model of {other.root}: the same training was done there")
+            return other.read_training()
+    command = _make_command(task.name, base, fingerprint, work, options)
+    work.note("would run: " + " ".join(command))
+    return PlannedCommand(command=command)
 
 
-def _training_command(task: TaskSpec, settings: Settings) -> tuple[list[str], str]:
-    """What starts the training of a task, and the mark that ``training.json`` will bear."""
-    base, mark = training_fingerprint(task, settings)
-    return _command(task.name, base, mark, settings), mark
-
-
-def _command(name: str, base: str, mark: str, settings: Settings) -> list[str]:
-    together = settings.jobs * settings.processes
+def _make_command(name: str, base: str, fingerprint: str, work: WorkOptions, options: TrainingOptions) -> list[str]:
+    """Return what starts a training, whose ``training.json`` will bear the fingerprint."""
+    together = options.jobs * options.processes
     return [
         sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--num_machines", "1", "--mixed_precision", "no",
-        "--dynamo_backend", "no", "--num_processes", str(settings.processes),
+        "--dynamo_backend", "no", "--num_processes", str(options.processes),
         # Several side by side would meet at the same port.
-        *(["--main_process_port", "0"] if together > settings.processes > 1 else []),
+        *(["--main_process_port", "0"] if together > options.processes > 1 else []),
         # Left to itself, accelerate gives each process on a CPU one thread.
         "--num_cpu_threads_per_process", str(max(1, (os.cpu_count() or 1) // together)),
-        str(Path(__file__).with_name("finetune.py")), "--task", name, "--work_dir", str(settings.work_dir),
-        "--base", base, "--seed", str(settings.seed), "--fingerprint", mark,
-        *(["--disable_tqdm", "true"] if settings.jobs > 1 else []), *settings.training,
+        str(Path(__file__).with_name("finetune.py")), "--task", name, "--work_dir", str(work.work_dir),
+        *(["--task_file", str(options.task_file)] if options.task_file else []),
+        "--base", base, "--seed", str(options.seed), "--fingerprint", fingerprint,
+        *(["--disable_tqdm", "true"] if options.jobs > 1 else []), *options.flags.argv,
     ]  # fmt: skip
 
 
-def _is_trained(folder: TaskFolder, mark: str) -> bool:
+def _is_up_to_date(folder: TaskFolder, fingerprint: str) -> bool:
+    """Return whether ``folder`` has the model of the training with this fingerprint."""
     if not (folder.training.exists() and folder.has_model):
         return False
-    return folder.read(folder.training, "finetune").get("fingerprint") == mark
+    # Not as a record: one of an older version is no error here, but a reason to train.
+    return folder.read(folder.training, "finetune").get("fingerprint") == fingerprint
 
 
-def taken_over(folder: TaskFolder, others: Iterable[TaskFolder], note: Callable[[str], None]) -> bool:
-    """Whether one of ``others``, which did the same training, has its model still, which then is ``folder``'s as well.
+def copy_model(folder: TaskFolder, others: Iterable[TaskFolder], note: Callable[[str], None]) -> bool:
+    """Make the model of the first of ``others`` that has one still that of ``folder``; return whether there was one.
 
-    The caller holds ``folder``.
+    The caller has locked ``folder``.
+
+    Args:
+        others: folders in which the same training was done.
     """
     for other in others:
         if other == folder:
             continue
-        with other.alone(note):  # so that its study does not remove it meanwhile
+        with other.lock(note):  # so that its study does not remove it meanwhile
             if not other.has_model:
                 continue
             fresh = folder.root / "model.new"
             shutil.rmtree(fresh, ignore_errors=True)
             shutil.copytree(other.model, fresh)
             shutil.rmtree(folder.model, ignore_errors=True)  # first: no model stands beside another's training.json
-            write_json(folder.training, other.read(other.training, "finetune"))
+            write_record(folder.training, other.read_training())
             fresh.rename(folder.model)
             shutil.rmtree(folder.runs, ignore_errors=True)
         note(f"{folder.task}: the same training was done in {other.root}: its model is taken over")
@@ -293,73 +294,16 @@ def taken_over(folder: TaskFolder, others: Iterable[TaskFolder], note: Callable[
     return False
 
 
-def _failed(folder: TaskFolder, code: int) -> TrainingFailed:
+def _make_error(folder: TaskFolder, code: int) -> TrainingFailed:
+    """Return the error of a training that ended with ``code``, with the message that it left."""
     failure = folder.root / "failure.txt"
-    said = " ".join(failure.read_text().split()) if failure.exists() else ""
+    message = " ".join(failure.read_text().split()) if failure.exists() else ""
     failure.unlink(missing_ok=True)
+    if not message and code < 0:
+        message = f"killed by {signal.Signals(-code).name}"
     return TrainingFailed(
         f"Training {folder.task!r} ended without a model",
         expected="exit code 0",
-        found=said or (f"killed by {signal.Signals(-code).name}" if code < 0 else
-              f"exit code {code}; its own message stands above, or it was killed (often for want of memory)"),
+        found=message or f"exit code {code}; its own message stands above, or it was killed (often for want of memory)",
         next=f"run the same command again: it goes on from the last checkpoint (or: hubtools finetune {folder.task})",
-    )  # fmt: skip
-
-
-class Training:
-    """A training under way, a group of processes that ends when :meth:`end` is called, if not before.
-
-    Args:
-        command: starts it.
-        held: descriptors that it inherits.
-        failure: where it leaves its message.
-        devices: environment variables that say which are its own.
-    """
-
-    def __init__(self, command: list[str], held: Sequence[int], failure: Path, devices: Mapping[str, str]) -> None:
-        with _signals_kept() as signals:
-            self.process = subprocess.Popen(
-                command,
-                stdout=sys.stderr,  # line by line: our stdout is for data
-                env=os.environ | {"PYTHONUNBUFFERED": "1", FAILURE: str(failure.resolve()), **devices},
-                pass_fds=held,
-                start_new_session=True,  # Ctrl-C reaches us alone: no stack trace of each process
-            )
-        try:
-            for number in signals:
-                signal.raise_signal(number)
-        except BaseException:
-            self.end()
-            raise
-
-    def code(self) -> int | None:
-        """Its exit code; None while it runs."""
-        return self.process.poll()
-
-    def end(self) -> None:
-        """Stop it where it still runs. accelerate does not pass a signal on to the training: the whole group ends."""
-        if self.process.poll() is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(10)
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
-@contextlib.contextmanager
-def _signals_kept() -> Iterator[list[int]]:
-    """Signals that would end us, kept for later: one that comes while a child is started would leave it alone."""
-    kept: list[int] = []
-    ours = threading.current_thread() is threading.main_thread()  # no other may set handlers, or is interrupted
-    before = {
-        number: signal.signal(number, lambda number, _: kept.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        if ours
-    }
-    try:
-        yield kept
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    )

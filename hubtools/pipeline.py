@@ -1,4 +1,4 @@
-"""The stages in order, each a function of the work folder and the settings.
+"""The stages, each a function of the work folder and of the options that it needs.
 
 A stage that is up to date says so and does nothing: what a run made is known by a fingerprint of what went into
 it. Killing a run at any moment therefore loses at most the stage under way, and training goes on from its last
@@ -9,48 +9,72 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from hubtools.connection import api, namespace
-from hubtools.curation.sources import SourceFiles, check_flags, chosen_source
-from hubtools.curation.supplements import LENGTHS, check_names, located, wanted
+from hubtools.connection import api
+from hubtools.curation.sources import SourceFiles, are_public, locate_addition
+from hubtools.curation.supplements import LENGTHS, check_names, choose_supplements
+from hubtools.curation.user_data import check_flags, choose_sources
 from hubtools.errors import HubUnavailable, UsageError
-from hubtools.launch import check_training_flags, finetune_tasks
+from hubtools.known_tasks import keep_task_file, list_known_tasks
+from hubtools.options import EvaluationOptions, PushOptions, RepoOptions, SourceOptions, TargetOptions, WorkOptions
 from hubtools.publishing.commits import Change, Release
-from hubtools.records import write_json
-from hubtools.settings import Settings
+from hubtools.records.dataset import DatasetFacts
+from hubtools.records.metrics import Metrics
+from hubtools.repo_names import dataset_repo, model_repo, multitask_repo, space_repo
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
-from hubtools.tasks import MULTI, MULTI_MODEL, TASKS, base_named
-from hubtools.workdir import TaskFolder, task_folder
+from hubtools.tasks import MULTI, TASKS
+
+_SPACE_SECONDS = 600.0  # to wait for a Space that was pushed to start
 
 
-def curate_task(task: TaskSpec, settings: Settings) -> dict[str, Any]:
-    from hubtools.curation.build import curate
+def curate_task(task: TaskSpec, work: WorkOptions, source: SourceOptions) -> DatasetFacts:
+    """Curate one task into its work folder, and return what ``facts.json`` says of the dataset."""
+    from hubtools.curation.build import CurationInputs, curate
 
-    folder = settings.folder(task)
-    source, label_set = source_of(task, settings)
-    supplements = supplements_of(task, source, settings)
-    own = source.source is task.source
-    with folder.alone(settings.note):
-        return curate(
-            task, source, folder, label_set=label_set, seed=settings.seed, skip_bad_rows=settings.skip_bad_rows,
-            supplements=supplements, match_lengths=task.match_lengths and own and LENGTHS not in settings.without,
-            note=settings.note,
-        )  # fmt: skip
+    folder = work.folder(task)
+    sources, label_set = locate_sources(task, source)
+    public = are_public(task, sources)
+    inputs = CurationInputs(
+        sources=sources,
+        label_set=label_set,
+        supplements=locate_supplements(task, sources, source),
+        seed=source.seed,
+        skip_bad_rows=source.skip_bad_rows,
+        match_lengths=task.match_lengths and public and LENGTHS not in source.without,
+    )
+    with folder.lock(work.note):
+        facts = curate(task, folder, inputs, work.note)
+        keep_task_file(task, folder)
+    return facts
 
 
-def _asked_label_set(task: TaskSpec, settings: Settings) -> str | None:
-    names = (entry.rpartition("=") for entry in settings.label_sets)
+def locate_sources(task: TaskSpec, source: SourceOptions) -> tuple[tuple[SourceFiles, ...], LabelSet]:
+    """Return the sources that a dataset is made of, on this machine, and the label set that they are read with."""
+    check_names([task, *TASKS.values()], source.supplements, source.without)
+    label_set = _find_label_set(task, source)
+    return choose_sources(task, source.source, source.columns, label_set, source.license, without=source.without)
+
+
+def locate_supplements(
+    task: TaskSpec, sources: Sequence[SourceFiles], source: SourceOptions
+) -> tuple[SourceFiles, ...]:
+    """Return the files of what joins ``sources`` in the training split."""
+    chosen = choose_supplements(task, sources, source.supplements, source.without)
+    return tuple(locate_addition(supplement) for supplement in chosen)
+
+
+def _asked_label_set(task: TaskSpec, source: SourceOptions) -> str | None:
+    """Return the name of the label set that is asked for; the last ``NAME`` or ``TASK=NAME`` counts."""
+    names = (entry.rpartition("=") for entry in source.label_sets)
     return next((name for owner, _, name in reversed([*names]) if owner in ("", task.name)), None)
 
 
-def _label_set(task: TaskSpec, settings: Settings) -> LabelSet:
-    name = _asked_label_set(task, settings)
+def _find_label_set(task: TaskSpec, source: SourceOptions) -> LabelSet:
+    name = _asked_label_set(task, source)
     try:
         return task.label_set(name)
     except KeyError:
@@ -62,102 +86,23 @@ def _label_set(task: TaskSpec, settings: Settings) -> LabelSet:
         ) from None
 
 
-def source_of(task: TaskSpec, settings: Settings) -> tuple[SourceFiles, LabelSet]:
-    """The files that the settings ask for, on this machine, and the label set that they are read with."""
-    return chosen_source(task, settings.source, settings.columns, _label_set(task, settings), settings.license)
-
-
-def supplements_of(task: TaskSpec, source: SourceFiles, settings: Settings) -> list[SourceFiles]:
-    """The files of what joins ``source`` in the training split."""
-    check_names(TASKS.values(), settings.supplements, settings.without)
-    return [located(s) for s in wanted(task, source.source, settings.supplements, settings.without)]
-
-
-def dataset_repo(task: TaskSpec, settings: Settings) -> str:
-    return f"{namespace(settings.namespace)}/{settings.dataset_name or task.dataset_name}"
-
-
-def model_repo(task: TaskSpec, settings: Settings) -> str:
-    """``owner/name``: the name follows the base that the model was trained from."""
-    return _named(task.model_name, settings.folder(task), settings)
-
-
-def multi_repo(settings: Settings) -> str:
-    """The one repo that answers all four, ``owner/name``."""
-    return _named(MULTI_MODEL, task_folder(settings.work_dir, MULTI), settings)
-
-
-def _named(pattern: str, folder: TaskFolder, settings: Settings) -> str:
-    name = settings.model_name
-    if name is None:
-        base = folder.read(folder.training, "finetune")["base"]
-        name = pattern.format(base=base_named(base).short_name)
-    return f"{namespace(settings.namespace)}/{name}"
-
-
-def space_repo(settings: Settings) -> str:
-    from hubtools.publishing.space import NAME
-
-    return f"{namespace(settings.namespace)}/{settings.space_name or NAME}"
-
-
-def push_dataset_task(task: TaskSpec, settings: Settings) -> Release | Change:
-    [done] = push_datasets([task], settings).values()
-    return done
-
-
-def push_datasets(tasks: Sequence[TaskSpec], settings: Settings) -> dict[str, Release | Change]:
-    """Curate where needed, then push, by task: what one task's data lack stops all before anything is uploaded."""
-    from hubtools.publishing.dataset import check_licences, push_dataset
-
-    check_flags(settings.source, settings.columns, settings.license)
-    if settings.gated and settings.create_pr:
-        raise UsageError(
-            "--gated is a setting of the repo, which a pull request cannot hold", expected="one of the two",
-            found="--gated and --create-pr", next="push with --gated first, then open the pull request without",
-        )  # fmt: skip
-    repos = {task.name: dataset_repo(task, settings) for task in tasks}  # a missing token must not cost time
-    pushed: dict[str, Release | Change] = {}
-    with contextlib.ExitStack() as stack:
-        made = {}
-        for task in tasks:
-            made[task.name] = settings
-            if _must_curate(task, settings):
-                if settings.dry_run:  # what would be pushed is made all the same, but not here
-                    aside = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-                    made[task.name] = replace(settings, work_dir=aside)
-                curate_task(task, made[task.name])
-            check_licences(
-                api(), task, made[task.name].folder(task), repos[task.name], private=settings.private,
-                accepted=settings.accept_license,
-            )  # fmt: skip
-        for task in tasks:
-            pushed[task.name] = push_dataset(
-                api(), task, made[task.name].folder(task), repos[task.name], private=settings.private,
-                create_pr=settings.create_pr, dry_run=settings.dry_run, gated=settings.gated,
-                accept_license=settings.accept_license,
-            )  # fmt: skip
-            _say(settings, task.name, "dataset", pushed[task.name])
-    return pushed
-
-
-def kept(task: TaskSpec, settings: Settings) -> str | None:
-    """The user's own source of the dataset in the work folder, which stays where no other source is asked for.
+def find_user_source(task: TaskSpec, work: WorkOptions, source: SourceOptions) -> str | None:
+    """Return the user's own source of the dataset in the work folder, which stays where no other source is asked for.
 
     Raises:
         UsageError: a flag asks for another dataset of it, which takes its file and columns as well.
     """
-    folder = settings.folder(task)
-    if settings.source or not folder.facts.exists():
+    folder = work.folder(task)
+    if source.source or not folder.facts.exists():
         return None
-    facts = folder.read(folder.facts, "curate")
-    own: str = facts["sources"][0]["id"]
-    if own in (task.source.id, task.starter and task.starter.id):
+    facts = folder.read_facts()
+    own = facts.sources[0].id
+    if own in {public.id for public in (*task.whole_sources, task.starter) if public}:
         return None
-    names = {supplement.name for supplement in task.supplements} | ({LENGTHS} if task.match_lengths else set())
-    asked = names & {*settings.supplements, *settings.without}
-    label_set = _asked_label_set(task, settings)
-    if label_set not in (None, facts["label_set"]):
+    names = {public.name for public in task.sources if public.name} | ({LENGTHS} if task.match_lengths else set())
+    asked = names & {*source.supplements, *source.without}
+    label_set = _asked_label_set(task, source)
+    if label_set not in (None, facts.label_set):
         asked |= {f"--label-set {label_set}"}
     if asked:
         raise UsageError(
@@ -165,217 +110,206 @@ def kept(task: TaskSpec, settings: Settings) -> str | None:
             expected="its --source and columns beside flags that make another dataset",
             found=", ".join(sorted(asked)),
             next=f"hubtools curate {task.name} --source ... with all of them, then this command without them",
-        )  # fmt: skip
+        )
     return own
 
 
-def _must_curate(task: TaskSpec, settings: Settings) -> bool:
-    """Whether the dataset is not there yet, or a flag asks for another one than is there."""
-    folder, name = settings.folder(task), _asked_label_set(task, settings)
-    if kept(task, settings):
+def _needs_curation(task: TaskSpec, work: WorkOptions, source: SourceOptions) -> bool:
+    """Return whether the dataset is not there yet, or a flag asks for another one than is there."""
+    folder = work.folder(task)
+    if find_user_source(task, work, source):
         return False
-    if settings.source or settings.supplements or settings.without or not folder.facts.exists():
+    if source.source or source.supplements or source.without or not folder.facts.exists():
         return True
-    return name not in (None, folder.read(folder.facts, "curate")["label_set"])
+    return _asked_label_set(task, source) not in (None, folder.read_facts().label_set)
 
 
-def _say(settings: Settings, what: str, kind: str, done: Release | Change) -> None:
+def check_licences_of(task: TaskSpec, work: WorkOptions, repos: RepoOptions, push: PushOptions) -> None:
+    """Refuse to push a dataset whose licences forbid it; raises :class:`LicenceRefused`."""
+    from hubtools.publishing.dataset import check_licences
+
+    repo = dataset_repo(task, repos)
+    check_licences(api(), task, work.folder(task), repo, push)
+
+
+def push_datasets(
+    tasks: Sequence[TaskSpec], work: WorkOptions, source: SourceOptions, repos: RepoOptions, push: PushOptions
+) -> dict[str, Release | Change]:
+    """Curate where needed, then push, by task: what one task's data lack stops all before anything is uploaded."""
+    from hubtools.publishing.dataset import push_dataset
+
+    check_flags(source.source, source.columns, source.license)
+    if push.gated and push.create_pr:
+        raise UsageError(
+            "--gated is a setting of the repo, which a pull request cannot hold",
+            expected="one of the two",
+            found="--gated and --create-pr",
+            next="push with --gated first, then open the pull request without",
+        )
+    names = {task.name: dataset_repo(task, repos) for task in tasks}  # a missing token must not cost time
+    pushed: dict[str, Release | Change] = {}
+    with contextlib.ExitStack() as stack:
+        places = {}
+        for task in tasks:
+            places[task.name] = work
+            if _needs_curation(task, work, source):
+                if push.dry_run:  # what would be pushed is made all the same, but not here
+                    scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                    places[task.name] = replace(work, work_dir=scratch)
+                curate_task(task, places[task.name], source)
+            check_licences_of(task, places[task.name], repos, push)
+        for task in tasks:
+            pushed[task.name] = push_dataset(api(), task, places[task.name].folder(task), names[task.name], push)
+            _note_push(work, task.name, "dataset", pushed[task.name])
+    return pushed
+
+
+def _note_push(work: WorkOptions, name: str, kind: str, done: Release | Change) -> None:
     if isinstance(done, Release):
         state = ("pushed as " if done.changed else "unchanged at ") + (done.tag or done.revision[:8])
-        settings.note(f"{what}: {kind} {done.repo} {state}")
-    else:
-        for setting in done.settings:
-            settings.note(f"{what}: would set {setting}" if ":" in setting else f"{what}: would {setting}")
-        for verb, files in (("add", done.add), ("replace", done.replace), ("delete", done.delete)):
-            for file in files:
-                was = f", now {file.before:,}" if verb == "replace" else ""
-                size = file.before if file.bytes is None else file.bytes
-                settings.note(f"{what}: would {verb} {file.path} ({size:,} bytes{was})")
-        if not done:
-            settings.note(f"{what}: nothing would change")
+        work.note(f"{name}: {kind} {done.repo} {state}")
+        return
+    for setting in done.settings:
+        work.note(f"{name}: would set {setting}" if ":" in setting else f"{name}: would {setting}")
+    for verb, files in (("add", done.add), ("replace", done.replace), ("delete", done.delete)):
+        for file in files:
+            before = f", now {file.before:,}" if verb == "replace" else ""
+            size = file.before if file.bytes is None else file.bytes
+            work.note(f"{name}: would {verb} {file.path} ({size:,} bytes{before})")
+    if not done:
+        work.note(f"{name}: nothing would change")
 
 
-def evaluate_task(task: TaskSpec, settings: Settings, from_predictions: bool = False) -> dict[str, Any]:
+def check_targets(tasks: Sequence[TaskSpec], targets: TargetOptions) -> None:
+    """Refuse a target that is no share, or that no threshold of ``tasks`` is chosen for."""
+    from hubtools.evaluation.targets import check_target
+
+    check_target(tasks, targets.target_fpr, targets.target_recall)
+
+
+def evaluate_task(task: TaskSpec, work: WorkOptions, options: EvaluationOptions, repos: RepoOptions) -> Metrics:
+    """Score the test split where that is not done, and return what ``metrics.json`` says."""
     from tqdm import tqdm  # type: ignore[import-untyped]
 
     from hubtools.evaluation.evaluate import evaluate
 
-    folder = settings.folder(task)
-    facts = folder.read(folder.facts, "curate")
-    rows = sum(facts["splits"][split]["rows"] for split in ("validation", "test"))
+    folder = work.folder(task)
+    facts = folder.read_facts()
+    rows = sum(facts.splits[split].rows for split in ("validation", "test"))
     with (
-        folder.alone(settings.note),
+        folder.lock(work.note),
         tqdm(total=rows, desc=f"{task.name}: scoring", unit="row", leave=False, disable=None) as bar,
     ):
         return evaluate(
-            task, folder, target_fpr=settings.target_fpr, target_recall=settings.target_recall,
-            from_predictions=from_predictions, extra=settings.baselines if task.kind == "sequence" else (),
-            repo=_published_before(task, settings), note=settings.note, tick=bar.update,
-        )  # fmt: skip
+            task,
+            folder,
+            target_fpr=options.target_fpr,
+            target_recall=options.target_recall,
+            from_predictions=options.from_predictions,
+            extra=(options.baseline,) if options.baseline and task.head.few_shot else (),
+            repo=_find_published_before(task, work, repos),
+            note=work.note,
+            tick=bar.update,
+        )
 
 
-def _published_before(task: TaskSpec, settings: Settings) -> str | None:
-    """Where earlier versions would be; None without a token or a connection, which scoring does not need."""
+def _find_published_before(task: TaskSpec, work: WorkOptions, repos: RepoOptions) -> str | None:
+    """Return where earlier versions would be; None without a token or a connection, which scoring does not need."""
     from hubtools.publishing.commits import is_connection_error
 
     try:
-        return model_repo(task, settings)
+        return model_repo(task, work, repos)
     except Exception as error:
         if isinstance(error, HubUnavailable) or is_connection_error(error):
             return None
         raise
 
 
-def check_targets(tasks: Sequence[TaskSpec], settings: Settings) -> None:
-    """Refuse a target that is no share, or that no threshold of ``tasks`` is chosen for."""
-    from hubtools.evaluation.thresholds import check_target
-
-    check_target(tasks, settings.target_fpr, settings.target_recall)
-
-
-def model_card_task(task: TaskSpec, settings: Settings) -> Path:
+def render_model_card(task: TaskSpec, work: WorkOptions, repos: RepoOptions) -> Path:
+    """Write the card of a task's model from what the work folder holds, and return where it is."""
     from hubtools.publishing.model import write_model_card
 
-    path = write_model_card(task, settings.folder(task), model_repo(task, settings))
-    settings.note(f"{task.name}: card written to {path}")
+    path = write_model_card(task, work.folder(task), model_repo(task, work, repos))
+    work.note(f"{task.name}: card written to {path}")
     return path
 
 
-def push_model_task(task: TaskSpec, settings: Settings) -> Release | Change:
-    """Release and, where a commit was made, load it back and compare."""
-    from hubtools.publishing.model import push_model, verify_model
+def check_model_card(task: TaskSpec, work: WorkOptions, repos: RepoOptions | None) -> Path:
+    """Check the card that is there by the Hub's rules; with ``repos`` also that it is what its files say now.
 
-    done = push_model(
-        api(), task, settings.folder(task), model_repo(task, settings), private=settings.private,
-        create_pr=settings.create_pr, dry_run=settings.dry_run,
-    )  # fmt: skip
-    _say(settings, task.name, "model", done)
-    if isinstance(done, Release) and not settings.create_pr:
+    Raises:
+        CardRejected: with what is wrong.
+    """
+    from hubtools.publishing.model import check_card
+
+    return check_card(task, work.folder(task), model_repo(task, work, repos) if repos else None)
+
+
+def push_model_task(task: TaskSpec, work: WorkOptions, repos: RepoOptions, push: PushOptions) -> Release | Change:
+    """Release a task's model and, where a commit was made, load it back and compare."""
+    from hubtools.publishing.model import push_model
+    from hubtools.publishing.verification import verify_model
+
+    done = push_model(api(), task, work.folder(task), model_repo(task, work, repos), push)
+    _note_push(work, task.name, "model", done)
+    if isinstance(done, Release):
+        keep_task_file(task, work.folder(task))  # its words for people may have changed since curation
+    if isinstance(done, Release) and not push.create_pr:
         checked = verify_model(task, done.repo, done.revision)
-        settings.note(
-            f"{task.name}: loaded back by pipeline(), {checked['rows']} answers agree "
-            f"(largest difference {checked['largest_difference']:.1g})"
+        work.note(
+            f"{task.name}: loaded back by pipeline(), {checked.rows} answers agree "
+            f"(largest difference {checked.largest_difference:.1g})"
         )
     return done
 
 
-def model_card_multi(settings: Settings) -> Path:
-    """Render the card of the one repo that answers all four."""
-    from hubtools.publishing.multi import write_multi_card
+def render_multitask_card(work: WorkOptions, repos: RepoOptions) -> Path:
+    """Write the card of the one repo that answers all four, and return where it is."""
+    from hubtools.publishing.multitask import write_multitask_card
 
-    path = write_multi_card(settings.work_dir, multi_repo(settings))
-    settings.note(f"{MULTI}: card written to {path}")
+    path = write_multitask_card(work.work_dir, multitask_repo(work, repos))
+    work.note(f"{MULTI}: card written to {path}")
     return path
 
 
-def push_multi_model(settings: Settings) -> Release | Change:
-    """Release the one repo that answers all four; where a commit was made, load it back and compare."""
-    from hubtools.publishing.multi import push_multi, verify_multi
+def check_multitask_card(work: WorkOptions, repos: RepoOptions | None) -> Path:
+    """Do as :func:`check_model_card` for the one repo that answers all four."""
+    from hubtools.publishing.multitask import check_multitask_card as check_card
 
-    done = push_multi(
-        api(), settings.work_dir, multi_repo(settings), private=settings.private, create_pr=settings.create_pr,
-        dry_run=settings.dry_run,
-    )  # fmt: skip
-    _say(settings, MULTI, "model", done)
-    if isinstance(done, Release) and not settings.create_pr:
-        checked = verify_multi(done.repo, done.revision)
-        settings.note(
-            f"{MULTI}: loaded back, {checked['rows']} answers agree, all four in one pass "
-            f"(largest difference {checked['largest_difference']:.1g})"
+    return check_card(work.work_dir, multitask_repo(work, repos) if repos else None)
+
+
+def push_multitask_model(work: WorkOptions, repos: RepoOptions, push: PushOptions) -> Release | Change:
+    """Release the one repo that answers all four; where a commit was made, load it back and compare."""
+    from hubtools.publishing.multitask import push_multitask, verify_multitask
+
+    done = push_multitask(api(), work.work_dir, multitask_repo(work, repos), push)
+    _note_push(work, MULTI, "model", done)
+    if isinstance(done, Release) and not push.create_pr:
+        checked = verify_multitask(done.repo, done.revision)
+        work.note(
+            f"{MULTI}: loaded back, {checked.rows} answers agree, all four in one pass "
+            f"(largest difference {checked.largest_difference:.1g})"
         )
     return done
 
 
-def push_space_task(tasks: Sequence[TaskSpec], settings: Settings) -> Release | Change:
+def push_space_of(
+    tasks: Sequence[TaskSpec], work: WorkOptions, repos: RepoOptions, push: PushOptions
+) -> Release | Change:
+    """Push the Space that shows every released task of the work folder; on a Hub that runs Spaces, wait until it runs.
+
+    Args:
+        tasks: further ones than the built-in and those that were curated from a file here, or newer files of these.
+    """
     from hubtools.publishing.space import push_space, space_stage
 
-    repo = space_repo(settings)
-    done = push_space(
-        api(), tasks, {task.name: settings.folder(task) for task in tasks}, repo, private=settings.private,
-        create_pr=settings.create_pr, dry_run=settings.dry_run,
-    )  # fmt: skip
-    _say(settings, "space", "Space", done)
-    if isinstance(done, Release) and not settings.create_pr:
-        stage = space_stage(api(), repo, wait=600)
+    repo = space_repo(repos)
+    tasks = list_known_tasks(work.work_dir, tasks)
+    done = push_space(api(), tasks, {task.name: work.folder(task) for task in tasks}, repo, push)
+    _note_push(work, "space", "Space", done)
+    if isinstance(done, Release) and not push.create_pr:
+        stage = space_stage(api(), repo, wait=_SPACE_SECONDS)
         running = stage == "RUNNING"
-        settings.note(f"space: {f'running at {done.url}' if running else f'{stage} on this Hub; here: hubtools demo'}")
+        work.note(f"space: {f'running at {done.url}' if running else f'{stage} on this Hub; here: hubtools demo'}")
     return done
-
-
-# After a model is trained.
-STAGES: tuple[tuple[str, Callable[[TaskSpec, Settings], Any]], ...] = (
-    ("evaluate", evaluate_task),
-    ("push-model", push_model_task),
-)
-
-
-def run(tasks: Sequence[TaskSpec], settings: Settings) -> dict[str, Any]:
-    """Every stage for every task, then the Space. Returns, and writes to ``run.json``, seconds a stage and results.
-
-    The Space shows every task that is released in the work folder, whichever run released it. A dry run tells what the
-    datasets would be and no more, because what follows needs what it does not make.
-    """
-    from hubtools.publishing.dataset import check_licences
-
-    # What is wrong with the command stops it here, before anything costs time.
-    namespace(settings.namespace)
-    check_training_flags(settings.training, tasks, settings.processes)
-    check_targets(tasks, settings)
-    seconds: dict[str, dict[str, float]] = {}
-    results: dict[str, Any] = {}
-    started = time.time()
-    if not settings.dry_run:  # what the data of any task lack stops the run before an upload or an hour of training
-        for task in tasks:
-            begun = time.time()
-            if own := kept(task, settings):
-                settings.note(f"{task.name}: the dataset curated from {own} is kept")
-            else:
-                curate_task(task, settings)
-            check_licences(
-                api(), task, settings.folder(task), dataset_repo(task, settings), private=settings.private,
-                accepted=settings.accept_license,
-            )  # fmt: skip
-            seconds[task.name] = {"curate": round(time.time() - begun, 2)}
-    for task in tasks:
-        begun = time.time()
-        push_dataset_task(task, settings)
-        seconds.setdefault(task.name, {})["push-dataset"] = round(time.time() - begun, 2)
-        if settings.dry_run:
-            settings.note(f"{task.name}: would then fine-tune, evaluate and release the model")
-    trained = finetune_tasks([] if settings.dry_run else tasks, settings)
-    with contextlib.closing(trained):  # an error in what follows a training ends the others
-        for task, _, took in trained:
-            seconds[task.name]["finetune"] = round(took, 2)
-            for name, stage in STAGES:
-                begun = time.time()
-                stage(task, settings)
-                seconds[task.name][name] = round(time.time() - begun, 2)
-            results[task.name] = _result(task, settings)
-    results = {task.name: results[task.name] for task in tasks if task.name in results}  # not as they ended
-    if settings.dry_run:
-        settings.note("space: would be pushed")
-    else:
-        begun = time.time()
-        candidates = TASKS | {task.name: task for task in tasks}
-        space = push_space_task([*candidates.values()], settings)
-        seconds["space"] = {"push-space": round(time.time() - begun, 2)}
-        results["space"] = {"url": space.url, "repo": space.repo} if isinstance(space, Release) else {}
-    report = {"seconds": seconds, "total_seconds": round(time.time() - started, 1), "results": results}
-    if not settings.dry_run:
-        write_json(settings.work_dir / "run.json", report)
-    return report
-
-
-def _result(task: TaskSpec, settings: Settings) -> dict[str, Any]:
-    folder = settings.folder(task)
-    published = folder.read(folder.published, "push-model")
-    metrics = folder.read(folder.metrics, "evaluate")
-    return {
-        "metric": metrics["primary"]["title"],
-        **{key: metrics["primary"][key] for key in ("value", "low", "high")},
-        "baselines": {
-            name: scores[metrics["primary"]["key"]]["value"] for name, scores in metrics["baselines"].items()
-        },
-        "dataset": published["dataset"]["url"],
-        "model": published["model"]["url"],
-    }

@@ -8,70 +8,77 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hubtools.connection import namespace
+from hubtools.connection import find_namespace
 from hubtools.errors import HubtoolsError
-from hubtools.pipeline import source_of, supplements_of
-from hubtools.settings import Settings
+from hubtools.options import SourceOptions, WorkOptions
+from hubtools.pipeline import locate_sources, locate_supplements
 from hubtools.spec import Example
 from hubtools.task import TaskSpec
 
 DISK_GIB = 4
 
 
-def preflight(tasks: Sequence[TaskSpec], settings: Settings) -> list[dict[str, Any]]:
-    """A finding a line: ``what``, ``ok`` and ``found``."""
+def preflight(
+    tasks: Sequence[TaskSpec], work: WorkOptions, source: SourceOptions, namespace: str | None, base: str | None
+) -> list[dict[str, Any]]:
+    """Return one finding for each thing that a run needs: ``what``, ``ok`` and ``found``."""
     findings: list[dict[str, Any]] = []
 
-    def look(what: str, call: Callable[[], str]) -> None:
+    def check(what: str, call: Callable[[], str]) -> None:
         try:
             findings.append({"what": what, "ok": True, "found": call()})
-        except Exception as error:  # whatever it is, the other findings are wanted as well
-            said = " ".join(str(error).split())
-            findings.append({"what": what, "ok": False, "found": said or type(error).__name__})
+        except Exception as error:  # whatever it is, the other findings are needed as well
+            message = " ".join(str(error).split())
+            findings.append({"what": what, "ok": False, "found": message or type(error).__name__})
 
-    look("token", lambda: f"repos go to {namespace(settings.namespace)}")
+    check("token", lambda: f"repos go to {find_namespace(namespace)}")
     for task in tasks:
-        look(f"source of {task.name}", lambda task=task: _source(task, settings))  # type: ignore[misc]
-    look("base model", lambda: _base(settings.base))
-    look("disk", lambda: _disk(settings.work_dir))
-    look("device", _device)
+        check(f"source of {task.name}", lambda task=task: _check_sources(task, source))  # type: ignore[misc]
+    check("base model", lambda: _check_base(base))
+    check("disk", lambda: _check_disk(work.work_dir))
+    check("device", _describe_device)
     return findings
 
 
-def _source(task: TaskSpec, settings: Settings) -> str:
-    """Reads the whole source as curation would, so that missing columns, unknown labels and classes show here."""
-    from hubtools.curation.intake import Drops, read_examples
+def _check_sources(task: TaskSpec, options: SourceOptions) -> str:
+    """Read all sources as curation would, so that missing columns, unknown labels and classes show here."""
+    from hubtools.curation.cleaning import Drops, read_pool
     from hubtools.curation.reading import read_rows
 
-    found, label_set = source_of(task, settings)
+    sources, label_set = locate_sources(task, options)
     drops = Drops()
-    rows, read = read_examples(task, found, label_set, drops, skip_bad_rows=settings.skip_bad_rows)
-    for supplement in supplements_of(task, found, settings):  # of which no row stops the curation, but a column does
+    rows, read = read_pool(task, sources, label_set, drops, skip_bad_rows=options.skip_bad_rows)
+    # No row of a supplement stops a curation, but a missing column does.
+    for supplement in locate_supplements(task, sources, options):
         for _, path in supplement.files:
             next(read_rows(path, supplement.source.columns))
-    told = f"{found.source.id} at {found.revision[:15]}" + (" (starter corpus)" if found.source.starter else "")
-    told += f", {read} rows, {drops.total()} dropped"
-    return told + "".join(f"; {split or 'to be split'}: {counts}" for split, counts in _classes(rows))
+    names = [
+        f"{files.source.id} at {files.revision[:15]}" + (" (starter corpus)" if files.source.starter else "")
+        for files in sources
+    ]
+    summary = f"{' and '.join(names)}, {read} rows, {drops.total()} dropped"
+    return summary + "".join(f"; {split or 'to be split'}: {counts}" for split, counts in _count_classes(rows))
 
 
-def _classes(rows: Sequence[Example]) -> list[tuple[str, str]]:
-    """Labels, or types of spans, with their counts for each split that the source has."""
-    held: dict[str, Counter[str]] = {}
+def _count_classes(rows: Sequence[Example]) -> list[tuple[str, str]]:
+    """Return labels, or types of spans, with their counts for each split that the sources have."""
+    by_split: dict[str, Counter[str]] = {}
     for row in rows:
-        held.setdefault(row.split, Counter()).update(row.classes)
+        by_split.setdefault(row.split, Counter()).update(row.classes)
     return [
-        (split, ", ".join(f"{label} {n}" for label, n in counts.most_common())) for split, counts in held.items()
+        (split, ", ".join(f"{label} {n}" for label, n in counts.most_common()))
+        for split, counts in by_split.items()
         if counts
-    ]  # fmt: skip
+    ]
 
 
-def _base(asked: str | None) -> str:
+def _check_base(asked: str | None) -> str:
     from hubtools.training.inputs import resolve_base
 
     return resolve_base(asked)
 
 
-def _disk(folder: Path) -> str:
+def _check_disk(folder: Path) -> str:
     existing = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
     free = shutil.disk_usage(existing).free / 2**30
     if free < DISK_GIB:
@@ -79,7 +86,7 @@ def _disk(folder: Path) -> str:
     return f"{free:.0f} GiB free at {existing}"
 
 
-def _device() -> str:
+def _describe_device() -> str:
     import torch
 
     if torch.cuda.is_available():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -29,7 +30,7 @@ class Undecided(Dropped):
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of personal data: ``text[start:end]`` in Unicode code points, ``type`` in the source's own names."""
+    """A marked stretch: ``text[start:end]`` in Unicode code points, ``type`` in the source's own names."""
 
     start: int
     end: int
@@ -48,7 +49,7 @@ class Example:
         split: the source's own split where it is official, else "".
         source: id of the source the row came from.
         rule: what decided the label, in a few words; "" where it is the source's own.
-        place: file and line, or the row's number; for what we made ourselves, what it is made of.
+        origin: file and line, or the row's number; for what we made ourselves, what it is made of.
     """
 
     text: str
@@ -58,7 +59,7 @@ class Example:
     split: str = ""
     source: str = ""
     rule: str = ""
-    place: str = ""
+    origin: str = ""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -71,11 +72,11 @@ class Source:
     """Where rows come from.
 
     Attributes:
-        id: a dataset repo on the Hub, ``owner/name``.
-        files: glob patterns within the repo, by the split they hold; "" is one pool still to be split.
+        id: a dataset repo on the Hub, ``owner/name``, or ``owner/name:config`` where ``files`` is empty.
+        files: glob patterns within the repo, by the split they hold; "" is one pool still to be split. Where there are
+            none, the files and splits are those that ``datasets`` finds in the repo.
         columns: what each row must have.
         row: pure function from a raw row to an :class:`Example`; raises :class:`Dropped`.
-        labels: every label that ``row`` may return, before a label set maps it.
         revision: the commit that is read where the Hub has it, else the newest.
         url: where the file is fetched when the Hub has no such repo; ``{file}`` is the pattern.
         license: identifier as on the Hub.
@@ -84,10 +85,12 @@ class Source:
         starter: a corpus of our own writing, which is packaged.
         role: "whole" (training, validation and test), "training" (joins the training split alone), or "test" (only
             ever scored).
-        name: what ``--supplement`` and ``--without`` call it, and what a table of benchmarks does.
+        name: what ``--supplement`` and ``--without`` call it, and ``--dataset`` where it is only ever scored.
         share: the most of the training split that a source with the role "training" may make up.
-        optional: it joins only when it is asked for.
+        optional: a source with the role "training" that joins only when it is asked for.
         templates: rows are templates, which curation fills.
+        folder: where ``files`` are on this machine; then ``id`` is only what the source is called.
+        annotators: who made its labels, in the Hub's words for ``annotations_creators``.
     """
 
     id: str
@@ -105,6 +108,8 @@ class Source:
     share: float = 1.0
     optional: bool = False
     templates: bool = False
+    folder: Path | None = None
+    annotators: str = "other"
 
 
 @dataclass(frozen=True)
@@ -133,10 +138,66 @@ class LabelSet:
 
 @dataclass(frozen=True)
 class Metric:
-    """The number that picks the checkpoint and heads the card; greater is better for all of them."""
+    """A score of answers, told once: what it is called, how it is computed, and which way is better.
+
+    Attributes:
+        key: its name in files.
+        title: its name on cards.
+        function: from answers, a value of ``hubtools/metrics``, to the score; nan where it is undefined.
+        hub_type: its name in a model card's ``model-index``.
+        counts: of a share of independent rows, the rows that count and all of them: its interval is exact. None for
+            a score whose interval is bootstrapped.
+    """
 
     key: str
     title: str
+    function: Callable[[Any], float]
+    hub_type: str
+    greater_is_better: bool = True
+    counts: Callable[[Any], tuple[int, int]] | None = None
+
+    @classmethod
+    def share(
+        cls, key: str, title: str, counts: Callable[[Any], tuple[int, int]], *, greater_is_better: bool = True
+    ) -> Metric:
+        """Make the metric of a share of rows; the Hub has no name of its own for it."""
+
+        def function(answers: Any) -> float:
+            hits, rows = counts(answers)
+            return hits / rows if rows else float("nan")
+
+        return cls(key, title, function, key, greater_is_better, counts)
+
+
+@dataclass(frozen=True)
+class CardTexts:
+    """What the cards of a task say in words. Where a text is left out, its head's template says what is always true.
+
+    Each line of a tuple becomes a line of a list. Markdown is allowed.
+
+    Attributes:
+        sentence: what the model does, in one sentence at the head of its card.
+        intended: what the model is for.
+        out_of_scope: what it must not be used for.
+        limits: what it gets wrong, beyond what its scores say.
+        citation: whom to cite for the public data.
+        labels: what each label means, by the label.
+        dataset_sentence: what the dataset holds, in one sentence at the head of its card.
+        dataset_limits: what the dataset lacks.
+        languages: of the texts, as ISO 639-1 codes.
+        noun: what a text is, such as "prompt"; its plural ends in -s.
+    """
+
+    sentence: str = ""
+    intended: tuple[str, ...] = ()
+    out_of_scope: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    citation: str = ""
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    dataset_sentence: str = ""
+    dataset_limits: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ("en",)
+    noun: str = "text"
 
 
 @dataclass(frozen=True)

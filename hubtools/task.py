@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from hubtools.heads.base import Head
-from hubtools.spec import Demo, LabelSet, Metric, Source
+from hubtools.spec import CardTexts, Demo, LabelSet, Metric, Source
 
 
 @dataclass(frozen=True)
@@ -19,20 +20,25 @@ class TaskSpec:
         head: how the question is answered: one label a text, a detection, or spans.
         question: what the classifier answers, in one sentence.
         label_sets: the first is the default.
-        sources: the public data. The first with the role "whole" is the main one; see :class:`~hubtools.spec.Source`.
+        sources: the public data, by role; see :class:`~hubtools.spec.Source`. Of those with the role "whole" all are
+            read, and the first is the main one.
         starter: our own corpus that stands in for the public data where a Hub has none of it.
         match_lengths: add harmless prompts as long as the positive ones to the training split.
         group_name: what a group is in this task, for cards.
         primary: the metric that picks the checkpoint and heads the card.
         weighted_loss: weigh classes by n / (k n_c) of the training split.
         overrides: training arguments that beat the size-adaptive defaults.
+        dataset_pattern: repo name of the dataset; ``{name}`` is the task's name.
         model_name: repo name; ``{base}`` is the short name of the base model.
         mapping_file: the label mapping that the Semantic Router reads, "" where it has no slot.
+        mapping_noun: what that file calls a label.
         threshold: the router's default threshold for this task.
         version: bumped when the rows or labels would change.
         examples: prompts that the card shows with their answers.
+        card: what its cards say in words, where it has no templates of its own.
         demo: what the Space says of the task.
         task_ids: the Hub's finer words for the task, for the dataset card.
+        file: the YAML file that describes it; None for a built-in task.
         access_prompt, access_fields: what readers of a gated dataset agree to and fill in, as the Hub's cards have it.
     """
 
@@ -48,25 +54,29 @@ class TaskSpec:
     mapping_file: str
     threshold: float
     version: str
+    dataset_pattern: str = "router-{name}"
+    mapping_noun: str = "label"
     starter: Source | None = None
     weighted_loss: bool = False
     overrides: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))
     match_lengths: bool = False
     examples: tuple[str, ...] = ()
+    card: CardTexts = field(default_factory=CardTexts)
     demo: Demo = field(default_factory=Demo)
     task_ids: tuple[str, ...] = ()
     access_prompt: str = ""
     access_fields: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    file: Path | None = None
 
     @property
     def dataset_name(self) -> str:
         """Name of the dataset repo, without its owner."""
-        return f"router-{self.name}"
+        return self.dataset_pattern.format(name=self.name)
 
     @property
-    def source(self) -> Source:
-        """The main public source."""
-        return next(source for source in self.sources if source.role == "whole")
+    def whole_sources(self) -> tuple[Source, ...]:
+        """Public sources whose rows are divided among all splits; none where a task has users' data alone."""
+        return tuple(source for source in self.sources if source.role == "whole")
 
     @property
     def supplements(self) -> tuple[Source, ...]:
@@ -91,24 +101,3 @@ class TaskSpec:
     def model_labels(self, label_set: LabelSet) -> tuple[str, ...]:
         """Return the model's labels in the order of ``id2label``."""
         return self.head.model_labels(label_set)
-
-    # The following four move into the head's own methods, and go.
-    @property
-    def kind(self) -> str:
-        """ "sequence" or "token"."""
-        return self.head.kind
-
-    @property
-    def positive(self) -> str:
-        """The label that a detection is about, or ""."""
-        return getattr(self.head, "positive", "")
-
-    @property
-    def alarming(self) -> tuple[str, ...]:
-        """Beginnings of words that make harmless texts sound like the positive label."""
-        return getattr(self.head, "alarming", ())
-
-    @property
-    def fallback(self) -> str:
-        """The label that an unsure answer becomes, or ""."""
-        return getattr(self.head, "fallback", "")

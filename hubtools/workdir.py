@@ -14,6 +14,7 @@ from typing import Any
 from hubtools.errors import MissingStage
 from hubtools.records import read_record, write_json
 from hubtools.records.dataset import DatasetFacts
+from hubtools.records.metrics import Metrics
 from hubtools.records.release import PublishedRepos
 from hubtools.records.training import MultitaskRecord, TrainingRecord
 
@@ -109,8 +110,8 @@ class TaskFolder:
     def split_file(self, split: str) -> Path:
         return self.dataset / "data" / f"{split}-00000-of-00001.parquet"
 
-    def trained(self, fingerprint: str) -> Iterator[TaskFolder]:
-        """This folder, and those of its studies, in which the training with this fingerprint was done."""
+    def find_trained(self, fingerprint: str) -> Iterator[TaskFolder]:
+        """Yield this folder, and those of its studies, in which the training with this fingerprint was done."""
         for path in (self.training, *sorted(self.studies.glob(f"*/*/{self.task}/{self.training.name}"))):
             with contextlib.suppress(OSError, ValueError):
                 if json.loads(path.read_text()).get("fingerprint") == fingerprint:
@@ -149,15 +150,19 @@ class TaskFolder:
         """Read ``training.json`` of the tasks trained together; raises :class:`MissingStage` as above."""
         return read_record(self.training, MultitaskRecord, task=self.task, command="finetune")
 
+    def read_metrics(self) -> Metrics:
+        """Read ``metrics.json``; raises :class:`MissingStage` where nothing was scored, or by another version."""
+        return read_record(self.metrics, Metrics, task=self.task, command="evaluate")
+
     def read_published(self, command: str) -> PublishedRepos:
         """Read ``published.json``; raises :class:`MissingStage`, naming ``command``, where nothing was pushed."""
         return read_record(self.published, PublishedRepos, task=self.task, command=command)
 
     @contextlib.contextmanager
-    def alone(self, note: Callable[[str], None]) -> Iterator[int]:
-        """Wait until nobody else works in this folder, and hold it for the block.
+    def lock(self, note: Callable[[str], None]) -> Iterator[int]:
+        """Wait until nobody else works in this folder, and lock it for the block.
 
-        Yields a file descriptor. A child that inherits it holds the folder as well, as long as it lives: where a
+        Yields a file descriptor. A child that inherits it keeps the folder locked, as long as it lives: where a
         command is killed and its training is not, the next command waits for the training instead of joining in.
         """
         self.root.mkdir(parents=True, exist_ok=True)

@@ -27,11 +27,13 @@ from transformers import (
 from transformers.trainer_pt_utils import LabelSmoother
 
 from hubtools.errors import TrainingFailed, UsageError
-from hubtools.training import encoding
-from hubtools.training.batching import Collator, StepBatches, passes
-from hubtools.training.encoding import IGNORED, encode_splits
-from hubtools.training.loss import chosen_weights, loss_function
-from hubtools.training.packing import Texts, attend, pack, why_not
+from hubtools.heads import classification
+from hubtools.heads.encoding import IGNORED
+from hubtools.tasks.jailbreak import JAILBREAK
+from hubtools.training.batching import Collator, StepBatches, divide_into_passes
+from hubtools.training.encoding import encode_splits
+from hubtools.training.loss import choose_weights, loss_function
+from hubtools.training.packing import Texts, attend, pack, reason_not_to_pack
 from hubtools.training.trainer import ClassifierTrainer
 
 __all__ = ["one_thread", "tokenizer"]  # fixtures
@@ -157,11 +159,11 @@ def test_attention_within_texts_is_block_diagonal_and_near() -> None:
 
 def test_what_cannot_be_packed_says_why() -> None:
     cpu = torch.device("cpu")
-    assert why_not(model_for("token"), cpu, bf16=False) == ""
-    assert "bert knows no packed rows" in why_not(BertForSequenceClassification(bert()), cpu, bf16=False)
-    assert "mps" in why_not(model_for("token"), torch.device("mps"), bf16=False)
-    assert "bf16" in why_not(model_for("token"), torch.device("cuda"), bf16=False)
-    assert "dropout" in why_not(model_for("token", attention_dropout=0.1), torch.device("cuda"), bf16=True)
+    assert reason_not_to_pack(model_for("token"), cpu, bf16=False) == ""
+    assert "bert knows no packed rows" in reason_not_to_pack(BertForSequenceClassification(bert()), cpu, bf16=False)
+    assert "mps" in reason_not_to_pack(model_for("token"), torch.device("mps"), bf16=False)
+    assert "bf16" in reason_not_to_pack(model_for("token"), torch.device("cuda"), bf16=False)
+    assert "dropout" in reason_not_to_pack(model_for("token", attention_dropout=0.1), torch.device("cuda"), bf16=True)
 
 
 # --- batches and passes ---------------------------------------------------------------------------------------------
@@ -173,7 +175,7 @@ texts = st.lists(st.integers(1, 600), min_size=1, max_size=80)
 def test_every_row_of_a_batch_goes_through_the_model_once_and_within_the_budget(
     lengths: list[int], budget: int, padded: bool, a_pass: int
 ) -> None:
-    found = passes(lengths, budget, padded, a_pass)
+    found = divide_into_passes(lengths, budget, padded, a_pass)
     assert sorted(row for rows in found for row in rows) == list(range(len(lengths)))
     for rows in found:
         each = [lengths[row] for row in rows]
@@ -182,11 +184,13 @@ def test_every_row_of_a_batch_goes_through_the_model_once_and_within_the_budget(
 
 def test_passes_of_padded_rows_hold_rows_of_like_length() -> None:
     lengths = [500, 20, 495, 22, 25, 505, 18, 498]
-    assert [sorted(lengths[row] for row in rows) for rows in passes(lengths, 4096, True, 32)] == [
+    assert [sorted(lengths[row] for row in rows) for rows in divide_into_passes(lengths, 4096, True, 32)] == [
         [495, 498, 500, 505],
         [18, 20, 22, 25],
     ]
-    assert passes(lengths, 4096, False, 32) == [list(range(8))], "what has no padding goes at once, in its own order"
+    assert divide_into_passes(lengths, 4096, False, 32) == [list(range(8))], (
+        "what has no padding goes at once, in its own order"
+    )
 
 
 @given(texts, st.integers(1, 40), st.integers(1, 4), st.integers(0, 9))
@@ -398,14 +402,14 @@ def test_focal_loss_counts_an_item_by_what_the_model_lacks() -> None:
 
 def test_class_weights_are_chosen_by_task_or_flag() -> None:
     labels, tags = [0, 0, 0, 1], [[IGNORED, 0, 0], [0, 1, IGNORED]]
-    assert chosen_weights("auto", False, labels, 2) is None
-    assert chosen_weights("none", True, labels, 2) is None
-    assert chosen_weights("auto", True, labels, 2) == pytest.approx([2 / 3, 2])
-    assert chosen_weights("balanced", False, tags, 2) == pytest.approx([2 / 3, 2])
-    assert chosen_weights("1,2.5", True, labels, 2) == [1, 2.5]
+    assert choose_weights("auto", False, labels, 2) is None
+    assert choose_weights("none", True, labels, 2) is None
+    assert choose_weights("auto", True, labels, 2) == pytest.approx([2 / 3, 2])
+    assert choose_weights("balanced", False, tags, 2) == pytest.approx([2 / 3, 2])
+    assert choose_weights("1,2.5", True, labels, 2) == [1, 2.5]
     for wrong in ("1", "1,2,3", "1,-2", "1,nan", "heavy"):
         with pytest.raises(UsageError, match=r"(?s)--class_weights.*2 positive numbers"):
-            chosen_weights(wrong, True, labels, 2)
+            choose_weights(wrong, True, labels, 2)
 
 
 # --- encoded splits -------------------------------------------------------------------------------------------------
@@ -415,19 +419,19 @@ def test_encoded_splits_are_kept_until_rows_or_length_change(
     tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    encode_sequence = encoding.encode_sequence
+    encode_sequence = classification.encode_sequence
 
     def counted(batch: Any, **options: Any) -> dict[str, Any]:
         calls.append(len(batch["text"]))
         return encode_sequence(batch, **options)
 
-    monkeypatch.setattr(encoding, "encode_sequence", counted)
+    monkeypatch.setattr(classification, "encode_sequence", counted)
 
     def encode(last: str, max_length: int = 64) -> int:
         columns = {"text": ["Ann Lee", "word " * 50, last], "label": [0, 1, 0]}
         data = {split: Dataset.from_dict(columns) for split in ("train", "validation")}
         calls.clear()
-        found = encode_splits(data, tokenizer, max_length, 0, tmp_path)
+        found = encode_splits(data, tokenizer, max_length, JAILBREAK.head, JAILBREAK.label_set(), tmp_path)
         assert found["train"]["length"][:] == [len(ids) for ids in found["train"]["input_ids"]]
         assert max(found["train"]["length"]) <= max_length
         assert found["train"]["labels"][:] == [0, 1, 0]

@@ -13,7 +13,7 @@ from as_user import REPOSITORY
 from test_training import curated, one_thread, tiny_base, tokenizer
 from transformers.utils import logging
 
-from hubtools.curation.intake import word_tags
+from hubtools.heads.span_rows import tag_words
 from hubtools.spec import Span
 from hubtools.tasks.pii import PII
 
@@ -77,7 +77,7 @@ def test_tags_of_first_subwords_read_back_to_the_spans_of_the_text(tokenizer: An
     text = "Ann Lee (of Wolfeschlegelsteinhausen) wrote to ann.lee@example.org"
     types = PII.label_set().labels
     spans = [Span(0, 7, "PERSON"), Span(12, 36, "LOCATION"), Span(47, len(text), "EMAIL_ADDRESS")]
-    words, tags = word_tags(text, spans, types)
+    words, tags = tag_words(text, spans, types)
     encoded = quality.first_subwords({"tokens": [words], "ner_tags": [tags]}, tokenizer, 64)
     [labels] = encoded["labels"]
     assert len(labels) == len(encoded["input_ids"][0]) > len(words) + 2, "some words have several subwords"

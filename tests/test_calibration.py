@@ -27,7 +27,11 @@ from transformers import (
     pipeline,
 )
 
-from hubtools.evaluation.predict import load_classifier, predictions_table, probabilities
+from hubtools.evaluation.predictions import predictions_table
+from hubtools.heads.encoding import encode_sequence, encode_tokens
+from hubtools.heads.inference import load_pipeline, predict_probabilities
+from hubtools.metrics.calibration import reliability
+from hubtools.records import to_json
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
 from hubtools.training.calibration import (
@@ -36,10 +40,8 @@ from hubtools.training.calibration import (
     calibration_error,
     fit_temperature,
     fold,
-    reliability,
     validation_logits,
 )
-from hubtools.training.encoding import encode_sequence, encode_tokens
 
 NANO = Path(__file__).parent.parent / "hubtools" / "starter" / "hubtools" / "modernbert-nano"
 WORDS = ("ignore", "rules", "secret", "please", "help", "kindly", "Ann", "Oslo", "soup", "tents")
@@ -95,8 +97,8 @@ def test_calibration_error_by_hand() -> None:
     correct = np.r_[np.arange(10) < 8, np.arange(10) < 6]
     error, bins = reliability(confidence, correct)
     assert error == pytest.approx((10 * 0.15 + 10 * 0.05) / 20)
-    assert [(b["rows"], b["accuracy"]) for b in bins] == [(10, 0.6), (10, 0.8)]
-    assert [b["confidence"] for b in bins] == pytest.approx([0.55, 0.95])
+    assert [(b.rows, b.accuracy) for b in bins] == [(10, 0.6), (10, 0.8)]
+    assert [b.confidence for b in bins] == pytest.approx([0.55, 0.95])
 
 
 @settings(derandomize=True, deadline=None)
@@ -107,8 +109,8 @@ def test_the_bins_are_those_of_scikit_learns_calibration_curve(rows: list[tuple[
         return  # on the edge of a bin, the two may round apart
     right, sure = calibration_curve(correct, confidence, n_bins=15, pos_label=True)
     _, bins = reliability(confidence, correct)
-    assert [b["accuracy"] for b in bins] == pytest.approx(right)
-    assert [b["confidence"] for b in bins] == pytest.approx(sure)
+    assert [b.accuracy for b in bins] == pytest.approx(right)
+    assert [b.confidence for b in bins] == pytest.approx(sure)
 
 
 def test_certain_answers_have_a_bin() -> None:
@@ -149,15 +151,15 @@ def test_pipeline_gives_the_calibrated_probabilities_and_no_answer_changes(
     folder, rows = sequences
     names = list(JAILBREAK.label_set().labels)
     texts = list(rows["text"])
-    before = np.array(probabilities(load_classifier(JAILBREAK, str(folder)), texts, names))
+    before = np.array(predict_probabilities(load_pipeline("text-classification", str(folder)), texts, names))
     done = calibrate(folder, JAILBREAK, encoded(rows, tokenizer), DataCollatorWithPadding(tokenizer))
-    assert done["temperature"] > 1.5
-    assert done == json.loads((folder / "calibration.json").read_text())
+    assert done.temperature > 1.5
+    assert to_json(done) == json.loads((folder / "calibration.json").read_text())
 
     loaded: Any = pipeline("text-classification", model=str(folder))
     answers = loaded(texts, top_k=None, truncation=True)
     after = np.array([[{a["label"]: a["score"] for a in answer}[name] for name in names] for answer in answers])
-    expected = softmax(np.log(before) / done["temperature"], axis=1)
+    expected = softmax(np.log(before) / done.temperature, axis=1)
     assert after == pytest.approx(expected, abs=1e-5)
     assert (after.argmax(1) == before.argmax(1)).all()
     labels = np.array(rows["label"])
@@ -179,7 +181,7 @@ def test_only_the_last_layer_changes_and_the_file_is_still_one_for_torch(
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"classifier.weight", "classifier.bias"}
     for name in changed:
-        assert torch.allclose(after[name] * done["temperature"], before[name])
+        assert torch.allclose(after[name] * done.temperature, before[name])
 
 
 def test_a_temperature_that_makes_the_error_worse_is_not_taken(
@@ -189,8 +191,8 @@ def test_a_temperature_that_makes_the_error_worse_is_not_taken(
     before = (folder / "model.safetensors").read_bytes()
     monkeypatch.setattr("hubtools.training.calibration.fit_temperature", lambda logits, labels: 0.3)
     done = calibrate(folder, JAILBREAK, encoded(rows, tokenizer), DataCollatorWithPadding(tokenizer))
-    assert done["temperature"] == 1.0
-    assert done["result"].startswith("left at 1: another would make the calibration error")
+    assert done.temperature == 1.0
+    assert done.result.startswith("left at 1: another would make the calibration error")
     assert (folder / "model.safetensors").read_bytes() == before
 
 
@@ -209,7 +211,7 @@ def test_the_error_on_validation_never_gets_worse(sequences: tuple[Path, Dataset
         (folder / "model.safetensors").write_bytes(start)
         given = rows.remove_columns("label").add_column("label", labels.tolist())
         done = calibrate(folder, JAILBREAK, encoded(given, tokenizer), collator)
-        after = calibration_error(logits, labels[order], done["temperature"])
+        after = calibration_error(logits, labels[order], done.temperature)
         assert after <= calibration_error(logits, labels[order], 1.0)
 
 
@@ -244,6 +246,7 @@ def test_a_model_whose_last_layer_is_not_linear_is_left_alone(tmp_path: Path) ->
 
 
 def test_a_token_task_is_calibrated_over_its_labelled_tokens(tokenizer: Any, tmp_path: Path) -> None:
+    types = PII.label_set().labels
     names = PII.model_labels(PII.label_set())
     folder = random_model(ModernBertForTokenClassification, names, tokenizer, tmp_path / "model", 60)
     texts = ["Ann met Bob in Oslo.", "Call (212) 555-0187", "Nothing here, please."]
@@ -251,17 +254,21 @@ def test_a_token_task_is_calibrated_over_its_labelled_tokens(tokenizer: Any, tmp
     rows = Dataset.from_dict({"id": ["a", "b", "c"], "text": texts, "spans": spans})
     given = rows.map(encode_tokens, batched=True, remove_columns=rows.column_names, keep_in_memory=True,
                      fn_kwargs={"tokenizer": tokenizer, "max_length": 512, "types": 5})  # fmt: skip
-    before = predictions_table(PII, PII.label_set(), load_classifier(PII, str(folder)), rows, lambda _: None)
+    before = predictions_table(PII.head, load_pipeline(PII.head.pipeline, str(folder)), rows, types, lambda _: None)
     done = calibrate(folder, PII, given, DataCollatorForTokenClassification(tokenizer))
     after = predictions_table(
-        PII, PII.label_set(), load_classifier(PII, str(folder)), rows, lambda _: None, done["temperature"]
+        PII.head, load_pipeline(PII.head.pipeline, str(folder)), rows, types, lambda _: None, done.temperature
     )
     labelled = sum(label != -100 for labels in given["labels"] for label in labels)
-    assert done["answers"] == labelled == sum(len(row) for row in after["tokens"].to_pylist())
-    assert done["temperature"] > 1.5
+    assert done.answers == labelled == sum(len(row) for row in after["tokens"].to_pylist())
+    assert done.temperature > 1.5
     for old, new in zip(before["tokens"].to_pylist(), after["tokens"].to_pylist(), strict=True):
         assert [t["answer"] for t in old] == [t["answer"] for t in new]
         assert [t["raw"] for t in new] == pytest.approx([t["confidence"] for t in old], abs=1e-4)
         assert all(t["confidence"] <= t["raw"] for t in new)
-    strip = [[{k: v for k, v in s.items() if k != "score"} for s in row] for row in before["found"].to_pylist()]
-    assert strip == [[{k: v for k, v in s.items() if k != "score"} for s in row] for row in after["found"].to_pylist()]
+    strip = [
+        [{k: v for k, v in s.items() if k != "score"} for s in row] for row in before["predicted_spans"].to_pylist()
+    ]
+    assert strip == [
+        [{k: v for k, v in s.items() if k != "score"} for s in row] for row in after["predicted_spans"].to_pylist()
+    ]

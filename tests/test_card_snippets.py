@@ -9,11 +9,11 @@ import sys
 
 import pytest
 from as_user import Command
-from test_published_cards import run_of
+from test_published_cards import as_records, run_of
 from tiny_classifiers import WINDOW, make_classifier
 
 from hubtools.localhub import Hub
-from hubtools.publishing.cards import model_card
+from hubtools.publishing.cards import render_model_card
 from hubtools.tasks import TASKS
 
 # What the tiny model of each task answers to everything, and the thresholds that it is released with in turn.
@@ -50,11 +50,12 @@ def said(hubtools: Command, hub: Hub, tmp_path_factory: pytest.TempPathFactory) 
         for threshold in (REACHED, MISSED) if run_of(task, "public")["metrics"]["thresholds"] else (REACHED,):
             name = f"snippet-{task.name}-{threshold}"
             folder = work / "repos" / name
-            make_classifier(folder, list(task.model_labels(task.label_set())), task.kind, SURE_OF[task.name])
+            labels = list(task.model_labels(task.label_set()))
+            make_classifier(folder, labels, task.head.granularity, SURE_OF[task.name])
             (folder / "thresholds.json").write_text(json.dumps({"threshold": threshold}))
             run = run_of(task, "public")
             run["training"]["arguments"]["max_length"] = WINDOW
-            card = model_card(task, f"local/{name}", **run)
+            card = render_model_card(task, f"local/{name}", as_records(run))
             (folder / "README.md").write_text(card)
             snippets[name] = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     hubtools.run(sys.executable, "-c", RELEASE, work / "repos", env=hub.environ)

@@ -17,8 +17,8 @@ from test_training import curated, one_thread, run_finetune, tiny_base, tokenize
 from transformers import AttentionInterface, EarlyStoppingCallback
 
 from hubtools import finetune
+from hubtools.heads.encoding import IGNORED, bio_labels
 from hubtools.training import packing
-from hubtools.training.encoding import IGNORED, bio_labels
 from hubtools.training.loss import loss_function
 from hubtools.training.packing import Texts, attend
 from hubtools.training.trainer import ClassifierTrainer
@@ -87,7 +87,7 @@ def test_labels_that_are_not_on_every_subword_are_seen(
 def test_a_loss_that_forgets_its_weights_is_seen(
     run_finetune: Finetune, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hubtools.training.loss.chosen_weights", lambda *given: None)
+    monkeypatch.setattr("hubtools.training.loss.choose_weights", lambda *given: None)
     with pytest.raises(AssertionError):
         test_training.test_finetune_moves_the_weights_alike_however_its_batch_is_cut(run_finetune, tiny_base)
 
@@ -96,9 +96,9 @@ def by_accuracy(patch: pytest.MonkeyPatch) -> None:
     parse = finetune.parse
 
     def other(argv: list[str]) -> Any:
-        ours, args, *rest = parse(argv)
-        args.metric_for_best_model = "accuracy"
-        return ours, args, *rest
+        plan = parse(argv)
+        plan.args.metric_for_best_model = "accuracy"
+        return plan
 
     patch.setattr(finetune, "parse", other)
 

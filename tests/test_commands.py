@@ -20,7 +20,7 @@ from hubtools.localhub import Hub, stop
 
 COMMANDS = [
     *("", "check", "curate", "push-dataset", "finetune", "evaluate", "compare", "model-card", "push-model", "verify"),
-    *("search", "cross-validate", "repeat"),
+    *("init-task", "search", "cross-validate", "repeat"),
     *("push-space", "demo", "run", "hub", "hub serve", "hub start", "hub stop", "hub status", "hub env"),
 ]
 HEAVY = {"torch", "datasets", "transformers", "huggingface_hub", "gradio", "numpy", "pyarrow", "sklearn", "starlette",
@@ -57,6 +57,26 @@ def test_the_list_of_commands_is_whole(hubtools: Command) -> None:
 
 def test_version_is_that_of_the_package(hubtools: Command) -> None:
     assert hubtools("--version").stdout == f"hubtools {version('hubtools')}\n"
+
+
+def test_a_task_of_one_s_own_is_named_by_its_file(hubtools: Command, hub: Hub, tmp_path: Path) -> None:
+    task, at = tmp_path / "abuse.yaml", ("--hub", "local", "--hub-dir", hub.data_dir, "--work-dir", tmp_path / "work")
+    written = hubtools(
+        "init-task", "abuse", "--labels", "benign, jailbreak", "--positive", "jailbreak", "--output", task
+    )
+    assert written.stdout == f"{task}\n"
+    rows = own_rows(tmp_path / "rows.csv")
+    curated = hubtools("curate", "--task-file", task, "--source", rows, "--json", *at)
+    assert json.loads(curated.stdout)["abuse"]["labels"] == ["benign", "jailbreak"]
+    for name in ((), ("abuse",)):
+        command = hubtools("finetune", *name, "--task-file", task, *at, "--dry-run", "--max_steps", 3).stderr
+        assert re.search(rf"--task abuse .* --task_file {task} .*--max_steps 3\n", command)
+    done = hubtools("curate", "pii", "--task-file", task, *at, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "describes the task 'abuse'" in done.stderr
+    done = hubtools("curate", *at, check=False)
+    assert done.returncode == 2
+    assert "or --task-file FILE" in done.stderr
 
 
 def test_a_dry_run_of_push_dataset_writes_nothing(

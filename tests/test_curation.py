@@ -20,24 +20,24 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from hubtools.curation.build import STARTER_COPIES, curate
+from hubtools.curation.build import TEMPLATE_COPIES, CurationInputs, curate
+from hubtools.curation.cleaning import MAX_CHARACTERS
 from hubtools.curation.duplicates import (
     NEAR,
     Clusters,
-    comparison_key,
-    content_hash,
+    find_near_duplicates_of_earlier,
     jaccard,
-    near_duplicate_pairs,
-    shingles,
+    make_shingles,
 )
-from hubtools.curation.intake import MAX_CHARACTERS, word_tags
-from hubtools.curation.own import Columns
 from hubtools.curation.reading import read_rows
-from hubtools.curation.sources import SourceFiles, chosen_source
-from hubtools.curation.split import SPLITS, fraction_of, split_groups
-from hubtools.curation.supplements import located
-from hubtools.curation.synthesis import SLOT_TYPES, documents, fill
+from hubtools.curation.sources import SourceFiles, locate_addition
+from hubtools.curation.split import SPLITS, hash_to_fraction, split_groups
+from hubtools.curation.synthesis import SLOT_TYPES, fill_template, fill_templates
+from hubtools.curation.user_data import choose_sources
 from hubtools.errors import HubtoolsError, SourceError
+from hubtools.heads.span_rows import tag_words
+from hubtools.records import to_json
+from hubtools.rows import Columns, comparison_key, content_hash
 from hubtools.spec import Example, Span
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS
@@ -86,9 +86,16 @@ def test_a_comparison_key_is_never_empty_for_a_text_that_holds_something(text: s
 
 
 def test_a_short_text_is_one_shingle() -> None:
-    assert shingles("one two") == {"one two"}
-    assert shingles("one two three four") == {"one two three", "two three four"}
-    assert jaccard(shingles("a b c d"), shingles("a b c e")) == pytest.approx(1 / 3)
+    assert make_shingles("one two") == {"one two"}
+    assert make_shingles("one two three four") == {"one two three", "two three four"}
+    assert jaccard(make_shingles("a b c d"), make_shingles("a b c e")) == pytest.approx(1 / 3)
+
+
+def near_pairs(keys: Sequence[str]) -> list[tuple[int, int]]:
+    """All pairs (i, j), i < j, of near-duplicates: for each row, those that are found when it alone comes earlier."""
+    size = range(len(keys))
+    found = [(i, find_near_duplicates_of_earlier(keys, [row != i for row in size])) for i in size]
+    return [(i, j) for i, rows in found for j in sorted(rows) if i < j]
 
 
 @settings(derandomize=True, deadline=None, max_examples=60)
@@ -105,24 +112,24 @@ def test_near_duplicates_are_exactly_those_that_brute_force_finds(data: st.DataO
         (i, j)
         for i in range(len(corpus))
         for j in range(i + 1, len(corpus))
-        if jaccard(shingles(corpus[i]), shingles(corpus[j])) >= NEAR
+        if jaccard(make_shingles(corpus[i]), make_shingles(corpus[j])) >= NEAR
     ]
-    assert near_duplicate_pairs(corpus) == expected
+    assert near_pairs(corpus) == expected
 
 
 def test_near_duplicates_at_the_very_limit_are_found() -> None:
     """Twelve words against the same with one appended: 10 of 11 shingles; two of twelve changed at the end: 8 of 12."""
     words = [f"w{i}" for i in range(12)]
     keys = [" ".join(words), " ".join([*words, "x"]), " ".join([*words[:10], "y", "z"])]
-    assert near_duplicate_pairs(keys) == [(0, 1)]
+    assert near_pairs(keys) == [(0, 1)]
     eight_of_ten = [" ".join(words[:11]), " ".join([*words[:10], "q"])]
-    assert jaccard(*map(shingles, eight_of_ten)) == NEAR
-    assert near_duplicate_pairs(eight_of_ten) == [(0, 1)]
+    assert jaccard(*map(make_shingles, eight_of_ten)) == NEAR
+    assert near_pairs(eight_of_ten) == [(0, 1)]
 
 
 @pytest.mark.parametrize("keys", [[], ["alone"]])
 def test_fewer_than_two_texts_have_no_pairs(keys: list[str]) -> None:
-    assert near_duplicate_pairs(keys) == []
+    assert near_pairs(keys) == []
 
 
 @settings(derandomize=True)
@@ -178,7 +185,7 @@ def test_groups_of_several_classes_never_cost_the_training_split_a_class(
 def test_more_groups_never_move_an_old_one_while_no_class_is_missing(seed: int, size: int, new: dict[str, str]) -> None:
     old = {f"group {i}": ["xy"[i % 2]] for i in range(size)}
     by_hash = {
-        group: "test" if (u := fraction_of(group, seed)) < 0.1 else "validation" if u < 0.2 else "train"
+        group: "test" if (u := hash_to_fraction(group, seed)) < 0.1 else "validation" if u < 0.2 else "train"
         for group in old
     }
     assume(len({(split, *old[group]) for group, split in by_hash.items()}) == 6)
@@ -240,7 +247,7 @@ def between(text: str) -> str:
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_slot_of_personal_data_gives_one_exact_span(slot: str, split: str) -> None:
     for number in range(20):
-        text, spans = fill(f"Ünï 😀 ⟦{{{{{slot}}}}}⟧ {{{{number}}}}", random.Random(number), split, 0)
+        text, spans = fill_template(f"Ünï 😀 ⟦{{{{{slot}}}}}⟧ {{{{number}}}}", random.Random(number), split, 0)
         [span] = spans
         assert text[span.start : span.end] == between(text) != ""
         assert span.type == SLOT_TYPES[slot]
@@ -256,7 +263,7 @@ def test_a_slot_of_personal_data_gives_one_exact_span(slot: str, split: str) -> 
     ],
 )
 def test_parts_of_one_name_or_one_address_are_one_span(template: str, kind: str) -> None:
-    text, spans = fill(f"To {template}.", random.Random(5), "train", 0)
+    text, spans = fill_template(f"To {template}.", random.Random(5), "train", 0)
     assert [(text[s.start : s.end], s.type) for s in spans] == [(between(text), kind)]
 
 
@@ -272,13 +279,13 @@ def test_parts_of_one_name_or_one_address_are_one_span(template: str, kind: str)
     ],
 )
 def test_neighbours_that_are_not_parts_of_one_thing_stay_two_spans(template: str) -> None:
-    _, spans = fill(template, random.Random(5), "train", 0)
+    _, spans = fill_template(template, random.Random(5), "train", 0)
     assert len(spans) == 2
 
 
 @pytest.mark.parametrize("slot", ["product", "order_number", "amount", "version", "tracking_number", "isbn"])
 def test_what_only_looks_like_personal_data_is_not_marked(slot: str) -> None:
-    text, spans = fill(f"⟦{{{{{slot}}}}}⟧", random.Random(1), "train", 0)
+    text, spans = fill_template(f"⟦{{{{{slot}}}}}⟧", random.Random(1), "train", 0)
     assert between(text)
     assert spans == ()
 
@@ -289,16 +296,16 @@ def test_what_only_looks_like_personal_data_is_not_marked(slot: str) -> None:
 )
 def test_an_unknown_slot_is_an_error_that_names_it(slot: str) -> None:
     with pytest.raises(SourceError, match=rf"slot {{{{{slot}}}}} is unknown"):
-        fill(f"Hello {{{{{slot}}}}}", random.Random(0), "train", 0)
+        fill_template(f"Hello {{{{{slot}}}}}", random.Random(0), "train", 0)
 
 
 def test_the_same_seed_gives_the_same_text_and_another_seed_another() -> None:
     template = Example("{{name}}, {{address_block}}, {{phone}}, {{email}}, {{date}} {{time}}", group="g")
-    first = list(documents([template], "train", 5, 1))
-    assert list(documents([template], "train", 5, 1)) == first
+    first = list(fill_templates([template], "train", 5, 1))
+    assert list(fill_templates([template], "train", 5, 1)) == first
     assert len({document.text for document in first}) == 5
-    assert not {d.text for d in documents([template], "train", 5, 2)} & {d.text for d in first}
-    assert not {d.text for d in documents([replace(template, group="h")], "train", 5, 1)} & {d.text for d in first}
+    assert not {d.text for d in fill_templates([template], "train", 5, 2)} & {d.text for d in first}
+    assert not {d.text for d in fill_templates([replace(template, group="h")], "train", 5, 1)} & {d.text for d in first}
 
 
 def test_no_value_depends_on_the_day_it_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,13 +320,13 @@ def test_no_value_depends_on_the_day_it_is_drawn(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Provider, "_parse_end_datetime", classmethod(parse))
     slots = [*SLOT_TYPES, "date", "time", "weekday", "month", "order_number", "amount", "job_title", "isbn", "percent"]
     for number in range(10):
-        fill(" ".join(f"{{{{{slot}}}}}" for slot in slots), random.Random(number), "train", 0)
+        fill_template(" ".join(f"{{{{{slot}}}}}" for slot in slots), random.Random(number), "train", 0)
 
 
 def test_a_template_without_slots_gives_one_document_and_keeps_its_braces() -> None:
-    template = Example("def f(): return {1: {2}}", group="code", source="s", place="rows.jsonl:7")
-    [document] = documents([template], "test", 9, 0)
-    assert document == replace(template, split="test", place="made of rows.jsonl:7")
+    template = Example("def f(): return {1: {2}}", group="code", source="s", origin="rows.jsonl:7")
+    [document] = fill_templates([template], "test", 9, 0)
+    assert document == replace(template, split="test", origin="made of rows.jsonl:7")
 
 
 @pytest.mark.parametrize("slot", ["first_name", "last_name", "city", "street_address", "phone", "ssn", "zip"])
@@ -327,7 +334,7 @@ def test_values_of_one_split_are_never_drawn_for_another(slot: str) -> None:
     draws = 500 if slot == "zip" else 150  # chance alone would rarely draw one zip code twice
 
     def values(split: str) -> set[str]:
-        texts = [fill(f"{{{{{slot}}}}}", random.Random(f"{split}{i}"), split, 0)[0] for i in range(draws)]
+        texts = [fill_template(f"{{{{{slot}}}}}", random.Random(f"{split}{i}"), split, 0)[0] for i in range(draws)]
         assert [text for text in texts if text != text.strip()] == [], "a span has no space at its ends"
         # A zip code may carry four more digits, a social security number spaces or nothing for its hyphens.
         return {text.casefold()[:5] if slot == "zip" else text.casefold().replace("-", " ") for text in texts}
@@ -344,24 +351,24 @@ def test_values_of_one_split_are_never_drawn_for_another(slot: str) -> None:
 
 def test_words_carry_b_on_the_first_and_i_on_the_rest_of_a_span() -> None:
     text = "Ann-Lee of Rome."
-    tokens, tags = word_tags(text, [Span(0, 7, "PERSON"), Span(11, 15, "LOCATION")], ("PERSON", "LOCATION"))
+    tokens, tags = tag_words(text, [Span(0, 7, "PERSON"), Span(11, 15, "LOCATION")], ("PERSON", "LOCATION"))
     assert tokens == ["Ann", "-", "Lee", "of", "Rome", "."]
     assert tags == [1, 2, 2, 0, 3, 0]
 
 
 def test_touching_spans_of_one_type_begin_anew() -> None:
-    tokens, tags = word_tags("Ann Bob", [Span(0, 3, "PERSON"), Span(4, 7, "PERSON")], ("PERSON",))
+    tokens, tags = tag_words("Ann Bob", [Span(0, 3, "PERSON"), Span(4, 7, "PERSON")], ("PERSON",))
     assert (tokens, tags) == (["Ann", "Bob"], [1, 1])
 
 
 def test_a_span_that_begins_with_a_space_or_inside_a_word_still_begins_with_b() -> None:
-    assert word_tags("to Ann Lee", [Span(2, 10, "PERSON")], ("PERSON",))[1] == [0, 1, 2]
-    assert word_tags("xAnn Lee", [Span(1, 8, "PERSON")], ("PERSON",))[1] == [1, 2]
-    assert word_tags("AB-CD", [Span(0, 1, "X"), Span(1, 5, "Y")], ("X", "Y"))[1] == [1, 3, 4]
+    assert tag_words("to Ann Lee", [Span(2, 10, "PERSON")], ("PERSON",))[1] == [0, 1, 2]
+    assert tag_words("xAnn Lee", [Span(1, 8, "PERSON")], ("PERSON",))[1] == [1, 2]
+    assert tag_words("AB-CD", [Span(0, 1, "X"), Span(1, 5, "Y")], ("X", "Y"))[1] == [1, 3, 4]
 
 
 def test_a_text_without_words_has_no_tags() -> None:
-    assert word_tags(" \n", [], ()) == ([], [])
+    assert tag_words(" \n", [], ()) == ([], [])
 
 
 # --- reading sources ------------------------------------------------------------------------------------------------
@@ -391,17 +398,17 @@ def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 def test_every_format_gives_the_same_rows(suffix: str, tmp_path: Path) -> None:
     read = list(read_rows(write(tmp_path / f"rows{suffix}", GOOD), COLUMNS))
     assert [dict(raw.row or {}) for raw in read] == GOOD
-    assert len({raw.place for raw in read}) == len(GOOD)
+    assert len({raw.origin for raw in read}) == len(GOOD)
 
 
 def test_a_place_is_the_line_that_an_editor_shows(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"text": "a", "label": "b"}\n\n{"text": \n')
     good, bad = read_rows(path, COLUMNS)
-    assert (good.place, bad.place, bad.row) == ("rows.jsonl:1", "rows.jsonl:3", None)
+    assert (good.origin, bad.origin, bad.row) == ("rows.jsonl:1", "rows.jsonl:3", None)
     path = tmp_path / "rows.csv"
     path.write_text("text,label\na,b\nonly one\n")
-    assert [raw.place for raw in read_rows(path, COLUMNS)] == ["rows.csv:2", "rows.csv:3"]
+    assert [raw.origin for raw in read_rows(path, COLUMNS)] == ["rows.csv:2", "rows.csv:3"]
 
 
 def test_spreadsheet_csv_with_a_byte_order_mark_and_windows_lines_is_read(tmp_path: Path) -> None:
@@ -510,7 +517,7 @@ def test_no_damage_to_a_file_raises_anything_but_a_source_error(
         for raw in rows:
             assert (raw.row is None) == bool(raw.defect)
             assert raw.row is None or set(COLUMNS) <= raw.row.keys()
-            assert raw.place.startswith(path.name)
+            assert raw.origin.startswith(path.name)
 
     refused: list[str] = []
     read()
@@ -559,7 +566,7 @@ def presidio_rows(count: int = 40) -> Rows:
         # 20 templates, told apart by their own words
         words = sentence(random.Random(f"template {i % 20}"), 6)
         slots = "{{name}} of {{city}}, {{street_address}}: {{email}}, {{phone}}, {{ssn}}"
-        text, spans = fill(f"{words} {slots}", rng, "train", 0)
+        text, spans = fill_template(f"{words} {slots}", rng, "train", 0)
         rows.append({
             "full_text": text,
             "spans": [{"entity_type": s.type, "entity_value": text[s.start : s.end], "start_position": s.start,
@@ -570,7 +577,8 @@ def presidio_rows(count: int = 40) -> Rows:
 
 
 def files_of(task: TaskSpec, *parts: tuple[str, Path], id: str | None = None) -> SourceFiles:
-    source = task.source if id is None else replace(task.source, id=id)
+    [source] = task.whole_sources
+    source = source if id is None else replace(source, id=id)
     return SourceFiles(source, parts, "r1")
 
 
@@ -578,10 +586,10 @@ def build(
     task: TaskSpec, tmp_path: Path, files: SourceFiles, name: str = "work", **options: Any
 ) -> tuple[dict[str, Any], TaskFolder]:
     folder = TaskFolder(tmp_path / name / task.name)
-    own = files.source is task.source
-    packaged = [located(s) for s in task.supplements if own and s.starter]
+    packaged = tuple(locate_addition(s) for s in task.supplements if s.starter and files.source in task.whole_sources)
+    note = options.pop("note", lambda _: None)
     options = {"label_set": task.label_set(), "supplements": packaged, **options}
-    return curate(task, files, folder, **options), folder
+    return to_json(curate(task, folder, CurationInputs(sources=(files,), **options), note)), folder
 
 
 def rows_in(folder: TaskFolder, split: str) -> Rows:
@@ -685,7 +693,7 @@ def test_a_starter_corpus_of_templates_is_filled_by_split(tmp_path: Path) -> Non
         facts["splits"]["train"]["groups"] + facts["splits"]["test"]["groups"] + facts["splits"]["validation"]["groups"]
         == 30
     )
-    assert facts["splits"]["train"]["rows"] == STARTER_COPIES["train"] * facts["splits"]["train"]["groups"]
+    assert facts["splits"]["train"]["rows"] == TEMPLATE_COPIES["train"] * facts["splits"]["train"]["groups"]
     assert facts["splits"]["test"]["rows"] == 4 * facts["splits"]["test"]["groups"]
     assert "{{" not in "".join(row["text"] for row in everything(folder))
 
@@ -782,7 +790,7 @@ def test_near_duplicates_without_an_official_split_stay_together(tmp_path: Path)
 
 def labelled(tmp_path: Path, rows: Rows) -> SourceFiles:
     path = write(tmp_path / "mine.jsonl", rows)
-    return chosen_source(JAILBREAK, str(path), Columns("prompt", "type"), JAILBREAK.label_set())[0]
+    return choose_sources(JAILBREAK, str(path), Columns("prompt", "type"), JAILBREAK.label_set())[0][0]
 
 
 def test_a_users_own_file_brings_its_columns_families_and_splits(tmp_path: Path) -> None:
@@ -889,7 +897,9 @@ def sources_of_all_tasks(tmp_path: Path) -> dict[str, SourceFiles]:
         "category": files_of(CATEGORY, ("", write(tmp_path / "mmlu.parquet", category_rows()))),
         "pii": files_of(PII, ("", write(tmp_path / "synth.json", presidio_rows()))),
         "jailbreak": files_of(JAILBREAK, ("", write(tmp_path / "all.csv", jailbreak_rows()))),
-        "intent": chosen_source(TASKS["intent"], str(path), Columns("text", "label"), TASKS["intent"].label_set())[0],
+        "intent": choose_sources(TASKS["intent"], str(path), Columns("text", "label"), TASKS["intent"].label_set())[0][
+            0
+        ],
     }
 
 
@@ -939,10 +949,10 @@ def test_no_damage_to_a_source_gives_a_stack_trace(tmp_path_factory: pytest.Temp
 
 def test_one_seed_invents_the_same_people_in_every_process() -> None:
     program = (
-        "from hubtools.curation.synthesis import documents\n"
+        "from hubtools.curation.synthesis import fill_templates\n"
         "from hubtools.spec import Example\n"
         "templates = [Example('{{name}}, {{city}}, {{company}}', group=str(i)) for i in range(60)]\n"
-        "print([document.text for document in documents(templates, 'train', 3, 0)])"
+        "print([document.text for document in fill_templates(templates, 'train', 3, 0)])"
     )
     said = {
         subprocess.run(

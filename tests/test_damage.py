@@ -18,11 +18,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hubtools.curation.intake import MAX_CHARACTERS, MAX_PLACES, MAX_REASONS, Drops, read_examples
-from hubtools.curation.own import Columns
-from hubtools.curation.reading import MAX_ROW, read_rows
-from hubtools.curation.sources import chosen_source
+from hubtools.curation.cleaning import MAX_CHARACTERS, MAX_ORIGINS, MAX_REASONS, Drops, read_pool
+from hubtools.curation.raw_rows import MAX_ROW
+from hubtools.curation.reading import read_rows
+from hubtools.curation.user_data import choose_sources
 from hubtools.errors import HubtoolsError, SourceError
+from hubtools.rows import Columns
 from hubtools.spec import Example
 from hubtools.task import TaskSpec
 from hubtools.tasks.jailbreak import JAILBREAK
@@ -45,18 +46,18 @@ def good_rows(count: int = 12) -> list[Row]:
 
 def read(path: Path, task: TaskSpec) -> tuple[list[Example], Drops]:
     """What is kept and dropped of ``path``; that nothing is lost between them is checked here, for every test."""
-    source, label_set = chosen_source(task, str(path), Columns(text="text"), task.label_set())
+    sources, label_set = choose_sources(task, str(path), Columns(text="text"), task.label_set())
     drops = Drops()
     try:
-        rows, count = read_examples(task, source, label_set, drops, skip_bad_rows=True)
+        rows, count = read_pool(task, sources, label_set, drops, skip_bad_rows=True)
     except SourceError as error:  # the rows that are left have not all classes: one row more of each
         if "lacks rows that" not in str(error):
             raise
         return [], drops
     assert count == len(rows) + drops.total()
-    assert all(places for places in drops.places.values())
-    assert drops.keys() == drops.places.keys()
-    assert all(place.startswith(path.name) for places in drops.places.values() for place in places)
+    assert all(places for places in drops.origins.values())
+    assert drops.keys() == drops.origins.keys()
+    assert all(place.startswith(path.name) for places in drops.origins.values() for place in places)
     return rows, drops
 
 
@@ -297,8 +298,8 @@ def test_a_damaged_row_group_is_counted_and_the_others_are_read(tmp_path: Path) 
     content[begin : begin + group.total_compressed_size] = b"\xff" * group.total_compressed_size
     path.write_bytes(content)
     kept, drops = read(path, JAILBREAK)
-    assert [row.place for row in kept] == [f"rows.parquet[{i}]" for i in (0, 1, 2, 3, 8, 9, 10, 11)]
-    assert (drops["broken parquet"], drops.places["broken parquet"]) == (4, ["rows.parquet[4..7]"])
+    assert [row.origin for row in kept] == [f"rows.parquet[{i}]" for i in (0, 1, 2, 3, 8, 9, 10, 11)]
+    assert (drops["broken parquet"], drops.origins["broken parquet"]) == (4, ["rows.parquet[4..7]"])
 
 
 def test_one_cell_of_parquet_that_is_no_text_costs_its_row_alone(tmp_path: Path) -> None:
@@ -308,7 +309,7 @@ def test_one_cell_of_parquet_that_is_no_text_costs_its_row_alone(tmp_path: Path)
     })  # fmt: skip
     pq.write_table(table, tmp_path / "rows.parquet")
     kept, drops = read(tmp_path / "rows.parquet", JAILBREAK)
-    assert (len(kept), dict(drops.places)) == (7, {"encoding damage": ["rows.parquet[3]"]})
+    assert (len(kept), dict(drops.origins)) == (7, {"encoding damage": ["rows.parquet[3]"]})
 
 
 @pytest.mark.parametrize(
@@ -421,9 +422,9 @@ def test_a_source_in_which_nothing_fits_fills_neither_memory_nor_disk(tmp_path: 
     drops = Drops()
     for i in range(3 * MAX_REASONS):
         drops.drop(f"unknown label 'label {i}'", f"rows.csv:{i}")
-    for i in range(2 * MAX_PLACES):
+    for i in range(2 * MAX_ORIGINS):
         drops.drop("text is empty", f"rows.csv:{i}")
-    assert drops.total() == 3 * MAX_REASONS + 2 * MAX_PLACES
+    assert drops.total() == 3 * MAX_REASONS + 2 * MAX_ORIGINS
     assert len(drops) == MAX_REASONS + 2
     drops.write(tmp_path / "dropped.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "dropped.jsonl").read_text().splitlines()]
@@ -431,4 +432,4 @@ def test_a_source_in_which_nothing_fits_fills_neither_memory_nor_disk(tmp_path: 
         reason: sum(line.get("more", 1) for line in lines if line["reason"] == reason) for reason in drops
     }
     assert counted == drops
-    assert len(lines) == 3 * MAX_REASONS + MAX_PLACES + 1
+    assert len(lines) == 3 * MAX_REASONS + MAX_ORIGINS + 1

@@ -18,22 +18,21 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_curation import near_pairs
 
 from hubtools.curation import duplicates
-from hubtools.curation.build import curate
+from hubtools.curation.build import CurationInputs, curate
 from hubtools.curation.duplicates import (
     NEAR,
     Clusters,
-    comparison_key,
+    cluster_near_duplicates,
+    find_near_duplicates_of_earlier,
     jaccard,
-    near_duplicate_clusters,
-    near_duplicate_pairs,
-    near_duplicates_of_earlier,
-    shingles,
+    make_shingles,
 )
-from hubtools.curation.own import Columns
-from hubtools.curation.sources import chosen_source
 from hubtools.curation.split import SPLITS
+from hubtools.curation.user_data import choose_sources
+from hubtools.rows import Columns, comparison_key
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.workdir import TaskFolder
 
@@ -61,7 +60,7 @@ def corpus(rng: random.Random) -> list[str]:
 
 
 def brute_force(keys: Sequence[str]) -> list[tuple[int, int]]:
-    sets = [shingles(key) for key in keys]
+    sets = [make_shingles(key) for key in keys]
     return [(i, j) for i, j in combinations(range(len(keys)), 2) if jaccard(sets[i], sets[j]) >= NEAR]
 
 
@@ -94,9 +93,10 @@ def test_pairs_clusters_and_earlier_rows_are_those_of_brute_force(rng: random.Ra
     keys = corpus(rng)
     ranks = [rng.randrange(3) for _ in keys]
     expected = brute_force(keys)
-    assert near_duplicate_pairs(keys) == expected
-    assert near_duplicate_clusters(keys) == components(len(keys), expected)
-    assert near_duplicates_of_earlier(keys, ranks) == {
+    rows = range(len(keys))
+    assert find_near_duplicates_of_earlier(keys, rows) == {later for _, later in expected}
+    assert cluster_near_duplicates(keys) == components(len(keys), expected)
+    assert find_near_duplicates_of_earlier(keys, ranks) == {
         max(pair, key=lambda row: ranks[row]) for pair in expected if ranks[pair[0]] != ranks[pair[1]]
     }
 
@@ -106,33 +106,33 @@ def test_the_limit_is_met_to_the_shingle(size: int) -> None:
     """A set of shingles inside one of up to a quarter more is near it; with another more it is not."""
     words = [f"w{i}" for i in range(2 * size + 20)]
     most = size * 5 // 4
-    assert near_duplicate_pairs([" ".join(words[: n + 2]) for n in (most, size)]) == [(0, 1)]
-    assert near_duplicate_pairs([" ".join(words[: n + 2]) for n in (most + 1, size)]) == []
+    assert cluster_near_duplicates([" ".join(words[: n + 2]) for n in (most, size)]) == [0, 0]
+    assert cluster_near_duplicates([" ".join(words[: n + 2]) for n in (most + 1, size)]) == [0, 1]
     words = words[most + 1 :: -1]  # and the same at the other end
-    assert near_duplicate_pairs([" ".join(words[-n - 2 :]) for n in (most, size)]) == [(0, 1)]
+    assert cluster_near_duplicates([" ".join(words[-n - 2 :]) for n in (most, size)]) == [0, 0]
 
 
 def test_texts_of_fewer_than_three_words_are_near_their_equals_alone() -> None:
     keys = ["", "a", "a b", "b a", "a", "a b", "a b c", "a b c d", "", "?!", "?!"]
-    assert near_duplicate_pairs(keys) == [(0, 8), (1, 4), (2, 5), (9, 10)]
-    assert near_duplicate_clusters(keys) == [0, 1, 2, 3, 1, 2, 6, 7, 0, 9, 9]
-    assert near_duplicates_of_earlier(keys, [1] * 4 + [2] * 6 + [0]) == {4, 5, 8, 9}
+    assert near_pairs(keys) == [(0, 8), (1, 4), (2, 5), (9, 10)]
+    assert cluster_near_duplicates(keys) == [0, 1, 2, 3, 1, 2, 6, 7, 0, 9, 9]
+    assert find_near_duplicates_of_earlier(keys, [1] * 4 + [2] * 6 + [0]) == {4, 5, 8, 9}
 
 
 def test_repeated_shingles_count_once() -> None:
     keys = ["la " * 50, "la la la", "la " * 49 + "land", "la la", ("do re mi " * 9).strip(), "do re mi do re"]
-    assert near_duplicate_pairs(keys) == brute_force(keys) == [(0, 1), (4, 5)]
+    assert near_pairs(keys) == brute_force(keys) == [(0, 1), (4, 5)]
 
 
 def test_a_text_of_half_a_pair_of_surrogates_is_compared() -> None:
-    assert near_duplicate_clusters([comparison_key("\ud83d one two"), comparison_key("\ud83d ONE two")]) == [0, 0]
+    assert cluster_near_duplicates([comparison_key("\ud83d one two"), comparison_key("\ud83d ONE two")]) == [0, 0]
 
 
 def test_near_duplicates_far_apart_in_a_large_corpus_are_found() -> None:
     rng = random.Random(0)
     unrelated = [" ".join(f"w{rng.randrange(5000)}" for _ in range(25)) for _ in range(9000)]
     keys = [*unrelated, *(f"{key} indeed" for key in unrelated[::100])]
-    clusters = near_duplicate_clusters(keys)
+    clusters = cluster_near_duplicates(keys)
     assert clusters[:9000] == list(range(9000))
     assert clusters[9000:] == list(range(0, 9000, 100))
 
@@ -147,7 +147,7 @@ def test_the_order_of_the_rows_changes_no_cluster(rng: random.Random) -> None:
 
     def partition(order: Sequence[int]) -> set[frozenset[int]]:
         members: dict[int, set[int]] = defaultdict(set)
-        for row, cluster in zip(order, near_duplicate_clusters([keys[i] for i in order]), strict=True):
+        for row, cluster in zip(order, cluster_near_duplicates([keys[i] for i in order]), strict=True):
             members[cluster].add(row)
         return {frozenset(rows) for rows in members.values()}
 
@@ -162,10 +162,11 @@ def test_the_seed_of_pythons_hashes_changes_nothing() -> None:
     code = """
 import random
 from test_duplicates import corpus
-from hubtools.curation.duplicates import near_duplicate_clusters, near_duplicates_of_earlier
+from hubtools.curation.duplicates import cluster_near_duplicates, find_near_duplicates_of_earlier
 for seed in range(40):
     keys = corpus(random.Random(seed))
-    print(near_duplicate_clusters(keys), sorted(near_duplicates_of_earlier(keys, [i % 3 for i in range(len(keys))])))
+    ranks = [i % 3 for i in range(len(keys))]
+    print(cluster_near_duplicates(keys), sorted(find_near_duplicates_of_earlier(keys, ranks)))
 """
     outputs = {
         subprocess.run(
@@ -182,10 +183,10 @@ for seed in range(40):
 
 def test_a_template_filled_often_is_one_cluster_after_one_comparison_a_row(compared: list[int]) -> None:
     keys = [" ".join([*(f"t{i}" for i in range(40)), f"value{n}"]) for n in range(20_000)]
-    assert set(near_duplicate_clusters(keys)) == {0}
+    assert set(cluster_near_duplicates(keys)) == {0}
     assert compared[0] == len(keys) - 1
     compared[0] = 0
-    assert near_duplicates_of_earlier(keys, [min(n, 1) for n in range(len(keys))]) == set(range(1, len(keys)))
+    assert find_near_duplicates_of_earlier(keys, [min(n, 1) for n in range(len(keys))]) == set(range(1, len(keys)))
     assert compared[0] == len(keys) - 1
 
 
@@ -193,8 +194,8 @@ def test_fillings_that_are_just_too_different_are_not_even_compared(compared: li
     """Two in three shingles are the template's, 200 million pairs share them: MinHash would propose nearly all."""
     words = [f"t{i}" for i in range(30)]
     keys = [" ".join([*words[:15], f"one{n} two{n}", *words[15:], f"three{n}"]) for n in range(20_000)]
-    assert 0.6 < jaccard(shingles(keys[0]), shingles(keys[1])) < NEAR
-    assert near_duplicate_clusters(keys) == list(range(len(keys)))
+    assert 0.6 < jaccard(make_shingles(keys[0]), make_shingles(keys[1])) < NEAR
+    assert cluster_near_duplicates(keys) == list(range(len(keys)))
     assert compared[0] == 0
 
 
@@ -202,7 +203,7 @@ def test_unrelated_texts_are_hardly_compared(compared: list[int]) -> None:
     rng = random.Random(0)
     openings = [" ".join(f"o{rng.randrange(99)}" for _ in range(8)) for _ in range(5)]
     keys = [f"{rng.choice(openings)} " + " ".join(f"w{rng.randrange(300)}" for _ in range(20)) for _ in range(5000)]
-    assert len(set(near_duplicate_clusters(keys))) == len(keys)
+    assert len(set(cluster_near_duplicates(keys))) == len(keys)
     assert compared[0] < len(keys)
 
 
@@ -217,10 +218,10 @@ def curated(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             writer = csv.DictWriter(lines, ["prompt", "type", "split"])
             writer.writeheader()
             writer.writerows(rows)
-        source = chosen_source(JAILBREAK, str(path), Columns("prompt", "type"), JAILBREAK.label_set())[0]
+        sources, label_set = choose_sources(JAILBREAK, str(path), Columns("prompt", "type"), JAILBREAK.label_set())
         task = TaskFolder(Path(folder, "work", "jailbreak"))
-        facts = curate(JAILBREAK, source, task, label_set=JAILBREAK.label_set())
-        assert set(facts["leakage"].values()) == {0}
+        facts = curate(JAILBREAK, task, CurationInputs(sources, label_set))
+        assert set(vars(facts.leakage).values()) == {0}
         return [row | {"split": split} for split in SPLITS for row in pq.read_table(task.split_file(split)).to_pylist()]
 
 

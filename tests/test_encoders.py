@@ -21,8 +21,8 @@ from transformers import (
     pipeline,
 )
 
-from hubtools.training.encoding import IGNORED, encode_tokens
-from hubtools.training.model import readable
+from hubtools.heads.encoding import IGNORED, encode_tokens
+from hubtools.training.model import find_max_length
 from hubtools.training.tuning import depths
 from hubtools.workdir import TaskFolder
 
@@ -90,7 +90,7 @@ def test_every_encoder_trains_with_every_option_and_its_release_loads(
 def test_every_encoder_reads_as_many_tokens_as_it_has_positions_for(encoder: tuple[str, Path]) -> None:
     kind, base = encoder
     model = AutoModelForSequenceClassification.from_pretrained(base).eval()
-    assert readable(model, None) == 512
+    assert find_max_length(model, None) == 512
     with torch.no_grad():
         model(torch.full((1, 512), 7))
         if kind in ("bert", "xlm-roberta", "distilbert"):

@@ -15,12 +15,17 @@ from hypothesis import strategies as st
 from test_curation import build, category_rows, everything, files_of, jailbreak_rows, presidio_rows, rows_in, write
 from test_published_cards import INFO
 
-from hubtools.curation.describe import examples, quantiles
-from hubtools.curation.licences import gate
+from hubtools.curation.facts import choose_examples
+from hubtools.curation.licences import check_redistribution
 from hubtools.curation.sources import SourceFiles
 from hubtools.curation.split import SPLITS
 from hubtools.errors import LicenceRefused
-from hubtools.publishing.cards import dataset_card, lint, take_apart
+from hubtools.heads.rows import measure_lengths
+from hubtools.publishing.cards import render_dataset_card
+from hubtools.publishing.front_matter import split_card
+from hubtools.publishing.lint import lint_card
+from hubtools.records import from_json
+from hubtools.records.dataset import DatasetExample, DatasetFacts
 from hubtools.spec import Example, Span
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS
@@ -32,7 +37,7 @@ from hubtools.tasks.pii import PII
 @settings(derandomize=True)
 @given(st.lists(st.text("a"), min_size=1))
 def test_quantiles_are_lengths_that_occur_and_rise(texts: list[str]) -> None:
-    found = quantiles(texts)
+    found = measure_lengths(texts)
     assert [*found] == ["p10", "p25", "median", "p75", "p90", "p99", "max"]
     assert [*found.values()] == sorted(found.values())
     assert {*found.values()} <= {len(text) for text in texts}
@@ -42,23 +47,23 @@ def test_quantiles_are_lengths_that_occur_and_rise(texts: list[str]) -> None:
 
 
 def test_no_texts_have_no_quantiles() -> None:
-    assert quantiles([]) == {}
+    assert measure_lengths([]) == {}
 
 
 def test_examples_are_a_short_row_of_each_label_in_their_order_and_whatever_order_rows_come_in() -> None:
     rows = [Example(text=f"{label} {i}" + "!" * 300 * (i == 0), label=label) for label in "bac" for i in range(5)]
-    shown = examples(rows, ("c", "b", "a", "absent"))
-    assert [row["label"] for row in shown] == ["c", "b", "a"]
-    assert all(row["text"].startswith(row["label"]) and len(row["text"]) < 300 for row in shown)
+    shown = choose_examples(rows, CATEGORY.head, ("c", "b", "a", "absent"))
+    assert [row.label for row in shown] == ["c", "b", "a"]
+    assert all(row.text.startswith(row.label) and len(row.text) < 300 for row in shown)
     random.Random(0).shuffle(rows)
-    assert examples(rows, ("c", "b", "a", "absent")) == shown
+    assert choose_examples(rows, CATEGORY.head, ("c", "b", "a", "absent")) == shown
 
 
 def test_examples_of_documents_name_what_is_marked() -> None:
     rows = [Example("Ann in Rome", spans=(Span(0, 3, "PERSON"), Span(7, 11, "LOCATION"))), Example("Nobody")]
-    assert examples(rows, ("LOCATION", "PERSON")) == [
-        {"text": "Ann in Rome", "label": "PERSON: 'Ann', LOCATION: 'Rome'"},
-        {"text": "Nobody", "label": "no personal data"},
+    assert choose_examples(rows, PII.head, ("LOCATION", "PERSON")) == [
+        DatasetExample(text="Ann in Rome", label="PERSON: 'Ann', LOCATION: 'Rome'"),
+        DatasetExample(text="Nobody", label="no personal data"),
     ]
 
 
@@ -146,9 +151,9 @@ def curated(task: TaskSpec, tmp_path: Path, own: bool) -> dict[str, Any]:
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
 def test_every_number_on_a_card_is_one_of_the_facts(task: TaskSpec, own: bool, tmp_path: Path) -> None:
     facts = curated(task, tmp_path, own)
-    card = dataset_card(task, "ann/router", facts, INFO)
-    lint(card, "dataset")
-    metadata, body = take_apart(card)
+    card = render_dataset_card(task, "ann/router", from_json(facts, DatasetFacts), INFO)
+    lint_card(card, "dataset")
+    metadata, body = split_card(card)
     assert numbers_of_its_own(body, facts, task) == set()
     assert metadata["license"] == facts["license"]["id"]
 
@@ -159,18 +164,18 @@ def test_what_joins_the_training_split_binds_the_whole_and_stands_in_the_counts(
     path = write(tmp_path / "plays.json", plays)
     for licence in ("cc-by-sa-4.0", "other"):
         supplement = SourceFiles(replace(GPTEACHER, license=licence), (("", path),), "r1")
-        facts, folder = build(JAILBREAK, tmp_path, files, supplements=[supplement], match_lengths=True)
+        facts, folder = build(JAILBREAK, tmp_path, files, supplements=(supplement,), match_lengths=True)
         assert facts["license"]["id"] == licence
     with pytest.raises(LicenceRefused, match=GPTEACHER.id):
-        gate("the set", facts["sources"], private=False, accepted=False)
+        check_redistribution("the set", from_json(facts, DatasetFacts).sources, private=False, accepted=False)
     [joined], counts = facts["supplements"], facts["counts"]
     assert joined["read"] == joined["rows"] + sum(joined["dropped"].values())
     assert [*counts["steps"].values()][-3:] == [
         counts["read"] - sum(counts["dropped"].values()), counts["kept"] - counts["length_matched_train"],
         len(everything(folder)),
     ]  # fmt: skip
-    card = dataset_card(JAILBREAK, "ann/router", facts, INFO)
-    assert numbers_of_its_own(take_apart(card)[1], facts, JAILBREAK) == set()
+    card = render_dataset_card(JAILBREAK, "ann/router", from_json(facts, DatasetFacts), INFO)
+    assert numbers_of_its_own(split_card(card)[1], facts, JAILBREAK) == set()
 
 
 def numbers_of_its_own(body: str, facts: dict[str, Any], task: TaskSpec) -> set[str]:
@@ -188,12 +193,13 @@ def numbers_of_its_own(body: str, facts: dict[str, Any], task: TaskSpec) -> set[
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
 def test_the_card_of_ones_own_rows_says_nothing_of_the_public_source(task: TaskSpec, tmp_path: Path) -> None:
-    card = dataset_card(task, "ann/router", curated(task, tmp_path, own=True), INFO)
-    for word in (task.source.id, "MMLU-Pro", "presidio", "Glaive", "Starter corpus", "by hand", "No person"):
+    facts = from_json(curated(task, tmp_path, own=True), DatasetFacts)
+    card = render_dataset_card(task, "ann/router", facts, INFO)
+    for word in (task.whole_sources[0].id, "MMLU-Pro", "presidio", "Glaive", "Starter corpus", "by hand", "No person"):
         assert word not in card
     assert "mine.csv" in card
-    assert take_apart(card)[0]["annotations_creators"] == ["other"]
-    assert take_apart(card)[0]["source_datasets"] == ["original"]
+    assert split_card(card)[0]["annotations_creators"] == ["other"]
+    assert split_card(card)[0]["source_datasets"] == ["original"]
 
 
 def test_the_numbers_of_a_curation_are_those_of_its_files(tmp_path: Path) -> None:

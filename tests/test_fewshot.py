@@ -22,17 +22,19 @@ from test_training import curated, one_thread, run_finetune, tiny_base, tiny_con
 from transformers import BertConfig, BertModel, ModernBertForSequenceClassification, pipeline
 
 from hubtools.errors import UsageError
-from hubtools.launch import check_training_flags, finetune_tasks
+from hubtools.launch import finetune_tasks
 from hubtools.localhub import Hub
-from hubtools.settings import Settings
+from hubtools.options import TrainingOptions, WorkOptions
 from hubtools.tasks import MODERNBERT, TASKS
 from hubtools.tasks.category import CATEGORY
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
 from hubtools.training.batching import Collator
 from hubtools.training.calibration import validation_logits
-from hubtools.training.fewshot import fit_head
+from hubtools.training.fewshot import check_method
+from hubtools.training.flags import parse_training_flags
 from hubtools.training.inputs import resolve_base
+from hubtools.training.setfit import fit_head
 from hubtools.workdir import TaskFolder
 
 __all__ = ["curated", "dropping_base", "one_thread", "run_finetune", "tiny_base", "tokenizer"]  # fixtures
@@ -192,10 +194,10 @@ def test_few_shot_training_prefers_an_embedding_model_where_the_hub_has_one(monk
 
     there: set[str] = set()
     monkeypatch.setattr("hubtools.connection.first_repo", lambda ids, _: next((i for i in ids if i in there), None))
-    asked = preferred_bases(["--method", "setfit"])
+    asked = preferred_bases(parse_training_flags(["--method", "setfit"]))
     there = {"nomic-ai/modernbert-embed-base", MODERNBERT.id, "hubtools/modernbert-nano"}
     assert resolve_base(None, asked) == "nomic-ai/modernbert-embed-base"
-    assert resolve_base(None, preferred_bases(["--learning_rate", "1"])) == MODERNBERT.id
+    assert resolve_base(None, preferred_bases(parse_training_flags(["--learning_rate", "1"]))) == MODERNBERT.id
     assert resolve_base(MODERNBERT.id, asked) == MODERNBERT.id
     there = {"hubtools/modernbert-nano"}
     assert resolve_base(None, asked) == "hubtools/modernbert-nano"
@@ -221,14 +223,14 @@ def test_few_shot_training_prefers_an_embedding_model_where_the_hub_has_one(monk
 )
 def test_flags_that_do_not_go_together_are_refused(flags: str, processes: int, said: str) -> None:
     with pytest.raises(UsageError) as error:
-        check_training_flags(flags.split(), [JAILBREAK], processes)
+        check_method(parse_training_flags(flags.split()), [JAILBREAK], processes)
     assert re.search(said, str(error.value)), str(error.value)
 
 
 def test_flags_that_do_go_together_are_taken() -> None:
     flags = "--method setfit --shots 4 --learning_rate 1e-4 --num_train_epochs 2 --max-length 128 --seed 3 --use_cpu"
-    check_training_flags(flags.split(), [JAILBREAK, CATEGORY], 1)
-    check_training_flags(["--method", "fine-tuning"], [*TASKS.values()], 4)
+    check_method(parse_training_flags(flags.split()), [JAILBREAK, CATEGORY], 1)
+    check_method(parse_training_flags(["--method", "fine-tuning"]), [*TASKS.values()], 4)
 
 
 def test_spans_are_refused_before_anything_is_done(hubtools: Command, hub: Hub, tmp_path: Path) -> None:
@@ -238,10 +240,10 @@ def test_spans_are_refused_before_anything_is_done(hubtools: Command, hub: Hub, 
     assert "SetFit labels whole texts, and 'pii' asks for spans" in done.stderr
     assert "train pii by a command of its own, without --method and --shots" in done.stderr
     assert "Traceback" not in done.stderr
-    settings = Settings(work_dir=tmp_path / "work", training=(*SETFIT, "8"))
+    options = TrainingOptions(flags=parse_training_flags((*SETFIT, "8")))
     for tasks in ([PII], [*TASKS.values()]):
         with pytest.raises(UsageError, match="'pii' asks for spans"):
-            list(finetune_tasks(tasks, settings))
+            list(finetune_tasks(tasks, WorkOptions(tmp_path / "work"), options))
     assert not (tmp_path / "work").exists()
 
 

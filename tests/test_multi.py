@@ -37,19 +37,20 @@ from transformers import (
 from transformers.utils import logging
 
 from hubtools import finetune
-from hubtools.curation.build import curate
-from hubtools.curation.own import Columns
-from hubtools.curation.sources import chosen_source
+from hubtools.curation.build import CurationInputs, curate
 from hubtools.curation.split import SPLITS
+from hubtools.curation.user_data import choose_sources
 from hubtools.errors import CardRejected, MissingStage
+from hubtools.heads import Classification
+from hubtools.heads.encoding import IGNORED
 from hubtools.localhub import Hub, start, stop
-from hubtools.publishing.multi import check_multi_card, rendered_multi_card, write_multi_card
+from hubtools.publishing.multitask import check_multitask_card, render_multitask_card, write_multitask_card
+from hubtools.rows import Columns
 from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS
 from hubtools.training.batching import MixedBatches
-from hubtools.training.encoding import IGNORED
-from hubtools.training.joint import JointClassifier, JointCollator, JointTrainer, Part, evenly
-from hubtools.training.multi import export
+from hubtools.training.multitask_model import MultitaskClassifier, MultitaskCollator, MultitaskTrainer, Part, interleave
+from hubtools.training.multitask_release import export
 from hubtools.training.packing import pack
 from hubtools.training.selection import selection_metrics
 from hubtools.workdir import TaskFolder, task_folder
@@ -79,7 +80,7 @@ def rows_of(task: TaskSpec, rng: random.Random) -> Iterator[dict[str, Any]]:
         for label in task.label_set().labels:
             for _ in range(count):
                 said = " ".join(f"{rng.choice(words)} {rng.randrange(10**6)}" for _ in range(rng.randint(2, 8)))
-                if task.kind == "sequence":
+                if not task.head.per_token:
                     yield {"text": f"{label}: {said}", "label": label, "split": split}
                 else:
                     value = f"{label.lower()} {rng.randrange(10**6)}"
@@ -94,8 +95,8 @@ def curated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for task in TASKS.values():
         file = work / f"{task.name}.jsonl"
         file.write_text("".join(json.dumps(row) + "\n" for row in rows_of(task, random.Random(task.name))))
-        source, label_set = chosen_source(task, str(file), Columns(), task.label_set(), "mit")
-        curate(task, source, TaskFolder(work / task.name), label_set=label_set)
+        sources, label_set = choose_sources(task, str(file), Columns(), task.label_set(), "mit")
+        curate(task, TaskFolder(work / task.name), CurationInputs(sources, label_set))
     return work
 
 
@@ -214,7 +215,7 @@ def test_the_one_repo_holds_the_body_once_four_heads_and_no_code(joint: Path, hu
         assert all(torch.equal(theirs[key], ours[key]) for key in ours)
         thresholds = joint / name / "model" / "thresholds.json"
         assert about[name] == {
-            "kind": task.kind, "labels": list(task.model_labels(task.label_set())),
+            "kind": "token" if task.head.per_token else "sequence", "labels": list(task.model_labels(task.label_set())),
             "temperature": json.loads((joint / name / "model" / "calibration.json").read_text())["temperature"],
             **({"threshold": json.loads(thresholds.read_text())["threshold"]} if thresholds.exists() else {}),
         }  # fmt: skip
@@ -248,7 +249,7 @@ def test_the_same_joint_training_is_done_once_and_another_of_one_task_undoes_it(
     changed(copy / "intent")
     assert "would run: " in hubtools("finetune", MULTI, *train, *flags[:-1], copy, "--dry-run").stderr
     with pytest.raises(MissingStage, match=r"(?s)The intent model is not the one.*of another training.*finetune multi"):
-        rendered_multi_card(copy, "local/one")
+        render_multitask_card(copy, "local/one")
 
 
 def changed(folder: Path) -> None:
@@ -291,30 +292,30 @@ def test_the_card_tells_what_sharing_costs_where_each_task_was_trained_alone_bef
         metrics["previous"] = {"tag": "v1", "method": method}
         metrics["baselines"]["previous version (v1)"] = {"entity_f1": 0.8125}
         file.write_text(json.dumps(metrics))
-        card = rendered_multi_card(copy, "local/one")
+        card = render_multitask_card(copy, "local/one")
         assert ("| trained alone |" in card) is shown
         assert ("0.812" in card) is shown
 
 
 def test_what_is_not_there_or_not_of_the_same_training_is_refused(copy: Path) -> None:
-    write_multi_card(copy, "local/one")
-    check_multi_card(copy, "local/one")
+    write_multitask_card(copy, "local/one")
+    check_multitask_card(copy, "local/one")
     with pytest.raises(CardRejected, match=r"The multi card is not what its files say"):
-        check_multi_card(copy, "local/another")
+        check_multitask_card(copy, "local/another")
     published = copy / "category" / "published.json"
     known = json.loads(published.read_text())
     published.write_text(json.dumps(known | {"model": known["model"] | {"weights_sha256": "0" * 64}}))
     with pytest.raises(MissingStage, match=r"(?s)The category model on the Hub is of another.*push-model category"):
-        rendered_multi_card(copy, "local/one")
+        render_multitask_card(copy, "local/one")
     published.write_text(json.dumps({"dataset": known["dataset"]}))
     with pytest.raises(MissingStage, match=r"(?s)The category model is not pushed.*push-model category"):
-        rendered_multi_card(copy, "local/one")
+        render_multitask_card(copy, "local/one")
     (copy / "jailbreak" / "metrics.json").unlink()
     with pytest.raises(MissingStage, match=r"(?s)metrics.json of 'jailbreak'.*hubtools evaluate jailbreak"):
-        rendered_multi_card(copy, "local/one")
+        render_multitask_card(copy, "local/one")
     shutil.rmtree(copy / MULTI)
     with pytest.raises(MissingStage, match=r"(?s)training.json of 'multi'.*hubtools finetune multi"):
-        rendered_multi_card(copy, "local/one")
+        render_multitask_card(copy, "local/one")
 
 
 # --- finetune.py itself ---------------------------------------------------------------------------------------------
@@ -355,11 +356,11 @@ def test_killed_between_two_of_the_four_releases_the_next_run_completes_them_ali
         if left:
             raise KeyboardInterrupt
         left.append(task.name)
-        leave(fresh, folder, task, *rest)
+        release_model(fresh, folder, task, *rest)
 
-    leave = release.leave
+    release_model = release.release_model
     with monkeypatch.context() as patch:
-        patch.setattr(release, "leave", killed)
+        patch.setattr(release, "release_model", killed)
         with pytest.raises(KeyboardInterrupt):
             run_joint("cut")
     work = task_folder(run_joint("cut"), MULTI).root.parent
@@ -443,29 +444,29 @@ def parts_of(rows: int = 6) -> list[Part]:
             n = LENGTHS[i % len(LENGTHS)]
             ids = [1, *(rng.randrange(3, 64) for _ in range(n - 2)), 2]
             tags = [rng.choice([IGNORED, rng.randrange(classes)]) for _ in ids[1:]] + [i % classes]
-            made.append({"input_ids": ids, "labels": tags if task.kind == "token" else i % classes, "length": n})
+            made.append({"input_ids": ids, "labels": tags if task.head.per_token else i % classes, "length": n})
         data = Dataset.from_list(made)
         weights = [1.0 + c for c in range(classes)] if task.weighted_loss else None
         encoded = {"train": data, "validation": data}
-        parts.append(Part(task, label_set, first, encoded, weights, 3.0 if task.kind == "token" else 1.0))
+        parts.append(Part(task, label_set, first, encoded, weights, 3.0 if task.head.per_token else 1.0))
         first += classes
     return parts
 
 
-def joint_model(parts: list[Part]) -> JointClassifier:
+def joint_model(parts: list[Part]) -> MultitaskClassifier:
     torch.manual_seed(0)
     kinds = ["full_attention", "sliding_attention", "full_attention"]
     config = tiny_config(num_hidden_layers=3, layer_types=kinds, local_attention=16, classifier_dropout=0.0)
-    return JointClassifier(config, {p.task.name: (p.task.kind, len(p.labels)) for p in parts})
+    return MultitaskClassifier(config, {p.task.name: (p.task.head, len(p.labels)) for p in parts})
 
 
-def classifiers(model: JointClassifier, parts: list[Part], folder: Path) -> dict[str, Any]:
+def classifiers(model: MultitaskClassifier, parts: list[Part], folder: Path) -> dict[str, Any]:
     """The ordinary classifier of each task, as it would be published."""
     made = {}
     for part in parts:
         (folder / part.task.name).mkdir(parents=True)
         export(model.state_dict(), model.config, part, folder / part.task.name)
-        kind = AutoModelForTokenClassification if part.task.kind == "token" else AutoModelForSequenceClassification
+        kind = AutoModelForTokenClassification if part.task.head.per_token else AutoModelForSequenceClassification
         made[part.task.name] = kind.from_pretrained(folder / part.task.name)
     return made
 
@@ -474,7 +475,7 @@ def batch_of(parts: list[Part]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Rows of all tasks in a mixed order, and their batch."""
     rows = [{**row, "task": number} for number, part in enumerate(parts) for row in part.encoded["train"]]
     random.Random(2).shuffle(rows)
-    return rows, JointCollator(0, [part.first for part in parts])(rows)
+    return rows, MultitaskCollator(0, [part.first for part in parts])(rows)
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
@@ -495,14 +496,14 @@ def test_each_of_the_four_classifiers_has_the_logits_of_the_joint_model(packed: 
             part = parts[row["task"]]
             [expected] = alone[part.task.name](torch.tensor([row["input_ids"]])).logits
             own, rest = found[: row["length"], : len(part.labels)], found[0, len(part.labels) :]
-            assert torch.allclose(own if part.task.kind == "token" else own[0], expected, atol=1e-5)
+            assert torch.allclose(own if part.task.head.per_token else own[0], expected, atol=1e-5)
             assert (rest == float("-inf")).all()
 
 
 def test_the_heads_begin_as_those_of_modernberts_own_classifiers() -> None:
     parts = parts_of()
     torch.manual_seed(0)
-    ours = JointClassifier(tiny_config(hidden_size=64), {"category": ("sequence", 4000)}).heads["category"]
+    ours = MultitaskClassifier(tiny_config(hidden_size=64), {"category": (Classification(), 4000)}).heads["category"]
     theirs = ModernBertForSequenceClassification(tiny_config(hidden_size=64, num_labels=4000))
     for name in ("head.dense.weight", "classifier.weight"):
         spread = [model.get_parameter(name).std().item() for model in (ours, theirs)]
@@ -525,9 +526,9 @@ def test_a_step_has_the_weighted_mean_of_the_gradients_that_each_task_has_alone(
     model = joint_model(parts)
     expected: dict[str, torch.Tensor] = {}
     for part, alone in zip(parts, classifiers(model, parts, tmp_path / "alone").values(), strict=True):
-        batch = JointCollator(0, [0] * len(parts))([{**row, "task": 0} for row in part.encoded["train"]])
+        batch = MultitaskCollator(0, [0] * len(parts))([{**row, "task": 0} for row in part.encoded["train"]])
         logits, labels = alone(batch["input_ids"], batch["attention_mask"]).logits, batch["labels"]
-        labels = labels if part.task.kind == "token" else labels[:, 0]
+        labels = labels if part.task.head.per_token else labels[:, 0]
         each = torch.nn.functional.cross_entropy(
             logits.flatten(0, -2), labels.flatten(), reduction="none",
             weight=torch.tensor(part.class_weights) if part.class_weights else None,
@@ -547,7 +548,7 @@ def test_a_step_has_the_weighted_mean_of_the_gradients_that_each_task_has_alone(
         lr_scheduler_type="constant", weight_decay=0.0, per_device_train_batch_size=batch_size, **cut,
     )  # fmt: skip
     tokenizer = SimpleNamespace(pad_token_id=0, model_input_names=["input_ids"])
-    JointTrainer(parts, model=model, args=args, processing_class=tokenizer, **ours).train()
+    MultitaskTrainer(parts, model=model, args=args, processing_class=tokenizer, **ours).train()
     moved = {name: before[name] - parameter.detach() for name, parameter in model.named_parameters()}
     assert moved.keys() == expected.keys()
     apart = torch.cat([(moved[name] - expected[name]).flatten() for name in moved]).norm()
@@ -562,14 +563,14 @@ def test_the_scores_of_a_joint_training_are_those_of_each_task_by_itself(tmp_pat
     args = TrainingArguments(str(tmp_path), report_to="none", use_cpu=True, per_device_eval_batch_size=7,
                              dataloader_pin_memory=False, disable_tqdm=True)  # fmt: skip
     tokenizer = SimpleNamespace(pad_token_id=0, model_input_names=["input_ids"])
-    found = JointTrainer(parts, model=model, args=args, processing_class=tokenizer).evaluate()
+    found = MultitaskTrainer(parts, model=model, args=args, processing_class=tokenizer).evaluate()
     primary = []
     for part, alone in zip(parts, classifiers(model, parts, tmp_path / "alone").values(), strict=True):
         rows = part.encoded["validation"]
         with torch.no_grad():
             logits = [alone(torch.tensor([ids])).logits[0].numpy() for ids in rows["input_ids"]]
         scores = selection_metrics(part.task, part.label_set)
-        if part.task.kind == "token":
+        if part.task.head.per_token:
             longest = max(rows["length"])
             labels, chosen = (
                 np.array([np.pad(row, (0, longest - len(row)), constant_values=IGNORED) for row in some])
@@ -612,6 +613,6 @@ def test_each_epoch_draws_other_steps_and_the_same_ones_again() -> None:
 
 
 def test_rows_to_evaluate_stand_in_one_proportion_everywhere() -> None:
-    order = evenly([30, 10])
+    order = interleave([30, 10])
     assert sorted(order) == list(range(40))
     assert all(sum(row >= 30 for row in order[i : i + 4]) == 1 for i in range(0, 40, 4))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,17 +29,20 @@ from transformers import (
 
 from hubtools import finetune
 from hubtools.errors import UsageError
-from hubtools.launch import check_training_flags
+from hubtools.records import to_json
+from hubtools.records.training import Truncation
 from hubtools.spec import BaseModel
 from hubtools.tasks import NANO
 from hubtools.tasks.intent import INTENT
+from hubtools.tasks.pii import PII
 from hubtools.training.arguments import FinetuneArguments
-from hubtools.training.encoding import encode_counted, encode_splits, truncation, truncation_line
-from hubtools.training.model import readable
+from hubtools.training.encoding import describe_truncation, encode_counted, encode_splits, measure_truncation
+from hubtools.training.flags import TrainingFlags, parse_training_flags
+from hubtools.training.model import find_max_length
 from hubtools.training.packing import PackedModernBert, pack
 from hubtools.training.presets import preset_for
 from hubtools.training.trainer import ClassifierTrainer
-from hubtools.training.tuning import add_lora, depths, freeze, merged, plain
+from hubtools.training.tuning import add_lora, depths, freeze, merge_adapters, plain
 from hubtools.workdir import TaskFolder
 
 __all__ = ["curated", "one_thread", "run_finetune", "tiny_base", "tokenizer"]  # fixtures
@@ -115,7 +119,7 @@ def test_merged_adapters_answer_alike_and_packed_training_reaches_them(head: str
     trainer.train()
     after = logits_of(model.eval(), rows)
     assert (after - before).abs().max() > 1e-3
-    assert torch.allclose(logits_of(merged(model).eval(), rows), after, atol=1e-5)
+    assert torch.allclose(logits_of(merge_adapters(model).eval(), rows), after, atol=1e-5)
 
 
 def test_packed_adapters_have_the_gradients_of_padded_ones(tmp_path: Path) -> None:
@@ -225,7 +229,7 @@ def test_a_training_that_had_stopped_only_gets_its_release_when_it_goes_on(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("hubtools.training.release.leave", never)
+        patch.setattr("hubtools.training.release.release_model", never)
         with pytest.raises(Killed):
             run_finetune("killed", *flags)
     with monkeypatch.context() as patch:
@@ -279,10 +283,10 @@ def test_checkpoints_follow_evaluations(run_finetune: Finetune, tiny_base: Path,
         (["--eval-steps", "3", "--eval-strategy", "steps"], "steps", 3),
         (["--eval_strategy", "epoch"], "epoch", None),
     ):
-        _, args, *_ = finetune.parse([*where, *flags])
+        args = finetune.parse([*where, *flags]).args
         assert args.eval_strategy == args.save_strategy == strategy
         assert steps is None or args.eval_steps == args.save_steps == steps
-    _, args, *_ = finetune.parse([*where, "--eval_strategy", "steps"])
+    args = finetune.parse([*where, "--eval_strategy", "steps"]).args
     assert args.eval_steps == args.save_steps
 
 
@@ -418,17 +422,18 @@ def test_what_a_limit_cuts_is_counted_in_rows_tokens_and_spans(tokenizer: Any) -
     inside = len(tokenizer("Bob " + "word " * 24 + "Wolfe", add_special_tokens=False)["input_ids"])
     limit = inside + 2
     assert whole[0] < limit < min(whole[1:])
-    counted = encode_counted(batch, tokenizer, limit, 5)
+    counted = encode_counted(batch, tokenizer, limit, PII.head, PII.label_set())
     assert counted["cut_tokens"] == [max(0, length - limit) for length in whole]
     assert counted["spans"] == [1, 2, 2]
     assert counted["cut_spans"] == [0, 1, 1]
-    found = truncation(Dataset.from_dict({k: v for k, v in counted.items() if k != "labels"}), limit, 5)
+    rows = Dataset.from_dict({k: v for k, v in counted.items() if k != "labels"})
+    found = to_json(measure_truncation(rows, limit))
     lost = sum(whole) - sum(min(length, limit) for length in whole)
     assert found == pytest.approx({
         "max_length": limit, "rows_cut_share": 2 / 3, "tokens_cut_share": lost / sum(whole), "spans_cut_share": 2 / 5,
     })  # fmt: skip
-    assert encode_counted(batch, tokenizer, max(whole), 5)["cut_tokens"] == [0, 0, 0]
-    sequence = encode_counted(batch, tokenizer, limit, 0)
+    assert encode_counted(batch, tokenizer, max(whole), PII.head, PII.label_set())["cut_tokens"] == [0, 0, 0]
+    sequence = encode_counted(batch, tokenizer, limit, INTENT.head, INTENT.label_set())
     assert sequence["cut_tokens"] == counted["cut_tokens"]
     assert sequence["labels"] == [0, 1, 0]
 
@@ -437,21 +442,21 @@ def test_the_report_of_a_limit_is_the_same_from_the_cache(tokenizer: Any, tmp_pa
     data = {split: Dataset.from_dict(pii_batch()) for split in ("train", "validation")}
     reports = []
     for _ in range(2):
-        encoded = encode_splits(data, tokenizer, 20, 5, tmp_path)
-        reports.append({split: truncation(part, 20, 5) for split, part in encoded.items()})
+        encoded = encode_splits(data, tokenizer, 20, PII.head, PII.label_set(), tmp_path)
+        reports.append({split: measure_truncation(part, 20) for split, part in encoded.items()})
     assert reports[0] == reports[1]
-    assert reports[0]["train"]["spans_cut_share"] == 0.4
+    assert reports[0]["train"].spans_cut_share == 0.4
 
 
 def test_a_line_says_what_the_limit_costs() -> None:
-    nothing = {"max_length": 512, "rows_cut_share": 0.0, "tokens_cut_share": 0.0, "spans_cut_share": None}
-    some = {"max_length": 512, "rows_cut_share": 0.125, "tokens_cut_share": 0.031, "spans_cut_share": None}
-    assert truncation_line({"train": nothing, "validation": nothing}) == "max length 512: nothing is cut"
+    nothing = Truncation(max_length=512, rows_cut_share=0.0, tokens_cut_share=0.0, spans_cut_share=None)
+    some = Truncation(max_length=512, rows_cut_share=0.125, tokens_cut_share=0.031, spans_cut_share=None)
+    assert describe_truncation({"train": nothing, "validation": nothing}) == "max length 512: nothing is cut"
     assert (
-        truncation_line({"train": some | {"spans_cut_share": 0.04}, "validation": nothing})
+        describe_truncation({"train": dataclasses.replace(some, spans_cut_share=0.04), "validation": nothing})
         == "max length 512 cuts 12.5% of the train rows, with 3.1% of all tokens and 4.0% of all spans"
     )
-    assert truncation_line({"train": some, "validation": some}).endswith(
+    assert describe_truncation({"train": some, "validation": some}).endswith(
         "; 12.5% of the validation rows, with 3.1% of all tokens"
     )
 
@@ -485,8 +490,8 @@ def test_a_limit_beyond_the_model_is_an_error(run_finetune: Finetune, capsys: py
 
 def test_a_model_of_8192_positions_reads_8192_tokens() -> None:
     model = ModernBertForSequenceClassification(tiny_config(num_hidden_layers=1, max_position_embeddings=8192)).eval()
-    assert readable(model, 8192) == 8192
-    assert readable(model, None) == 512
+    assert find_max_length(model, 8192) == 8192
+    assert find_max_length(model, None) == 512
     pack(model)
     ids = torch.randint(3, 64, (1, 8192), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -569,18 +574,18 @@ def test_emissions_are_measured_quietly_and_written_down(
 def test_emissions_of_a_training_that_was_killed_count_as_well(tmp_path: Path) -> None:
     from types import SimpleNamespace
 
-    from hubtools.training.emissions import Emissions
+    from hubtools.training.emissions import EmissionsTracker
 
     (tmp_path / "emissions-0.json").write_text('{"co2_kg": 5.0, "energy_kwh": 7.0}')
-    measured = Emissions("USA", tmp_path)
+    measured = EmissionsTracker("USA", tmp_path)
     args, state = SimpleNamespace(process_index=0), SimpleNamespace(is_local_process_zero=True)
     measured.on_train_begin(args, state, None)
     measured.on_save(args, state, None)
     kept = json.loads((tmp_path / "emissions-0.json").read_text())
     measured.on_train_end(args, state, None)
-    found = measured.found()
-    assert 5.0 < kept["co2_kg"] <= found["co2_kg"] < 5.1
-    assert 7.0 < kept["energy_kwh"] <= found["energy_kwh"] < 7.1
+    found = measured.gather()
+    assert 5.0 < kept["co2_kg"] <= found.co2_kg < 5.1
+    assert 7.0 < kept["energy_kwh"] <= found.energy_kwh < 7.1
 
 
 def test_a_country_that_codecarbon_does_not_know_is_an_error(
@@ -606,8 +611,28 @@ def test_a_country_that_codecarbon_does_not_know_is_an_error(
 )  # fmt: skip
 def test_values_out_of_range_stop_before_anything_is_started(flags: tuple[str, ...]) -> None:
     with pytest.raises(UsageError, match="--") as error:
-        check_training_flags(flags, [INTENT], 1)
+        parse_training_flags(flags)
     assert error.value.expected
+
+
+def test_flags_are_parsed_once_into_what_was_given_and_what_it_means() -> None:
+    argv = ["--learning-rate", "1e-4", "--lora_rank=8", "--no_pack", "--use_cpu"]
+    flags = parse_training_flags(argv)
+    assert flags.argv == tuple(argv)
+    assert [*flags.given.items()] == [
+        ("learning_rate", "--learning-rate"), ("lora_rank", "--lora_rank"), ("pack", "--no_pack"),
+        ("use_cpu", "--use_cpu"),
+    ]  # fmt: skip
+    assert flags.trainer == {"learning_rate": 1e-4, "use_cpu": True}
+    assert (flags.ours.lora_rank, flags.ours.pack, flags.ours.method) == (8, False, "fine-tuning")
+    assert flags.prepend(["--lora_rank", "4", "--patience", "2"]).ours == dataclasses.replace(flags.ours, patience=2)
+    assert parse_training_flags([]) == TrainingFlags()
+
+
+@pytest.mark.parametrize("flags", ["--lerning_rate 1", "--learn 1", "--learning_rate fast", "--task", "stray"])
+def test_an_unknown_flag_and_a_value_of_the_wrong_type_are_errors(flags: str) -> None:
+    with pytest.raises(UsageError, match="neither ours nor the training's"):
+        parse_training_flags(flags.split())
 
 
 def test_an_option_whose_package_is_absent_stops_before_anything_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -630,7 +655,7 @@ def test_an_encoder_without_numbered_layers_says_so() -> None:
 def test_the_help_of_finetune_names_every_flag_of_ours(hubtools: Command) -> None:
     shown = hubtools("finetune", "--help").stdout
     named = {field.name for field in dataclasses.fields(FinetuneArguments)} - {"task", "fingerprint"}
-    assert [name for name in named if f"  --{name} " not in shown.replace("work-dir", "work_dir")] == []
+    assert [name for name in named if f"  --{name} " not in re.sub("--(work|task)-", r"--\1_", shown)] == []
     assert "--gradient_checkpointing" in shown
 
 

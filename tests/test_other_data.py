@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +21,33 @@ from scipy.stats import norm
 from sklearn.metrics import accuracy_score, roc_auc_score
 from tiny_classifiers import make_classifier
 
-from hubtools.curation.external import _known
+from hubtools.curation.evaluation_rows import find_seen_rows
 from hubtools.errors import UsageError
-from hubtools.evaluation.baselines import presidio, surest
 from hubtools.evaluation.classifiers import plan_labels, shipped_threshold
-from hubtools.evaluation.compare import bootstrap_difference, mcnemar, paired
-from hubtools.evaluation.external import scores_on
+from hubtools.evaluation.compare import compare_pair
+from hubtools.evaluation.other_data import score_known
+from hubtools.heads.base import LabelPlan
+from hubtools.heads.baselines import keep_surest, presidio
 from hubtools.localhub import Hub
+from hubtools.metrics.intervals import mcnemar, paired_bootstrap
+from hubtools.metrics.labels import ACCURACY, MACRO_F1, LabelAnswers
+from hubtools.records.comparison import LabelsUsed, PairDifference
+from hubtools.records.scores import OneClassScores, SpanScores
+from hubtools.task import TaskSpec
 from hubtools.tasks.category import CATEGORY
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
-from hubtools.training.fewshot import shots
+from hubtools.training.fewshot import draw_shots
 
 TRAINING: dict[str, Any] = {
-    "fingerprint": "by hand", "base": "hubtools/modernbert-nano", "base_revision": None, "base_note": "",
-    "arguments": {"max_length": 64, "class_weights": None, "seed": 0}, "epochs_run": 1.0, "steps": 1,
-    "best_validation": {"roc_auc": 0.5}, "device": "cpu", "processes": 1, "seconds": 1.0,
-    "versions": {"transformers": "5"}, "presets": [], "history": [],
+    "task": "jailbreak", "fingerprint": "by hand", "base": "hubtools/modernbert-nano", "base_revision": None,
+    "base_note": "", "label_set": "binary", "presets": [],
+    "arguments": {
+        "epochs": 1.0, "batch_size": 16, "learning_rate": 1e-4, "weight_decay": 0.0, "warmup": 0.1, "max_length": 64,
+        "seed": 0, "precision": "fp32", "class_weights": None,
+    },
+    "steps": 1, "epochs_run": 1.0, "best_validation": {"roc_auc": 0.5}, "history": [], "seconds": 1.0,
+    "resumed": False, "processes": 1, "path": "rows", "device": "cpu", "versions": {"transformers": "5"},
 }  # fmt: skip
 MAP = "attack: jailbreak\nfine: benign\nunclear: null\n"
 
@@ -491,7 +502,7 @@ def test_setfit_for_spans_is_refused(hubtools: Command, at: tuple[object, ...], 
 
 def test_labels_are_known_by_their_letters_and_a_map_beats_their_names() -> None:
     label_set = CATEGORY.label_set()
-    plan = plan_labels("m", ["Computer_Science", "MATH", "poetry", "law"], label_set, {"law": "health"}, "sequence")
+    plan = plan_labels("m", ["Computer_Science", "MATH", "poetry", "law"], label_set, {"law": "health"})
     assert {name: label_set.labels[i] for name, i in plan.ours.items()} == {
         "Computer_Science": "computer science", "MATH": "math", "law": "health",
     }  # fmt: skip
@@ -501,7 +512,7 @@ def test_labels_are_known_by_their_letters_and_a_map_beats_their_names() -> None
 def test_a_map_to_null_takes_a_label_away_and_several_may_have_one_meaning() -> None:
     plan = plan_labels(
         "m", ["INJECTION", "JAILBREAK", "BENIGN", "UNSURE"], JAILBREAK.label_set(),
-        {"INJECTION": "jailbreak", "UNSURE": None}, "sequence",
+        {"INJECTION": "jailbreak", "UNSURE": None},
     )  # fmt: skip
     assert plan.ours == {"INJECTION": 1, "JAILBREAK": 1, "BENIGN": 0}
     assert (plan.ignored, plan.others) == (("UNSURE",), ())
@@ -510,7 +521,7 @@ def test_a_map_to_null_takes_a_label_away_and_several_may_have_one_meaning() -> 
 @pytest.mark.parametrize("names", [["LABEL_0", "LABEL_1"], ["benign", "label_1"], ["cat", "dog"]])
 def test_labels_without_a_meaning_of_ours_are_refused(names: list[str]) -> None:
     with pytest.raises(UsageError, match="Model 'm'"):
-        plan_labels("m", names, JAILBREAK.label_set(), {}, "sequence")
+        plan_labels("m", names, JAILBREAK.label_set(), {})
 
 
 @pytest.mark.parametrize(
@@ -542,22 +553,26 @@ def test_a_shipped_threshold_of_abstention_is_that_of_the_fallback(tmp_path: Pat
 
 
 def test_data_of_one_class_have_the_one_kind_of_mistake_at_the_threshold() -> None:
-    labels = JAILBREAK.label_set()
+    labels = JAILBREAK.label_set().labels
     found = [[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.4, 0.6, 0.0], [0.3, 0.7, 0.0]]
-    scores, _ = scores_on(JAILBREAK, labels, [1] * 4, found, frozenset({0, 1}), 0.7)
-    assert scores["fnr_at_threshold"]["value"] == 0.5
-    assert "fpr_at_threshold" not in scores
-    assert scores["threshold"] == 0.7
+    scores, _ = score_known(JAILBREAK, labels, [1] * 4, found, LabelPlan({"benign": 0, "attack": 1}), 0.7)
+    assert isinstance(scores, OneClassScores)
+    assert scores.fnr_at_threshold is not None
+    assert (scores.fnr_at_threshold.value, scores.fpr_at_threshold, scores.threshold) == (0.5, None, 0.7)
 
 
 def test_rows_whose_label_a_model_lacks_are_not_scored() -> None:
-    labels = JAILBREAK.label_set()
+    labels = JAILBREAK.label_set().labels
     found = [[0.9, 0.1, 0.0], [0.2, 0.1, 0.7], [0.4, 0.6, 0.0]]
-    scores, used = scores_on(JAILBREAK, labels, [0, 0, 1], found, frozenset({0}), 0.7)
-    assert scores["rows"] == 2
-    assert scores["accuracy"]["value"] == 0.5, "an answer with another label is wrong"
-    assert scores["fpr_at_threshold"]["value"] == 0.0
-    assert used == {"scored": ["benign"], "not_in_data": [], "not_in_model": ["jailbreak"]}
+    scores, used = score_known(JAILBREAK, labels, [0, 0, 1], found, LabelPlan({"benign": 0}, others=("spam",)), 0.7)
+    assert isinstance(scores, OneClassScores)
+    assert scores.rows == 2
+    assert scores.accuracy.value == 0.5, "an answer with another label is wrong"
+    assert scores.fpr_at_threshold is not None
+    assert scores.fpr_at_threshold.value == 0.0
+    assert used == LabelsUsed(
+        scored=["benign"], not_in_data=[], not_in_model=["jailbreak"], other_answers=["spam"], ignored=[]
+    )
 
 
 def test_types_that_the_data_never_mark_are_no_false_alarms() -> None:
@@ -565,15 +580,16 @@ def test_types_that_the_data_never_mark_are_no_false_alarms() -> None:
     person, mail = labels.index("PERSON"), labels.index("EMAIL_ADDRESS")
     truth = [[{"start": 0, "end": 3, "label": person}]]
     found = [[{"start": 0, "end": 3, "label": person}, {"start": 5, "end": 9, "label": mail}]]
-    scores, used = scores_on(PII, PII.label_set(), truth, found, frozenset(range(5)), 0.9)
-    assert scores["entity_f1"]["value"] == 1.0
-    assert used["scored"] == ["PERSON"]
+    scores, used = score_known(PII, labels, truth, found, LabelPlan({name: i for i, name in enumerate(labels)}), 0.9)
+    assert isinstance(scores, SpanScores)
+    assert scores.entity_f1.value == 1.0
+    assert used.scored == ["PERSON"]
 
 
 def test_exact_and_near_copies_of_training_rows_are_told_apart() -> None:
     training = ["one two three four five six seven eight nine ten eleven twelve", "Something else altogether"]
     keys = ["something else altogether", "one two three four five six seven eight nine ten eleven twelve now", "new"]
-    assert _known(keys, training) == ({0}, {1})
+    assert find_seen_rows(keys, training) == ({0}, {1})
 
 
 @pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (1, 0), (12, 5), (40, 4)])
@@ -585,43 +601,61 @@ def test_mcnemar_counts_the_rows_that_one_alone_has_right(only_a: int, only_b: i
     b = np.array([False] * only_a + [True] * only_b + [True] * 30)
     found, n = mcnemar(a, b), only_a + only_b
     expected = min(1.0, 2 * sum(comb(n, k) for k in range(min(only_a, only_b) + 1)) / 2**n)
-    assert found["p"] == pytest.approx(expected)
-    assert (found["only_a"], found["only_b"]) == (only_a, only_b)
-    assert found["difference"] == pytest.approx((only_a - only_b) / len(a))
+    assert found.p == pytest.approx(expected)
+    assert (found.only_a, found.only_b) == (only_a, only_b)
+    assert found.difference == pytest.approx((only_a - only_b) / len(a))
 
 
 def test_the_interval_of_a_difference_is_that_of_paired_rows() -> None:
     """Answers that agree in most rows: the difference varies far less than either accuracy does."""
-    a, b = np.arange(400) < 300, np.arange(400) < 280
-    found = bootstrap_difference(lambda r: float(a[r].mean()), lambda r: float(b[r].mean()), 400)
+    ones = np.ones(400, dtype=int)
+    a, b = (LabelAnswers(ones, (np.arange(400) < right).astype(int), ones / 2, 2, 0.0) for right in (300, 280))
+    found = paired_bootstrap(ACCURACY, a, b)
     assert found is not None
     spread = np.sqrt(0.05 * 0.95 / 400)
-    assert found["value"] == pytest.approx(0.05)
-    assert found["low"] == pytest.approx(0.05 + norm.ppf(0.025) * spread, abs=0.006)
-    assert found["high"] == pytest.approx(0.05 + norm.ppf(0.975) * spread, abs=0.006)
-    assert found["p"] < 0.01
+    assert found.value == pytest.approx(0.05)
+    assert found.low == pytest.approx(0.05 + norm.ppf(0.025) * spread, abs=0.006)
+    assert found.high == pytest.approx(0.05 + norm.ppf(0.975) * spread, abs=0.006)
+    assert found.p < 0.01
+
+
+def pair(task: TaskSpec, truth: list[Any], a: list[Any], b: list[Any], known: set[int]) -> PairDifference:
+    return compare_pair(task, task.label_set().labels, truth, ("a", a), ("b", b), frozenset(known))
 
 
 def test_two_models_that_answer_alike_do_not_differ() -> None:
     answers = [[0.9, 0.1, 0.0], [0.3, 0.7, 0.0], [0.6, 0.4, 0.0]]
-    found = paired(JAILBREAK, JAILBREAK.label_set().labels, [0, 1, 1], answers, answers, frozenset({0, 1}))
-    assert (found["primary"]["value"], found["primary"]["p"]) == (0.0, 1.0)
-    assert found["accuracy"]["p"] == 1.0
+    found = pair(JAILBREAK, [0, 1, 1], answers, answers, {0, 1})
+    assert found.primary is not None
+    assert found.accuracy is not None
+    assert (found.primary.value, found.primary.p, found.accuracy.p) == (0.0, 1.0, 1.0)
+
+
+def test_models_are_compared_by_the_tasks_own_metric() -> None:
+    """One answers two of four rows right, all of them with one label: accuracy .5, and macro F1 a third."""
+    truth = [0, 0, 1, 1]
+    always, never = [[0.9, 0.1, 0.0]] * 4, [[0.1, 0.9, 0.0]] * 2 + [[0.9, 0.1, 0.0]] * 2
+    for metric, value in ((ACCURACY, 0.5), (MACRO_F1, 1 / 3)):
+        found = pair(replace(CATEGORY, primary=metric), truth, always, never, {0, 1})
+        assert found.primary is not None
+        assert found.primary.value == pytest.approx(value), metric.key
 
 
 def test_a_pair_of_span_finders_is_compared_on_the_types_that_both_have() -> None:
     truth = [[{"start": 0, "end": 3, "label": 0}, {"start": 5, "end": 9, "label": 1}], []]
     a = [[{"start": 0, "end": 3, "label": 0}], []]
     b = [[{"start": 0, "end": 2, "label": 0}], [{"start": 1, "end": 2, "label": 0}]]
-    found = paired(PII, PII.label_set().labels, truth, a, b, frozenset({0}))
-    assert found["primary"]["value"] == 1.0
-    assert (found["accuracy"]["only_a"], found["accuracy"]["only_b"]) == (2, 0)
+    found = pair(PII, truth, a, b, {0})
+    assert found.primary is not None
+    assert found.accuracy is not None
+    assert found.primary.value == 1.0
+    assert (found.accuracy.only_a, found.accuracy.only_b) == (2, 0)
 
 
 def test_shots_are_drawn_from_each_class_alike() -> None:
-    chosen = shots([0] * 50 + [1] * 3 + [2] * 20, 8, seed=1)
+    chosen = draw_shots([0] * 50 + [1] * 3 + [2] * 20, 8, seed=1)
     assert [sum(row < 50 for row in chosen), sum(50 <= row < 53 for row in chosen), len(chosen)] == [8, 3, 19]
-    assert chosen == shots([0] * 50 + [1] * 3 + [2] * 20, 8, seed=1)
+    assert chosen == draw_shots([0] * 50 + [1] * 3 + [2] * 20, 8, seed=1)
 
 
 def test_of_overlapping_spans_the_surest_stays() -> None:
@@ -630,7 +664,7 @@ def test_of_overlapping_spans_the_surest_stays() -> None:
         {"start": 3, "end": 9, "label": 1, "score": 0.9},
         {"start": 9, "end": 12, "label": 0, "score": 0.1},
     ]
-    assert [s["start"] for s in surest(spans)] == [3, 9]
+    assert [s["start"] for s in keep_surest(spans)] == [3, 9]
 
 
 PRESIDIO_ANALYZER = """

@@ -23,10 +23,10 @@ from huggingface_hub import HfApi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hubtools.curation.intake import WORDS, round_trips
-from hubtools.curation.own import aligned, joined, spans_of
 from hubtools.curation.reading import SUFFIXES
 from hubtools.curation.split import SPLITS
+from hubtools.heads.span_rows import WORDS, survive_tagging
+from hubtools.heads.user_spans import align_words, join_words, merge_tags
 from hubtools.localhub import Hub
 from hubtools.spec import BadRow, Span
 from hubtools.tasks import TASKS
@@ -520,16 +520,16 @@ words = st.lists(st.text("ab.,('$é😀 ", min_size=1, max_size=4), max_size=12)
 @settings(derandomize=True, deadline=None)
 @given(words)
 def test_words_joined_to_a_text_stand_where_it_is_said(tokens: list[str]) -> None:
-    text, places = joined(tokens)
+    text, places = join_words(tokens)
     assert [text[start:end] for start, end in places] == tokens
     assert all(before[1] <= after[0] for before, after in pairwise(places))
-    assert aligned(text, [token for token in tokens if token.strip()]) is not None
+    assert align_words(text, [token for token in tokens if token.strip()]) is not None
 
 
 @pytest.mark.parametrize("tokens", [["Ann", "Bob"], ["Ann"], ["nn", "Lee"], ["Ann", "Lee", "x"], ["Ann", "ee"]])
 def test_words_of_another_text_are_refused(tokens: list[str]) -> None:
     with pytest.raises(BadRow, match="tokens do not stand in the text"):
-        aligned("Ann Lee", tokens)
+        align_words("Ann Lee", tokens)
 
 
 @settings(derandomize=True, deadline=None)
@@ -546,15 +546,15 @@ def test_spans_written_as_bio_or_bilou_are_read_back(parts: list[tuple[int, str]
         bio += [f"B-{kind}", *[f"I-{kind}"] * (length - 1)]
         bilou += [f"U-{kind}"] if length == 1 else [f"B-{kind}", *[f"I-{kind}"] * (length - 2), f"L-{kind}"]
     places = [(10 * i, 10 * i + 5) for i in range(len(bio))]
-    assert spans_of(places, bio) == wanted
-    assert spans_of(places, bilou) == wanted
+    assert merge_tags(places, bio) == wanted
+    assert merge_tags(places, bilou) == wanted
 
 
 def test_an_inside_tag_without_a_beginning_begins_a_span_and_bare_types_go_on() -> None:
     places = [(0, 1), (2, 3), (4, 5), (6, 7)]
-    assert spans_of(places, ["I-X", "I-X", "I-Y", "O"]) == [Span(0, 3, "X"), Span(4, 5, "Y")]
-    assert spans_of(places, ["X", "X", "O", "X"]) == [Span(0, 3, "X"), Span(6, 7, "X")]
-    assert spans_of(places, ["", "O", "S-X", "E-X"]) == [Span(4, 5, "X"), Span(6, 7, "X")]
+    assert merge_tags(places, ["I-X", "I-X", "I-Y", "O"]) == [Span(0, 3, "X"), Span(4, 5, "Y")]
+    assert merge_tags(places, ["X", "X", "O", "X"]) == [Span(0, 3, "X"), Span(6, 7, "X")]
+    assert merge_tags(places, ["", "O", "S-X", "E-X"]) == [Span(4, 5, "X"), Span(6, 7, "X")]
 
 
 @settings(derandomize=True, deadline=None)
@@ -564,7 +564,7 @@ def test_spans_round_trip_where_and_only_where_they_begin_and_end_with_a_word(te
     found = [Span(start, end, "X") for start, end in zip(bounds[::2], bounds[1::2], strict=False) if start < end]
     begins, ends = {m.start() for m in WORDS.finditer(text)}, {m.end() for m in WORDS.finditer(text)}
     exact = all(span.start in begins and span.end in ends for span in found)
-    assert round_trips(text, found, ("X",)) == exact
+    assert survive_tagging(text, found, ("X",)) == exact
 
 
 def test_one_text_with_two_annotations_is_dropped_with_all_its_copies(

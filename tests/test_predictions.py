@@ -26,19 +26,21 @@ from transformers import (
 )
 
 from hubtools.errors import CardRejected, MissingStage
-from hubtools.evaluation import beside
+from hubtools.evaluation import baselines
 from hubtools.evaluation import evaluate as evaluation
 from hubtools.evaluation.evaluate import evaluate
-from hubtools.evaluation.scores import headlines
-from hubtools.publishing.cards import take_apart
+from hubtools.evaluation.predictions import read_columns
+from hubtools.evaluation.previous import difference_of_rows
+from hubtools.heads.encoding import encode_sequence, encode_tokens
+from hubtools.publishing.front_matter import split_card
 from hubtools.publishing.model import check_card, check_scores_belong, write_model_card
 from hubtools.publishing.space import space_entry, space_files
-from hubtools.records import write_json
+from hubtools.records import to_json, write_json
+from hubtools.records.thresholds import Target
 from hubtools.spec import Demo
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS
 from hubtools.training.calibration import calibrate
-from hubtools.training.encoding import encode_sequence, encode_tokens
 from hubtools.workdir import TaskFolder
 
 NANO = Path(__file__).parent.parent / "hubtools" / "starter" / "hubtools" / "modernbert-nano"
@@ -51,7 +53,7 @@ def rows_of(task: TaskSpec, count: int, seed: int) -> Dataset:
     rng = np.random.default_rng(seed)
     texts = [" ".join(rng.choice(WORDS, rng.integers(2, 9))) + f" {seed}.{i}" for i in range(count)]
     columns: dict[str, Any] = {"id": [f"{seed}-{i}" for i in range(count)], "text": texts}
-    if task.kind == "token":
+    if task.head.per_token:
         columns["text"] = [f"Ann met {text}" if i % 3 == 0 else text for i, text in enumerate(texts)]
         columns["spans"] = [[{"start": 0, "end": 3, "label": 0}] if i % 3 == 0 else [] for i in range(count)]
         columns["group"] = [f"letter {i % 7:08x}" if i % 2 else f"form {i % 5:08x}" for i in range(count)]
@@ -81,7 +83,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], TaskFold
         history = [{"epoch": 1.0, "loss": 0.5}, {"epoch": 1.0, "eval_loss": 0.4, f"eval_{task.primary.key}": 0.6}]
         write_json(folder.training, run["training"] | {"history": history})
         write_json(folder.published, {"dataset": run["dataset"]})
-        token = task.kind == "token"
+        token = task.head.per_token
         random_model(
             ModernBertForTokenClassification if token else ModernBertForSequenceClassification,
             task.model_labels(task.label_set()), tokenizer, folder.model, 15,
@@ -93,7 +95,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], TaskFold
             fn_kwargs={"tokenizer": tokenizer, "max_length": 512, **options},
         )  # fmt: skip
         collator = (DataCollatorForTokenClassification if token else DataCollatorWithPadding)(tokenizer)
-        assert calibrate(folder.model, task, encoded, collator)["temperature"] > 1.2
+        assert calibrate(folder.model, task, encoded, collator).temperature > 1.2
         evaluate(task, folder)
         write_model_card(task, folder, REPO)
         return folder
@@ -129,10 +131,10 @@ TASK = pytest.mark.parametrize(
 def change_one(folder: TaskFolder) -> None:
     """One answer of the test split becomes another."""
     table = pq.read_table(folder.predictions)
-    column = "found" if "found" in table.column_names else "probabilities"
+    column = "predicted_spans" if "predicted_spans" in table.column_names else "probabilities"
     values = table[column].to_pylist()
-    if column == "found":
-        row = next(i for i, found in enumerate(values) if found)
+    if column == "predicted_spans":
+        row = next(i for i, spans in enumerate(values) if spans)
         values[row] = []
     else:
         values[0] = sorted(values[0], reverse=values[0] == sorted(values[0]))
@@ -186,7 +188,7 @@ def test_the_texts_of_personal_data_and_of_what_may_not_be_handed_on_are_in_no_f
     assert columns.isdisjoint({"text", "word", "excerpt"})
     shown = [text for text in pq.read_table(folder.split_file("test"))["text"].to_pylist()
              if text in (folder.model / "README.md").read_text()]  # fmt: skip
-    assert bool(shown) == (task.kind == "sequence")
+    assert bool(shown) == (not task.head.per_token)
     facts, published = (json.loads(path.read_text()) for path in (folder.facts, folder.published))
     other_licence = facts | {"license": facts["license"] | {"id": "other"}}
     for why, licensed, access in (
@@ -198,7 +200,28 @@ def test_the_texts_of_personal_data_and_of_what_may_not_be_handed_on_are_in_no_f
         write_json(folder.published, {"dataset": published["dataset"] | {"access": access}})
         card = write_model_card(task, folder, REPO).read_text()
         assert not [text for text in shown if text in card]
-        assert (f"their texts are not shown, because {why}." in card) == (task.kind == "sequence")
+        assert (f"their texts are not shown, because {why}." in card) == (not task.head.per_token)
+
+
+@TASK
+def test_the_records_hold_all_that_the_files_do(name: str, scored: Callable[[str], TaskFolder]) -> None:
+    folder = scored(name)
+    metrics = folder.read_metrics()
+    assert to_json(metrics) == json.loads(folder.metrics.read_text())
+    if metrics.thresholds:
+        shipped = to_json(replace(metrics.thresholds, task=name))
+        assert shipped == json.loads((folder.model / "thresholds.json").read_text())
+    assert getattr(metrics.scores, metrics.primary.key).value == metrics.primary.value
+
+
+def test_predictions_of_an_earlier_version_are_read_by_todays_names(copied: Callable[[str], TaskFolder]) -> None:
+    """Their spans stood in a column ``found``."""
+    folder, task = copied("pii"), TASKS["pii"]
+    table = pq.read_table(folder.predictions)
+    old = folder.root / "old.parquet"
+    pq.write_table(table.rename_columns(["found" if n == "predicted_spans" else n for n in table.column_names]), old)
+    assert read_columns(old) == table.to_pydict()
+    assert difference_of_rows(task.head, folder.predictions, old) == ""
 
 
 # --- a changed prediction -------------------------------------------------------------------------------------------
@@ -224,10 +247,10 @@ def test_a_changed_prediction_changes_the_card_and_is_drift_until_it_is_rendered
     after = write_model_card(task, folder, REPO).read_text()
     check_card(task, folder, REPO)
     assert after != before
-    index = [take_apart(card)[0]["model-index"][0]["results"][0]["metrics"] for card in (before, after)]
+    index = [split_card(card)[0]["model-index"][0]["results"][0]["metrics"] for card in (before, after)]
     assert index[0] != index[1]
     shown = {metric["name"]: metric["value"] for metric in index[1]}
-    assert shown[metrics["primary"]["title"]] == metrics["primary"]["value"]
+    assert shown[metrics.primary.title] == metrics.primary.value
 
 
 def test_a_card_that_somebody_edited_is_drift_and_a_lost_picture_is_named(
@@ -261,7 +284,7 @@ def test_evaluating_again_asks_the_model_nothing_and_folds_nothing(
     def never(*_: Any) -> None:
         raise AssertionError("asked again")
 
-    monkeypatch.setattr(evaluation, "load_classifier", never)
+    monkeypatch.setattr(evaluation, "load_pipeline", never)
     evaluate(task, folder)
     folder.metrics.unlink()
     evaluate(task, folder)
@@ -291,7 +314,10 @@ def test_another_target_leaves_the_baselines_alone_and_other_training_rows_do_no
 ) -> None:
     folder, task = copied("jailbreak"), TASKS["jailbreak"]
     metrics = json.loads(folder.metrics.read_text())
-    few = metrics["baselines"]["majority class"] | {"base": ["hubtools/modernbert-nano", REVISION], "roc_auc": 0.123}
+    few = metrics["baselines"]["majority class"] | {
+        "base": ["hubtools/modernbert-nano", REVISION],
+        "roc_auc": {"value": 0.123, "low": 0.1, "high": 0.2},
+    }
     training = json.loads(folder.training.read_text()) | {"base": few["base"][0], "base_revision": few["base"][1]}
     write_json(folder.training, training)
     known = metrics["baselines"] | {"SetFit, 8 shots a class": few}
@@ -301,21 +327,22 @@ def test_another_target_leaves_the_baselines_alone_and_other_training_rows_do_no
         raise AssertionError("trained again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(beside, "baselines", never)
+        patch.setattr(baselines, "answer_and_score", never)
         found = evaluate(task, folder, target_recall=0.5)
-    assert found["baselines"] == known
-    assert found["thresholds"]["target"] == {"recall": 0.5}
+    assert to_json(found)["baselines"] == json.loads(json.dumps(known))
+    assert found.target == Target(recall=0.5)
     write_json(folder.training, training | {"base": "somebody/else"})
-    assert list(evaluate(task, folder, target_recall=0.6)["baselines"]) == [*metrics["baselines"]]
+    assert list(evaluate(task, folder, target_recall=0.6).baselines) == [*metrics["baselines"]]
     rows_of(task, SPLITS["train"], 9).to_parquet(folder.split_file("train"))
-    again = evaluate(task, folder, target_recall=0.5)["baselines"]
+    again = to_json(evaluate(task, folder, target_recall=0.5))["baselines"]
     assert again["TF-IDF, logistic regression"] != known["TF-IDF, logistic regression"]
 
 
 def test_the_baselines_have_the_intervals_of_the_model(scored: Callable[[str], TaskFolder]) -> None:
     metrics = json.loads(scored("jailbreak").metrics.read_text())
     for column in metrics["baselines"].values():
-        for key, _ in headlines(TASKS["jailbreak"]):
+        for metric in TASKS["jailbreak"].head.headlines:
+            key = metric.key
             assert column[key]["low"] <= column[key]["value"] <= column[key]["high"]
 
 
@@ -376,8 +403,8 @@ def test_the_answers_of_the_widget_are_the_models(scored: Callable[[str], TaskFo
     """As pipeline() gives them to a user, best label first."""
     for name in ("category", "pii"):
         folder, task = scored(name), TASKS[name]
-        loaded = evaluation.load_classifier(task, str(folder.model))
-        widget = take_apart((folder.model / "README.md").read_text())[0]["widget"]
+        loaded = evaluation.load_pipeline(task.head.pipeline, str(folder.model))
+        widget = split_card((folder.model / "README.md").read_text())[0]["widget"]
         assert widget or name == "pii"
         for entry in widget:
             if name == "category":

@@ -17,7 +17,9 @@ from test_training import curated, one_thread, run_finetune, tiny_base, tiny_con
 from transformers import ModernBertConfig, ModernBertForMaskedLM
 
 from hubtools import finetune
-from hubtools.launch import devices_of
+from hubtools.launch import choose_devices
+from hubtools.training import plan
+from hubtools.training.flags import TrainingFlags, parse_training_flags
 from hubtools.training.inputs import contents
 from hubtools.workdir import TaskFolder
 
@@ -152,17 +154,17 @@ def test_bf16_is_chosen_before_the_trainer_is_built(
     """TrainingArguments looks at it once, when it is made; set later, it changes nothing but what is written down."""
     flags = ["--task", "jailbreak", "--base", str(tiny_base), "--dataset", str(curated / "jailbreak" / "dataset")]
     for wanted in (True, False):
-        monkeypatch.setattr(finetune, "has_bf16", lambda on_cpu, config, wanted=wanted: wanted)
-        _, args, *_ = finetune.parse([*flags, "--use_cpu"])
+        monkeypatch.setattr(plan, "has_bf16", lambda on_cpu, config, wanted=wanted: wanted)
+        args = finetune.parse([*flags, "--use_cpu"]).args
         assert args.mixed_precision == ("bf16" if wanted else "no")
 
 
 def test_bf16_is_for_encoders_that_gain_by_it_on_a_cpu_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
-    assert finetune.has_bf16(True, ModernBertConfig())
-    assert not finetune.has_bf16(True, tiny_config())
+    assert plan.has_bf16(True, ModernBertConfig())
+    assert not plan.has_bf16(True, tiny_config())
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False}, raising=False)
-    assert not finetune.has_bf16(True, ModernBertConfig())
+    assert not plan.has_bf16(True, ModernBertConfig())
 
 
 def test_bf16_is_for_gpus_that_compute_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,15 +174,15 @@ def test_bf16_is_for_gpus_that_compute_it(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(
             torch.cuda, "is_bf16_supported", lambda including_emulation=True, has=hardware: including_emulation or has
         )
-        assert finetune.has_bf16(False, ModernBertConfig()) == hardware
+        assert plan.has_bf16(False, ModernBertConfig()) == hardware
 
 
 def test_trainings_side_by_side_have_gpus_of_their_own_while_they_last() -> None:
     four = ["0", "1", "2", "3"]
-    assert [devices_of(place, 1, four)["CUDA_VISIBLE_DEVICES"] for place in range(5)] == ["0", "1", "2", "3", "0"]
-    assert [devices_of(place, 2, four)["CUDA_VISIBLE_DEVICES"] for place in range(3)] == ["0,1", "2,3", "0,1"]
-    assert devices_of(1, 1, ["GPU-8f", "GPU-9a"]) == {"CUDA_VISIBLE_DEVICES": "GPU-9a"}
-    assert devices_of(1, 2, []) == {}
+    assert [choose_devices(place, 1, four)["CUDA_VISIBLE_DEVICES"] for place in range(5)] == ["0", "1", "2", "3", "0"]
+    assert [choose_devices(place, 2, four)["CUDA_VISIBLE_DEVICES"] for place in range(3)] == ["0,1", "2,3", "0,1"]
+    assert choose_devices(1, 1, ["GPU-8f", "GPU-9a"]) == {"CUDA_VISIBLE_DEVICES": "GPU-9a"}
+    assert choose_devices(1, 2, []) == {}
 
 
 def test_a_training_is_known_by_what_its_folders_hold_not_by_their_names(tmp_path: Path) -> None:
@@ -188,14 +190,14 @@ def test_a_training_is_known_by_what_its_folders_hold_not_by_their_names(tmp_pat
     for folder in (base, rows / "data"):
         folder.mkdir(parents=True)
         (folder / "content").write_text("first")
-    flags = ["--learning_rate", "1e-4", "--dataset", str(rows)]
+    flags = parse_training_flags(["--learning_rate", "1e-4", "--dataset", str(rows)])
     seen = [contents(str(base), flags)]
     for folder in (base, rows / "data"):
         (folder / "content").write_text("other")
         seen.append(contents(str(base), flags))
     assert len({tuple(found) for found in seen}) == 3
     assert contents(str(base), flags) == seen[-1]
-    assert len(contents(str(base), [])) == 1
+    assert len(contents(str(base), TrainingFlags())) == 1
 
 
 def test_label_smoothing_and_focal_loss_reach_the_training(run_finetune: Callable[..., TaskFolder]) -> None:

@@ -326,12 +326,13 @@ from pathlib import Path
 from hubtools.connection import connect
 connect("local", (), Path({str(hub.data_dir)!r}))
 from hubtools.errors import LicenceRefused
-from hubtools.pipeline import run
-from hubtools.settings import Settings
+from hubtools.options import RepoOptions, WorkOptions
+from hubtools.run import RunOptions, run_tasks
 from hubtools.tasks import TASKS
 bad = replace(TASKS["jailbreak"], starter=replace(TASKS["jailbreak"].starter, license="cc-by-nd-4.0"))
 try:
-    run([TASKS["category"], bad], Settings(work_dir=Path({str(tmp_path / "work")!r}), dataset_name="of-a-run"))
+    work, repos = WorkOptions(Path({str(tmp_path / "work")!r})), RepoOptions(dataset_name="of-a-run")
+    run_tasks([TASKS["category"], bad], RunOptions(work=work, repos=repos))
 except LicenceRefused as refused:
     print(refused)
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,26 +23,37 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from hubtools.evaluation.baselines import PATTERNS, baselines, majority, matches, tfidf
-from hubtools.evaluation.scores import (
+from hubtools.evaluation.baselines import answer_and_score
+from hubtools.heads.baselines import PATTERNS, majority, matches, tfidf
+from hubtools.heads.scores import classification_scores, detection_scores, span_scores
+from hubtools.metrics.detection import (
     average_precision,
-    classification_scores,
-    detection_scores,
-    interval,
-    macro_f1,
+    detection_answers,
     matched_roc_auc,
-    rate,
     recall_at_fpr,
     roc_auc,
-    span_counts,
-    span_scores,
-    strict_prf,
-    weighted_f1,
 )
+from hubtools.metrics.intervals import bootstrap, rate
+from hubtools.metrics.labels import LabelAnswers, label_answers, macro_f1, weighted_f1
+from hubtools.metrics.spans import count_spans, span_answers, strict_prf
+from hubtools.records import to_json
+from hubtools.records.scores import ClassificationScores, Confusion, DetectionScores, Interval, SpanScores
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
 
 TYPES = PII.label_set().labels
+
+
+def score_labels(labels: Any, probabilities: Any, names: Sequence[str]) -> ClassificationScores:
+    return classification_scores(label_answers(labels, probabilities), names)
+
+
+def score_detection(labels: Any, probabilities: Any, positive: int, threshold: float) -> DetectionScores:
+    return detection_scores(detection_answers(labels, probabilities, positive, threshold), ("benign", "jailbreak"))
+
+
+def score_spans(true: Any, predicted: Any, types: Sequence[str]) -> SpanScores:
+    return span_scores(span_answers(true, predicted, len(types)), types)
 
 
 def one_hot(chosen: list[int], classes: int) -> np.ndarray:
@@ -68,27 +80,28 @@ def assert_plain(value: Any) -> None:
 def test_the_interval_of_an_accuracy_is_the_binomials(rows: int, correct: int) -> None:
     """Resampling rows draws the number of right answers from Binomial(rows, accuracy)."""
     right = np.arange(rows) < correct
-    found = interval(lambda r: float(right[r].mean()), rows)
+    found = bootstrap(lambda r: float(right[r].mean()), rows)
     low, high = binom.ppf([0.025, 0.975], rows, correct / rows) / rows
     spread = np.sqrt(correct * (rows - correct) / rows**3)
-    assert found["value"] == correct / rows
-    assert found["low"] == pytest.approx(low, abs=0.25 * spread + 1 / rows)
-    assert found["high"] == pytest.approx(high, abs=0.25 * spread + 1 / rows)
+    assert found.value == correct / rows
+    assert found.low == pytest.approx(low, abs=0.25 * spread + 1 / rows)
+    assert found.high == pytest.approx(high, abs=0.25 * spread + 1 / rows)
 
 
 def test_an_interval_is_the_same_each_time_and_leaves_out_what_is_undefined() -> None:
     def score(rows: np.ndarray) -> float:
         return float("nan") if 0 in rows[1:] else 0.5
 
-    assert interval(score, 5) == interval(score, 5) == {"value": 0.5, "low": 0.5, "high": 0.5}
-    assert interval(lambda r: float(r.mean()), 50) != interval(lambda r: float(r.mean()), 50, seed=1)
+    assert bootstrap(score, 5) == bootstrap(score, 5) == Interval(value=0.5, low=0.5, high=0.5)
+    assert bootstrap(lambda r: float(r.mean()), 50) != bootstrap(lambda r: float(r.mean()), 50, seed=1)
 
 
 def test_the_interval_of_a_rate_is_exact_and_wide_where_nothing_was_seen() -> None:
     """Without a hit in n, Clopper and Pearson's upper end solves (1 - x)^n = 0.025."""
     found = rate(0, 75)
-    assert found == {"value": 0.0, "low": 0.0, "high": pytest.approx(1 - 0.025 ** (1 / 75))}
-    assert rate(75, 75) == {"value": 1.0, "low": pytest.approx(0.025 ** (1 / 75)), "high": 1.0}
+    assert found is not None
+    assert (found.value, found.low, found.high) == (0.0, 0.0, pytest.approx(1 - 0.025 ** (1 / 75)))
+    assert rate(75, 75) == Interval(value=1.0, low=pytest.approx(0.025 ** (1 / 75)), high=1.0)
     assert rate(0, 0) is None
 
 
@@ -99,18 +112,21 @@ NAMES = ("a", "b", "c", "d")
 
 def test_classification_scores_by_hand() -> None:
     """Six rows: a a a b b c, answered a a b b c c. No row is of class d."""
-    scores = classification_scores([0, 0, 0, 1, 1, 2], one_hot([0, 0, 1, 1, 2, 2], 4), NAMES)
-    assert scores["rows"] == 6
-    assert scores["accuracy"]["value"] == pytest.approx(4 / 6)
-    assert [c["precision"] for c in scores["per_class"]] == pytest.approx([1, 1 / 2, 1 / 2, 0])
-    assert [c["recall"] for c in scores["per_class"]] == pytest.approx([2 / 3, 1 / 2, 1, 0])
-    assert [c["f1"] for c in scores["per_class"]] == pytest.approx([4 / 5, 1 / 2, 2 / 3, 0])
-    assert [c["support"] for c in scores["per_class"]] == [3, 2, 1, 0]
-    assert scores["macro_f1"]["value"] == pytest.approx((4 / 5 + 1 / 2 + 2 / 3) / 3)
-    assert scores["weighted_f1"]["value"] == pytest.approx((3 * 4 / 5 + 2 * 1 / 2 + 2 / 3) / 6)
-    assert scores["confusion"] == [[2, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
-    assert scores["most_confused"] == [{"label": "a", "as": "b", "rows": 1}, {"label": "b", "as": "c", "rows": 1}]
-    assert scores["absent"] == ["d"]
+    scores = score_labels([0, 0, 0, 1, 1, 2], one_hot([0, 0, 1, 1, 2, 2], 4), NAMES)
+    assert scores.rows == 6
+    assert scores.accuracy.value == pytest.approx(4 / 6)
+    assert [c.precision for c in scores.per_class] == pytest.approx([1, 1 / 2, 1 / 2, 0])
+    assert [c.recall for c in scores.per_class] == pytest.approx([2 / 3, 1 / 2, 1, 0])
+    assert [c.f1 for c in scores.per_class] == pytest.approx([4 / 5, 1 / 2, 2 / 3, 0])
+    assert [c.support for c in scores.per_class] == [3, 2, 1, 0]
+    assert scores.macro_f1.value == pytest.approx((4 / 5 + 1 / 2 + 2 / 3) / 3)
+    assert scores.weighted_f1.value == pytest.approx((3 * 4 / 5 + 2 * 1 / 2 + 2 / 3) / 6)
+    assert scores.confusion == [[2, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    assert scores.most_confused == [
+        Confusion(label="a", predicted="b", rows=1),
+        Confusion(label="b", predicted="c", rows=1),
+    ]
+    assert scores.absent == ["d"]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -120,25 +136,25 @@ def test_classification_scores_agree_with_scikit_learn(seed: int) -> None:
     probabilities = rng.dirichlet(np.ones(4), 120)
     probabilities[np.arange(120), labels] += 0.3
     chosen = probabilities.argmax(1)
-    scores = classification_scores(labels.tolist(), probabilities.tolist(), NAMES)
+    scores = score_labels(labels.tolist(), probabilities.tolist(), NAMES)
     for average in ("macro", "weighted"):
         precision, recall, f1, _ = precision_recall_fscore_support(labels, chosen, average=average)
-        assert scores[f"{average}_precision"] == pytest.approx(precision)
-        assert scores[f"{average}_recall"] == pytest.approx(recall)
-        assert scores[f"{average}_f1"]["value"] == pytest.approx(f1)
-    assert scores["accuracy"]["value"] == pytest.approx(accuracy_score(labels, chosen))
-    assert scores["confusion"] == confusion_matrix(labels, chosen).tolist()
+        assert getattr(scores, f"{average}_precision") == pytest.approx(precision)
+        assert getattr(scores, f"{average}_recall") == pytest.approx(recall)
+        assert getattr(scores, f"{average}_f1").value == pytest.approx(f1)
+    assert scores.accuracy.value == pytest.approx(accuracy_score(labels, chosen))
+    assert scores.confusion == confusion_matrix(labels, chosen).tolist()
     for key in ("accuracy", "macro_f1", "weighted_f1"):
-        assert scores[key]["low"] < scores[key]["value"] < scores[key]["high"]
-    assert scores["absent"] == []
+        assert getattr(scores, key).low < getattr(scores, key).value < getattr(scores, key).high
+    assert scores.absent == []
 
 
 def test_absent_classes_stay_out_of_the_macro_average_even_where_they_are_guessed() -> None:
     """A class that no test row has would count as F1 0 and pull the mean down by what nobody can know."""
-    scores = classification_scores([0, 0, 1, 1], one_hot([0, 0, 1, 3], 4), NAMES)
-    assert scores["absent"] == ["c", "d"]
-    assert scores["macro_f1"]["value"] == pytest.approx((1 + 2 / 3) / 2)
-    assert scores["macro_recall"] == pytest.approx((1 + 1 / 2) / 2)
+    scores = score_labels([0, 0, 1, 1], one_hot([0, 0, 1, 3], 4), NAMES)
+    assert scores.absent == ["c", "d"]
+    assert scores.macro_f1.value == pytest.approx((1 + 2 / 3) / 2)
+    assert scores.macro_recall == pytest.approx((1 + 1 / 2) / 2)
 
 
 @settings(derandomize=True, deadline=None)
@@ -147,14 +163,14 @@ def test_the_fast_f1s_are_scikit_learns(pairs: list[tuple[int, int]]) -> None:
     labels, chosen = (np.array(column) for column in zip(*pairs, strict=True))
     for fast, average in ((macro_f1, "macro"), (weighted_f1, "weighted")):
         expected = f1_score(labels, chosen, average=average, labels=np.unique(labels), zero_division=0)
-        assert fast(labels, chosen, 5) == pytest.approx(expected)
+        assert fast(LabelAnswers(labels, chosen, np.ones(len(labels)), 5, 0.0)) == pytest.approx(expected)
 
 
 def test_the_most_confused_pairs_come_first_and_are_five_at_most() -> None:
     labels = [0] * 6 + [1] * 5 + [2] * 4 + [3] * 9
     chosen = [1] * 3 + [2] * 2 + [3] + [0] * 4 + [2] + [0] * 4 + [0] * 5 + [1] * 4
-    pairs = classification_scores(labels, one_hot(chosen, 4), NAMES)["most_confused"]
-    assert [(p["label"], p["as"], p["rows"]) for p in pairs] == [
+    pairs = score_labels(labels, one_hot(chosen, 4), NAMES).most_confused
+    assert [(p.label, p.predicted, p.rows) for p in pairs] == [
         ("d", "a", 5), ("b", "a", 4), ("c", "a", 4), ("d", "b", 4), ("a", "b", 3),
     ]  # fmt: skip
 
@@ -205,30 +221,32 @@ def test_detection_scores_by_hand() -> None:
     positive = [0.9, 0.8, 0.7, 0.2]
     negative = [0.75, 0.7, 0.3, 0.1]
     p = [[1 - x, x] for x in positive + negative]
-    scores = detection_scores([1] * 4 + [0] * 4, p, 1, 0.7)
-    assert scores["fpr_at_threshold"]["value"] == 2 / 4
-    assert scores["fnr_at_threshold"]["value"] == 1 / 4
+    scores = score_detection([1] * 4 + [0] * 4, p, 1, 0.7)
+    assert scores.fpr_at_threshold.value == 2 / 4
+    assert scores.fnr_at_threshold.value == 1 / 4
     # of 16 pairs: .9 and .8 beat all four, .7 beats two and ties one, .2 beats one
-    assert scores["roc_auc"]["value"] == pytest.approx((4 + 4 + 2.5 + 1) / 16)
-    assert scores["recall_at_1_fpr"]["value"] == scores["recall_at_5_fpr"]["value"] == pytest.approx(2 / 4)
-    assert (scores["positives"], scores["negatives"], scores["threshold"]) == (4, 4, 0.7)
-    assert scores["roc"][0] == [0.0, 0.0]
-    assert scores["roc"][-1] == [1.0, 1.0]
+    assert scores.roc_auc.value == pytest.approx((4 + 4 + 2.5 + 1) / 16)
+    assert scores.recall_at_1_fpr.value == scores.recall_at_5_fpr.value == pytest.approx(2 / 4)
+    assert (scores.positives, scores.negatives, scores.threshold) == (4, 4, 0.7)
+    assert scores.roc[0] == (0.0, 0.0)
+    assert scores.roc[-1] == (1.0, 1.0)
     # recall and precision after the first two attacks, and when the last of them is flagged
-    assert [0.5, 1.0] in scores["pr"]
-    assert [1.0, 4 / 7] in scores["pr"]
+    assert (0.5, 1.0) in scores.pr
+    assert (1.0, 4 / 7) in scores.pr
 
 
 def test_detection_scores_agree_with_scikit_learn_whichever_class_is_positive() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 80)
     p = np.clip(rng.normal(0.35 + 0.3 * labels, 0.2), 0, 1)
-    scores = detection_scores(labels.tolist(), np.c_[1 - p, p], 1, 0.7)
-    assert scores["roc_auc"]["value"] == pytest.approx(roc_auc_score(labels, p))
-    assert scores["pr_auc"]["value"] == pytest.approx(average_precision_score(labels, p))
-    assert scores["roc_auc"]["low"] < scores["roc_auc"]["value"] < scores["roc_auc"]["high"]
-    turned = detection_scores((1 - labels).tolist(), np.c_[p, 1 - p], 0, 0.7)
-    assert turned == scores
+    scores = score_detection(labels.tolist(), np.c_[1 - p, p], 1, 0.7)
+    assert scores.roc_auc.value == pytest.approx(roc_auc_score(labels, p))
+    assert scores.pr_auc.value == pytest.approx(average_precision_score(labels, p))
+    assert scores.roc_auc.low < scores.roc_auc.value < scores.roc_auc.high
+    turned = score_detection((1 - labels).tolist(), np.c_[p, 1 - p], 0, 0.7)
+    of_labels = {"per_class", "confusion", "most_confused"}  # these follow the order of the labels
+    kept = [{k: v for k, v in to_json(one).items() if k not in of_labels} for one in (turned, scores)]
+    assert kept[0] == kept[1]
 
 
 def test_a_matched_area_counts_the_pairs_of_a_stratum_alone() -> None:
@@ -303,97 +321,98 @@ def test_span_scores_agree_with_strict_seqeval(seed: int) -> None:
         [tags_of(spans, 12) for spans in true], [tags_of(spans, 12) for spans in found], mode="strict", scheme=IOB2,
         output_dict=True, zero_division=0,
     )  # fmt: skip
-    scores = span_scores(true, found, TYPES)
-    assert 0.3 < scores["entity_f1"]["value"] < 0.9
-    assert scores["entity_f1"]["value"] == pytest.approx(report["micro avg"]["f1-score"])
-    assert scores["entity_precision"]["value"] == pytest.approx(report["micro avg"]["precision"])
-    assert scores["entity_recall"]["value"] == pytest.approx(report["micro avg"]["recall"])
-    assert scores["macro_f1"]["value"] == pytest.approx(report["macro avg"]["f1-score"])
-    for entry in scores["per_class"]:
-        theirs = report[entry["label"]]
-        assert (entry["precision"], entry["recall"], entry["f1"], entry["support"]) == pytest.approx(
+    scores = score_spans(true, found, TYPES)
+    assert 0.3 < scores.entity_f1.value < 0.9
+    assert scores.entity_f1.value == pytest.approx(report["micro avg"]["f1-score"])
+    assert scores.entity_precision.value == pytest.approx(report["micro avg"]["precision"])
+    assert scores.entity_recall.value == pytest.approx(report["micro avg"]["recall"])
+    assert scores.macro_f1.value == pytest.approx(report["macro avg"]["f1-score"])
+    for entry in scores.per_class:
+        theirs = report[entry.label]
+        assert (entry.precision, entry.recall, entry.f1, entry.support) == pytest.approx(
             (theirs["precision"], theirs["recall"], theirs["f1-score"], theirs["support"])
         )
-    assert scores["entity_f1"]["low"] < scores["entity_f1"]["value"] < scores["entity_f1"]["high"]
+    assert scores.entity_f1.low < scores.entity_f1.value < scores.entity_f1.high
 
 
 @pytest.mark.parametrize(
     "near_miss", [span(0, 4, 0), span(1, 5, 0), span(0, 5, 1), span(0, 6, 0)], ids=["end", "start", "type", "longer"]
 )
 def test_a_span_counts_only_where_start_end_and_type_agree(near_miss: dict[str, int]) -> None:
-    assert span_scores([[span(0, 5, 0)]], [[near_miss]], TYPES)["entity_f1"]["value"] == 0.0
-    assert span_scores([[span(0, 5, 0)]], [[span(0, 5, 0)]], TYPES)["entity_f1"]["value"] == 1.0
+    assert score_spans([[span(0, 5, 0)]], [[near_miss]], TYPES).entity_f1.value == 0.0
+    assert score_spans([[span(0, 5, 0)]], [[span(0, 5, 0)]], TYPES).entity_f1.value == 1.0
 
 
 def test_overlapping_spans_and_covered_characters_by_hand() -> None:
     """Two types. Of three true spans one is touched by its own type, one by another, one not at all."""
     true = [[span(0, 10, 0), span(20, 24, 1), span(30, 36, 0)], []]
     found = [[span(5, 12, 0), span(21, 23, 0)], [span(0, 3, 1)]]
-    scores = span_scores(true, found, TYPES)
-    assert scores["entity_f1"]["value"] == 0.0
-    assert scores["overlap_precision"]["value"] == pytest.approx(1 / 3)
-    assert scores["overlap_recall"]["value"] == pytest.approx(1 / 3)
-    assert scores["overlap_f1"]["value"] == pytest.approx(1 / 3)
-    assert scores["covered"]["value"] == pytest.approx((5 + 2) / 20)
-    assert [entry["overlap_f1"] for entry in scores["per_class"][:2]] == pytest.approx([2 * 0.5 * 0.5 / 1, 0])
+    scores = score_spans(true, found, TYPES)
+    assert scores.entity_f1.value == 0.0
+    assert scores.overlap_precision.value == pytest.approx(1 / 3)
+    assert scores.overlap_recall.value == pytest.approx(1 / 3)
+    assert scores.overlap_f1.value == pytest.approx(1 / 3)
+    assert scores.covered.value == pytest.approx((5 + 2) / 20)
+    assert [entry.overlap_f1 for entry in scores.per_class[:2]] == pytest.approx([2 * 0.5 * 0.5 / 1, 0])
 
 
 def test_two_halves_of_a_span_are_both_right_by_overlap_and_find_it_once() -> None:
-    scores = span_scores([[span(0, 10, 0)]], [[span(0, 4, 0), span(5, 10, 0)]], TYPES)
-    assert (scores["overlap_precision"]["value"], scores["overlap_recall"]["value"]) == (1.0, 1.0)
-    assert scores["covered"]["value"] == 9 / 10
+    scores = score_spans([[span(0, 10, 0)]], [[span(0, 4, 0), span(5, 10, 0)]], TYPES)
+    assert (scores.overlap_precision.value, scores.overlap_recall.value) == (1.0, 1.0)
+    assert scores.covered.value == 9 / 10
 
 
 def test_spans_are_counted_by_document_and_type() -> None:
     true = [[span(0, 10, 0), span(20, 24, 1)], [span(0, 3, 1)]]
     found = [[span(0, 10, 0)], [span(0, 3, 1), span(2, 6, 0)]]
-    counts = span_counts(true, found, 2)
+    counts = count_spans(true, found, 2)
     assert counts.tolist() == [[[1, 1, 1, 1, 1], [0, 0, 1, 0, 0]], [[0, 1, 0, 0, 0], [1, 1, 1, 1, 1]]]
-    assert strict_prf(counts.sum((0, 1)))[2] == span_scores(true, found, TYPES)["entity_f1"]["value"]
+    assert strict_prf(counts.sum((0, 1)))[2] == score_spans(true, found, TYPES).entity_f1.value
     assert strict_prf(counts.sum((0, 1))) == pytest.approx((2 / 3, 2 / 3, 2 / 3))
 
 
 def test_a_span_of_one_document_is_no_answer_to_another() -> None:
-    scores = span_scores([[span(0, 5, 0)], []], [[], [span(0, 5, 0)]], TYPES)
-    assert (scores["entity_precision"]["value"], scores["entity_recall"]["value"]) == (0.0, 0.0)
+    scores = score_spans([[span(0, 5, 0)], []], [[], [span(0, 5, 0)]], TYPES)
+    assert (scores.entity_precision.value, scores.entity_recall.value) == (0.0, 0.0)
 
 
 def test_false_alarms_are_the_share_of_clean_documents_with_a_find() -> None:
     true = [[span(0, 2, 0)], [], [], [], []]
     found = [[], [span(0, 1, 0), span(3, 4, 1)], [], [span(5, 6, 4)], []]
-    scores = span_scores(true, found, TYPES)
-    assert scores["clean_documents"] == 4
-    assert scores["false_alarms"]["value"] == 2 / 4
+    scores = score_spans(true, found, TYPES)
+    assert scores.clean_documents == 4
+    assert scores.false_alarms.value == 2 / 4
 
 
 def test_without_clean_documents_there_is_no_rate_of_false_alarms() -> None:
-    scores = span_scores([[span(0, 2, 0)]], [[]], TYPES)
-    assert (scores["clean_documents"], scores["false_alarms"]) == (0, None)
+    scores = score_spans([[span(0, 2, 0)]], [[]], TYPES)
+    assert (scores.clean_documents, scores.false_alarms) == (0, None)
 
 
 def test_types_without_a_test_span_are_absent_and_out_of_the_macro_average() -> None:
-    scores = span_scores([[span(0, 2, 0), span(3, 4, 1)]], [[span(0, 2, 0), span(5, 6, 2)]], TYPES)
-    assert scores["absent"] == list(TYPES[2:])
-    assert scores["macro_f1"]["value"] == pytest.approx((1 + 0) / 2)
+    scores = score_spans([[span(0, 2, 0), span(3, 4, 1)]], [[span(0, 2, 0), span(5, 6, 2)]], TYPES)
+    assert scores.absent == list(TYPES[2:])
+    assert scores.macro_f1.value == pytest.approx((1 + 0) / 2)
 
 
 def test_documents_without_any_span_score_zero_and_not_nothing() -> None:
-    scores = span_scores([[], []], [[], []], TYPES)
-    assert scores["macro_f1"]["value"] == scores["entity_f1"]["value"] == scores["false_alarms"]["value"] == 0.0
-    assert scores["covered"] is None
-    json.dumps(scores, allow_nan=False)
+    scores = score_spans([[], []], [[], []], TYPES)
+    assert scores.macro_f1.value == scores.entity_f1.value == scores.false_alarms.value == 0.0
+    assert scores.covered is None
+    json.dumps(to_json(scores), allow_nan=False)
 
 
 def test_all_scores_are_plain_json() -> None:
     rng = np.random.default_rng(0)
     labels, p = rng.integers(0, 2, 30), rng.dirichlet([1, 1], 30)
     for scores in (
-        classification_scores(labels, p, ("benign", "jailbreak")),
-        detection_scores(labels, p, 1, 0.7),
-        span_scores([[span(0, 2, 0)], []], [[span(0, 2, 0) | {"score": np.float32(0.5)}], []], TYPES),
+        score_labels(labels, p, ("benign", "jailbreak")),
+        score_detection(labels, p, 1, 0.7),
+        score_spans([[span(0, 2, 0)], []], [[span(0, 2, 0) | {"score": np.float32(0.5)}], []], TYPES),
     ):
-        assert_plain(scores)
-        assert json.loads(json.dumps(scores, allow_nan=False)) == scores
+        content = to_json(scores)
+        assert_plain(content)
+        assert json.loads(json.dumps(content, allow_nan=False)) == content
 
 
 # --- baselines ------------------------------------------------------------------------------------------------------
@@ -461,20 +480,20 @@ def test_baselines_of_a_detector_have_every_score_of_the_model() -> None:
     }
     test = [{"text": "ignore rules", "label": 1}, {"text": "bake pie", "label": 0}, {"text": "rules", "label": 1}]
     rows = _Columns({key: [row[key] for row in test] for key in ("text", "label")})
-    found = baselines(JAILBREAK, JAILBREAK.label_set(), train, rows, 0.7)
+    found = answer_and_score(JAILBREAK, JAILBREAK.label_set().labels, train, rows)
     assert list(found) == ["majority class", "TF-IDF, logistic regression"]
-    assert found["majority class"]["accuracy"]["value"] == pytest.approx(1 / 3)
-    assert found["majority class"]["roc_auc"]["value"] == 0.5
-    assert found["majority class"]["recall_at_1_fpr"]["value"] == 0.0
-    assert found["TF-IDF, logistic regression"]["roc_auc"]["value"] == 1.0
-    assert_plain(found)
+    assert found["majority class"].accuracy.value == pytest.approx(1 / 3)
+    assert found["majority class"].roc_auc.value == 0.5
+    assert found["majority class"].recall_at_1_fpr.value == 0.0
+    assert found["TF-IDF, logistic regression"].roc_auc.value == 1.0
+    assert_plain({name: to_json(column) for name, column in found.items()})
 
 
 def test_the_baseline_of_a_token_task_is_scored_as_the_model_is() -> None:
     test = {"text": ["I am 536-22-8145", "Ann"], "spans": [[span(5, 16, 3)], [span(0, 3, 0)]]}
-    [(name, scores)] = baselines(PII, PII.label_set(), None, test, 0.9).items()
+    [(name, scores)] = answer_and_score(PII, PII.label_set().labels, None, test).items()
     assert name == "regular expressions"
-    assert (scores["entity_precision"]["value"], scores["entity_recall"]["value"]) == (1.0, 0.5)
+    assert (scores.entity_precision.value, scores.entity_recall.value) == (1.0, 0.5)
 
 
 class _Columns(dict[str, list[Any]]):

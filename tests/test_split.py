@@ -28,19 +28,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_curation import build, everything, files_of, jailbreak_rows, labelled, near, presidio_rows, rows_in, write
 
-from hubtools.curation.duplicates import NEAR, comparison_key, jaccard, shingles
+from hubtools.curation.duplicates import NEAR, jaccard, make_shingles
 from hubtools.curation.reading import read_rows
-from hubtools.curation.split import SPLITS, fraction_of, split_groups
+from hubtools.curation.split import SPLITS, hash_to_fraction, split_groups
 from hubtools.curation.supplements import COPIES
-from hubtools.curation.synthesis import documents
+from hubtools.curation.synthesis import fill_templates
+from hubtools.rows import comparison_key
 from hubtools.tasks.jailbreak import JAILBREAK
-from hubtools.tasks.pii import PII, TEMPLATES, template_row
+from hubtools.tasks.pii import PII, TEMPLATES, read_template_row
 
 Labels = Mapping[str, list[str]]
 
 
 def own_place(group: str, seed: int) -> str:
-    u = fraction_of(group, seed)
+    u = hash_to_fraction(group, seed)
     return "test" if u < 0.1 else "validation" if u < 0.2 else "train"
 
 
@@ -146,7 +147,7 @@ def test_near_duplicates_of_near_duplicates_are_one_cluster(tmp_path: Path) -> N
     """The first and the last of a chain are not alike, and still on one side."""
     words = [f"word{i}" for i in range(20)]
     chain = [" ".join([*words[i:], *(f"other{j}" for j in range(i))]) for i in range(10)]
-    keys = [shingles(comparison_key(text)) for text in chain]
+    keys = [make_shingles(comparison_key(text)) for text in chain]
     assert all(jaccard(a, b) >= NEAR for a, b in pairwise(keys))
     assert jaccard(keys[0], keys[-1]) < NEAR / 2
     rows = [*jailbreak_rows(30), *({"prompt": text, "type": "benign"} for text in chain)]
@@ -173,8 +174,10 @@ def test_test_stays_before_validation_before_train(tmp_path: Path, keeper: int) 
 def test_what_another_source_brings_for_training_yields_to_the_test_split(tmp_path: Path) -> None:
     """A document of our own synthesis, word for word, as an official test row of the public source."""
     packaged = Path(str(build.__globals__["__file__"])).parents[1] / "hubtools" / "starter" / TEMPLATES.id
-    templates = [template_row(raw.row) for raw in read_rows(packaged / "templates.jsonl", TEMPLATES.columns) if raw.row]
-    ours = next(d for d in documents(templates, "train", COPIES, 0) if len(d.text.split()) > 12)
+    templates = [
+        read_template_row(raw.row) for raw in read_rows(packaged / "templates.jsonl", TEMPLATES.columns) if raw.row
+    ]
+    ours = next(d for d in fill_templates(templates, "train", COPIES, 0) if len(d.text.split()) > 12)
     rows = presidio_rows()
     for row in rows:
         row["split"] = "test" if row["template_id"] < 3 else "validation" if row["template_id"] < 6 else "train"

@@ -22,24 +22,29 @@ from hypothesis import strategies as st
 from test_training import STARTER, tiny_config
 from transformers import AutoTokenizer, ModernBertForMaskedLM
 
-from hubtools.curation.build import curate
-from hubtools.curation.lengths import is_matched, matching
-from hubtools.curation.own import Columns
-from hubtools.curation.sources import chosen_source
+from hubtools.curation.build import CurationInputs, curate
+from hubtools.curation.facts import COMPARISON
+from hubtools.curation.user_data import choose_sources
 from hubtools.errors import TrainingFailed, UsageError
-from hubtools.launch import check_training_flags, finetune_task
-from hubtools.records import write_json
-from hubtools.settings import Settings
+from hubtools.heads.length_matching import compose_negatives, is_composed
+from hubtools.launch import finetune_task
+from hubtools.options import TrainingOptions, WorkOptions
+from hubtools.records import write_record
+from hubtools.records.dataset import Counts, DatasetFacts, Leakage, LicenseFacts, SupplementFacts
+from hubtools.records.training import TrainingRecord, TrainingValues
+from hubtools.rows import Columns
 from hubtools.spec import BaseModel, Example, Span
 from hubtools.studies import engine
-from hubtools.studies.cross_validation import cross_validate
-from hubtools.studies.folds import Fold, divided, rows_of
+from hubtools.studies.cross_validation import cross_validate_task
+from hubtools.studies.folds import Fold, divide_rows, read_rows
 from hubtools.studies.ranges import Range, default_ranges, read_ranges
-from hubtools.studies.repetition import repeat
-from hubtools.studies.search import JOURNAL, search
+from hubtools.studies.repetition import repeat_training
+from hubtools.studies.search import JOURNAL, search_flags
 from hubtools.studies.tables import seeds_lines
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
+from hubtools.training.fewshot import check_method
+from hubtools.training.flags import parse_training_flags
 from hubtools.training.presets import Preset, preset_for
 from hubtools.workdir import TaskFolder, task_folder
 
@@ -123,7 +128,7 @@ def test_cross_validation_trains_on_every_fold_and_leaves_test_and_model_alone(
     report = json.loads(done.stdout)["jailbreak"]
     assert report == json.loads((work / "jailbreak" / "cross-validation.json").read_text())
     assert [fold["name"] for fold in report["trainings"]] == ["fold-1", "fold-2"]
-    rows = len(rows_of(TaskFolder(work / "jailbreak"), JAILBREAK, LABELS))
+    rows = len(read_rows(TaskFolder(work / "jailbreak"), JAILBREAK, LABELS))
     assert sum(fold["validation"] for fold in report["trainings"]) == rows
     scores = [fold["score"] for fold in report["trainings"]]
     assert report["mean"] == pytest.approx(sum(scores) / 2)
@@ -150,7 +155,7 @@ def test_a_dry_run_of_a_study_writes_nothing_and_says_what_would_be_trained(
 
 
 def looked_at(flags: Sequence[str]) -> None:
-    check_training_flags(flags, [JAILBREAK], 1)
+    check_method(parse_training_flags(flags), [JAILBREAK], 1)
 
 
 @pytest.mark.parametrize(
@@ -201,58 +206,75 @@ def test_default_ranges_surround_the_defaults_however_a_step_is_shared() -> None
 # --- the engine, with trainings that take no time -------------------------------------------------------------------
 
 
+def training_record(fingerprint: str, score: float) -> TrainingRecord:
+    """What a training that took no time leaves."""
+    values = TrainingValues(epochs=1, batch_size=2, learning_rate=1e-4, weight_decay=0, warmup=0, max_length=32, seed=0,
+                            precision="fp32", class_weights=None)  # fmt: skip
+    return TrainingRecord(
+        task="jailbreak", fingerprint=fingerprint, base="base", base_revision=None, base_note="", label_set="binary",
+        presets=[], arguments=values, steps=2, epochs_run=1.0, best_validation={"roc_auc": score}, history=[],
+        seconds=1.0, resumed=False, processes=1, path="", device="cpu", versions={},
+    )  # fmt: skip
+
+
 class Killed(BaseException):
     """What ends a command from outside."""
+
+
+Options = tuple[WorkOptions, TrainingOptions]
+
+
+def changed(chosen: Options, **options: Any) -> Options:
+    """The same work folder, and other options of the training."""
+    return chosen[0], replace(chosen[1], **options)
 
 
 @pytest.fixture
 def trainings(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[Settings, list[tuple[str, ...]], dict[str, Any]]:
-    """Settings for a curated folder, the trainings done (seed and flags), and how they go: what they ``do`` before they
+) -> tuple[Options, list[tuple[str, ...]], dict[str, Any]]:
+    """Options for a curated folder, the trainings done (seed and flags), and how they go: what they ``do`` before they
     leave a model, and their ``score``.
     """
-    source = chosen_source(JAILBREAK, str(own_rows(tmp_path / "rows.csv")), Columns(), LABELS)[0]
-    curate(JAILBREAK, source, task_folder(tmp_path / "work", "jailbreak"), label_set=LABELS)
+    sources, _ = choose_sources(JAILBREAK, str(own_rows(tmp_path / "rows.csv")), Columns(), LABELS)
+    curate(JAILBREAK, task_folder(tmp_path / "work", "jailbreak"), CurationInputs(sources, LABELS))
     done: list[tuple[str, ...]] = []
     how: dict[str, Any] = {
         "do": lambda flags: None, "score": lambda seed, flags: random.Random(f"{seed}{flags}").random(),
     }  # fmt: skip
 
-    def trained(task: Any, settings: Settings) -> dict[str, Any]:
-        done.append((str(settings.seed), *settings.training))
-        how["do"](settings.training)
-        folder = settings.folder(task)
+    def train(task: Any, work: WorkOptions, options: TrainingOptions) -> None:
+        done.append((str(options.seed), *options.flags.argv))
+        how["do"](options.flags.argv)
+        folder = work.folder(task)
         assert sorted(path.name.split("-")[0] for path in (folder.dataset / "data").iterdir()) == [
             "train", "validation",
         ]  # fmt: skip
-        score = how["score"](settings.seed, settings.training)
-        _, mark = engine.training_fingerprint(task, settings)
-        report = {"fingerprint": mark, "best_validation": {"roc_auc": score}, "seconds": 1.0, "steps": 2,
-                  "epochs_run": 1.0}  # fmt: skip
-        write_json(folder.training, report)
+        score = how["score"](options.seed, options.flags.argv)
+        _, mark = engine.training_fingerprint(task, work, options)
+        write_record(folder.training, training_record(mark, score))
         folder.model.mkdir()
         (folder.model / "model.safetensors").touch()
-        return report
 
-    monkeypatch.setattr(engine, "finetune_task", trained)
-    return Settings(work_dir=tmp_path / "work", base=str(base), note=lambda _: None), done, how
+    monkeypatch.setattr(engine, "finetune_task", train)
+    chosen = WorkOptions(tmp_path / "work", note=lambda _: None), TrainingOptions(base=str(base))
+    return chosen, done, how
 
 
 def test_a_search_that_is_killed_goes_on_with_the_trial_under_way_and_ends_as_if_undisturbed(
     trainings: Any, tmp_path: Path
 ) -> None:
-    settings, done, how = trainings
-    whole = search(JAILBREAK, settings, 13)
+    chosen, done, how = trainings
+    whole = search_flags(JAILBREAK, *chosen, 13)
     undisturbed = list(done)
     assert len(undisturbed) == len(set(undisturbed)) == 14
-    assert whole["best"]["score"] == max(outcome["score"] for outcome in whole["trainings"])
-    assert files_below(Path(whole["folder"]), "model.safetensors") == [
-        f"{whole['best']['name']}/jailbreak/model/model.safetensors"
+    assert whole.best.score == max(outcome.score for outcome in whole.trainings)
+    assert files_below(Path(whole.folder), "model.safetensors") == [
+        f"{whole.best.name}/jailbreak/model/model.safetensors"
     ]
-    assert set(whole["importances"]) == set(whole["ranges"])
+    assert set(whole.importances) == set(whole.ranges)
 
-    moved = Path(whole["folder"]).rename(tmp_path / "undisturbed")
+    moved = Path(whole.folder).rename(tmp_path / "undisturbed")
     done.clear()
 
     def killed(_: object) -> None:
@@ -262,16 +284,16 @@ def test_a_search_that_is_killed_goes_on_with_the_trial_under_way_and_ends_as_if
     how["do"] = killed
     for _ in range(2):
         with pytest.raises(Killed):
-            search(JAILBREAK, settings, 13)
-        with (Path(whole["folder"]) / JOURNAL).open("ab") as journal:  # and in the midst of a write
+            search_flags(JAILBREAK, *chosen, 13)
+        with (Path(whole.folder) / JOURNAL).open("ab") as journal:  # and in the midst of a write
             journal.write(b'{"op_code":')
-    again = search(JAILBREAK, settings, 13)
+    again = search_flags(JAILBREAK, *chosen, 13)
     assert again == whole
     assert [flags for i, flags in enumerate(done) if flags not in done[:i]] == undisturbed
     assert Counter(Counter(done).values()) == {1: 12, 2: 2}
-    assert search(JAILBREAK, settings, 13) == whole
+    assert search_flags(JAILBREAK, *chosen, 13) == whole
     assert len(done) == 16
-    assert search(JAILBREAK, settings, 14)["trainings"] != whole["trainings"]
+    assert search_flags(JAILBREAK, *chosen, 14).trainings != whole.trainings
     assert len(done) == 17
     assert moved.exists()
 
@@ -279,124 +301,126 @@ def test_a_search_that_is_killed_goes_on_with_the_trial_under_way_and_ends_as_if
 def test_a_search_without_optuna_says_how_to_install_it(trainings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=re.escape("pip install 'hubtools[search]'")):
-        search(JAILBREAK, trainings[0], 1)
+        search_flags(JAILBREAK, *trainings[0], 1)
     assert trainings[1] == []
 
 
 def test_another_sampler_seed_or_range_is_another_search(trainings: Any, tmp_path: Path) -> None:
-    settings, _, _ = trainings
+    chosen, _, _ = trainings
     ranges = tmp_path / "ranges.yaml"
     ranges.write_text("weight_decay: [0.0, 0.1]\n")
-    found = [search(JAILBREAK, settings, 1, sampler_seed=0), search(JAILBREAK, settings, 1, sampler_seed=1),
-             search(JAILBREAK, settings, 1, ranges)]  # fmt: skip
-    assert len({report["folder"] for report in found}) == 3
-    assert len({str(report["trainings"]) for report in found}) == 3
+    found = [search_flags(JAILBREAK, *chosen, 1, sampler_seed=0), search_flags(JAILBREAK, *chosen, 1, sampler_seed=1),
+             search_flags(JAILBREAK, *chosen, 1, ranges)]  # fmt: skip
+    assert len({report.folder for report in found}) == 3
+    assert len({str(report.trainings) for report in found}) == 3
 
 
 @pytest.mark.parametrize("flags", [(), ("--lora_rank", "4")])
 def test_a_search_surrounds_what_this_base_would_be_trained_with(trainings: Any, flags: tuple[str, ...]) -> None:
     """An encoder of this width learns at another rate than ModernBERT-base, and adapters of it at yet another."""
-    settings, _, _ = trainings
-    folder = settings.folder(JAILBREAK)
+    chosen, _, _ = trainings
+    folder = chosen[0].folder(JAILBREAK)
     rows = json.loads(folder.facts.read_text())["splits"]["train"]["rows"]
     width = tiny_config().hidden_size
-    preset, _ = preset_for(rows, JAILBREAK, BaseModel(settings.base), width, lora=bool(flags))
-    found = search(JAILBREAK, replace(settings, training=flags), 1)["ranges"]["learning_rate"]
-    assert found["low"] == pytest.approx(preset.learning_rate / 5, rel=0.01)
-    assert found["high"] == pytest.approx(preset.learning_rate * 5, rel=0.01)
+    preset, _ = preset_for(rows, JAILBREAK, BaseModel(chosen[1].base), width, lora=bool(flags))
+    found = search_flags(JAILBREAK, *changed(chosen, flags=parse_training_flags(flags)), 1).ranges["learning_rate"]
+    assert found.low == pytest.approx(preset.learning_rate / 5, rel=0.01)
+    assert found.high == pytest.approx(preset.learning_rate * 5, rel=0.01)
 
 
 def test_a_flag_that_is_given_is_not_searched(trainings: Any, tmp_path: Path) -> None:
-    settings, done, _ = trainings
-    fixed = replace(settings, training=("--learning-rate", "1e-4", "--max_steps=3"))
-    assert set(search(JAILBREAK, fixed, 1)["ranges"]) == {"per_device_train_batch_size", "weight_decay", "warmup_steps"}
+    chosen, done, _ = trainings
+    fixed = changed(chosen, flags=parse_training_flags(("--learning-rate", "1e-4", "--max_steps=3")))
+    left = set(search_flags(JAILBREAK, *fixed, 1).ranges)
+    assert left == {"per_device_train_batch_size", "weight_decay", "warmup_steps"}
     assert all("--learning_rate" not in flags for flags in done)
     ranges = tmp_path / "ranges.yaml"
     ranges.write_text("max_steps: [2, 3]\n")
     with pytest.raises(UsageError, match="Nothing is left to search"):
-        search(JAILBREAK, fixed, 1, ranges)
+        search_flags(JAILBREAK, *fixed, 1, ranges)
 
 
 def test_a_trial_that_fails_is_recorded_and_does_not_end_the_search(trainings: Any) -> None:
-    settings, done, how = trainings
+    chosen, done, how = trainings
 
     def second_fails(_: object) -> None:
         if len(done) == 2:
             raise TrainingFailed("Training 'jailbreak' ended without a model", found="The loss is nan at step 3")
 
     how["do"] = second_fails
-    report = search(JAILBREAK, settings, 3)
-    assert report["trainings"][-1]["failure"] == "The loss is nan at step 3"
-    assert sum("score" in outcome for outcome in report["trainings"]) == 3
-    assert sum("score" in outcome for outcome in search(JAILBREAK, settings, 3)["trainings"]) == 4
+    report = search_flags(JAILBREAK, *chosen, 3)
+    assert report.trainings[-1].failure == "The loss is nan at step 3"
+    assert sum(outcome.score is not None for outcome in report.trainings) == 3
+    assert sum(outcome.score is not None for outcome in search_flags(JAILBREAK, *chosen, 3).trainings) == 4
     assert len(done) == 5  # one more, and none again
 
 
 def test_a_search_in_which_everything_fails_is_an_error_and_can_be_taken_up_again(trainings: Any) -> None:
-    settings, _, how = trainings
+    chosen, _, how = trainings
 
     def fails(_: object) -> None:
         raise TrainingFailed("Training 'jailbreak' ended without a model", found="no room left")
 
     how["do"] = fails
     with pytest.raises(TrainingFailed, match=r"3 of 3 trainings .*\n.*\n.*no room left"):
-        search(JAILBREAK, settings, 2)
+        search_flags(JAILBREAK, *chosen, 2)
     how["do"] = lambda _: None
-    assert "score" in search(JAILBREAK, settings, 2)["best"]
+    assert search_flags(JAILBREAK, *chosen, 2).best.score
 
 
 def test_seeds_go_on_after_a_failure_and_keep_the_model_of_the_first(trainings: Any) -> None:
-    settings, done, how = trainings
+    chosen, done, how = trainings
 
     def third_fails(_: object) -> None:
         if len(done) == 3:
             raise TrainingFailed("Training 'jailbreak' ended without a model", found="killed by SIGKILL")
 
     how["do"] = third_fails
-    settings = replace(settings, seed=4)
+    chosen = changed(chosen, seed=4)
     with pytest.raises(TrainingFailed, match=r"1 of 4 trainings .*\n.*\n.*seed-6: killed by SIGKILL"):
-        repeat(JAILBREAK, settings, 4)
+        repeat_training(JAILBREAK, *chosen, 4)
     assert [flags[0] for flags in done] == ["4", "5", "6", "7"]
-    report = repeat(JAILBREAK, settings, 4)
+    report = repeat_training(JAILBREAK, *chosen, 4)
     assert [flags[0] for flags in done[4:]] == ["6"]
-    assert report["scored"] == 4
-    assert files_below(Path(report["folder"]), "model.safetensors") == ["seed-4/jailbreak/model/model.safetensors"]
+    assert report.scored == 4
+    assert files_below(Path(report.folder), "model.safetensors") == ["seed-4/jailbreak/model/model.safetensors"]
 
 
 @pytest.mark.parametrize("best", [True, False])
 def test_a_training_of_a_search_is_not_done_again_unless_its_model_is_wanted_and_gone(
     trainings: Any, best: bool
 ) -> None:
-    settings, done, how = trainings
+    chosen, done, how = trainings
     how["score"] = lambda _, flags: 0.5 if flags else float(best)
-    assert search(JAILBREAK, settings, 1)["best"]["name"] == ("defaults" if best else "trial-000")
-    report = repeat(JAILBREAK, settings, 1)
+    assert search_flags(JAILBREAK, *chosen, 1).best.name == ("defaults" if best else "trial-000")
+    report = repeat_training(JAILBREAK, *chosen, 1)
     assert done[2:] == ([] if best else [("0",)])
     said: list[str] = []
-    finetune_task(JAILBREAK, replace(settings, dry_run=True, note=said.append))
+    finetune_task(JAILBREAK, replace(chosen[0], note=said.append), replace(chosen[1], dry_run=True))
     assert said[0].startswith("jailbreak: would take over the model of ")
-    assert report["trainings"][0]["score"] == float(best)
-    assert files_below(Path(report["folder"]), "model.safetensors") == ["seed-0/jailbreak/model/model.safetensors"]
-    later = repeat(JAILBREAK, replace(settings, seed=-1), 2)  # where it is not the first, the score is enough
+    assert report.trainings[0].score == float(best)
+    assert files_below(Path(report.folder), "model.safetensors") == ["seed-0/jailbreak/model/model.safetensors"]
+    later = repeat_training(JAILBREAK, *changed(chosen, seed=-1), 2)  # where it is not the first, the score is enough
     assert done[2 + (not best) :] == [("-1",)]
-    assert files_below(Path(later["folder"]), "model.safetensors") == ["seed--1/jailbreak/model/model.safetensors"]
+    assert files_below(Path(later.folder), "model.safetensors") == ["seed--1/jailbreak/model/model.safetensors"]
 
 
 def test_the_tables_say_where_the_scores_come_from_and_how_far_they_spread(trainings: Any) -> None:
-    settings, _, how = trainings
+    chosen, _, how = trainings
     how["score"] = lambda seed, _: 0.8 + 0.1 * seed
-    head, *rows, spread, kept = seeds_lines(repeat(JAILBREAK, settings, 2))
+    head, *rows, spread, kept = seeds_lines(repeat_training(JAILBREAK, *chosen, 2))
     assert head.split("  ")[1] == "ROC-AUC, validation"
     assert [row.split() for row in rows] == [["seed-0", "0.8000", "1"], ["seed-1", "0.9000", "1"]]
     assert spread == (
         "ROC-AUC on validation: mean 0.8500, standard deviation 0.0707, from 0.8000 to 0.9000, of 2 trainings."
     )
     assert kept == "The model of seed-0 is kept: the first, whatever the scores."
-    assert seeds_lines(repeat(JAILBREAK, settings, 1))[-2].startswith("ROC-AUC on validation: mean 0.8000, from ")
+    alone = seeds_lines(repeat_training(JAILBREAK, *chosen, 1))
+    assert alone[-2].startswith("ROC-AUC on validation: mean 0.8000, from ")
 
 
 def test_a_fold_that_is_done_is_not_trained_again(trainings: Any) -> None:
-    settings, done, how = trainings
+    chosen, done, how = trainings
 
     def killed(_: object) -> None:
         if len(done) == 2:
@@ -404,19 +428,28 @@ def test_a_fold_that_is_done_is_not_trained_again(trainings: Any) -> None:
 
     how["do"] = killed
     with pytest.raises(Killed):
-        cross_validate(JAILBREAK, settings, 3)
-    report = cross_validate(JAILBREAK, settings, 3)
+        cross_validate_task(JAILBREAK, *chosen, 3)
+    report = cross_validate_task(JAILBREAK, *chosen, 3)
     assert len(done) == 4
-    assert len({outcome["score"] for outcome in report["trainings"]}) == 1  # the stand-in knows seed and flags alone
-    assert cross_validate(JAILBREAK, settings, 3) == report
+    assert len({outcome.score for outcome in report.trainings}) == 1  # the stand-in knows seed and flags alone
+    assert cross_validate_task(JAILBREAK, *chosen, 3) == report
     assert len(done) == 4
     with pytest.raises(UsageError, match="Folds are made of the curated dataset"):
-        cross_validate(JAILBREAK, replace(settings, training=("--dataset=elsewhere",)), 3)
+        cross_validate_task(JAILBREAK, *changed(chosen, flags=parse_training_flags(("--dataset=elsewhere",))), 3)
 
 
 # --- folds ----------------------------------------------------------------------------------------------------------
 
-FACTS = {"supplements": [{"id": "more"}], "counts": {"length_matched_train": 0}, "seed": 0}
+COUNTS = Counts(read=0, steps={}, dropped={}, synthetic_train=0, length_matched_train=0, kept=0)
+FACTS = DatasetFacts(
+    task="", fingerprint="", label_set="", labels=[], rule_version="", seed=0, hubtools="", sources=[],
+    license=LicenseFacts(id="mit", rule=""), counts=COUNTS, decided_by=None,
+    supplements=[SupplementFacts(id="more", name="more", license="mit", read=0, documents=0, dropped={}, rows=0,
+                                 share=0, limit=1, decided_by=None)],
+    splits={}, comparison=COMPARISON,
+    leakage=Leakage(exact_across_splits=0, near_across_splits=0, groups_across_splits=0),
+    length_baseline=None, synthesis=None, examples=[],
+)  # fmt: skip
 WORDS = [f"word{i}" for i in range(200)]
 
 
@@ -432,7 +465,9 @@ def prompts(groups: int, each: int, seed: int = 0, source: str = "own") -> list[
 
 
 def as_rows(fold: Fold) -> dict[str, list[dict[str, str]]]:
-    return {split: [{"text": r.text, "group": r.group} for r in fold.of(split)] for split in ("train", "validation")}
+    return {
+        split: [{"text": r.text, "group": r.group} for r in fold.select(split)] for split in ("train", "validation")
+    }
 
 
 @of_hypothesis(max_examples=10, deadline=None)
@@ -440,12 +475,12 @@ def as_rows(fold: Fold) -> dict[str, list[dict[str, str]]]:
 def test_every_row_is_held_out_once_and_groups_stay_whole(folds: int, groups: int, each: int, seed: int) -> None:
     own, more = prompts(groups, each, seed), prompts(6, 2, seed, "more")
     shared = [replace(row, group="own 0") for row in more[:2]]  # in a group of the source
-    made = divided([*own, *more[2:], *shared], JAILBREAK, LABELS, FACTS, folds, seed)
-    held = Counter(row.text for fold in made for row in fold.of("validation"))
+    made = divide_rows([*own, *more[2:], *shared], JAILBREAK, LABELS, FACTS, folds, seed)
+    held = Counter(row.text for fold in made for row in fold.select("validation"))
     assert held == Counter(row.text for row in own)
     for fold in made:
         assert leaks.groups(as_rows(fold)) == []
-        assert {row.label for row in fold.of("validation")} == {"benign", "jailbreak"}
+        assert {row.label for row in fold.select("validation")} == {"benign", "jailbreak"}
         texts = {row.text for row in fold.rows}
         assert {row.text for row in more[2:]} <= texts
         assert texts >= {row.text for row in own}
@@ -457,24 +492,24 @@ def test_what_is_like_a_held_out_row_is_not_trained_on() -> None:
         replace(row, text=row.text.rsplit(" ", 1)[0] + "!", source="more", group=f"more {i}")
         for i, row in enumerate(own)
     ]
-    for fold in divided([*own, *like], JAILBREAK, LABELS, FACTS, 3, 0):
+    for fold in divide_rows([*own, *like], JAILBREAK, LABELS, FACTS, 3, 0):
         rows = as_rows(fold)
         assert (leaks.exact(rows), leaks.near(rows)) == ([], [])
-        assert fold.leaks == len(fold.of("validation")) > 0
+        assert fold.leaks == len(fold.select("validation")) > 0
 
 
 def test_prompts_that_match_lengths_are_made_of_each_fold_s_own_training_rows() -> None:
     rng = random.Random(0)
     own = [replace(row, text=f"{row.text} {' '.join(rng.choices(WORDS, k=60))}") if row.label == "jailbreak" else row
            for row in prompts(40, 3)]  # fmt: skip
-    matched = list(matching(own, "jailbreak", 0))
+    matched = list(compose_negatives(own, "jailbreak", 0))
     assert len(matched) > 50
-    facts = FACTS | {"counts": {"length_matched_train": len(matched)}}
-    for fold in divided([*own, *matched], JAILBREAK, LABELS, facts, 4, 0):
-        made = [row for row in fold.of("train") if is_matched(row)]
+    facts = replace(FACTS, counts=replace(COUNTS, length_matched_train=len(matched)))
+    for fold in divide_rows([*own, *matched], JAILBREAK, LABELS, facts, 4, 0):
+        made = [row for row in fold.select("train") if is_composed(row)]
         assert len(made) > 30
-        held = [row.text for row in fold.of("validation")]
-        assert not any(is_matched(row) for row in fold.of("validation"))
+        held = [row.text for row in fold.select("validation")]
+        assert not any(is_composed(row) for row in fold.select("validation"))
         assert not [text for text in held if any(text in row.text for row in made)]
 
 
@@ -484,14 +519,14 @@ def test_a_class_of_one_group_is_never_held_out() -> None:
         replace(row, label="", spans=(Span(0, 4, "PERSON" if row.group != "own 5" else "US_SSN"),)) for row in texts
     ]
     labels = replace(PII.label_set(), labels=("PERSON", "US_SSN"))
-    made = divided(rows, PII, labels, FACTS, 3, 0)
-    assert sorted(fold.unheld for fold in made) == [0, 0, 2]
-    assert all("own 5" not in {row.group for row in fold.of("validation")} for fold in made)
+    made = divide_rows(rows, PII, labels, FACTS, 3, 0)
+    assert sorted(fold.kept_in_training for fold in made) == [0, 0, 2]
+    assert all("own 5" not in {row.group for row in fold.select("validation")} for fold in made)
 
 
 def test_more_folds_than_groups_is_an_error() -> None:
     with pytest.raises(UsageError, match=r"7 folds of jailbreak\.\n  expected: from 2 to 6"):
-        divided(prompts(6, 2), JAILBREAK, LABELS, FACTS, 7, 0)
+        divide_rows(prompts(6, 2), JAILBREAK, LABELS, FACTS, 7, 0)
 
 
 @pytest.fixture(scope="module")
@@ -502,16 +537,16 @@ def documents(hubtools: Command, hub: Any, tmp_path_factory: pytest.TempPathFact
 
 
 def test_folds_of_the_documents_of_pii_have_no_leaks_and_every_type(documents: TaskFolder) -> None:
-    facts = json.loads(documents.facts.read_text())
-    labels = PII.label_set(facts["label_set"])
-    rows = rows_of(documents, PII, labels)
-    assert len(rows) == sum(facts["splits"][split]["rows"] for split in ("train", "validation"))
-    joined = {supplement["id"] for supplement in facts["supplements"]}
-    made = divided(rows, PII, labels, facts, 2, 0)
-    held = {row.text for fold in made for row in fold.of("validation")}
+    facts = documents.read_facts()
+    labels = PII.label_set(facts.label_set)
+    rows = read_rows(documents, PII, labels)
+    assert len(rows) == sum(facts.splits[split].rows for split in ("train", "validation"))
+    joined = {supplement.id for supplement in facts.supplements}
+    made = divide_rows(rows, PII, labels, facts, 2, 0)
+    held = {row.text for fold in made for row in fold.select("validation")}
     assert held == {row.text for row in rows if row.source not in joined}
     for fold in made:
         found = as_rows(fold)
         assert (leaks.exact(found), leaks.near(found), leaks.groups(found)) == ([], [], [])
-        types = Counter(span.type for row in fold.of("validation") for span in row.spans)
+        types = Counter(span.type for row in fold.select("validation") for span in row.spans)
         assert set(types) == set(labels.labels)

@@ -16,19 +16,21 @@ import pyarrow.parquet as pq
 import pytest
 from as_user import REPOSITORY, Command
 
-from hubtools.curation.audit import NOTHING, write_audit
-from hubtools.curation.duplicates import near_duplicate_pairs
-from hubtools.curation.lengths import RATIO, baseline, matching
+from hubtools.curation.audit import write_audit
+from hubtools.curation.duplicates import cluster_near_duplicates
+from hubtools.curation.sources import SourceFiles
 from hubtools.curation.split import SPLITS
-from hubtools.curation.supplements import capped, check_names, wanted
-from hubtools.curation.synthesis import SLOT_TYPES, fill, topped_up
+from hubtools.curation.supplements import check_names, choose_supplements, limit_shares
+from hubtools.curation.synthesis import SLOT_TYPES, fill_rare_types, fill_template
 from hubtools.errors import UsageError
+from hubtools.heads.length_matching import RATIO, compose_negatives, measure_length_baseline
 from hubtools.localhub import stop
-from hubtools.spec import Dropped, Example, Span
+from hubtools.records import to_json
+from hubtools.spec import Dropped, Example, LabelSet, Span
 from hubtools.tasks import TASKS
-from hubtools.tasks.intent import METATOOL, glaive_row, metatool_row
-from hubtools.tasks.intent_rules import AMBIGUOUS, TABLE, by_keyword, snake_case
-from hubtools.tasks.jailbreak import GPTEACHER, gpteacher_row
+from hubtools.tasks.intent import METATOOL, read_glaive_row, read_metatool_row
+from hubtools.tasks.intent_rules import AMBIGUOUS, TABLE, apply_rules, to_snake_case
+from hubtools.tasks.jailbreak import GPTEACHER, read_gpteacher_row
 from hubtools.tasks.pii import PII, PRESIDIO_TYPES, RARE_TYPES
 
 Rows = list[dict[str, Any]]
@@ -215,15 +217,15 @@ def test_an_unknown_supplement_is_an_error_that_lists_the_names(
 
 
 def test_a_supplement_that_is_nowhere_says_how_to_do_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hubtools.curation import supplements
+    from hubtools.curation import sources
     from hubtools.errors import SourceError
 
     def nowhere(_: object) -> None:
         raise SourceError("no such repo")
 
-    monkeypatch.setattr(supplements, "locate", nowhere)
+    monkeypatch.setattr(sources, "locate", nowhere)
     with pytest.raises(SourceError, match=r"(?s)'gpteacher' .* could not be read.*--without gpteacher.*--mirror"):
-        supplements.located(GPTEACHER)
+        sources.locate_addition(GPTEACHER)
 
 
 # --- which, and how many --------------------------------------------------------------------------------------------
@@ -231,12 +233,15 @@ def test_a_supplement_that_is_nowhere_says_how_to_do_without_it(monkeypatch: pyt
 
 def test_a_default_joins_the_tasks_own_source_and_an_asked_one_any_source() -> None:
     pii, intent = TASKS["pii"], TASKS["intent"]
-    assert [s.name for s in wanted(pii, pii.source, (), ())] == ["templates", "rare-types"]
-    assert [s.name for s in wanted(pii, pii.source, (), ("templates",))] == ["rare-types"]
-    assert wanted(pii, pii.starter, (), ()) == []
-    assert [s.name for s in wanted(pii, pii.starter, ("rare-types", "templates"), ())] == ["rare-types"], "not twice"
-    assert wanted(intent, intent.source, ("templates",), ()) == []
-    assert wanted(intent, intent.source, ("metatool",), ("metatool",)) == []
+    public, starter = ([SourceFiles(source, (), "r1")] for source in (pii.whole_sources[0], pii.starter))
+    calls = [SourceFiles(intent.whole_sources[0], (), "r1")]
+    assert [s.name for s in choose_supplements(pii, public, (), ())] == ["templates", "rare-types"]
+    assert [s.name for s in choose_supplements(pii, public, (), ("templates",))] == ["rare-types"]
+    assert choose_supplements(pii, starter, (), ()) == []
+    both = choose_supplements(pii, starter, ("rare-types", "templates"), ())
+    assert [s.name for s in both] == ["rare-types"], "not twice"
+    assert choose_supplements(intent, calls, ("templates",), ()) == []
+    assert choose_supplements(intent, calls, ("metatool",), ("metatool",)) == []
 
 
 def test_every_supplement_has_a_name_of_its_own_a_share_and_a_licence() -> None:
@@ -248,31 +253,35 @@ def test_every_supplement_has_a_name_of_its_own_a_share_and_a_licence() -> None:
         check_names(TASKS.values(), ["nothing"], [])
 
 
+def measured(*rows: Any) -> dict[str, Any]:
+    return to_json(measure_length_baseline(*rows))
+
+
 def examples(count: int, label: str = "a", source: str = "s") -> list[Example]:
     return [Example(f"{source} {label} {i}", label=label, source=source) for i in range(count)]
 
 
 def test_a_supplement_never_makes_up_more_than_its_share() -> None:
-    used = capped({"x": examples(900), "y": examples(50, source="y")}, {"x": 0.25, "y": 0.5}, 100)
+    used = limit_shares({"x": examples(900), "y": examples(50, source="y")}, {"x": 0.25, "y": 0.5}, 100)
     assert len(used["y"]) == 50
     total = 100 + len(used["x"]) + len(used["y"])
     assert len(used["x"]) == int(0.25 * total) == 50
-    assert capped({"x": examples(5)}, {"x": 0.25}, 0) == {"x": []}
-    assert capped({"x": examples(5)}, {"x": 1.0}, 0)["x"]
+    assert limit_shares({"x": examples(5)}, {"x": 0.25}, 0) == {"x": []}
+    assert limit_shares({"x": examples(5)}, {"x": 1.0}, 0)["x"]
 
 
 def test_the_limit_costs_the_largest_class_most_and_the_order_of_rows_does_not_matter() -> None:
     rows = examples(500, "large") + examples(20, "small")
-    [used] = capped({"x": rows}, {"x": 0.5}, 60).values()
+    [used] = limit_shares({"x": rows}, {"x": 0.5}, 60).values()
     assert Counter(row.label for row in used) == {"large": 40, "small": 20}
-    assert capped({"x": rows[::-1]}, {"x": 0.5}, 60) == {"x": used}
+    assert limit_shares({"x": rows[::-1]}, {"x": 0.5}, 60) == {"x": used}
 
 
 # --- rows of the supplements ----------------------------------------------------------------------------------------
 
 
 def test_a_query_is_labelled_by_its_tool_as_by_a_function() -> None:
-    example = metatool_row({"Query": "Make me a QR code", "Tool": "create_qr_code"})
+    example = read_metatool_row({"Query": "Make me a QR code", "Tool": "create_qr_code"})
     assert (example.label, example.group, example.rule) == (
         "data_transformation", "function create_qr_code", "table",
     )  # fmt: skip
@@ -291,11 +300,13 @@ def test_a_query_is_labelled_by_its_tool_as_by_a_function() -> None:
 )
 def test_what_is_no_request_or_has_no_kind_is_dropped(query: str, tool: str, reason: str) -> None:
     with pytest.raises(Dropped, match=reason):
-        metatool_row({"Query": query, "Tool": tool})
+        read_metatool_row({"Query": query, "Tool": tool})
 
 
 def test_role_plays_are_harmless_and_some_of_them_go_on() -> None:
-    rows = [gpteacher_row({"instruction": f"You are pirate {i}", "input": " ", "response": "Arr!"}) for i in range(40)]
+    rows = [
+        read_gpteacher_row({"instruction": f"You are pirate {i}", "input": " ", "response": "Arr!"}) for i in range(40)
+    ]
     assert {row.label for row in rows} == {"benign"}
     assert {row.text.partition("\n")[2] for row in rows} == {"", "Arr!"}
 
@@ -306,8 +317,8 @@ def test_role_plays_are_harmless_and_some_of_them_go_on() -> None:
 def test_a_request_that_a_function_could_serve_is_not_labelled_as_needing_none(request_: str) -> None:
     chat = {"system": "", "chat": f"USER: {request_}\n\nASSISTANT: Here it is."}
     with pytest.raises(Dropped, match="asks for a tool's work"):
-        glaive_row(chat)
-    assert glaive_row({"system": "", "chat": f"USER: Write code. {request_[8:]}\n\nASSISTANT: Here."}).label
+        read_glaive_row(chat)
+    assert read_glaive_row({"system": "", "chat": f"USER: Write code. {request_[8:]}\n\nASSISTANT: Here."}).label
 
 
 # --- length ---------------------------------------------------------------------------------------------------------
@@ -322,9 +333,9 @@ def prompts(attacks: int = 60, harmless: int = 120, seed: int = 0) -> list[Examp
 
 def test_harmless_prompts_are_added_at_the_lengths_of_attacks_up_to_the_ratio() -> None:
     rows = prompts()
-    added = list(matching(rows, "jailbreak", 0))
-    assert added == list(matching(rows[::-1], "jailbreak", 0))
-    assert added != list(matching(rows, "jailbreak", 1))
+    added = list(compose_negatives(rows, "jailbreak", 0))
+    assert added == list(compose_negatives(rows[::-1], "jailbreak", 0))
+    assert added != list(compose_negatives(rows, "jailbreak", 1))
     lengths = sorted(len(row.text) for row in rows if row.label == "jailbreak")
     assert {row.label for row in added} == {"benign"}
     assert max(len(row.text) for row in added) <= lengths[-1]
@@ -337,7 +348,7 @@ def test_harmless_prompts_are_added_at_the_lengths_of_attacks_up_to_the_ratio() 
 def test_added_prompts_hold_whole_prompts_of_one_source_and_no_attack() -> None:
     rows = prompts() + [replace(row, source="t", text=row.text + " t") for row in prompts(0, 50, 9)]
     known = {row.text: row for row in rows}
-    for row in matching(rows, "jailbreak", 0):
+    for row in compose_negatives(rows, "jailbreak", 0):
         parts = [known[text] for text in row.text.split("\n\n")]
         assert len(parts) > 1
         assert {part.label for part in parts} == {"benign"}
@@ -345,22 +356,22 @@ def test_added_prompts_hold_whole_prompts_of_one_source_and_no_attack() -> None:
 
 
 def test_lengths_without_attacks_or_without_harmless_prompts_add_nothing() -> None:
-    assert list(matching(prompts(0, 5), "jailbreak", 0)) == []
-    assert list(matching(prompts(5, 0), "jailbreak", 0)) == []
+    assert list(compose_negatives(prompts(0, 5), "jailbreak", 0)) == []
+    assert list(compose_negatives(prompts(5, 0), "jailbreak", 0)) == []
 
 
 def test_the_length_baseline_falls_when_lengths_match_and_is_none_without_both_classes() -> None:
     train, test = prompts(), prompts(30, 60, seed=3)
-    found = baseline(train, [*train, *matching(train, "jailbreak", 0)], test, "jailbreak")
+    found = measured(train, [*train, *compose_negatives(train, "jailbreak", 0)], test, "jailbreak")
     assert found["train"]["before"] > 0.9 > found["train"]["after"] + 0.1
     assert found["test"]["before"] > found["test"]["after"]
     assert found["long"]["train"]["after"] < 0.7
-    assert baseline(prompts(3, 0), prompts(3, 0), [], "jailbreak")["test"] == {"before": None, "after": None}
+    assert measured(prompts(3, 0), prompts(3, 0), [], "jailbreak")["test"] == {"before": None, "after": None}
 
 
 def test_a_length_that_says_nothing_scores_as_chance() -> None:
     rows = [Example("x" * (i // 2), "jailbreak" if i % 2 else "benign") for i in range(400)]
-    assert baseline(rows, rows, rows, "jailbreak")["train"] == {"before": 0.5, "after": 0.5}
+    assert measured(rows, rows, rows, "jailbreak")["train"] == {"before": 0.5, "after": 0.5}
 
 
 # --- rare types -----------------------------------------------------------------------------------------------------
@@ -382,16 +393,16 @@ def test_the_rare_templates_hold_every_type_of_presidio_and_hard_negatives() -> 
 
 
 def test_topping_up_fills_rare_types_and_stops() -> None:
-    made = list(topped_up(rare_templates(), Counter(PERSON=40, AGE=39), TYPES, 40, 0))
+    made = list(fill_rare_types(rare_templates(), Counter(PERSON=40, AGE=39), TYPES, 40, 0))
     counts = Counter(span.type for row in made for span in row.spans) + Counter(PERSON=40, AGE=39)
     assert min(counts[kind] for kind in PRESIDIO_TYPES) >= 40
     assert len(made) < 40 * len(PRESIDIO_TYPES) / 2, "templates with several rare types are filled first"
     assert {row.split for row in made} == {"train"}
-    assert list(topped_up(rare_templates(), dict.fromkeys(PRESIDIO_TYPES, 40), TYPES, 40, 0)) == []
+    assert list(fill_rare_types(rare_templates(), dict.fromkeys(PRESIDIO_TYPES, 40), TYPES, 40, 0)) == []
 
 
 def test_a_type_that_stands_in_no_template_ends_the_topping_up() -> None:
-    assert list(topped_up([Example("no slot", group="g")], {}, TYPES, 40, 0)) == []
+    assert list(fill_rare_types([Example("no slot", group="g")], {}, TYPES, 40, 0)) == []
 
 
 @pytest.mark.parametrize(
@@ -408,7 +419,7 @@ def test_a_type_that_stands_in_no_template_ends_the_topping_up() -> None:
     ],
 )
 def test_values_of_the_rare_types_have_their_forms(slot: str, form: str) -> None:
-    values = {fill(f"{{{{{slot}}}}}", random.Random(i), "train", 0)[0] for i in range(60)}
+    values = {fill_template(f"{{{{{slot}}}}}", random.Random(i), "train", 0)[0] for i in range(60)}
     assert len(values) >= 10
     assert [value for value in values if not re.fullmatch(form, value)] == []
 
@@ -424,7 +435,7 @@ def test_rows_that_the_generator_of_the_source_left_unfinished_are_dropped(text:
     span = {"entity_type": "GPE", "entity_value": value, "start_position": text.index(value),
             "end_position": text.index(value) + len(value)}  # fmt: skip
     with pytest.raises(Dropped, match=reason):
-        PII.source.row({"full_text": text, "spans": [span], "template_id": 1})
+        PII.whole_sources[0].row({"full_text": text, "spans": [span], "template_id": 1})
 
 
 # --- the audit file -------------------------------------------------------------------------------------------------
@@ -432,19 +443,20 @@ def test_rows_that_the_generator_of_the_source_left_unfinished_are_dropped(text:
 
 def test_the_audit_file_holds_fifty_rows_a_class_with_personal_data_marked(tmp_path: Path) -> None:
     path = tmp_path / "audit.csv"
-    rows = [Example(f"Bo calls {i}", spans=(Span(0, 2, "PERSON"),), rule="slots", place=f"f:{i}") for i in range(70)]
+    rows = [Example(f"Bo calls {i}", spans=(Span(0, 2, "PERSON"),), rule="slots", origin=f"f:{i}") for i in range(70)]
     rows.append(Example("Nobody " + "here " * 300, group="g", split="test", source="s"))
-    write_audit(path, rows, ("PERSON", "LOCATION"), 0)
+    label_set = LabelSet("two", ("PERSON", "LOCATION"), {})
+    write_audit(path, rows, PII.head, label_set, 0)
     with path.open(newline="") as lines:
         read = list(csv.DictReader(lines))
-    assert Counter(row["label"] for row in read) == {"PERSON": 50, NOTHING: 1}
+    assert Counter(row["label"] for row in read) == {"PERSON": 50, "no personal data": 1}
     assert read[0]["text"].startswith("[PERSON: Bo] calls ")
     assert len(read[-1]["text"]) == 400
     assert (read[-1]["rule"], read[-1]["group"], read[-1]["split"]) == ("label of the source", "g", "test")
     before = path.read_bytes()
-    write_audit(path, rows[::-1], ("PERSON", "LOCATION"), 0)
+    write_audit(path, rows[::-1], PII.head, label_set, 0)
     assert path.read_bytes() == before
-    write_audit(path, rows, ("PERSON", "LOCATION"), 1)
+    write_audit(path, rows, PII.head, label_set, 1)
     assert path.read_bytes() != before
 
 
@@ -465,14 +477,14 @@ def test_the_table_covers_every_function_that_the_sample_calls_or_offers(public:
     called = {name for row in rows for name in re.findall(r'<functioncall> \{"name": "([^"]+)"', row["chat"])}
     offered = {name for row in rows for name in re.findall(r'"name": "([^"]+)",\s*"description"', row["system"])}
     assert len(called) == 105
-    assert {name for name in called | offered if snake_case(name) not in TABLE} == set()
+    assert {name for name in called | offered if to_snake_case(name) not in TABLE} == set()
 
 
 @pytest.mark.real
 def test_rules_that_never_saw_the_table_mostly_agree_with_it(public: Path) -> None:
     tools = json.loads((public / METATOOL.id / "dataset" / "plugin_des.json").read_text())
-    assert {snake_case(name) for name in tools} & TABLE.keys()
-    decided = {name: by_keyword(name)[0] for name in TABLE if by_keyword(name)[0] and TABLE[name] != AMBIGUOUS}
+    assert {to_snake_case(name) for name in tools} & TABLE.keys()
+    decided = {name: apply_rules(name)[0] for name in TABLE if apply_rules(name)[0] and TABLE[name] != AMBIGUOUS}
     assert sum(TABLE[name] == label for name, label in decided.items()) >= 0.9 * len(decided)
 
 
@@ -508,5 +520,5 @@ def test_on_the_public_data_length_alone_says_little_of_long_prompts_in_training
     assert found["train"]["after"] < 0.65
     assert found["long"]["train"]["after"] < 0.6
     rows = [row for split in SPLITS for row in rows_of(tmp_path, "jailbreak", split)]
-    near = near_duplicate_pairs([row["text"].lower() for row in rows if row["group"].startswith("lengths ")])
-    assert len(near) < 20
+    composed = [row["text"].lower() for row in rows if row["group"].startswith("lengths ")]
+    assert len(composed) - len(set(cluster_near_duplicates(composed))) < 20

@@ -10,25 +10,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hubtools.errors import UsageError
-from hubtools.evaluation.slices import (
-    family_of,
-    length_slices,
-    sequence_mistakes,
-    sequence_slices,
-    token_mistakes,
-    token_slices,
-)
-from hubtools.evaluation.thresholds import (
-    ABSTENTION,
-    DETECTION,
-    Target,
-    abstention_curve,
-    check_target,
-    short,
-    target_of,
-    threshold_for,
-    thresholds,
-)
+from hubtools.evaluation.targets import check_target
+from hubtools.heads import Detection
+from hubtools.heads.slices import family_of, length_slices
+from hubtools.heads.thresholds import abstention_curve, choose_threshold, shortest_decimal
+from hubtools.metrics.labels import label_answers
+from hubtools.records import to_json
+from hubtools.records.slices import CleanFamily
+from hubtools.records.thresholds import Target
+from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS
 from hubtools.tasks.category import CATEGORY
 from hubtools.tasks.intent import INTENT
@@ -45,17 +35,17 @@ def test_the_threshold_for_a_false_positive_rate_by_hand() -> None:
     """A hundred harmless rows at .00 to .99: one of them may be flagged, so the threshold lies above .98."""
     score = np.r_[np.arange(100) / 100, 0.5, 0.985, 0.995]
     positive = np.arange(103) >= 100
-    assert threshold_for(positive, score, Target("fpr", 0.01)) == 0.981
-    assert threshold_for(positive, score, Target("fpr", 0.05)) == 0.95
-    assert threshold_for(positive, score, Target("fpr", 0.001)) == 0.991, "none may be flagged"
+    assert choose_threshold(positive, score, Target(fpr=0.01)) == 0.981
+    assert choose_threshold(positive, score, Target(fpr=0.05)) == 0.95
+    assert choose_threshold(positive, score, Target(fpr=0.001)) == 0.991, "none may be flagged"
 
 
 def test_the_threshold_for_a_recall_by_hand() -> None:
     score = np.array([0.9, 0.8, 0.61, 0.3, 0.7, 0.2])
     positive = np.array([True, True, True, True, False, False])
-    assert threshold_for(positive, score, Target("recall", 0.75)) == 0.31
-    assert threshold_for(positive, score, Target("recall", 0.5)) == 0.71
-    assert threshold_for(positive, score, Target("recall", 0.51)) == 0.31
+    assert choose_threshold(positive, score, Target(recall=0.75)) == 0.31
+    assert choose_threshold(positive, score, Target(recall=0.5)) == 0.71
+    assert choose_threshold(positive, score, Target(recall=0.51)) == 0.31
 
 
 @settings(derandomize=True, deadline=None)
@@ -66,12 +56,12 @@ def test_a_target_is_kept_on_the_split_it_was_chosen_on_and_no_lower_threshold_w
     positive, score = np.array([one for one, _ in rows]), np.array([s for _, s in rows])
     assume(0 < positive.sum() < len(positive))
     assume(score[~positive].max() < 1)  # above certainty there is no threshold
-    found = threshold_for(positive, score, Target("fpr", limit))
+    found = choose_threshold(positive, score, Target(fpr=limit))
     assert (score[~positive] >= found).mean() <= limit
     lower = score[score < found]
     if len(lower):
         assert (score[~positive] >= lower.max()).mean() > limit
-    kept = threshold_for(positive, score, Target("recall", 1 - limit))
+    kept = choose_threshold(positive, score, Target(recall=1 - limit))
     assert (score[positive] >= kept).mean() >= 1 - limit
     higher = score[score >= kept]
     assert not len(higher[higher > kept]) or (score[positive] > higher.min()).mean() < 1 - limit
@@ -82,15 +72,18 @@ def test_a_target_is_kept_on_the_split_it_was_chosen_on_and_no_lower_threshold_w
     [(0.431, 0.468, 0.44), (0.43, 0.44, 0.44), (0.431, 0.4312, 0.4311), (0.0, 1.0, 0.01), (0.999999, 1.0, 1.0)],
 )
 def test_a_threshold_is_the_shortest_decimal_in_its_gap(above: float, upto: float, expected: float) -> None:
-    assert short(above, upto) == expected
+    assert shortest_decimal(above, upto) == expected
 
 
 def test_each_task_has_the_target_it_is_for() -> None:
-    assert [target_of(task, None, None) for task in (JAILBREAK, CATEGORY, INTENT, PII)] == [
-        DETECTION, ABSTENTION, None, None,
-    ]  # fmt: skip
-    assert target_of(JAILBREAK, None, 0.9) == Target("recall", 0.9)
-    assert target_of(CATEGORY, 0.2, None) == Target("fpr", 0.2)
+    assert [task.head.target(None, None) for task in (JAILBREAK, CATEGORY, INTENT, PII)] == [
+        Target(fpr=0.01),
+        Target(recall=0.95),
+        None,
+        None,
+    ]
+    assert JAILBREAK.head.target(None, 0.9) == Target(recall=0.9)
+    assert CATEGORY.head.target(0.2, None) == Target(fpr=0.2)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +105,10 @@ def test_of_all_tasks_those_take_a_target_that_have_a_threshold() -> None:
 # --- what follows ---------------------------------------------------------------------------------------------------
 
 
+def choose(task: TaskSpec, validation: Any, test: Any, target: Target | None, label_set: str | None = None) -> Any:
+    return task.head.choose_thresholds(validation, test, task.label_set(label_set).labels, target, task.threshold)
+
+
 def detector(scores: list[float], labels: list[int], **more: Any) -> dict[str, Any]:
     return {"label": labels, "probabilities": [[1 - s, s] for s in scores], **more}
 
@@ -119,13 +116,17 @@ def detector(scores: list[float], labels: list[int], **more: Any) -> dict[str, A
 def test_a_detector_is_measured_on_both_splits_at_both_thresholds() -> None:
     validation = detector([0.1, 0.2, 0.6, 0.9], [0, 0, 1, 1])
     test = detector([0.3, 0.8, 0.5, 0.7], [0, 0, 1, 1])
-    found = thresholds(JAILBREAK, JAILBREAK.label_set(), validation, test, DETECTION)
+    found = choose(JAILBREAK, validation, test, Target(fpr=0.01))
     assert found is not None
-    assert (found["threshold"], found["target"], found["label"]) == (0.21, {"fpr": 0.01}, "jailbreak")
-    shipped, default = found["shipped"], found["router_default"]
-    assert [shipped[s][k]["value"] for s in ("validation", "test") for k in ("fpr", "fnr")] == [0, 0, 1, 0]
-    assert default["threshold"] == JAILBREAK.threshold == 0.7
-    assert [default[s][k]["value"] for s in ("validation", "test") for k in ("fpr", "fnr")] == [0, 0.5, 0.5, 0.5]
+    assert (found.threshold, found.target, found.label) == (0.21, Target(fpr=0.01), "jailbreak")
+    shipped, default = found.shipped, found.router_default
+    assert [getattr(getattr(shipped, s), k).value for s in ("validation", "test") for k in ("fpr", "fnr")] == [
+        0,
+        0,
+        1,
+        0,
+    ]
+    assert default.threshold == JAILBREAK.threshold == 0.7
 
 
 def test_an_unsure_answer_becomes_the_fallback_which_may_be_right() -> None:
@@ -142,31 +143,31 @@ def test_an_unsure_answer_becomes_the_fallback_which_may_be_right() -> None:
 
     validation = rows([(0, 0, 0.9), (1, 1, 0.8), (2, 2, 0.3), (3, 0, 0.5)])
     test = rows([(0, 0, 0.9), (1, 1, 0.4), (2, 0, 0.7), (3, 0, 0.2), (other, 1, 0.3)])
-    found = thresholds(CATEGORY, CATEGORY.label_set(), validation, test, Target("recall", 0.6))
+    found = choose(CATEGORY, validation, test, Target(recall=0.6))
     assert found is not None
-    assert (found["label"], found["threshold"]) == ("other", 0.51)
-    at = found["shipped"]["test"]
-    assert [at[key]["value"] for key in ("answered", "kept", "caught", "accuracy_of_answered")] == pytest.approx(
+    assert (found.label, found.threshold) == ("other", 0.51)
+    at = found.shipped.test
+    assert [getattr(at, key).value for key in ("answered", "kept", "caught", "accuracy_of_answered")] == pytest.approx(
         [2 / 5, 1 / 2, 2 / 3, 1 / 2]
     )
-    assert at["accuracy"] == pytest.approx(2 / 5), "the first row, and the last, which is other"
-    assert at["macro_f1_of_answered"] == pytest.approx((2 / 3 + 0) / 2), "biology is answered to biology and chemistry"
+    assert at.accuracy == pytest.approx(2 / 5), "the first row, and the last, which is other"
+    assert at.macro_f1_of_answered == pytest.approx((2 / 3 + 0) / 2), "biology is answered to biology and chemistry"
 
 
 def test_the_curve_of_abstention_ends_with_all_rows_and_leaves_out_what_few_rows_say() -> None:
     """Five hundred rows, of which the surest 300 are right, each of them surer than the next."""
     sure = np.linspace(0.99, 0.51, 500)
     labels = (np.arange(500) >= 300).astype(int)
-    curve = abstention_curve({"label": labels, "probabilities": np.c_[sure, 1 - sure]}, 2)
-    assert [curve[0]["answered"], curve[-1]["answered"]] == [0.202, 1.0]
-    assert [at["accuracy"] for at in curve] == pytest.approx([min(1, 0.6 / at["answered"]) for at in curve])
-    assert curve[-1]["macro_f1"] == pytest.approx(2 * 60 / (100 + 60) / 2)
-    assert [at["threshold"] for at in curve] == sorted((at["threshold"] for at in curve), reverse=True)
+    curve = abstention_curve(label_answers(labels, np.c_[sure, 1 - sure]))
+    assert [curve[0].answered, curve[-1].answered] == [0.202, 1.0]
+    assert [at.accuracy for at in curve] == pytest.approx([min(1, 0.6 / at.answered) for at in curve])
+    assert curve[-1].macro_f1 == pytest.approx(2 * 60 / (100 + 60) / 2)
+    assert [at.threshold for at in curve] == sorted((at.threshold for at in curve), reverse=True)
 
 
 def test_without_a_fallback_among_its_labels_a_label_set_has_no_threshold() -> None:
-    assert thresholds(CATEGORY, CATEGORY.label_set("seed10"), {}, {}, ABSTENTION) is None
-    assert thresholds(INTENT, INTENT.label_set(), {}, {}, None) is None
+    assert choose(CATEGORY, {}, {}, Target(recall=0.95), "seed10") is None
+    assert choose(INTENT, {}, {}, None) is None
 
 
 def span(start: int, end: int, label: int, score: float | None = None) -> dict[str, Any]:
@@ -174,12 +175,12 @@ def span(start: int, end: int, label: int, score: float | None = None) -> dict[s
 
 
 def test_spans_are_measured_at_the_routers_default() -> None:
-    test = {"spans": [[span(0, 3, 0)], []], "found": [[span(0, 3, 0, 0.95)], [span(1, 2, 1, 0.6)]]}
-    found = thresholds(PII, PII.label_set(), {}, test, None)
+    test = {"spans": [[span(0, 3, 0)], []], "predicted_spans": [[span(0, 3, 0, 0.95)], [span(1, 2, 1, 0.6)]]}
+    found = choose(PII, {}, test, None)
     assert found is not None
-    at = found["router_default"]
-    assert (at["threshold"], at["test"]["entity_precision"]["value"]) == (0.9, 1.0)
-    assert at["test"]["false_alarms"]["value"] == 0.0
+    at = found.router_default
+    assert (at.threshold, at.test.entity_precision.value) == (0.9, 1.0)
+    assert at.test.false_alarms.value == 0.0
 
 
 # --- slices ---------------------------------------------------------------------------------------------------------
@@ -197,24 +198,39 @@ def test_a_detector_that_knows_length_alone_is_seen_through() -> None:
         [0.9] * 10 + [0.1] * 10 + [0.6, 0.4, 0.6, 0.4], [1] * 10 + [0] * 10 + [1, 1, 0, 0],
         characters=[800] * 10 + [50] * 10 + [200] * 4, group=["a"] * 24, alarming=[False] * 22 + [True] * 2,
     )  # fmt: skip
-    found = sequence_slices(JAILBREAK, JAILBREAK.label_set(), rows, 0.5)
-    matched = found["length_matched"]
-    assert matched["pairs"] == 4
-    assert matched["roc_auc"]["value"] == 0.5
-    assert matched["length_alone"] > 0.95
-    assert [(e["slice"], e["positives"], e["negatives"]) for e in found["length"]] == [
+    found = JAILBREAK.head.slice_scores(rows, JAILBREAK.label_set().labels, 0.5)
+    matched = found.length_matched
+    assert matched.pairs == 4
+    assert matched.roc_auc.value == 0.5
+    assert matched.length_alone > 0.95
+    assert [(e.slice, e.positives, e.negatives) for e in found.length] == [
         ("up to 100", 0, 10), ("101 to 300", 2, 2), ("301 to 1,000", 10, 0),
     ]  # fmt: skip
-    assert found["length"][0]["fnr"] is found["length"][0]["roc_auc"] is None
-    assert found["alarming"]["rows"] == 2
-    assert found["alarming"]["false_alarms"]["value"] == 0.5
-    assert found["alarming"]["false_alarms_of_others"]["value"] == 0.0
+    assert found.length[0].fnr is found.length[0].roc_auc is None
+    assert found.alarming.rows == 2
+    assert found.alarming.false_alarms.value == 0.5
+    assert found.alarming.false_alarms_of_others.value == 0.0
+
+
+def test_a_detection_without_alarming_words_is_sliced_like_any_other() -> None:
+    """``positive`` is all that a detection needs: its predictions have no column of alarming words then."""
+    rows = detector([0.9, 0.6, 0.2], [1, 0, 0], characters=[10, 20, 30], group=["a"] * 3, id=["a", "b", "c"])
+    head, labels = Detection(positive="jailbreak"), JAILBREAK.label_set().labels
+    slices = head.slice_scores(rows, labels, 0.5)
+    assert slices.alarming is None
+    assert "alarming" not in to_json(slices)
+    assert [(entry.slice, entry.rows) for entry in slices.length] == [("up to 100", 3)]
+    assert [part.slice for part in head.find_mistakes(rows, labels).slices] == ["up to 100 characters"]
+    assert head.prediction_columns(None, {"text": [], "label": []}, labels, lambda _: None, 1.0) == {
+        "label": [],
+        "probabilities": [],
+    }
 
 
 def test_without_a_harmless_prompt_as_long_there_is_no_length_matched_score() -> None:
     rows = detector([0.9, 0.1], [1, 0], characters=[800, 50], group=["a", "b"], alarming=[False, False])
-    found = sequence_slices(JAILBREAK, JAILBREAK.label_set(), rows, 0.5)["length_matched"]
-    assert found == {"roc_auc": None, "pairs": 0, "length_alone": 1.0}
+    found = JAILBREAK.head.slice_scores(rows, JAILBREAK.label_set().labels, 0.5).length_matched
+    assert (found.roc_auc, found.pairs, found.length_alone) == (None, 0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -229,29 +245,29 @@ def test_a_family_is_named_by_its_kind(group: str, family: str) -> None:
 def test_the_weakest_families_come_first_and_small_ones_do_not_count() -> None:
     rows = {
         "spans": [[span(0, 3, 0)]] * 17 + [[]] * 6,
-        "found": [[span(0, 3, 0, 0.9)]] * 10 + [[]] * 7 + [[]] * 6,
+        "predicted_spans": [[span(0, 3, 0, 0.9)]] * 10 + [[]] * 7 + [[]] * 6,
         "group": ["form 00000001"] * 5 + ["letter 00000002"] * 10 + ["note 00000003"] * 2 + ["empty 00000004"] * 6,
         "characters": [50] * 23,
     }
-    found = token_slices(PII.label_set(), rows)
-    assert [(f["family"], f["rows"]) for f in found["families"]] == [("letter", 10), ("form", 5)]
-    assert [f["entity_f1"] for f in found["families"]] == pytest.approx([2 * 5 / (5 + 10), 1])
-    assert [f["overlap_f1"] for f in found["families"]] == pytest.approx([2 * 5 / (5 + 10), 1])
-    assert found["clean_families"] == []
-    assert (found["family_count"], found["family_mean"]) == (3, pytest.approx((2 / 3 + 1 + 0) / 3))
+    found = PII.head.slice_scores(rows, PII.label_set().labels, 0.0)
+    assert [(f.family, f.rows) for f in found.families] == [("letter", 10), ("form", 5)]
+    assert [f.entity_f1 for f in found.families] == pytest.approx([2 * 5 / (5 + 10), 1])
+    assert [f.overlap_f1 for f in found.families] == pytest.approx([2 * 5 / (5 + 10), 1])
+    assert found.clean_families == []
+    assert (found.family_count, found.family_mean) == (3, pytest.approx((2 / 3 + 1 + 0) / 3))
 
 
 def test_families_of_clean_documents_are_listed_by_their_false_alarms() -> None:
     rows = {
         "spans": [[]] * 15 + [[span(0, 3, 0)]],
-        "found": [[span(1, 2, 1, 0.6)]] * 2 + [[]] * 13 + [[span(1, 3, 0, 0.9)]],
+        "predicted_spans": [[span(1, 2, 1, 0.6)]] * 2 + [[]] * 13 + [[span(1, 3, 0, 0.9)]],
         "group": ["order 00000001"] * 6 + ["note 00000002"] * 9 + ["order 00000001"],
         "characters": [50] * 16,
     }
-    found = token_slices(PII.label_set(), rows)
-    assert found["clean_families"] == [{"family": "order", "rows": 6, "false_alarms": pytest.approx(1 / 3)}]
-    [order] = found["families"]
-    assert (order["rows"], order["entity_f1"], order["overlap_f1"]) == (7, 0.0, pytest.approx(2 * (1 / 3) / (4 / 3)))
+    found = PII.head.slice_scores(rows, PII.label_set().labels, 0.0)
+    assert found.clean_families == [CleanFamily(family="order", rows=6, false_alarms=pytest.approx(1 / 3))]
+    [order] = found.families
+    assert (order.rows, order.entity_f1, order.overlap_f1) == (7, 0.0, pytest.approx(2 * (1 / 3) / (4 / 3)))
 
 
 # --- mistakes -------------------------------------------------------------------------------------------------------
@@ -261,17 +277,19 @@ def test_the_most_confident_mistakes_of_a_pair_come_first() -> None:
     rows = detector(
         [0.6, 0.9, 0.7, 0.2, 0.8], [0, 0, 0, 1, 1], id=["a", "b", "c", "d", "e"], characters=[10, 20, 400, 10, 10],
     )  # fmt: skip
-    found = sequence_mistakes(JAILBREAK.label_set(), rows)
-    benign, attack = found["pairs"]
-    assert (benign["label"], benign["as"], benign["rows"]) == ("benign", "jailbreak", 3)
-    assert [(w["id"], w["slice"]) for w in benign["worst"]] == [("b", "up to 100"), ("c", "301 to 1,000")]
-    assert [w["confidence"] for w in attack["worst"]] == pytest.approx([0.8])
-    assert [(s["slice"], s["rows"], s["wrong"], s["worst"]["id"]) for s in found["slices"]] == [
+    found = JAILBREAK.head.find_mistakes(rows, JAILBREAK.label_set().labels)
+    benign, attack = found.pairs
+    assert (benign.label, benign.predicted, benign.rows) == ("benign", "jailbreak", 3)
+    assert [(w.id, w.slice) for w in benign.worst] == [("b", "up to 100"), ("c", "301 to 1,000")]
+    assert [w.confidence for w in attack.worst] == pytest.approx([0.8])
+    assert [(s.slice, s.rows, s.wrong, s.worst.id) for s in found.slices] == [
         ("up to 100 characters", 4, 3, "b"), ("301 to 1,000 characters", 1, 1, "c"),
     ]  # fmt: skip
-    loud = sequence_mistakes(JAILBREAK.label_set(), rows | {"alarming": [False, False, True, True, True]})["slices"][-1]
-    assert (loud["slice"], loud["rows"], loud["wrong"], loud["worst"]["id"]) == ("with an alarming word", 3, 2, "d")
-    assert (loud["worst"]["label"], loud["worst"]["as"]) == ("jailbreak", "benign")
+    loud = JAILBREAK.head.find_mistakes(
+        rows | {"alarming": [False, False, True, True, True]}, JAILBREAK.label_set().labels
+    ).slices[-1]
+    assert (loud.slice, loud.rows, loud.wrong, loud.worst.id) == ("with an alarming word", 3, 2, "d")
+    assert (loud.worst.label, loud.worst.predicted) == ("jailbreak", "benign")
 
 
 def test_each_mistake_of_a_span_has_its_kind() -> None:
@@ -279,18 +297,18 @@ def test_each_mistake_of_a_span_has_its_kind() -> None:
         "id": ["a", "b"],
         "group": ["form 00000001", "letter 00000002"],
         "spans": [[span(0, 10, 0), span(20, 30, 1), span(40, 50, 2), span(60, 70, 3)], []],
-        "found": [
+        "predicted_spans": [
             [span(0, 10, 0, 0.99), span(20, 28, 1, 0.9), span(40, 50, 0, 0.8)],
             [span(3, 6, 4, 0.7)],
         ],
     }
-    found = token_mistakes(PII.label_set(), rows)
-    kinds = {entry["label"]: {k: v for k, v in entry.items() if k != "label" and v} for entry in found["kinds"]}
+    found = PII.head.find_mistakes(rows, PII.label_set().labels)
+    kinds = {entry.label: {k: v for k, v in to_json(entry).items() if k != "label" and v} for entry in found.kinds}
     assert kinds == {
-        "PERSON": {"exact": 1}, "EMAIL_ADDRESS": {"other bounds": 1}, "PHONE_NUMBER": {"other type": 1},
-        "US_SSN": {"missed": 1}, "LOCATION": {"false alarm": 1},
+        "PERSON": {"exact": 1}, "EMAIL_ADDRESS": {"other_bounds": 1}, "PHONE_NUMBER": {"other_type": 1},
+        "US_SSN": {"missed": 1}, "LOCATION": {"false_alarm": 1},
     }  # fmt: skip
-    assert [(w["label"], w["as"], w["kind"], w["family"]) for w in found["worst"]] == [
+    assert [(w.label, w.predicted, w.kind, w.family) for w in found.worst] == [
         ("EMAIL_ADDRESS", "EMAIL_ADDRESS", "other bounds", "form"),
         ("PHONE_NUMBER", "PERSON", "other type", "form"),
         ("nothing", "LOCATION", "false alarm", "letter"),

@@ -31,23 +31,25 @@ from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
 from hubtools import finetune
-from hubtools.curation.build import curate
-from hubtools.curation.own import Columns
-from hubtools.curation.sources import chosen_source
+from hubtools.curation.build import CurationInputs, curate
 from hubtools.curation.split import SPLITS
-from hubtools.curation.synthesis import fill
+from hubtools.curation.synthesis import fill_template
+from hubtools.curation.user_data import choose_sources
 from hubtools.errors import TrainingFailed
-from hubtools.spec import BaseModel, Metric
+from hubtools.heads.encoding import IGNORED, bio_labels, encode_sequence, encode_tokens
+from hubtools.metrics.labels import MACRO_F1
+from hubtools.rows import Columns
+from hubtools.spec import BaseModel
 from hubtools.tasks import MODERNBERT, NANO, TASKS
 from hubtools.tasks.category import CATEGORY
 from hubtools.tasks.intent import INTENT
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
-from hubtools.training.encoding import IGNORED, bio_labels, encode_sequence, encode_tokens
 from hubtools.training.loss import class_weights, loss_function
 from hubtools.training.presets import STEPS, Preset, preset_for, training_arguments
 from hubtools.training.progress import Progress
 from hubtools.training.release import complete_config, finish_release, label_mapping
+from hubtools.training.run import find_checkpoint
 from hubtools.training.selection import selection_metrics
 from hubtools.workdir import TaskFolder
 
@@ -149,7 +151,7 @@ def test_labels_of_every_starter_template_decode_to_its_spans(tokenizer: Any) ->
     lines = (STARTER / "starter-pii" / "templates.jsonl").read_text().splitlines()[::3]
     wrong, cut_through = [], 0
     for number, line in enumerate(lines):
-        text, spans = fill(json.loads(line)["template"], random.Random(number), "train", 0)
+        text, spans = fill_template(json.loads(line)["template"], random.Random(number), "train", 0)
         wanted = [(s.start, s.end, kinds.index(mapping[s.type])) for s in spans if s.type in mapping]
         labels, offsets = labels_of(tokenizer, text, wanted)
         ends = {at for start, end in offsets for at in (start, end, end - len(text[start:end].lstrip()))}
@@ -573,7 +575,7 @@ def test_a_loss_that_is_no_number_stops_the_training() -> None:
 
 
 def test_progress_says_which_evaluation_was_the_best_so_far(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress("category", Metric("macro_f1", "macro F1"))
+    progress = Progress("category", MACRO_F1)
     args, state = (
         SimpleNamespace(num_train_epochs=3, metric_for_best_model="macro_f1", greater_is_better=True),
         SimpleNamespace(is_world_process_zero=True, epoch=1.0, global_step=5, max_steps=15, best_metric=None),
@@ -604,33 +606,33 @@ def runs_with(tmp_path: Path, *checkpoints: int, cut_off: tuple[int, ...] = ()) 
 
 def test_a_training_goes_on_from_its_last_whole_checkpoint(tmp_path: Path) -> None:
     runs = runs_with(tmp_path, 5, 10, 100)
-    assert finetune.resumable_checkpoint(runs, "mark", get_last_checkpoint) == str(runs / "checkpoint-100")
+    assert find_checkpoint(runs, "mark", get_last_checkpoint) == str(runs / "checkpoint-100")
 
 
 def test_a_checkpoint_that_was_cut_off_is_removed_and_the_one_before_it_taken(tmp_path: Path) -> None:
     runs = runs_with(tmp_path, 5, 10, 15, cut_off=(10, 15))
-    assert finetune.resumable_checkpoint(runs, "mark", get_last_checkpoint) == str(runs / "checkpoint-5")
+    assert find_checkpoint(runs, "mark", get_last_checkpoint) == str(runs / "checkpoint-5")
     assert sorted(path.name for path in runs.iterdir()) == ["checkpoint-5", "fingerprint.json"]
 
 
 def test_with_nothing_whole_the_training_starts_anew(tmp_path: Path) -> None:
-    assert finetune.resumable_checkpoint(tmp_path / "none", "mark", get_last_checkpoint) is None
+    assert find_checkpoint(tmp_path / "none", "mark", get_last_checkpoint) is None
     runs = runs_with(tmp_path, 5, cut_off=(5,))
-    assert finetune.resumable_checkpoint(runs, "mark", get_last_checkpoint) is None
+    assert find_checkpoint(runs, "mark", get_last_checkpoint) is None
     assert not (runs / "checkpoint-5").exists()
 
 
 @pytest.mark.parametrize("mark", ["another", ""])
 def test_checkpoints_of_another_training_are_removed(mark: str, tmp_path: Path) -> None:
     runs = runs_with(tmp_path, 5)
-    assert finetune.resumable_checkpoint(runs, mark, get_last_checkpoint) is None
+    assert find_checkpoint(runs, mark, get_last_checkpoint) is None
     assert not runs.exists()
 
 
 def test_checkpoints_of_an_unknown_training_are_removed(tmp_path: Path) -> None:
     runs = runs_with(tmp_path, 5)
     (runs / "fingerprint.json").unlink()
-    assert finetune.resumable_checkpoint(runs, "mark", get_last_checkpoint) is None
+    assert find_checkpoint(runs, "mark", get_last_checkpoint) is None
     assert not runs.exists()
 
 
@@ -662,9 +664,9 @@ def curated(tmp_path_factory: pytest.TempPathFactory) -> Path:
             rows.append({"text": text, "label": label, "split": split})
     path = work / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    source = chosen_source(JAILBREAK, str(path), Columns("text", "label"), JAILBREAK.label_set())[0]
-    facts = curate(JAILBREAK, source, TaskFolder(work / "jailbreak"), label_set=JAILBREAK.label_set())
-    assert [split["rows"] for split in facts["splits"].values()] == [16, 8, 8]
+    sources, label_set = choose_sources(JAILBREAK, str(path), Columns("text", "label"), JAILBREAK.label_set())
+    facts = curate(JAILBREAK, TaskFolder(work / "jailbreak"), CurationInputs(sources, label_set))
+    assert [split.rows for split in facts.splits.values()] == [16, 8, 8]
     return work
 
 

@@ -61,7 +61,7 @@ def wordnet_sentences(folder: Path = Path("/usr/share/wordnet")) -> list[str]:
 
 def starter_texts() -> list[str]:
     """The training side of the starter corpora, PII templates filled."""
-    from hubtools.curation.synthesis import documents
+    from hubtools.curation.synthesis import fill_templates
     from hubtools.spec import Example
 
     texts = []
@@ -72,7 +72,7 @@ def starter_texts() -> list[str]:
                 texts.append(row["text"])
     rows = [json.loads(line) for line in (STARTER / "starter-pii" / "templates.jsonl").read_text().splitlines()]
     templates = [Example(row["template"], group=row["id"]) for row in rows if row["split"] == "train"]
-    texts += [document.text for document in documents(templates, "train", 8, SEED)]
+    texts += [document.text for document in fill_templates(templates, "train", 8, SEED)]
     return texts
 
 

@@ -1,7 +1,8 @@
-"""Curate one task: from a source to ``dataset/``, ``audit.csv``, ``dropped.jsonl`` and ``facts.json``.
+"""Curate one task: from its sources to ``dataset/``, ``audit.csv``, ``dropped.jsonl`` and ``facts.json``.
 
 The order is what makes the numbers honest: read and clean, drop duplicates, split by group, drop what would leak,
-and only then add supplements and synthetic rows, to the training split alone.
+and only then add supplements and synthetic rows, to the training split alone. Sources that are only ever scored are
+never read here.
 """
 
 from __future__ import annotations
@@ -17,207 +18,204 @@ from typing import Any
 
 from hubtools import __version__
 from hubtools.curation.audit import write_audit
-from hubtools.curation.describe import (
-    COMPARISON,
-    decided_by,
-    examples,
-    licence_facts,
-    source_facts,
-    split_facts,
-)
-from hubtools.curation.intake import UNCLEAN, Drops, read_examples
-from hubtools.curation.leaks import PRECEDENCE, grouped, leakage, without_duplicates, without_leaks
-from hubtools.curation.lengths import baseline, matching
+from hubtools.curation.cleaning import UNCLEAN, Drops, read_pool
+from hubtools.curation.facts import COMPARISON, choose_examples, count_decisions, describe_licence, describe_source
+from hubtools.curation.leaks import PRECEDENCE, assign_groups, count_leaks, drop_duplicates, drop_leaks
 from hubtools.curation.parquet import write_split
-from hubtools.curation.sources import SourceFiles
+from hubtools.curation.sources import SourceFiles, name_sources
 from hubtools.curation.split import SPLITS, split_groups
-from hubtools.curation.supplements import Joined, supplemented
-from hubtools.curation.synthesis import documents, provenance
-from hubtools.errors import SourceError
-from hubtools.records import write_json
+from hubtools.curation.supplements import SupplementRows, read_supplements
+from hubtools.curation.synthesis import describe_synthesis, fill_templates
+from hubtools.errors import DamagedRecord, SourceError
+from hubtools.records import from_json, write_record
+from hubtools.records.dataset import Counts, DatasetFacts, DecidedBy
 from hubtools.spec import Example, LabelSet
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder, sha256_of
 
 FACTS = 3  # bumped when facts.json says more, or says it otherwise
 
-# Documents made of each template of a corpus that stands in for the public data.
-STARTER_COPIES = {"train": 6, "validation": 4, "test": 4}
+# Documents made of each template of a source that gives templates for every split.
+TEMPLATE_COPIES = {"train": 6, "validation": 4, "test": 4}
 
 
-def fingerprint(
-    task: TaskSpec, source: SourceFiles, label_set: LabelSet, seed: int, skip_bad_rows: bool,
-    supplements: Sequence[SourceFiles] = (), match_lengths: bool = False,
-) -> str:  # fmt: skip
-    """What decides the dataset's content; curation is skipped while it stays the same."""
+@dataclass(frozen=True)
+class CurationInputs:
+    """All that decides the content of a dataset, besides its task.
+
+    Attributes:
+        sources: with rows for every split; at least one. The first is the main one.
+        label_set: the dataset's labels, and how the sources' labels are mapped to them.
+        supplements: what joins the training split, each up to its share.
+        skip_bad_rows: drop and count rows that cannot be read or have an unknown label; otherwise they stop the
+            curation, with the origins of the first of them.
+        match_lengths: add rows to the training split so that length alone does not tell the label.
+    """
+
+    sources: tuple[SourceFiles, ...]
+    label_set: LabelSet
+    supplements: tuple[SourceFiles, ...] = ()
+    seed: int = 0
+    skip_bad_rows: bool = False
+    match_lengths: bool = False
+
+
+def compute_fingerprint(task: TaskSpec, inputs: CurationInputs) -> str:
+    """Return what stands for the dataset's content, in hex; curation is skipped while it stays the same."""
     digest = hashlib.sha256()
-    for part in (source, *supplements):
+    for part in (*inputs.sources, *inputs.supplements):
+        # Content alone decides, not when a file was written or where it lies.
         digest.update(f"{part.source.id} {part.source.share} {part.source.license}".encode())
         for split, path in part.files:
             digest.update(split.encode() + bytes.fromhex(sha256_of(path)))
-    rest = [__version__, FACTS, task.name, task.version, source.source.columns, dict(source.mapping), label_set.name]
-    digest.update(json.dumps([*rest, seed, skip_bad_rows, match_lengths]).encode())
+    main, *others = inputs.sources
+    content = [__version__, FACTS, task.name, task.version, main.source.columns, _describe_mapping(main)]
+    content += [inputs.label_set.name, inputs.seed, inputs.skip_bad_rows, inputs.match_lengths]
+    # Further sources are named, so that one of them is told from a supplement with the same file.
+    content += [[other.source.id, other.source.columns, _describe_mapping(other)] for other in others]
+    digest.update(json.dumps(content).encode())
     return digest.hexdigest()
 
 
+def _describe_mapping(files: SourceFiles) -> dict[str, Any]:
+    if files.mapping is None:
+        return {}
+    label_map = {"label_map": files.mapping.label_map} if files.mapping.label_map else {}
+    return {"columns": files.mapping.columns, "features": files.features, **label_map}
+
+
 def curate(
-    task: TaskSpec,
-    source: SourceFiles,
-    folder: TaskFolder,
-    *,
-    label_set: LabelSet,
-    seed: int = 0,
-    skip_bad_rows: bool = False,
-    supplements: Sequence[SourceFiles] = (),
-    match_lengths: bool = False,
-    note: Callable[[str], None] = lambda _: None,
-) -> dict[str, Any]:
+    task: TaskSpec, folder: TaskFolder, inputs: CurationInputs, note: Callable[[str], None] = lambda _: None
+) -> DatasetFacts:
     """Write ``folder.dataset``, ``folder.audit``, ``folder.dropped`` and ``folder.facts``, and return the facts.
 
-    Args:
-        skip_bad_rows: drop and count rows that cannot be read or have an unknown label; otherwise they stop the
-            curation, with the places of the first of them.
-        supplements: what joins the training split, each up to its share.
-        match_lengths: add harmless prompts as long as attacks to the training split.
+    Nothing is written where the dataset in the folder is of the same inputs.
 
     Raises:
-        SourceError: the source lacks what the task needs.
+        SourceError: the sources lack what the task needs.
     """
-    mark = fingerprint(task, source, label_set, seed, skip_bad_rows, supplements, match_lengths)
-    written = (folder.facts, folder.audit, folder.dropped, *map(folder.split_file, SPLITS))
-    if all(path.exists() for path in written):
-        with contextlib.suppress(ValueError):  # a damaged file is written again
-            known: dict[str, Any] = json.loads(folder.facts.read_text())
-            if known.get("fingerprint") == mark:
-                note(f"{task.name}: dataset is up to date")
-                return known
+    fingerprint = compute_fingerprint(task, inputs)
+    known = _read_known_facts(folder)
+    if known and known.fingerprint == fingerprint:
+        note(f"{task.name}: dataset is up to date")
+        return known
 
     dropped = Drops()
     try:
-        made = _made(task, source, label_set, seed, dropped, skip_bad_rows, supplements, match_lengths)
-        _check_classes(made.rows, task, label_set, source)
-    except SourceError:
+        content = _make_content(task, inputs, dropped)
+        _check_classes(content, task, inputs)
+    except SourceError:  # which rows were dropped, and why, is what helps now
         dropped.write(folder.dropped)
         raise
 
     # Built beside the old one and swapped in at the end: a kill leaves either the old dataset or the new.
+    label_set = inputs.label_set
     fresh = folder.root / "dataset.new"
     shutil.rmtree(fresh, ignore_errors=True)
     for split in SPLITS:
-        write_split(made.of(split), task, label_set, fresh / folder.split_file(split).relative_to(folder.dataset))
+        path = fresh / folder.split_file(split).relative_to(folder.dataset)
+        write_split(content.select(split), task.head, label_set, path)
+    # Facts go first and come last: while they are absent, nobody takes the other files for a whole dataset.
     folder.facts.unlink(missing_ok=True)
-    dropped.write(folder.dropped, (part.drops for part in made.joined))
-    write_audit(folder.audit, made.rows, label_set.labels, seed)
+    dropped.write(folder.dropped, (part.drops for part in content.supplements))
+    write_audit(folder.audit, content.rows, task.head, label_set, inputs.seed)
     shutil.rmtree(folder.dataset, ignore_errors=True)
     fresh.rename(folder.dataset)
-    facts = {"task": task.name, "fingerprint": mark} | _facts(made, task, [source, *supplements], label_set, seed)
-    write_json(folder.facts, facts)
+    facts = _describe_dataset(content, task, inputs, fingerprint)
+    write_record(folder.facts, facts)
 
-    sizes = ", ".join(f"{split} {facts['splits'][split]['rows']}" for split in SPLITS)
-    note(f"{task.name}: {made.steps['read']} rows read, {dropped.total()} dropped; {sizes}; "
-         f"to check by eye: {folder.audit}")  # fmt: skip
-    for supplement in facts["supplements"]:
-        note(f"{task.name}: supplement {supplement['name']} is {supplement['share']:.1%} of train")
+    sizes = ", ".join(f"{split} {facts.splits[split].rows}" for split in SPLITS)
+    note(
+        f"{task.name}: {facts.counts.read} rows read, {dropped.total()} dropped; {sizes}; "
+        f"to check by eye: {folder.audit}"
+    )
+    for supplement in facts.supplements:
+        note(f"{task.name}: supplement {supplement.name} is {supplement.share:.1%} of train")
     return facts
 
 
+def _read_known_facts(folder: TaskFolder) -> DatasetFacts | None:
+    """Return the facts of the dataset in the folder; None where a file is absent, damaged, or of another version."""
+    written = (folder.facts, folder.audit, folder.dropped, *map(folder.split_file, SPLITS))
+    if all(path.exists() for path in written):
+        with contextlib.suppress(ValueError, DamagedRecord):  # it is written again
+            return from_json(json.loads(folder.facts.read_text(encoding="utf-8")), DatasetFacts)
+    return None
+
+
 @dataclass(frozen=True)
-class _Made:
+class _Content:
     """The rows of a dataset, and how they came about.
 
     Attributes:
-        alone: those of the source, without what joined the training split.
+        rows: of all splits.
+        pooled: those of the sources, without what joined the training split.
         steps: how many rows were left, or there, after each step.
+        dropped: what the sources lost on the way.
     """
 
     rows: list[Example]
-    alone: list[Example]
+    pooled: list[Example]
     steps: dict[str, int]
     dropped: Drops
-    decided_by: dict[str, Any] | None
-    joined: list[Joined]
+    decided_by: DecidedBy | None
+    supplements: list[SupplementRows]
 
-    def of(self, split: str) -> list[Example]:
+    def select(self, split: str) -> list[Example]:
         return [row for row in self.rows if row.split == split]
 
 
-def _made(
-    task: TaskSpec, source: SourceFiles, label_set: LabelSet, seed: int, dropped: Drops, skip_bad_rows: bool,
-    supplements: Sequence[SourceFiles], match_lengths: bool,
-) -> _Made:  # fmt: skip
-    """Every step from the files to the rows; ``dropped`` counts what the source loses on the way."""
-    rows, read = read_examples(task, source, label_set, dropped, skip_bad_rows=skip_bad_rows)
-    decided = decided_by(rows, dropped)
+def _make_content(task: TaskSpec, inputs: CurationInputs, dropped: Drops) -> _Content:
+    """Take every step from the files to the rows; ``dropped`` counts what the sources lose on the way."""
+    sources, label_set, seed = inputs.sources, inputs.label_set, inputs.seed
+    rows, read = read_pool(task, sources, label_set, dropped, skip_bad_rows=inputs.skip_bad_rows)
+    decided_by = count_decisions(rows, dropped)
     steps = {"read": read, "usable": len(rows) + sum(dropped[reason] for reason in UNCLEAN), "cleaned": len(rows)}
     # Templates are told apart by their words, slots included; what they are filled with is checked further down.
-    rows = without_duplicates(rows, dropped)
+    rows = drop_duplicates(rows, dropped)
     steps["without exact duplicates"] = len(rows)
-    rows = _split(grouped(rows), label_set, seed)
-    if source.source.templates:
-        rows = [
-            document
-            for split in SPLITS
-            for document in documents([r for r in rows if r.split == split], split, STARTER_COPIES[split], seed)
-        ]
+    rows = _assign_splits(assign_groups(rows), label_set, seed)
+    if any(files.source.templates for files in sources):
+        rows = _fill_sources(rows, sources, seed)
         steps["filled templates"] = len(rows)
-    rows = without_leaks(rows, dropped)
+    rows = drop_leaks(rows, dropped)
     steps["without leaks"] = len(rows)
     if not rows:
         raise SourceError(
-            f"Nothing is left of source {source.source.id!r} for {task.name}",
+            f"Nothing is left of {name_sources(sources).replace('S', 's', 1)} for {task.name}",
             expected="rows that can be learned from",
             found=", ".join(f"{n} rows: {why}" for why, n in dropped.most_common(5)) or "no rows",
             next="mend the source, or give another with --source",
         )
-    joined = supplemented(rows, task, label_set, supplements, seed)
-    rows = [label_set.mapped(row) for row in (*rows, *(row for part in joined for row in part.rows))]
-    alone = rows[: steps["without leaks"]]
-    if joined:
+    # Splits are fixed from here on: what is added goes to train, and never displaces a row that is held out.
+    supplements = read_supplements(rows, task, label_set, inputs.supplements, seed)
+    rows = [label_set.mapped(row) for row in (*rows, *(row for part in supplements for row in part.rows))]
+    pooled = rows[: steps["without leaks"]]
+    if supplements:
         steps["with supplements"] = len(rows)
-    if match_lengths:
-        long = matching([row for row in rows if row.split == "train"], task.positive, seed)
-        rows = without_leaks([*rows, *long], Drops())
+    if inputs.match_lengths:
+        composed = task.head.compose_matched_lengths([row for row in rows if row.split == "train"], seed)
+        # A composed text may be like one that is held out: it stays out, and no row of a source is lost for it.
+        rows = drop_leaks([*rows, *composed], Drops())
         steps["with matched lengths"] = len(rows)
-    return _Made(rows, alone, steps, dropped, decided, joined)
+    return _Content(rows, pooled, steps, dropped, decided_by, supplements)
 
 
-def _facts(
-    made: _Made, task: TaskSpec, files: Sequence[SourceFiles], label_set: LabelSet, seed: int
-) -> dict[str, Any]:  # fmt: skip
-    sources = [source_facts(part) for part in files]
-    rows, train, test = made.rows, made.of("train"), made.of("test")
-    before = [row for row in made.alone if row.split == "train"]
-    made_up = [*SPLITS] if files[0].source.templates else ["train"] if any(p.documents for p in made.joined) else []
-    unmatched = len(made.alone) + sum(len(part.rows) for part in made.joined)
-    return {
-        "label_set": label_set.name,
-        "labels": list(label_set.labels),
-        "rule_version": task.version,
-        "seed": seed,
-        "hubtools": __version__,
-        "sources": sources,
-        "license": licence_facts(sources),
-        "counts": {
-            "read": made.steps["read"],
-            "steps": made.steps,
-            "dropped": dict(sorted(made.dropped.items())),
-            "synthetic_train": sum(len(part.rows) for part in made.joined if part.documents),
-            "length_matched_train": len(rows) - unmatched,
-            "kept": len(rows),
-        },
-        "decided_by": made.decided_by,
-        "supplements": [part.facts(len(train)) for part in made.joined],
-        "splits": {split: split_facts(made.of(split), task, label_set) for split in SPLITS},
-        "comparison": COMPARISON,
-        "leakage": leakage(rows),
-        "length_baseline": baseline(before, train, test, task.positive) if task.positive else None,
-        "synthesis": provenance(seed, made_up) if made_up else None,
-        "examples": examples(train, label_set.labels),
-    }
+def _fill_sources(rows: Sequence[Example], sources: Sequence[SourceFiles], seed: int) -> list[Example]:
+    """Return rows by split, with documents in place of the rows of sources that give templates."""
+    of_templates = {files.source.id for files in sources if files.source.templates}
+    filled: list[Example] = []
+    for split in SPLITS:
+        part = [row for row in rows if row.split == split]
+        filled += (row for row in part if row.source not in of_templates)
+        templates = [row for row in part if row.source in of_templates]
+        filled += fill_templates(templates, split, TEMPLATE_COPIES[split], seed)
+    return filled
 
 
-def _split(rows: Sequence[Example], label_set: LabelSet, seed: int) -> list[Example]:
-    """The rows with their splits: a group goes whole, where the source says so or by its content."""
+def _assign_splits(rows: Sequence[Example], label_set: LabelSet, seed: int) -> list[Example]:
+    """Return the rows with their splits: a group goes whole, where a source says so or by its content."""
+    # Labels as the dataset has them: two labels of a source may be one class here.
     classes: dict[str, list[str]] = defaultdict(list)
     official: dict[str, str] = {}
     for row in rows:
@@ -228,24 +226,68 @@ def _split(rows: Sequence[Example], label_set: LabelSet, seed: int) -> list[Exam
     return [replace(row, split=split[row.group]) for row in rows]
 
 
-def _check_classes(rows: list[Example], task: TaskSpec, label_set: LabelSet, source: SourceFiles) -> None:
-    """A model cannot learn a class that the training split lacks."""
+def _check_classes(content: _Content, task: TaskSpec, inputs: CurationInputs) -> None:
+    """Check that every split has rows, and every class where the head needs it.
+
+    Raises:
+        SourceError: a split is empty or lacks a class.
+    """
+    ids = ", ".join(repr(files.source.id) for files in inputs.sources)
     for split in SPLITS:
-        part = [r for r in rows if r.split == split]
+        part = content.select(split)
         if not part:
             raise SourceError(
                 f"Split {split!r} of {task.name} would be empty",
                 expected="at least a few groups of rows, to divide",
-                found=f"{len(rows)} rows in {len({r.group for r in rows})} groups from {source.source.id!r}",
+                found=f"{len(content.rows)} rows in {len({r.group for r in content.rows})} groups from {ids}",
                 next="give more rows",
             )
-        present = {c for row in part for c in row.classes}
-        missing = [label for label in label_set.labels if label not in present]
-        # Nor can a detector be chosen or scored without both of its classes.
-        if missing and (split == "train" or task.positive):
+        present = {name for row in part for name in row.classes}
+        missing = [label for label in inputs.label_set.labels if label not in present]
+        if missing and task.head.needs_every_class(split):
             raise SourceError(
                 f"The {split} split of {task.name} lacks " + ", ".join(missing),
-                expected="rows of every class: " + ", ".join(label_set.labels),
+                expected="rows of every class: " + ", ".join(inputs.label_set.labels),
                 found=", ".join(sorted(present)),
-                next=f"add rows of these classes to {source.source.id!r}, or choose another --label-set",
+                next=f"add rows of these classes to {ids}, or choose another --label-set",
             )
+
+
+def _describe_dataset(content: _Content, task: TaskSpec, inputs: CurationInputs, fingerprint: str) -> DatasetFacts:
+    label_set = inputs.label_set
+    sources = [describe_source(files) for files in (*inputs.sources, *inputs.supplements)]
+    rows, train, test = content.rows, content.select("train"), content.select("test")
+    train_of_sources = [row for row in content.pooled if row.split == "train"]
+    filled_supplements = [part for part in content.supplements if part.documents]
+    if any(files.source.templates for files in inputs.sources):
+        synthetic_splits = [*SPLITS]
+    else:
+        synthetic_splits = ["train"] if filled_supplements else []
+    unmatched = len(content.pooled) + sum(len(part.rows) for part in content.supplements)
+    return DatasetFacts(
+        task=task.name,
+        fingerprint=fingerprint,
+        label_set=label_set.name,
+        labels=list(label_set.labels),
+        rule_version=task.version,
+        seed=inputs.seed,
+        hubtools=__version__,
+        sources=sources,
+        license=describe_licence(sources),
+        counts=Counts(
+            read=content.steps["read"],
+            steps=content.steps,
+            dropped=dict(sorted(content.dropped.items())),
+            synthetic_train=sum(len(part.rows) for part in filled_supplements),
+            length_matched_train=len(rows) - unmatched,
+            kept=len(rows),
+        ),
+        decided_by=content.decided_by,
+        supplements=[part.describe(len(train)) for part in content.supplements],
+        splits={split: task.head.describe_split(content.select(split), label_set) for split in SPLITS},
+        comparison=COMPARISON,
+        leakage=count_leaks(rows),
+        length_baseline=task.head.measure_length_baseline(train_of_sources, train, test),
+        synthesis=describe_synthesis(inputs.seed, synthetic_splits) if synthetic_splits else None,
+        examples=choose_examples(train, task.head, label_set.labels),
+    )

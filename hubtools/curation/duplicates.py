@@ -10,89 +10,70 @@ compared. MinHash would miss some, and would propose all copies of a template, h
 
 from __future__ import annotations
 
-import hashlib
-import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from itertools import combinations, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
 
 NEAR = 0.8
-_SLACK = 1e-9  # against rounding: a pair too many is compared and found wanting
+_SLACK = 1e-9  # against rounding: a pair too many is compared, and is not alike
 _BLOCK = 2**12  # rows that are coded together
-_FOLD = re.compile(r"[\W_]+")
 
 
-def comparison_key(text: str) -> str:
-    """``text`` as it is compared, never as it is trained on: words in lower case, one space between them.
-
-    A text of punctuation alone is compared as it is, or all of them would be duplicates.
-    """
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return _FOLD.sub(" ", folded).strip() or folded
-
-
-def content_hash(text: str) -> str:
-    """SHA-256 of the comparison key, in hex: the identity of a text for duplicates and splits."""
-    return hashlib.sha256(comparison_key(text).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def shingles(key: str) -> frozenset[str]:
-    """Word 3-grams of a comparison key; a text of fewer than three words is one shingle."""
+def make_shingles(key: str) -> frozenset[str]:
+    """Return the word 3-grams of a comparison key; a text of fewer than three words is one shingle."""
     words = key.split()
     return frozenset(" ".join(words[i : i + 3]) for i in range(max(1, len(words) - 2)))
 
 
 def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
-    """Share of all shingles that both texts hold, from 0 to 1."""
+    """Return the share of all shingles that both texts hold, from 0 to 1."""
     shared = len(a & b)
     return shared / (len(a) + len(b) - shared)
 
 
-def near_duplicate_clusters(keys: Sequence[str]) -> list[int]:
-    """For each comparison key, the smallest row that near-duplicates lead to, from one to the next; often itself."""
+def cluster_near_duplicates(keys: Sequence[str]) -> list[int]:
+    """Return, for each comparison key, the smallest row number of its cluster; its own where nothing is like it.
+
+    A cluster holds all rows that near-duplicates lead to, from one to the next.
+    """
     clusters = Clusters(len(keys))
-    near = _nearness(keys)
-    for bucket in _buckets(keys):
-        joined: dict[int, list[_Entry]] = defaultdict(list)
+    near = _make_comparison(keys)
+    for bucket in _iterate_buckets(keys):
+        # Rows that are in one cluster already need not be compared with one another.
+        by_cluster: dict[int, list[_Entry]] = defaultdict(list)
         for entry in bucket:
-            joined[clusters.find(entry.row)].append(entry)
-        groups = list(joined.values())
+            by_cluster[clusters.find(entry.row)].append(entry)
+        groups = list(by_cluster.values())
         while groups:
             group = groups.pop()
             for other in groups:
                 if any(near(a, b) for a in group for b in other):
                     clusters.join(group[0].row, other[0].row)
-                    other += group
+                    other += group  # compared with the groups that are left, as part of this one
                     break
     return [clusters.find(row) for row in range(len(keys))]
 
 
-def near_duplicates_of_earlier(keys: Sequence[str], ranks: Sequence[int]) -> set[int]:
-    """The rows that have a near-duplicate among the rows of a lower rank."""
-    found: set[int] = set()
-    near = _nearness(keys)
-    for bucket in _buckets(keys):
+def find_near_duplicates_of_earlier(keys: Sequence[str], ranks: Sequence[int]) -> set[int]:
+    """Return the rows that have a near-duplicate among the rows of a lower rank."""
+    near_earlier: set[int] = set()
+    near = _make_comparison(keys)
+    for bucket in _iterate_buckets(keys):
         by_rank: dict[int, list[_Entry]] = defaultdict(list)
         for entry in bucket:
             by_rank[ranks[entry.row]].append(entry)
         earlier: list[_Entry] = []
         for rank in sorted(by_rank):
-            found.update(b.row for b in by_rank[rank] if b.row not in found and any(near(a, b) for a in earlier))
+            # One partner is enough: what has one already is not compared again.
+            candidates = [b for b in by_rank[rank] if b.row not in near_earlier]
+            near_earlier.update(b.row for b in candidates if any(near(a, b) for a in earlier))
             earlier += by_rank[rank]
-    return found
-
-
-def near_duplicate_pairs(keys: Sequence[str]) -> list[tuple[int, int]]:
-    """All pairs (i, j), i < j, of comparison keys that are near-duplicates, sorted: n²/2 where all n are alike."""
-    near = _nearness(keys)
-    found = {(a.row, b.row) for bucket in _buckets(keys) for a, b in combinations(sorted(bucket), 2) if near(a, b)}
-    return sorted(found)
+    return near_earlier
 
 
 class Clusters:
@@ -102,9 +83,9 @@ class Clusters:
         self._parent = list(range(size))
 
     def find(self, i: int) -> int:
-        """The name of the cluster that row ``i`` is in."""
+        """Return the name of the cluster that row ``i`` is in."""
         while self._parent[i] != i:
-            self._parent[i] = self._parent[self._parent[i]]
+            self._parent[i] = self._parent[self._parent[i]]  # halves the path for the next who asks
             i = self._parent[i]
         return i
 
@@ -122,13 +103,14 @@ class _Entry(NamedTuple):
     rest: int
 
 
-def _nearness(keys: Sequence[str]) -> Callable[[_Entry, _Entry], bool]:
-    """Whether two entries of one bucket are near-duplicates, where the bucket's shingle is the first they share.
+def _make_comparison(keys: Sequence[str]) -> Callable[[_Entry, _Entry], bool]:
+    """Return whether two entries of one bucket are near-duplicates, where the bucket's shingle is the first they share.
 
     Then they share no more than the lesser ``rest``; of two sets, those of similarity t share t / (1 + t) of the
     sum of their sizes. Near-duplicates meet in the bucket of the first shingle they share, among others.
     """
-    shingles_of = lru_cache(maxsize=256)(lambda row: shingles(keys[row]))
+    # A row is compared with many in a row; sets of all rows at once would not fit in memory.
+    shingles_of = lru_cache(maxsize=256)(lambda row: make_shingles(keys[row]))
 
     def near(a: _Entry, b: _Entry) -> bool:
         if min(a.rest, b.rest) * (1 + NEAR) < (a.size + b.size) * NEAR - _SLACK:
@@ -138,13 +120,16 @@ def _nearness(keys: Sequence[str]) -> Callable[[_Entry, _Entry], bool]:
     return near
 
 
-def _buckets(keys: Sequence[str]) -> Iterator[list[_Entry]]:
-    """The rows that share a shingle among the rarest of each; any two near-duplicates are in one bucket together."""
+def _iterate_buckets(keys: Sequence[str]) -> Iterator[list[_Entry]]:
+    """Yield rows that share a shingle among the rarest of each.
+
+    Any two near-duplicates are in one bucket together.
+    """
     import numpy as np
 
     if not keys:
         return
-    blocks = [_codes(keys[start : start + _BLOCK]) for start in range(0, len(keys), _BLOCK)]
+    blocks = [_code_shingles(keys[start : start + _BLOCK]) for start in range(0, len(keys), _BLOCK)]
     # How often a shingle occurs, counted by its leading bits, to a power of two: it becomes what leads its code.
     bits = min(22, sum(len(codes) for codes, _ in blocks).bit_length() + 1)
     counts = np.zeros(2**bits, np.int64)
@@ -153,7 +138,7 @@ def _buckets(keys: Sequence[str]) -> Iterator[list[_Entry]]:
     frequency = np.frexp(counts)[1].astype(np.uint64) << np.uint64(58)
     parts = []
     for number, (codes, sizes) in enumerate(blocks):
-        shingle, row, size, rest = _rarest(frequency[codes >> np.uint64(64 - bits)] | codes >> np.uint64(6), sizes)
+        shingle, row, size, rest = _pick_rarest(frequency[codes >> np.uint64(64 - bits)] | codes >> np.uint64(6), sizes)
         parts.append((shingle, np.stack([row + number * _BLOCK, size, rest]).astype(np.int32)))
     shingle = np.concatenate([part[0] for part in parts])
     row, size, rest = np.concatenate([part[1] for part in parts], axis=1)
@@ -166,7 +151,7 @@ def _buckets(keys: Sequence[str]) -> Iterator[list[_Entry]]:
     order, bucket = order[by_size], bucket[by_size] << 32  # so that sizes in all buckets are one rising series
     row, size, rest = row[order], size[order], rest[order]
 
-    # The bound in _nearness, solved for the other's size: how large it may be at most. A row that cannot be the
+    # The bound in _make_comparison, solved for the other's size: how large it may be at most. A row that cannot be the
     # smaller of a pair stays only where a smaller one can have it. A bucket of 50,000 often falls to a few so.
     most = np.floor(rest * (1 + 1 / NEAR) + _SLACK).astype(np.int64) - size
     best = np.maximum.accumulate(np.r_[0, bucket + most])
@@ -178,8 +163,8 @@ def _buckets(keys: Sequence[str]) -> Iterator[list[_Entry]]:
             yield list(map(_Entry, row[a:b].tolist(), size[a:b].tolist(), rest[a:b].tolist()))
 
 
-def _codes(keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """All shingles of all rows as numbers, uint64, row after row; and how many each row has, repeats included.
+def _code_shingles(keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return all shingles of all rows as numbers, uint64, row after row; and how many each row has, repeats included.
 
     Two shingles share a number with a chance of 2^-58. It decides what is compared, never what is found alike.
     """
@@ -189,11 +174,12 @@ def _codes(keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 
     def words() -> Iterator[str]:
         for key in keys:
-            found = key.split()
-            found += [""] * (3 - len(found))
-            lengths.append(len(found))
-            yield from found
+            padded = key.split()
+            padded += [""] * (3 - len(padded))
+            lengths.append(len(padded))
+            yield from padded
 
+    # Python's own hash differs between processes: it decides what is compared, and so no result depends on it.
     hashes = np.fromiter(map(hash, words()), np.int64).view(np.uint64)
     odd = np.uint64(0x9E3779B97F4A7C15)
     codes = (hashes[:-2] * odd + hashes[1:-1]) * odd + hashes[2:]
@@ -203,8 +189,8 @@ def _codes(keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     return codes[within], np.array(lengths) - 2
 
 
-def _rarest(codes: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
-    """The lowest codes of each row, as many as it must share one of with a near-duplicate.
+def _pick_rarest(codes: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
+    """Return the lowest codes of each row, as many as it must share one of with a near-duplicate.
 
     Returns:
         Four arrays of one length: code, row, number of the row's codes, number from this code on.

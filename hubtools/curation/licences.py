@@ -7,10 +7,10 @@ Only a licence that is known here to allow redistribution of changed copies does
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from hubtools.errors import LicenceRefused, UsageError
+from hubtools.records.dataset import SourceFacts
 
 OTHER = "other"  # the Hub's word for a licence that is none of its list
 
@@ -32,8 +32,8 @@ _SHARING = tuple(name for family in SHARE_ALIKE for name in family)
 ALLOWING = frozenset((*PERMISSIVE, *NON_COMMERCIAL, *_SHARING))
 
 
-def identifier(asked: str) -> str:
-    """A licence as the Hub spells it.
+def parse_licence(asked: str) -> str:
+    """Return a licence as the Hub spells it.
 
     Raises:
         UsageError: it is no identifier.
@@ -47,8 +47,8 @@ def identifier(asked: str) -> str:
     return licence
 
 
-def composed(licences: Iterable[str]) -> tuple[str, str]:
-    """The licence of a dataset made of sources under ``licences``, and the rule that says so.
+def combine_licences(licences: Iterable[str]) -> tuple[str, str]:
+    """Return the licence of a dataset made of sources under ``licences``, and the rule that says so.
 
     Share-alike beats non-commercial, which beats permissive; within a kind the more demanding, or the later version,
     wins. A licence that forbids redistribution, and two that exclude each other, make ``other``.
@@ -75,16 +75,15 @@ def composed(licences: Iterable[str]) -> tuple[str, str]:
     return name, f"all sources are permissive, and {name} is the most demanding of them"
 
 
-def of_model(licence: str) -> str:
-    """The licence of a model trained on a dataset under ``licence``: Apache-2.0 where that binds nobody further."""
+def choose_model_licence(licence: str) -> str:
+    """Return the licence of a model whose dataset is under ``licence``: Apache-2.0 where that binds nobody."""
     return "apache-2.0" if licence in PERMISSIVE else licence
 
 
-def gate(subject: str, sources: Sequence[Mapping[str, Any]], *, private: bool, accepted: bool) -> bool:
-    """Whether a push of ``subject`` needs a private repo, for what its ``sources`` are under.
+def check_redistribution(subject: str, sources: Sequence[SourceFacts], *, private: bool, accepted: bool) -> bool:
+    """Return whether a push of ``subject`` needs a private repo, for what its ``sources`` are under.
 
     Args:
-        sources: ``id`` and ``license`` of each.
         private: the repo is to be private.
         accepted: somebody has asked for the push with these licences in view.
 
@@ -92,12 +91,12 @@ def gate(subject: str, sources: Sequence[Mapping[str, Any]], *, private: bool, a
         LicenceRefused: a source may not be handed on, or two licences exclude each other, and the push is not both
             private and asked for.
     """
-    licence, why = composed(source["license"] for source in sources)
+    licence, why = combine_licences(source.license for source in sources)
     if licence != OTHER:
         return False
     if private and accepted:
         return True
-    named = ", ".join(f"{source['id']} ({source['license'] or 'no licence'})" for source in sources)
+    named = ", ".join(f"{source.id} ({source.license or 'no licence'})" for source in sources)
     raise LicenceRefused(
         f"The licences of {subject} do not allow to publish it",
         expected="sources that may be redistributed, under licences that go together",

@@ -1,6 +1,6 @@
 """Split by group, by content alone.
 
-A group's own place follows from its name and the seed, whatever else there is. It stands elsewhere only where one of
+A group's own split follows from its name and the seed, whatever else there is. It stands elsewhere only where one of
 its labels, or of the labels that reach these through groups that have both, would otherwise lack a split; so that
 adding groups never moves one whose labels are that common. tests/test_split.py holds the claim to the letter.
 """
@@ -16,8 +16,8 @@ _RANK = ("train", "test", "validation")  # what a class must not be missing from
 _TEST, _VALIDATION = 0.1, 0.1
 
 
-def fraction_of(name: str, seed: int) -> float:
-    """A number in [0, 1) that depends on ``name`` and ``seed`` alone."""
+def hash_to_fraction(name: str, seed: int) -> float:
+    """Return a number in [0, 1) that depends on ``name`` and ``seed`` alone."""
     digest = hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8]) / 2**64
 
@@ -25,7 +25,7 @@ def fraction_of(name: str, seed: int) -> float:
 def split_groups(
     labels: Mapping[str, Sequence[str]], seed: int, official: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """The split of each group.
+    """Return the split of each group.
 
     Args:
         labels: the labels that occur in each group.
@@ -44,7 +44,8 @@ def split_groups(
         if group in official:
             split[group] = official[group]
             continue
-        u = fraction_of(group, seed)
+        # By a hash, not by chance over the list: another row does not move the groups that were there before.
+        u = hash_to_fraction(group, seed)
         if u < _TEST and not has_test:
             split[group] = "test"
         elif _TEST <= u < _TEST + _VALIDATION and not has_validation:
@@ -52,25 +53,29 @@ def split_groups(
         else:
             split[group] = "train"
 
+    # Then the labels that a split lacks: from the largest split first, the smallest group that can be spared.
     movable = [g for g in labels if g not in official]
     holding = Counter((split[g], label) for g in labels for label in set(labels[g]))
-    for rank, wanted in enumerate(_RANK):
-        if (wanted == "test" and has_test) or (wanted == "validation" and has_validation):
+    for rank, lacking in enumerate(_RANK):
+        if (lacking == "test" and has_test) or (lacking == "validation" and has_validation):
             continue
         for label in sorted({label for g in movable for label in labels[g]}):
-            if holding[wanted, label]:
+            if holding[lacking, label]:
                 continue
             for donor in SPLITS:
                 # The last group of a class is given away only to a split that needs it more.
+                needs_it_less = rank < _RANK.index(donor)
                 spare = [
-                    g for g in movable
-                    if split[g] == donor and label in labels[g]
-                    and (rank < _RANK.index(donor) or all(holding[donor, other] > 1 for other in labels[g]))
-                ]  # fmt: skip
+                    group
+                    for group in movable
+                    if split[group] == donor
+                    and label in labels[group]
+                    and (needs_it_less or all(holding[donor, other] > 1 for other in labels[group]))
+                ]
                 if spare:
-                    moved = min(spare, key=lambda g: (len(labels[g]), fraction_of(g, seed), g))
+                    moved = min(spare, key=lambda g: (len(labels[g]), hash_to_fraction(g, seed), g))
                     holding.subtract((donor, other) for other in set(labels[moved]))
-                    holding.update((wanted, other) for other in set(labels[moved]))
-                    split[moved] = wanted
+                    holding.update((lacking, other) for other in set(labels[moved]))
+                    split[moved] = lacking
                     break
     return split

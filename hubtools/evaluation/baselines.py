@@ -1,161 +1,181 @@
-"""What a score must beat: the majority class, words alone, a few examples, and Presidio or regular expressions."""
+"""What a model must beat, on the same test rows: baselines, and the version published before."""
 
 from __future__ import annotations
 
-import importlib.util
-import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from hubtools.evaluation.scores import scores_of
-from hubtools.spec import LabelSet
+from hubtools.errors import DamagedRecord
+from hubtools.evaluation.predictions import read_columns
+from hubtools.evaluation.previous import difference_of_rows, previous_version
+from hubtools.heads import baselines as heads_baselines
+from hubtools.records import Record, from_json
+from hubtools.records.metrics import PreviousVersion
+from hubtools.records.scores import Baseline
+from hubtools.records.training import TrainingRecord
 from hubtools.task import TaskSpec
-from hubtools.training.fewshot import MAX_LENGTH, SHOTS, few_shot_preset, shots, trained
+from hubtools.training.fewshot import MAX_LENGTH, SHOTS, draw_shots, few_shot_preset
+from hubtools.workdir import TaskFolder, sha256_of
 
-PATTERNS = {
-    "US_SSN": re.compile(r"(?<!\d)\d{3}-\d{2}-\d{4}(?!\d)"),
-    "EMAIL_ADDRESS": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
-    "PHONE_NUMBER": re.compile(r"(?<![\w-])(?:\+?\d{1,3}[ .-]?)?(?:\(\d{3}\) ?|\d{3}[ .-])\d{3}[ .-]?\d{4}(?![\w-])"),
-}
-
-# What Presidio calls a type, and what we call it: the first of these that a label set has.
-PRESIDIO = {
-    "PERSON": ("PERSON",), "EMAIL_ADDRESS": ("EMAIL_ADDRESS",), "PHONE_NUMBER": ("PHONE_NUMBER",),
-    "US_SSN": ("US_SSN",), "LOCATION": ("LOCATION", "GPE"), "ORGANIZATION": ("ORGANIZATION",),
-    "CREDIT_CARD": ("CREDIT_CARD",), "DATE_TIME": ("DATE_TIME",), "NRP": ("NRP",), "URL": ("DOMAIN_NAME",),
-    "IBAN_CODE": ("IBAN_CODE",), "IP_ADDRESS": ("IP_ADDRESS",), "US_DRIVER_LICENSE": ("US_DRIVER_LICENSE",),
-}  # fmt: skip
-_SPACY = ("en_core_web_lg", "en_core_web_md", "en_core_web_sm")
+BASELINES = 1  # bumped when a baseline would be computed otherwise
 
 FEW_SHOT = f"SetFit, {SHOTS} shots a class"
 
 # What a baseline is, as the card says it, by its name.
-ABOUT = {
-    "majority class": "answers the most common label of the training split, always",
-    "TF-IDF, logistic regression": "scikit-learn's logistic regression (C=10, balanced classes) over TF-IDF of the "
-    "words and pairs of words of the training split",
+ABOUT = heads_baselines.ABOUT | {
     FEW_SHOT: f"{SHOTS} training rows of each class, contrastive training of the base model's own "
     "embeddings, then logistic regression",
-    "regular expressions": "for " + ", ".join(PATTERNS) + " alone; nothing is trained",
-    "Presidio": "presidio-analyzer as it comes, its types mapped to ours; nothing is trained",
 }
 
+Note = Callable[[str], None]
 
-def baselines(
-    task: TaskSpec, label_set: LabelSet, train: Any, test: Any, threshold: float
-) -> dict[str, dict[str, Any]]:
-    """Scores of each baseline on the test split, by its name as the card has it."""
-    answers: dict[str, Any]
-    if task.kind == "token":
-        found = presidio(test["text"], label_set.labels)
-        if found is None:
-            answers = {"regular expressions": [matches(text, label_set.labels) for text in test["text"]]}
-        else:
-            answers = {"Presidio": found}
-        truth, answer = "spans", "found"
+
+@dataclass(frozen=True)
+class BaselineScores(Record):
+    """The part of ``metrics.json`` that does not depend on the model; see the record there.
+
+    Attributes:
+        weights_sha256: of the model that the previous version was looked up for.
+    """
+
+    weights_sha256: str
+    baselines_of: str
+    baselines: dict[str, Baseline]
+    previous: PreviousVersion | None = None
+
+    @classmethod
+    def read(cls, folder: TaskFolder) -> BaselineScores:
+        """Read those of ``metrics.json``, also of an earlier version; there are none where it cannot be read."""
+        try:
+            content = json.loads(folder.metrics.read_text())
+            keys = ("weights_sha256", "baselines_of", "baselines", "previous")
+            return from_json({key: content[key] for key in keys if key in content}, cls)
+        except (OSError, ValueError, TypeError, DamagedRecord):
+            return cls("", "", {})
+
+
+def score_baselines(
+    task: TaskSpec,
+    folder: TaskFolder,
+    training: TrainingRecord,
+    *,
+    weights_sha256: str,
+    few_shot: bool,
+    repo: str | None,
+    note: Note,
+) -> BaselineScores:
+    """Score the baselines, and the newest earlier version where ``repo`` holds one.
+
+    That version is among the baselines where it answered the same test rows; else ``previous`` says why it is not.
+    None of them depends on this model or its threshold: they stay while the data, and for the version before the
+    weights, are the same.
+
+    Args:
+        few_shot: whether :data:`FEW_SHOT` is asked for; one that is there stays anyhow.
+    """
+    labels = task.label_set(folder.read_facts().label_set).labels
+    known, data = BaselineScores.read(folder), _fingerprint_of_data(folder)
+    kept = known.baselines if known.baselines_of == data else {}
+    base = (training.base, training.base_revision)
+    columns = {
+        name: column
+        for name, column in kept.items()
+        if not column.version and getattr(column, "base", None) in (None, base)
+    }
+    if not kept:
+        columns = _score_trained(task, labels, folder)
+    if few_shot and FEW_SHOT not in columns:
+        columns[FEW_SHOT] = score_few_shot(task, labels, folder, training, note)
+    if kept and known.weights_sha256 == weights_sha256:
+        previous, version = known.previous, {name: column for name, column in kept.items() if column.version}
     else:
-        classes = len(label_set.labels)
-        answers = {
-            "majority class": majority(train["label"], len(test["label"]), classes),
-            "TF-IDF, logistic regression": tfidf(train["text"], train["label"], test["text"], classes),
-        }
-        truth, answer = "label", "probabilities"
+        previous, version = _score_previous(task, labels, folder, weights_sha256, repo, note)
+    return BaselineScores(weights_sha256, data, columns | version, previous)
+
+
+def _fingerprint_of_data(folder: TaskFolder) -> str:
+    """Return the fingerprint of what the baselines are trained and scored on."""
+    files = (sha256_of(folder.need(folder.split_file(split), "curate")) for split in ("train", "test"))
+    return hashlib.sha256("".join([*files, str(BASELINES)]).encode()).hexdigest()
+
+
+def _score_trained(task: TaskSpec, labels: Sequence[str], folder: TaskFolder) -> dict[str, Baseline]:
+    from datasets import load_dataset
+
+    data = load_dataset(str(folder.dataset))
+    return answer_and_score(task, labels, data["train"], data["test"])
+
+
+def answer_and_score(task: TaskSpec, labels: Sequence[str], train: Any, test: Any) -> dict[str, Baseline]:
+    """Score the head's own baselines on the rows of ``test``, by the names that the card gives them.
+
+    Args:
+        train, test: ``text``, and the column of the truth.
+    """
+    head = task.head
+    answers = head.answer_baselines(train, list(test["text"]), labels)
     return {
-        name: scores_of(task, label_set, {truth: list(test[truth]), answer: given}, threshold)
+        name: head.baseline(
+            ABOUT[name], head.score({head.truth: list(test[head.truth]), head.answer: given}, labels, task.threshold)
+        )
         for name, given in answers.items()
     }
 
 
-def majority(labels: Sequence[int], rows: int, classes: int) -> np.ndarray:
-    """(rows, classes): certain of the most common label."""
-    out = np.zeros((rows, classes))
-    out[:, Counter(labels).most_common(1)[0][0]] = 1.0
-    return out
+def score_few_shot(
+    task: TaskSpec, labels: Sequence[str], folder: TaskFolder, training: TrainingRecord, note: Note
+) -> Baseline:
+    """Score :data:`FEW_SHOT`, trained on the ``base`` that the model was trained from."""
+    from datasets import load_dataset
 
-
-def tfidf(texts: Sequence[str], labels: Sequence[int], test: Sequence[str], classes: int) -> np.ndarray:
-    """(rows, classes): logistic regression, balanced, over TF-IDF of words and pairs of words."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-
-    model = make_pipeline(
-        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=50_000),
-        LogisticRegression(C=10, max_iter=2000, class_weight="balanced"),
-    )
-    model.fit(list(texts), list(labels))
-    out = np.zeros((len(test), classes))
-    out[:, model.classes_] = model.predict_proba(list(test))
-    return out
+    note(f"{task.name}: training the SetFit baseline on {training.base}")
+    data = load_dataset(str(folder.dataset))
+    train, test = data["train"], data["test"]
+    texts = list(train["text"]), list(train["label"]), list(test["text"])
+    answers: Any = few_shot(training.base, training.base_revision, *texts, len(labels))
+    rows = {task.head.truth: list(test[task.head.truth]), task.head.answer: answers}
+    base = (training.base, training.base_revision)
+    return task.head.baseline(ABOUT[FEW_SHOT], task.head.score(rows, labels, task.threshold), base=base)
 
 
 def few_shot(
     base: str, revision: str | None, texts: Sequence[str], labels: Sequence[int], test: Sequence[str], classes: int,
     seed: int = 0, max_length: int = MAX_LENGTH,
 ) -> np.ndarray:  # fmt: skip
-    """(rows, classes): SetFit on a few rows of each class, from an encoder that is a repo or a folder.
+    """Return (rows, classes): SetFit on a few rows of each class, from an encoder that is a repo or a folder.
 
     Args:
         max_length: tokens of a text that are read, at most.
     """
-    chosen = shots(labels, SHOTS, seed)
+    from hubtools.training.setfit import PairTraining, train_on_pairs
+
+    chosen = draw_shots(labels, SHOTS, seed)
     preset, _ = few_shot_preset()
     few = [texts[i] for i in chosen], [labels[i] for i in chosen]
-    model = trained(base, revision, *few, preset, seed, max_length=max_length)
+    model = train_on_pairs(base, revision, *few, PairTraining(preset, seed, max_length=max_length))
     out = np.zeros((len(test), classes))
     out[:, model.model_head.classes_] = model.predict_proba(list(test), as_numpy=True, show_progress_bar=False)
     return out
 
 
-def matches(text: str, types: Sequence[str]) -> list[dict[str, Any]]:
-    """Spans that the patterns find; an earlier pattern keeps its characters from the later ones."""
-    spans: list[dict[str, Any]] = []
-    for name, pattern in PATTERNS.items():
-        if name not in types:
-            continue
-        for match in pattern.finditer(text):
-            if all(match.end() <= s["start"] or s["end"] <= match.start() for s in spans):
-                spans.append({"start": match.start(), "end": match.end(), "label": types.index(name)})
-    return spans
-
-
-def presidio(texts: Sequence[str], types: Sequence[str]) -> list[list[dict[str, Any]]] | None:
-    """Spans that Presidio's analyzer finds; None where it, or an English spaCy model for it, is not installed.
-
-    Of spans that overlap the surer one stays, as each character has one type in our labels.
-    """
-    if any(importlib.util.find_spec(name) is None for name in ("presidio_analyzer", "spacy")):
-        return None
-    from presidio_analyzer import AnalyzerEngine
-    from presidio_analyzer.nlp_engine import NlpEngineProvider
-    from spacy.util import is_package
-
-    # Left to itself, Presidio downloads a model.
-    model = next((name for name in _SPACY if is_package(name)), None)
-    if model is None:
-        return None
-    engine = NlpEngineProvider(
-        nlp_configuration={"nlp_engine_name": "spacy", "models": [{"lang_code": "en", "model_name": model}]}
-    ).create_engine()
-    analyzer = AnalyzerEngine(nlp_engine=engine, supported_languages=["en"])
-    ours = {theirs: next((t for t in names if t in types), "") for theirs, names in PRESIDIO.items()}
-    wanted = [theirs for theirs, name in ours.items() if name]
-    return [
-        surest(
-            {"start": r.start, "end": r.end, "label": types.index(ours[r.entity_type]), "score": float(r.score)}
-            for r in analyzer.analyze(text=text, language="en", entities=wanted)
-        )
-        for text in texts
-    ]
-
-
-def surest(spans: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Spans without overlap, in order: of those that share a character the surest stays, or the longest."""
-    kept: list[dict[str, Any]] = []
-    for span in sorted(spans, key=lambda s: (-s["score"], s["start"] - s["end"], s["start"])):
-        if all(span["end"] <= other["start"] or other["end"] <= span["start"] for other in kept):
-            kept.append(span)
-    return sorted(kept, key=lambda s: s["start"])
+def _score_previous(
+    task: TaskSpec, labels: Sequence[str], folder: TaskFolder, weights_sha256: str, repo: str | None, note: Note
+) -> tuple[PreviousVersion | None, dict[str, Baseline]]:
+    """Return what is to be said of the version before, and its column where it answered the same rows."""
+    before = previous_version(repo, weights_sha256) if repo else None
+    if before is None:
+        return None, {}
+    why_not = difference_of_rows(task.head, folder.predictions, before.predictions)
+    previous = before.record(why_not)
+    if why_not:
+        had = "has no scores" if previous.value is None else f"had {previous.title} {previous.value:.3f}"
+        note(f"{task.name}: {repo} {before.tag} {had}, which is not comparable: {why_not}")
+        return previous, {}
+    scores = task.head.score(read_columns(before.predictions), labels, task.threshold)
+    about = f"{repo} at {before.tag}, its own answers to the same test rows"
+    return previous, {f"previous version ({before.tag})": task.head.baseline(about, scores, version=before.tag)}

@@ -4,45 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hubtools.curation.own import OUTSIDE, read_label_map
+from hubtools.curation.label_maps import read_label_map
 from hubtools.errors import UsageError
-from hubtools.evaluation.predict import load_classifier, probabilities, spans
-from hubtools.evaluation.thresholds import FILE as THRESHOLDS
+from hubtools.heads.base import LabelPlan
+from hubtools.heads.inference import load_pipeline
+from hubtools.heads.span_rows import OUTSIDE
+from hubtools.records.thresholds import THRESHOLDS
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
 from hubtools.workdir import sha256_of
 
-# The column behind those of our labels: what a model answers with labels that are none of ours.
-ANOTHER = "another label"
-
 _GENERIC = re.compile(r"LABEL_\d+", re.IGNORECASE)
-_PREFIX = re.compile(r"[BILUES]-(?=.)")
-_ARCHITECTURE = {"sequence": "ForSequenceClassification", "token": "ForTokenClassification"}
-
-
-@dataclass(frozen=True)
-class LabelPlan:
-    """How a model's labels are read.
-
-    Attributes:
-        ours: from a label of the model to the index of ours.
-        ignored: labels that a label map sets to null: as if the model did not have them.
-        others: labels that are none of ours. An answer with one of them is wrong; a span of one is not counted.
-    """
-
-    ours: Mapping[str, int]
-    ignored: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
-
-    @property
-    def known(self) -> frozenset[int]:
-        """Indices of our labels that the model can answer with."""
-        return frozenset(self.ours.values())
 
 
 @dataclass(frozen=True)
@@ -63,7 +40,7 @@ class Classifier:
 
 
 def label_maps(asked: Sequence[str], models: Sequence[str], task: TaskSpec, label_set: LabelSet) -> dict[str, Any]:
-    """Label maps by the model they are for; "" is for the data and for every model.
+    """Return label maps by the model they are for; "" is for the data and for every model.
 
     Args:
         asked: ``FILE``, or ``MODEL=FILE``.
@@ -85,28 +62,29 @@ def label_maps(asked: Sequence[str], models: Sequence[str], task: TaskSpec, labe
     return maps
 
 
-def folded(name: str) -> str:
-    """``name`` as labels are compared: letters and digits alone, in lower case."""
+def fold_name(name: str) -> str:
+    """Return ``name`` as labels are compared: letters and digits alone, in lower case."""
     return re.sub(r"[\W_]+", "", name).casefold()
 
 
 def plan_labels(
-    model: str, names: Sequence[str], label_set: LabelSet, label_map: Mapping[str, str | None], kind: str
+    model: str, names: Sequence[str], label_set: LabelSet, label_map: Mapping[str, str | None], outside: str = ""
 ) -> LabelPlan:
     """Read a model's labels by the map, else by their names, whatever their case and punctuation.
 
     Args:
-        names: the model's labels; for a token task its entity types, without the tags' B- and I-.
+        names: what the model's labels name: of spans their types, without the tags' B- and I-.
+        outside: the label for no label, "" where there is none.
 
     Raises:
         UsageError: names such as LABEL_0 that the map does not explain, or not one of our labels.
     """
-    automatic = {folded(theirs): ours for theirs, ours in label_set.mapping.items()}
-    automatic |= {folded(label): label for label in label_set.labels}
+    automatic = {fold_name(theirs): ours for theirs, ours in label_set.mapping.items()}
+    automatic |= {fold_name(label): label for label in label_set.labels}
     ours: dict[str, int] = {}
     ignored, others, generic = [], [], []
     for name in names:
-        target = label_map[name] if name in label_map else automatic.get(folded(name))
+        target = label_map[name] if name in label_map else automatic.get(fold_name(name))
         target = label_set.mapping.get(target, target) if target else target
         if name in label_map and target in (None, OUTSIDE):
             ignored.append(name)
@@ -124,9 +102,7 @@ def plan_labels(
             next=f"say which is which with --label-map FILE (or {model}=FILE for this model alone), in lines such as "
             f"`{(generic or [*names, 'LABEL_0'])[0]}: {label_set.labels[0]}`",
         )  # fmt: skip
-    if kind == "token":
-        others = [name for name in others if name != OUTSIDE]
-    return LabelPlan(ours, tuple(ignored), tuple(others))
+    return LabelPlan(ours, tuple(ignored), tuple(name for name in others if name != outside))
 
 
 def open_classifier(task: TaskSpec, label_set: LabelSet, model: str, label_map: Mapping[str, str | None]) -> Classifier:
@@ -143,20 +119,16 @@ def open_classifier(task: TaskSpec, label_set: LabelSet, model: str, label_map: 
     except (ValueError, KeyError) as error:  # an architecture that this version of transformers does not know
         raise _no_classifier(model, task, str(error).splitlines()[0]) from error
     architectures = list(config.architectures or [])
-    if not any(name.endswith(_ARCHITECTURE[task.kind]) for name in architectures):
+    if not any(name.endswith(task.head.architecture) for name in architectures):
         raise _no_classifier(model, task, ", ".join(architectures) or "no architecture in its config.json")
     names = [str(config.id2label[i]) for i in range(config.num_labels)]
-    if task.kind == "token":  # as transformers names the groups of its spans
-        names = list(dict.fromkeys(n[2:] if n[:2] in ("B-", "I-") else n for n in names if n != OUTSIDE))
-        short = {name: _PREFIX.sub("", name) for name in names}
-        known = {**{n: label_map[s] for n, s in short.items() if s in label_map}, **label_map}
-        plan = plan_labels(model, list(short.values()), label_set, known, task.kind)
-        plan = replace(plan, ours={n: plan.ours[s] for n, s in short.items() if s in plan.ours})
-    else:
-        plan = plan_labels(model, names, label_set, label_map, task.kind)
-    pipeline = load_classifier(task, model, revision)
+    short = task.head.short_labels(names)
+    known = {**{name: label_map[word] for name, word in short.items() if word in label_map}, **label_map}
+    plan = plan_labels(model, list(short.values()), label_set, known, task.head.outside)
+    plan = replace(plan, ours={name: plan.ours[word] for name, word in short.items() if word in plan.ours})
+    pipeline = load_pipeline(task.head.pipeline, model, revision)
     tokenizer = pipeline.tokenizer
-    if task.kind == "token" and not tokenizer.is_fast:
+    if task.head.per_token and not tokenizer.is_fast:
         raise _no_classifier(model, task, "a tokenizer that does not tell where its tokens stand")
     # Not every tokenizer knows how much its model reads; RoBERTa's kind keeps two places for itself.
     window = getattr(config, "max_position_embeddings", None)
@@ -169,51 +141,11 @@ def open_classifier(task: TaskSpec, label_set: LabelSet, model: str, label_map: 
 
 
 def shipped_threshold(task: TaskSpec, path: Path | None) -> float | None:
-    """The threshold in a model's thresholds.json; None where there is no such file, or it is of something else."""
-    kind = "detection" if task.positive else "abstention"
+    """Return the threshold in a model's thresholds.json; None where there is no such file, or it is of another kind."""
     try:
-        known: Any = json.loads(path.read_text()) if path else {"kind": None}
-        if known["kind"] == kind and known["label"] == (task.positive or task.fallback):
-            return float(known["threshold"])
-    except (OSError, ValueError, TypeError, KeyError):
-        pass  # somebody else's file of that name
-    return None
-
-
-def answers(
-    task: TaskSpec, label_set: LabelSet, classifier: Classifier, texts: Sequence[str],
-    tick: Callable[[int], None] = lambda _: None,
-) -> list[Any]:  # fmt: skip
-    """What a model answers to each text.
-
-    Returns:
-        For a sequence task the probability of each of our labels, and behind them of :data:`ANOTHER`; labels that
-        the model lacks have 0. For a token task the spans found, of our types.
-    """
-    plan = classifier.plan
-    if task.kind == "token":
-        types = [*plan.ours, *plan.ignored, *plan.others, *_groups(classifier, plan)]
-        found = spans(classifier.pipeline, texts, types, tick)
-        return [[{**s, "label": plan.ours[types[s["label"]]]} for s in row if types[s["label"]] in plan.ours]
-                for row in found]  # fmt: skip
-    names = [*plan.ours, *plan.others]
-    out = []
-    for row in probabilities(classifier.pipeline, texts, names, tick):
-        mine = [0.0] * (len(label_set.labels) + 1)
-        for name, p in zip(names, row, strict=True):
-            if name in plan.ours:
-                mine[plan.ours[name]] += p
-            else:
-                mine[-1] = max(mine[-1], p)  # one wrong label among many others is still one answer
-        out.append(mine)
-    return out
-
-
-def _groups(classifier: Classifier, plan: LabelPlan) -> list[str]:
-    """Names that spans may come with besides those of the plan."""
-    labels = (str(label) for label in classifier.pipeline.model.config.id2label.values())
-    names = {label[2:] if label[:2] in ("B-", "I-") else label for label in labels}
-    return sorted(names - {*plan.ours, *plan.ignored, *plan.others})
+        return task.head.shipped_threshold(json.loads(path.read_text())) if path else None
+    except (OSError, ValueError):
+        return None  # somebody else's file of that name
 
 
 def _commit(model: str, task: TaskSpec) -> str:
@@ -240,8 +172,9 @@ def _file(model: str, revision: str | None, name: str) -> Path | None:
 
 
 def _no_classifier(model: str, task: TaskSpec, found: str) -> UsageError:
-    kind = "a token classifier" if task.kind == "token" else "a text classifier"
     return UsageError(
-        f"Model {model!r} is not {kind}", expected=f"transformers' {_ARCHITECTURE[task.kind]}", found=found,
+        f"Model {model!r} is not {task.head.words.classifier}",
+        expected=f"transformers' {task.head.architecture}",
+        found=found,
         next=f"name a model that answers {task.name}: a repo (owner/name) or a folder",
-    )  # fmt: skip
+    )

@@ -4,23 +4,55 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hubtools.task import TaskSpec
+from hubtools.evaluation.predictions import read_columns
+from hubtools.heads import Head
+from hubtools.records.metrics import PreviousVersion
+
+
+@dataclass(frozen=True)
+class Release:
+    """An earlier release of a model, of whatever version of hubtools.
+
+    Attributes:
+        primary: key, title and value of its primary metric, as its metrics.json has it; {} where it has none.
+        predictions: the file of its answers.
+        method: how it was trained; "" where it does not say.
+    """
+
+    repo: str
+    tag: str
+    revision: str
+    primary: dict[str, Any]
+    predictions: Path
+    method: str
+
+    def record(self, why_not: str) -> PreviousVersion:
+        """Return what ``metrics.json`` says of it; ``why_not`` is why its answers cannot be compared, or ""."""
+        return PreviousVersion(
+            repo=self.repo,
+            tag=self.tag,
+            revision=self.revision,
+            method=self.method,
+            why_not=why_not,
+            title=self.primary.get("title"),
+            value=self.primary.get("value"),
+        )
 
 
 def releases(tags: Iterable[Any]) -> list[Any]:
-    """Of a repo's tags those that name a release, ``v1``, ``v2``…: the newest first."""
+    """Return those of a repo's tags that name a release, ``v1``, ``v2``…: the newest first."""
     named = [ref for ref in tags if ref.name[:1] == "v" and ref.name[1:].isdecimal()]
     return sorted(named, key=lambda ref: int(ref.name[1:]), reverse=True)
 
 
-def previous_version(repo: str, weights_sha256: str) -> dict[str, Any] | None:
-    """The newest release of ``repo`` that has other weights: its tag, its metrics, the file of its predictions, and
-    the method of its training, "" for one task by itself.
+def previous_version(repo: str, weights_sha256: str) -> Release | None:
+    """Return the newest release of ``repo`` that has other weights; None where hubtools made none.
 
-    None where there is none, or none that hubtools made.
+    Its files are read key by key, as any version of hubtools may have written them.
     """
     from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
@@ -40,29 +72,24 @@ def previous_version(repo: str, weights_sha256: str) -> dict[str, Any] | None:
         whole = isinstance(metrics, dict) and isinstance(training, dict)
         if not whole or metrics.get("weights_sha256") == weights_sha256:
             continue
-        return {"repo": repo, "tag": ref.name, "revision": revision, "metrics": metrics,
-                "predictions": predictions, "method": training.get("method", "")}  # fmt: skip
+        primary = metrics.get("primary") or {}
+        return Release(repo, ref.name, revision, primary, predictions, training.get("method", ""))
     return None
 
 
-def difference_of_rows(task: TaskSpec, ours: Path, theirs: Path) -> str:
-    """Why two files of predictions are not of the same rows; "" where they are, with the same truth."""
+def difference_of_rows(head: Head, ours: Path, theirs: Path) -> str:
+    """Return why two files of predictions are not of the same rows; "" where they are, with the same truth."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    truth = "spans" if task.kind == "token" else "label"
-    answer = "found" if task.kind == "token" else "probabilities"
-    read = []
-    for path in (ours, theirs):
-        try:
-            read.append(pq.read_table(path, columns=["id", truth, answer]).to_pydict())
-        except (pa.ArrowException, KeyError):
-            return "its predictions.parquet cannot be read"
-    held = [dict(zip(rows["id"], rows[truth], strict=True)) for rows in read]
-    shared = len(held[0].keys() & held[1].keys())
-    if held[0].keys() != held[1].keys():
-        return f"it was scored on other rows: {shared} of its {len(held[1])} test rows are among our {len(held[0])}"
-    widths = [{len(p) for p in rows[answer]} if task.kind == "sequence" else set() for rows in read]
-    if held[0] != held[1] or widths[0] != widths[1]:
+    try:
+        tables = [read_columns(path) for path in (ours, theirs)]
+        truths = [dict(zip(rows["id"], rows[head.truth], strict=True)) for rows in tables]
+        widths = [head.label_widths(rows[head.answer]) for rows in tables]
+    except (pa.ArrowException, KeyError):
+        return "its predictions.parquet cannot be read"
+    shared = len(truths[0].keys() & truths[1].keys())
+    if truths[0].keys() != truths[1].keys():
+        return f"it was scored on other rows: {shared} of its {len(truths[1])} test rows are among our {len(truths[0])}"
+    if truths[0] != truths[1] or widths[0] != widths[1]:
         return "it was scored on the same texts with other labels"
     return ""

@@ -3,10 +3,88 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from hubtools.spec import LabelSet
+from hubtools.heads.answers import Answer
+from hubtools.heads.inference import Tick
+from hubtools.heads.plots import Plot
+from hubtools.heads.rows import LabelMap, UserColumns
+from hubtools.heads.values import Column, Pipeline, Rows
+from hubtools.metrics.intervals import Answers
+from hubtools.records.dataset import LengthBaseline, SplitFacts
+from hubtools.records.metrics import AnsweredExample, Metrics
+from hubtools.records.scores import Baseline, Scores, ScoresOnOtherData
+from hubtools.records.slices import Mistakes, Slices
+from hubtools.records.thresholds import AbstentionStep, SplitCalibration, Target, Thresholds
+from hubtools.rows import Columns
+from hubtools.spec import Example, LabelSet, Metric
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    import torch
+    from transformers import PreTrainedModel
+
+# Of one batch, by the name of the column.
+Batch = Mapping[str, list[Any]]
+
+
+@dataclass(frozen=True)
+class LabelPlan:
+    """How the labels of a model, ours or another's, are read.
+
+    Attributes:
+        ours: from a label of the model to the index of ours.
+        ignored: labels that a label map sets to null: as if the model did not have them.
+        others: labels that are none of ours. An answer with one of them is wrong; a span of one is not counted.
+    """
+
+    ours: Mapping[str, int]
+    ignored: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    @property
+    def known(self) -> frozenset[int]:
+        """Indices of our labels that the model can answer with."""
+        return frozenset(self.ours.values())
+
+
+@dataclass(frozen=True)
+class Words:
+    """How tables and messages speak of a head.
+
+    Attributes:
+        classifier: what a model with it is.
+        right: the share of rows that are right.
+        lacking: what is not scored where a model lacks labels.
+        others: what happens to answers with labels that are none of ours; ``others_note`` says so in a message.
+        threshold: what a comparison says of answers below a threshold, "" for nothing.
+        unit: what the support of a label counts; ``answers`` what calibration does.
+    """
+
+    classifier: str
+    right: str
+    lacking: str
+    others: str
+    others_note: str
+    threshold: str
+    unit: str
+    answers: str
+
+
+@dataclass(frozen=True)
+class AnswerDifference:
+    """How far a model's answers are from recorded ones: ``largest`` of a probability.
+
+    Attributes:
+        expected, found: of the first text that is answered with other spans; "" where none is.
+    """
+
+    largest: float
+    expected: str = ""
+    found: str = ""
 
 
 @dataclass(frozen=True)
@@ -15,24 +93,366 @@ class Head(ABC):
 
     Attributes:
         name: the word that files use for it.
+        granularity: what gets a label, in transformers' words: the text as a whole, or each of its tokens.
         pipeline: the task name that transformers' ``pipeline()`` and the Hub have for it.
-        truth, answer: columns of the predictions that hold the true labels and the model's answers.
+        truth, answer: columns of the predictions that hold the true labels and the model's answers; ``truth`` is a
+            column of the dataset as well.
+        column_advice: which flags say what the columns of a user's data are.
+        reads_tags: whether a user's rows may come as words with a tag each, instead of as texts.
+        label_pattern, label_rule: what a label may look like, as a regular expression and in words.
+        least_labels, most_labels: how many of them there may be.
     """
 
     name: ClassVar[str]
-    kind: ClassVar[Literal["sequence", "token"]]
+    granularity: ClassVar[Literal["sequence", "token"]]
     pipeline: ClassVar[Literal["text-classification", "token-classification"]]
     truth: ClassVar[str]
     answer: ClassVar[str]
+    column_advice: ClassVar[str]
+    reads_tags: ClassVar[bool] = False
 
     @abstractmethod
     def model_labels(self, label_set: LabelSet) -> tuple[str, ...]:
         """Return the model's labels in the order of ``id2label``."""
 
+    # --- a task of one's own ---
+
+    label_pattern: ClassVar[str] = r"\w[\w .,&/+'()-]{0,63}"
+    label_rule: ClassVar[str] = "a letter or digit, then letters, digits, spaces and . , & / + ' ( ) - _, 64 at most"
+    least_labels: ClassVar[int] = 2
+    most_labels: ClassVar[int | None] = None
+
+    @abstractmethod
+    def default_question(self, labels: Sequence[str]) -> str:
+        """Return the question in one sentence, for a task that does not put it itself."""
+
     # --- rows of a dataset ---
+
+    def check_label(self, row: Example, label_set: LabelSet, others: Iterable[LabelSet]) -> None:
+        """Check that a row's label has a place in the label set; spans of other types are left out instead.
+
+        Args:
+            others: all label sets of the task.
+
+        Raises:
+            Dropped: the label belongs to another label set.
+            BadRow: it is not known at all.
+        """
+        return
+
+    def find_defect(self, row: Example, label_set: LabelSet) -> str:
+        """Return why ``row`` cannot be written as this head's columns, or ""."""
+        return ""
+
+    @abstractmethod
+    def describe_label(self, row: Example) -> str:
+        """Return a row's label, or what is marked in it, for people to read."""
+
+    @abstractmethod
+    def audit_classes(self, row: Example) -> set[str]:
+        """Return the classes that a row is an example of in the audit file; never none."""
+
+    def list_audit_classes(self, label_set: LabelSet) -> tuple[str, ...]:
+        """Return all classes of the audit file, in its order."""
+        return label_set.labels
+
+    @abstractmethod
+    def make_columns(self, rows: Sequence[Example], label_set: LabelSet) -> dict[str, list[Any]]:
+        """Return the columns of a dataset that hold the labels of ``rows``, as many values each."""
+
+    @abstractmethod
+    def make_features(self, label_set: LabelSet) -> dict[str, Any]:
+        """Return the types of these columns, as ``datasets.Features`` takes them."""
+
+    @abstractmethod
+    def index_truth(self, row: Example, label_set: LabelSet) -> Any:
+        """Return what the column ``truth`` holds for ``row``, whose labels are mapped: indices instead of names."""
+
+    @abstractmethod
+    def name_truth(self, row: Example, truth: Any, label_set: LabelSet) -> Example:
+        """Return ``row`` with the labels that ``truth`` holds as indices."""
+
+    @abstractmethod
+    def describe_split(self, rows: Sequence[Example], label_set: LabelSet) -> SplitFacts:
+        """Return what ``facts.json`` says of a split."""
+
+    def needs_every_class(self, split: str) -> bool:
+        """Return whether a split without rows of some class is of no use; no class is learned without rows."""
+        return split == "train"
+
+    def compose_matched_lengths(self, rows: Sequence[Example], seed: int) -> Iterator[Example]:
+        """Yield rows to add to the training rows ``rows``, so that length alone does not tell the label."""
+        return iter(())
+
+    def measure_length_baseline(
+        self, before: Sequence[Example], after: Sequence[Example], test: Sequence[Example]
+    ) -> LengthBaseline | None:
+        """Return how well length alone tells the label, or None where that is no question.
+
+        Args:
+            before, after: the training split without and with what was added to it.
+        """
+        return None
+
+    @abstractmethod
+    def choose_user_columns(
+        self, columns: Columns, seen: Sequence[str], label_map: LabelMap, types: set[str]
+    ) -> UserColumns:
+        """Return how rows of a user's own data are read.
+
+        Args:
+            seen: names of the columns that the data has.
+            types: labels that the task has, in its sources' names or its own.
+        """
+
+    def list_map_targets(self, label_set: LabelSet) -> list[str]:
+        """Return what a label map may map to, besides ``null``."""
+        return [*label_set.labels, *(name for name in label_set.mapping if name not in label_set.labels)]
 
     # --- training ---
 
+    # Whether few-shot training (SetFit), which labels whole texts, can answer it.
+    few_shot: ClassVar[bool] = False
+    # Of a task's loss beside the others', where several are trained together.
+    loss_weight: ClassVar[float] = 1.0
+
+    @property
+    def per_token(self) -> bool:
+        """Whether the model labels each token, not the text as a whole."""
+        return self.granularity == "token"
+
+    @abstractmethod
+    def load_model(self, path: str, **options: Any) -> PreTrainedModel:
+        """Load a model with this head, as ``from_pretrained`` of transformers' auto class for it does."""
+
+    @abstractmethod
+    def dataset_labels(self, features: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the label names that the ``Features`` of a dataset carry, in the order of their ids.
+
+        Raises:
+            KeyError: the dataset has no column for them.
+        """
+
+    @abstractmethod
+    def encode(self, batch: Batch, tokenizer: Any, max_length: int, label_set: LabelSet) -> dict[str, Any]:
+        """Return ``input_ids``, ``attention_mask``, ``length`` and ``labels`` of each text.
+
+        Args:
+            max_length: tokens of a text, special ones included, that are kept.
+        """
+
+    @abstractmethod
+    def marked_spans(self, batch: Batch) -> list[list[Mapping[str, int]]] | None:
+        """Return the true spans of each text; None where texts are labelled as a whole."""
+
+    @abstractmethod
+    def reduce_logits(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None:
+        """Return what makes of logits and labels the predictions that selection metrics take; None for the logits."""
+
+    @abstractmethod
+    def multitask_predictions(
+        self, first: np.ndarray, best: np.ndarray, labels: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return predictions and true labels of one task, as its own training would give them to selection metrics.
+
+        Args:
+            first: (rows, labels), logits of the first position, where a label of the whole text stands.
+            best: (rows, longest), the most likely label of each position.
+            labels: (rows, longest), the true ones.
+        """
+
     # --- predictions and scores ---
 
+    # What the Trainer logs after each evaluation; a task of one's own is selected by the first, where it names none.
+    selection: ClassVar[tuple[Metric, ...]]
+    words: ClassVar[Words]
+    # The end of the names of transformers' classes for it, and the label that stands for no label.
+    architecture: ClassVar[str]
+    outside: ClassVar[str] = ""
+
+    @property
+    @abstractmethod
+    def headlines(self) -> tuple[Metric, ...]:
+        """The scores at the head of a card, the primary metric among them."""
+
+    @property
+    def at_threshold(self) -> tuple[Metric, ...]:
+        """The metrics of a model at its threshold, where it has one to choose."""
+        return ()
+
+    @property
+    def table(self) -> tuple[Metric, ...]:
+        """The metrics in a table of other data and of other models."""
+        return self.headlines + self.at_threshold
+
+    def metric(self, key: str) -> Metric:
+        """Return the metric called ``key``; raises :class:`KeyError` for any other word."""
+        return {metric.key: metric for metric in (*self.table, *self.selection)}[key]
+
+    @abstractmethod
+    def read_answers(self, truth: Column, answers: Any, labels: Sequence[str], threshold: float = 0.0) -> Answers:
+        """Turn true and given answers into the arrays that metrics are functions of.
+
+        Args:
+            truth, answers: the columns of the predictions of these names.
+            labels: of the label set; ``answers`` may have one more behind them, for labels that are none of ours.
+        """
+
+    @abstractmethod
+    def read_evaluation(self, predictions: np.ndarray, label_ids: np.ndarray, labels: Sequence[str]) -> Answers:
+        """Turn what the Trainer hands to ``compute_metrics`` into the same arrays.
+
+        Args:
+            predictions: (rows, labels) logits, or (rows, tokens) ids of the best tags.
+            label_ids: (rows,) or (rows, tokens).
+        """
+
+    @abstractmethod
+    def score(self, rows: Rows, labels: Sequence[str], threshold: float) -> Scores:
+        """Return every score of a split's predictions."""
+
+    @abstractmethod
+    def score_known(
+        self, truth: Column, answers: Column, labels: Sequence[str], known: Collection[int],
+        threshold: float,
+    ) -> tuple[ScoresOnOtherData, set[int]]:  # fmt: skip
+        """Return scores on what the data ask and the model can answer, and the labels that the data have.
+
+        Args:
+            known: labels that the model can answer with.
+        """
+
+    @abstractmethod
+    def pair_answers(
+        self, truth: Column, a: Column, b: Column, labels: Sequence[str], known: Collection[int],
+        threshold: float,
+    ) -> tuple[Any, Any]:  # fmt: skip
+        """Return two models' answers to the rows, or of the types, that both can answer."""
+
+    @abstractmethod
+    def slice_scores(self, rows: Rows, labels: Sequence[str], threshold: float) -> Slices:
+        """Return scores by length and family."""
+
+    @abstractmethod
+    def find_mistakes(self, rows: Rows, labels: Sequence[str]) -> Mistakes:
+        """Return the most confident mistakes."""
+
+    @abstractmethod
+    def calibration(self, rows: Rows, temperature: float) -> SplitCalibration:
+        """Return how sure answers are and how often they are right, without the temperature and with it."""
+
+    def target(self, fpr: float | None, recall: float | None) -> Target | None:
+        """Return what a threshold is chosen for: what is asked for, else the default; None where none is chosen."""
+        return None
+
+    def threshold_label(self, labels: Sequence[str]) -> str:
+        """Return the label that a threshold is about: what is flagged, or what an unsure answer becomes, or ""."""
+        return ""
+
+    def choose_thresholds(
+        self, validation: Rows, test: Rows, labels: Sequence[str], target: Target | None, default: float
+    ) -> Thresholds | None:
+        """Return what ``thresholds.json`` holds; None where no threshold is chosen.
+
+        Args:
+            default: the router's threshold for the task.
+        """
+        return None
+
+    def shipped_threshold(self, content: Any) -> float | None:
+        """Return the threshold in a ``thresholds.json``, anyone's; None where it is not one of this head's."""
+        return None
+
+    def abstention_curve(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:
+        """Return what abstaining buys; None where an answer is never unsure."""
+        return None
+
+    @abstractmethod
+    def answer_baselines(self, train: Rows, texts: Sequence[str], labels: Sequence[str]) -> Mapping[str, Any]:
+        """Return the answers of each baseline to ``texts``, by its name."""
+
+    @abstractmethod
+    def baseline(
+        self, about: str, scores: Any, *, base: tuple[str, str | None] | None = None, version: str | None = None
+    ) -> Baseline:
+        """Return the headlines of ``scores`` as a column beside the model's; see the record for the rest."""
+
+    @abstractmethod
+    def predict(
+        self,
+        classifier: Pipeline,
+        plan: LabelPlan,
+        texts: Sequence[str],
+        labels: Sequence[str],
+        tick: Tick = lambda _: None,
+    ) -> list[Any]:
+        """Return what a pipeline answers to each text, in our labels.
+
+        Of a classification that is the probability of each of our labels, 0 for those that the model lacks, and behind
+        them that of all labels that are none of ours; of spans, those of our types.
+        """
+
+    @abstractmethod
+    def prediction_columns(
+        self, classifier: Pipeline, rows: Rows, labels: Sequence[str], tick: Tick, temperature: float
+    ) -> dict[str, Any]:
+        """Return the columns of ``predictions.parquet`` that are the head's own, and none of the text.
+
+        Args:
+            rows: ``text``, and the column of the truth.
+        """
+
+    @property
+    @abstractmethod
+    def columns(self) -> dict[str, pa.DataType]:
+        """Arrow types of the columns that predictions may have."""
+
+    @abstractmethod
+    def answer_example(self, classifier: Pipeline, text: str, labels: Sequence[str]) -> AnsweredExample:
+        """Return what the model answers to ``text``, in the form of a card's widget."""
+
+    def short_labels(self, names: Sequence[str]) -> dict[str, str]:
+        """Return what a model's labels name, by the name that a pipeline gives them."""
+        return {name: name for name in names}
+
+    def label_widths(self, answers: Column) -> set[int]:
+        """Return how many labels recorded answers have; empty where they do not tell."""
+        return set()
+
+    @abstractmethod
+    def compare_answers(self, classifier: Pipeline, texts: Sequence[str], rows: Rows) -> AnswerDifference:
+        """Ask the model again and compare with the recorded answers to the first rows."""
+
+    @abstractmethod
+    def decide(self, prediction: Any, labels: Sequence[str], threshold: float | None) -> Answer:
+        """Return the answer that one of :meth:`predict`'s predictions amounts to.
+
+        Args:
+            threshold: None where a model ships with none and the router has no use for one.
+        """
+
+    @abstractmethod
+    def multitask_pairs(self, probabilities: Any, rows: Rows, row: int) -> Iterator[tuple[float, float]]:
+        """Yield (probability of the model of all tasks, recorded probability) of one row."""
+
+    @abstractmethod
+    def plots(self, metrics: Metrics) -> tuple[Plot, ...]:
+        """Return the head's own plots of ``metrics``, in the order of the card."""
+
     # --- cards, releases and the Space ---
+
+    # What a split is made of, and ``metrics`` in the front matter of a model card, in the Hub's words.
+    unit: ClassVar[str]
+    card_metrics: ClassVar[tuple[str, ...]]
+
+    def describe_for_space(self) -> dict[str, str]:
+        """Return what ``models.json`` says of the head, beside its name."""
+        return {}
+
+    def choose_space_threshold(self, chosen: float | None, default: float) -> float:
+        """Return the threshold that the Space acts on, of the released ``chosen`` one and the router's ``default``."""
+        return default
+
+    @abstractmethod
+    def rows_shown(self, mistakes: Mistakes) -> frozenset[str]:
+        """Return the ids of the test rows whose text a model card shows, if the dataset's texts may be shown at all."""

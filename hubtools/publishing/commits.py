@@ -12,6 +12,7 @@ from typing import Any
 
 from hubtools.errors import HubUnavailable, MissingStage
 from hubtools.evaluation.previous import releases
+from hubtools.publishing.options import PushOptions
 
 # What a repo is to hold, by path. A card is made when the one on the Hub is known, which a person may have edited.
 Files = Mapping[str, bytes | Path | Callable[[str | None], bytes]]
@@ -120,9 +121,8 @@ def read_card(api: Any, repo: str, kind: str, revision: str) -> str | None:
 
 
 def difference(
-    api: Any, repo: str, kind: str, files: Files, owned: Callable[[str], bool], *, private: bool = False,
-    create_pr: bool = False, gated: str | None = None,
-) -> Change:  # fmt: skip
+    api: Any, repo: str, kind: str, files: Files, owned: Callable[[str], bool], options: PushOptions
+) -> Change:
     """What differs between ``files`` and the repo's main branch, and what ``release`` with the same flags would do.
 
     Args:
@@ -130,24 +130,24 @@ def difference(
     """
     from huggingface_hub.errors import RepositoryNotFoundError
 
-    gate = (f"gated: {gated}",) if gated else ()
+    gate = (f"gated: {options.gated}",) if options.gated else ()
 
     def look() -> Change:
         info = api.repo_info(repo, repo_type=kind)
         card = read_card(api, repo, kind, info.sha)
         contents = _contents(files, card)
         change = _change(api, repo, kind, contents, owned, info.sha)
-        settings = () if getattr(info, "gated", gated) == gated else gate
+        settings = () if getattr(info, "gated", options.gated) == options.gated else gate
         return Change(change.add, change.replace, change.delete, settings, _diff(card, contents))
 
     try:
         change: Change = retrying(look)
     except RepositoryNotFoundError:
-        if create_pr:
+        if options.create_pr:
             raise _nothing_to_review(repo, kind) from None
         contents = _contents(files, None)
         added = tuple(FileChange(path, _size(content), None) for path, content in sorted(contents.items()))
-        new = f"create the {'private' if private else 'public'} {kind} repo {repo}"
+        new = f"create the {'private' if options.private else 'public'} {kind} repo {repo}"
         return Change(added, settings=(new, *gate), card=_diff(None, contents))
     return change
 
@@ -217,10 +217,8 @@ def release(
     *,
     message: str,
     owned: Callable[[str], bool],
-    private: bool = False,
-    create_pr: bool = False,
+    options: PushOptions,
     space_sdk: str | None = None,
-    gated: str | None = None,
 ) -> Release:
     """Bring ``repo`` to ``files`` in one commit and tag it ``v1``, ``v2``…; do nothing where nothing differs.
 
@@ -228,20 +226,21 @@ def release(
     difference is then taken again.
 
     Args:
-        create_pr: open a pull request instead, on a repo that is there; one that is open and says the same will do.
-        gated: "auto" or "manual": who reads the files must ask for it first. Set before anything is uploaded.
+        owned: whether a path that the repo has and ``files`` lack is ours to delete.
+        options: a pull request is opened on a repo that is there; one that is open and says the same will do. The gate
+            is set before anything is uploaded.
 
     Raises:
-        MissingStage: ``create_pr``, and there is no such repo.
+        MissingStage: a pull request is asked for, and there is no such repo.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    if create_pr and not retrying(lambda: api.repo_exists(repo, repo_type=kind)):
+    if options.create_pr and not retrying(lambda: api.repo_exists(repo, repo_type=kind)):
         raise _nothing_to_review(repo, kind)
     url = str(retrying(lambda: api.create_repo(
-        repo, repo_type=kind, private=private or None, exist_ok=True, space_sdk=space_sdk)))  # fmt: skip
-    if gated and retrying(lambda: api.repo_info(repo, repo_type=kind)).gated != gated:
-        retrying(lambda: api.update_repo_settings(repo, gated=gated, repo_type=kind))
+        repo, repo_type=kind, private=options.private or None, exist_ok=True, space_sdk=space_sdk)))  # fmt: skip
+    if options.gated and retrying(lambda: api.repo_info(repo, repo_type=kind)).gated != options.gated:
+        retrying(lambda: api.update_repo_settings(repo, gated=options.gated, repo_type=kind))
 
     def commit() -> tuple[str, bool, str]:
         head = str(api.repo_info(repo, repo_type=kind).sha)
@@ -249,7 +248,7 @@ def release(
         change = _change(api, repo, kind, contents, owned, head)
         if not change:
             return head, False, url
-        if create_pr and (open_one := _open_request(api, repo, kind, contents, owned, message)):
+        if options.create_pr and (open_one := _open_request(api, repo, kind, contents, owned, message)):
             return open_one[0], False, open_one[1]
         paths = [file.path for file in (*change.add, *change.replace)]
         operations: list[Any] = [CommitOperationAdd(path, contents[path]) for path in paths]
@@ -258,13 +257,18 @@ def release(
             # predictions.parquet belongs beside the model that made it.
             warnings.filterwarnings("ignore", message=".*commit a data file.*")
             info = api.create_commit(
-                repo, operations, repo_type=kind, commit_message=message, parent_commit=head, create_pr=create_pr
+                repo,
+                operations,
+                repo_type=kind,
+                commit_message=message,
+                parent_commit=head,
+                create_pr=options.create_pr,
             )
         return str(info.oid), True, str(info.pr_url or url)
 
     revision, changed, url = retrying(commit)
     tag = ""
-    if not create_pr:
+    if not options.create_pr:
         revision, tag = retrying(lambda: _tagged(api, repo, kind, revision, message, changed))
     info = retrying(lambda: api.repo_info(repo, repo_type=kind))
     access = "private" if info.private else "gated" if getattr(info, "gated", False) else "public"

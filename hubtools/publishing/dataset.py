@@ -5,47 +5,44 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from hubtools.curation.licences import gate
+from hubtools.curation.licences import check_redistribution
 from hubtools.curation.split import SPLITS
 from hubtools.errors import LicenceRefused
-from hubtools.publishing.cards import access_request, dataset_card, lint, merged
-from hubtools.publishing.commits import Change, Release, difference, release, retrying
+from hubtools.publishing.cards import describe_access, render_dataset_card
+from hubtools.publishing.commits import Change, Files, Release, difference, release, retrying
+from hubtools.publishing.front_matter import merge_card
+from hubtools.publishing.lint import lint_card
+from hubtools.publishing.options import PushOptions
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder
 
 
-def dataset_files(task: TaskSpec, folder: TaskFolder, repo: str, gated: str | None = None) -> dict[str, Any]:
-    """Every file of the dataset repo by its path; the README is made of the one that is there."""
-    card = dataset_card(task, repo, folder.read(folder.facts, "curate"), _dataset_info(folder))
-    lint(card, "dataset")
-    files: dict[str, Any] = {f"data/{path.name}": path for path in sorted((folder.dataset / "data").glob("*.parquet"))}
-    asked = access_request(task) if gated else {}
-    return files | {"README.md": lambda theirs: merged(card, theirs, asked).encode(), "facts.json": folder.facts}
-
-
-def push_dataset(
-    api: Any, task: TaskSpec, folder: TaskFolder, repo: str, *, private: bool = False, create_pr: bool = False,
-    dry_run: bool = False, gated: str | None = None, accept_license: bool = False,
-) -> Release | Change:  # fmt: skip
-    """Push; with ``dry_run`` only tell what would change.
+def push_dataset(api: Any, task: TaskSpec, folder: TaskFolder, repo: str, options: PushOptions) -> Release | Change:
+    """Push the dataset of the work folder; on a dry run return what would change.
 
     Raises:
         LicenceRefused: before anything is uploaded, where a source may not be handed on.
     """
-    check_licences(api, task, folder, repo, private=private, accepted=accept_license)
-    files = dataset_files(task, folder, repo, gated)
-    if dry_run:
-        return difference(api, repo, "dataset", files, _owned, private=private, create_pr=create_pr, gated=gated)
-    (folder.dataset / "README.md").write_bytes(files["README.md"](None))
+    check_licences(api, task, folder, repo, options)
+    card = _render_card(task, folder, repo)
+    files = _list_files(task, folder, card, options)
+    if options.dry_run:
+        return difference(api, repo, "dataset", files, _is_ours, options)
+    (folder.dataset / "README.md").write_text(merge_card(card, None, _questions(task, options)), encoding="utf-8")
     done = release(
-        api, repo, "dataset", files, message=f"Curated {task.name} dataset, {_rows(folder)} rows", owned=_owned,
-        private=private, create_pr=create_pr, gated=gated,
-    )  # fmt: skip
+        api,
+        repo,
+        "dataset",
+        files,
+        message=f"Curated {task.name} dataset, {folder.read_facts().counts.kept} rows",
+        owned=_is_ours,
+        options=options,
+    )
     folder.record_published("dataset", dataclasses.asdict(done))
     return done
 
 
-def check_licences(api: Any, task: TaskSpec, folder: TaskFolder, repo: str, *, private: bool, accepted: bool) -> None:
+def check_licences(api: Any, task: TaskSpec, folder: TaskFolder, repo: str, options: PushOptions) -> None:
     """Refuse a push that the licences of the sources do not allow.
 
     Raises:
@@ -53,8 +50,10 @@ def check_licences(api: Any, task: TaskSpec, folder: TaskFolder, repo: str, *, p
     """
     from huggingface_hub.errors import RepositoryNotFoundError
 
-    sources = folder.read(folder.facts, "curate")["sources"]
-    if not gate(f"the {task.name} dataset", sources, private=private, accepted=accepted):
+    sources = folder.read_facts().sources
+    if not check_redistribution(
+        f"the {task.name} dataset", sources, private=options.private, accepted=options.accept_license
+    ):
         return
     try:
         if retrying(lambda: api.repo_info(repo, repo_type="dataset")).private:
@@ -62,23 +61,40 @@ def check_licences(api: Any, task: TaskSpec, folder: TaskFolder, repo: str, *, p
     except RepositoryNotFoundError:
         return  # it will be made, and private
     raise LicenceRefused(
-        f"The repo {repo} is public, and its data must not be", expected="a private repo",
+        f"The repo {repo} is public, and its data must not be",
+        expected="a private repo",
         found="--private, which is for repos that are new",
         next="make it private in its settings on the Hub, or name another with --dataset-name",
-    )  # fmt: skip
+    )
 
 
-def _owned(path: str) -> bool:
-    """Parquet under ``data/`` is ours: an older, larger split must not stay behind."""
+def _render_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
+    card = render_dataset_card(task, repo, folder.read_facts(), _describe_splits(folder))
+    lint_card(card, "dataset")
+    return card
+
+
+def _list_files(task: TaskSpec, folder: TaskFolder, card: str, options: PushOptions) -> Files:
+    """Return every file of the dataset repo by its path; the README is merged with the one that is there."""
+    questions = _questions(task, options)
+    return {
+        **{f"data/{path.name}": path for path in sorted((folder.dataset / "data").glob("*.parquet"))},
+        "README.md": lambda theirs: merge_card(card, theirs, questions).encode(),
+        "facts.json": folder.facts,
+    }
+
+
+def _questions(task: TaskSpec, options: PushOptions) -> dict[str, Any]:
+    return describe_access(task) if options.gated else {}
+
+
+def _is_ours(path: str) -> bool:
+    """Say whether a file that we do not push is deleted: an older, larger split must not stay behind."""
     return path.startswith("data/")
 
 
-def _rows(folder: TaskFolder) -> int:
-    return int(folder.read(folder.facts, "curate")["counts"]["kept"])
-
-
-def _dataset_info(folder: TaskFolder) -> dict[str, Any]:
-    """``configs`` and ``dataset_info`` as ``datasets`` writes them, so that the viewer and the loader agree."""
+def _describe_splits(folder: TaskFolder) -> dict[str, Any]:
+    """Return ``configs`` and ``dataset_info`` as ``datasets`` writes them, so that viewer and loader agree."""
     import pyarrow.parquet as pq
     from datasets import DatasetInfo, Features, SplitDict, SplitInfo
 
@@ -96,9 +112,8 @@ def _dataset_info(folder: TaskFolder) -> dict[str, Any]:
         download_size=stored,
         dataset_size=sum(split.num_bytes for split in splits.values()),
     )
+    data_files = [{"split": split, "path": f"data/{split}-*"} for split in SPLITS]
     return {
-        "configs": [
-            {"config_name": "default", "data_files": [{"split": s, "path": f"data/{s}-*"} for s in SPLITS]}
-        ],
+        "configs": [{"config_name": "default", "data_files": data_files}],
         "dataset_info": info._to_yaml_dict(),
-    }  # fmt: skip
+    }

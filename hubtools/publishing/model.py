@@ -1,79 +1,86 @@
-"""Release a model: weights, card, scores and plots in one commit, then load it back as a user would."""
+"""Release a model: weights, card, scores and plots in one commit."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hubtools.curation.licences import OTHER
-from hubtools.errors import CardRejected, MissingStage, VerificationFailed
+from hubtools.errors import CardRejected, MissingStage
 from hubtools.evaluation.evaluate import check_trained_on, metrics_are_current
-from hubtools.evaluation.external import FOLDER, sections
-from hubtools.publishing.cards import check_drift, lint, merged, model_card
-from hubtools.publishing.commits import Change, Release, difference, release
+from hubtools.evaluation.other_data import FOLDER, reports_for_card
+from hubtools.publishing.cards import ModelRun, render_model_card
+from hubtools.publishing.commits import Change, Files, Release, difference, release
+from hubtools.publishing.front_matter import merge_card
+from hubtools.publishing.lint import check_drift, lint_card
+from hubtools.publishing.options import PushOptions
+from hubtools.records import to_json
+from hubtools.records.dataset import DatasetFacts
+from hubtools.records.metrics import Metrics
+from hubtools.records.release import Published
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder, sha256_of
 
-VERIFIED_ROWS = 16
-TOLERANCE = 1e-4  # batches of other shapes differ in the last bits of float32
 
+def render_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
+    """Return the model's card from the files of the run, checked.
 
-def rendered_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
-    """The card from the files of the run, checked."""
-    published = folder.read(folder.published, "push-dataset")
-    metrics = folder.read(folder.metrics, "evaluate")
-    facts = folder.read(folder.facts, "curate")
-    training = folder.read(folder.training, "finetune")
+    Raises:
+        CardRejected: the Hub would refuse it.
+        MissingStage: a file is missing, or the dataset is not pushed.
+    """
+    published = folder.read_published("push-dataset")
+    metrics = folder.read_metrics()
+    facts = folder.read_facts()
+    training = folder.read_training()
     check_trained_on(folder, training)
-    if "dataset" not in published:
+    if published.dataset is None:
         raise MissingStage(
-            f"The {task.name} dataset is not pushed", expected=f"the repo it was pushed to, in {folder.published}",
-            found=f"{', '.join(published) or 'nothing'} alone", next=f"hubtools push-dataset {task.name}",
-        )  # fmt: skip
-    withheld = _withheld(facts, published["dataset"])
-    card = model_card(
-        task,
-        repo,
-        training=training,
-        metrics=metrics,
-        facts=facts,
-        dataset=published["dataset"],
-        texts={} if withheld else _texts_of_mistakes(task, folder, metrics),
+            f"The {task.name} dataset is not pushed",
+            expected=f"the repo it was pushed to, in {folder.published}",
+            found="model alone" if published.model else "nothing alone",
+            next=f"hubtools push-dataset {task.name}",
+        )
+    withheld = _why_withheld(facts, published.dataset)
+    run = ModelRun(
+        training,
+        metrics,
+        facts,
+        published.dataset,
+        texts={} if withheld else _read_texts_shown(task, folder, metrics),
         withheld=withheld,
-        external=sections(folder, metrics),
+        other_data=reports_for_card(folder, metrics),
     )
-    lint(card, "model")
+    card = render_model_card(task, repo, run)
+    lint_card(card, "model")
     return card
 
 
-def _withheld(facts: Mapping[str, Any], dataset: Mapping[str, Any]) -> str:
-    """Why a card, which may be public, shows no text of the dataset; "" where it may."""
-    if facts["license"]["id"] == OTHER:
+def _why_withheld(facts: DatasetFacts, dataset: Published) -> str:
+    """Return why a card, which may be public, shows no text of the dataset; "" where it may."""
+    if facts.license.id == OTHER:
         return "the licence of a source does not allow to hand them on"
-    access = dataset.get("access", "public")
-    return "" if access == "public" else f"the dataset is {access}"
+    return "" if dataset.access == "public" else f"the dataset is {dataset.access}"
 
 
-def _texts_of_mistakes(task: TaskSpec, folder: TaskFolder, metrics: Mapping[str, Any]) -> dict[str, str]:
-    """The texts that the card shows, by row id: none of personal data."""
+def _read_texts_shown(task: TaskSpec, folder: TaskFolder, metrics: Metrics) -> dict[str, str]:
+    """Return the texts that the card shows, by row id."""
     import pyarrow.parquet as pq
 
-    if task.kind == "token" or not folder.split_file("test").exists():
+    wanted = task.head.rows_shown(metrics.mistakes)
+    if not wanted or not folder.split_file("test").exists():
         return {}
-    found = metrics["mistakes"]
-    shown = [*(mistake for pair in found["pairs"] for mistake in pair["worst"]), *(s["worst"] for s in found["slices"])]
-    wanted = {mistake["id"] for mistake in shown}
     rows = pq.read_table(folder.split_file("test"), columns=["id", "text"])
-    return {i: text for i, text in zip(*(column.to_pylist() for column in rows.columns), strict=True) if i in wanted}
+    texts = zip(*(column.to_pylist() for column in rows.columns), strict=True)
+    return {row_id: text for row_id, text in texts if row_id in wanted}
 
 
 def write_model_card(task: TaskSpec, folder: TaskFolder, repo: str) -> Path:
-    """Render the card and write it beside the weights."""
+    """Render the card, write it beside the weights, and return its path."""
     path = folder.need(folder.model, "finetune") / "README.md"
-    path.write_text(rendered_card(task, folder, repo))
+    path.write_text(render_card(task, folder, repo))
     return path
 
 
@@ -86,142 +93,98 @@ def check_card(task: TaskSpec, folder: TaskFolder, repo: str | None) -> Path:
     """
     path = folder.need(folder.model / "README.md", "model-card")
     card = path.read_text()
-    lint(card, "model")
+    lint_card(card, "model")
     missing = [name for name in re.findall(r"!\[[^\]]*\]\(([^):]+)\)", card) if not (folder.model / name).exists()]
     if missing:
-        raise CardRejected(f"Pictures of the {task.name} card", expected=", ".join(missing), found="no such files",
-                           next=f"hubtools evaluate {task.name} --from-predictions")  # fmt: skip
+        raise CardRejected(
+            f"Pictures of the {task.name} card",
+            expected=", ".join(missing),
+            found="no such files",
+            next=f"hubtools evaluate {task.name} --from-predictions",
+        )
     if repo is not None:
         check_scores_follow(task, folder)
-        check_drift(card, rendered_card(task, folder, repo), task.name)
+        check_drift(card, render_card(task, folder, repo), task.name)
     return path
 
 
-def push_model(
-    api: Any, task: TaskSpec, folder: TaskFolder, repo: str, *, private: bool = False, create_pr: bool = False,
-    dry_run: bool = False,
-) -> Release | Change:  # fmt: skip
-    """Push what is in the model folder; with ``dry_run`` only tell what would change.
+def push_model(api: Any, task: TaskSpec, folder: TaskFolder, repo: str, options: PushOptions) -> Release | Change:
+    """Push what is in the model folder; on a dry run return what would change.
 
     Raises:
         MissingStage: the scores are not those of these weights.
     """
-    card = rendered_card(task, folder, repo)
+    card = render_card(task, folder, repo)
     check_scores_belong(task, folder)
-    files: dict[str, Any] = {p.name: p for p in sorted(folder.model.iterdir()) if p.is_file()}
-    ours = (folder.metrics, folder.training, folder.predictions, folder.validation_predictions)
-    files |= {path.name: path for path in ours}
-    metrics = folder.read(folder.metrics, "evaluate")
-    others = [f"{FOLDER}/{report['name']}.json" for report in sections(folder, metrics)]
-    files |= {name: folder.root / name for name in others}
-    files["README.md"] = lambda theirs: merged(card, theirs).encode()
-    if dry_run:
-        return difference(api, repo, "model", files, _owned, private=private, create_pr=create_pr)
+    metrics = folder.read_metrics()
+    files = _list_files(folder, card, metrics)
+    options = options.without_gate()
+    if options.dry_run:
+        return difference(api, repo, "model", files, _is_ours, options)
     (folder.model / "README.md").write_text(card)
-    first = metrics["primary"]
     done = release(
-        api, repo, "model", files, message=f"{task.title} classifier, {first['title']} {first['value']:.3f}",
-        owned=_owned, private=private, create_pr=create_pr,
-    )  # fmt: skip
-    folder.record_published("model", dataclasses.asdict(done) | {"weights_sha256": metrics["weights_sha256"]})
+        api,
+        repo,
+        "model",
+        files,
+        message=f"{task.title} classifier, {metrics.primary.title} {metrics.primary.value:.3f}",
+        owned=_is_ours,
+        options=options,
+    )
+    published = Published(**dataclasses.asdict(done), weights_sha256=metrics.weights_sha256)
+    folder.record_published("model", to_json(published))
     return done
 
 
-def _owned(path: str) -> bool:
-    """Weights of another form would stand beside ours and might be loaded instead; scores of others mislead."""
-    weights = path.endswith((".safetensors", ".bin", ".safetensors.index.json")) or path == "lora_config.json"
-    return weights or path.startswith(f"{FOLDER}/")
+def _list_files(folder: TaskFolder, card: str, metrics: Metrics) -> Files:
+    """Return every file of the model repo by its path; the README is merged with the one that is there."""
+    beside = (folder.metrics, folder.training, folder.predictions, folder.validation_predictions)
+    reports = [f"{FOLDER}/{report.name}.json" for report in reports_for_card(folder, metrics)]
+    return {
+        **{path.name: path for path in sorted(folder.model.iterdir()) if path.is_file()},
+        **{path.name: path for path in beside},
+        **{name: folder.root / name for name in reports},
+        "README.md": lambda theirs: merge_card(card, theirs).encode(),
+    }
+
+
+def _is_ours(path: str) -> bool:
+    """Say whether a file that we do not push is deleted.
+
+    Weights of another form would stand beside ours and might be loaded instead; scores of other weights mislead.
+    """
+    return is_weights(path) or path == "lora_config.json" or path.startswith(f"{FOLDER}/")
+
+
+def is_weights(path: str) -> bool:
+    """Say whether a file of a repo holds weights, or tells where they are."""
+    return path.endswith((".safetensors", ".bin", ".safetensors.index.json"))
 
 
 def check_scores_belong(task: TaskSpec, folder: TaskFolder) -> None:
+    """Compare the weights in the model folder with those that were scored.
+
+    Raises:
+        MissingStage: they are others, or the scores are not those of the predictions.
+    """
     weights = sha256_of(folder.model / "model.safetensors")
-    scored = folder.read(folder.metrics, "evaluate")["weights_sha256"]
+    scored = folder.read_metrics().weights_sha256
     if scored != weights:
         raise MissingStage(
-            f"The scores of {task.name!r} are those of other weights", expected=f"scores of {weights[:8]}",
-            found=f"scores of {str(scored)[:8]}", next=f"hubtools evaluate {task.name}",
-        )  # fmt: skip
+            f"The scores of {task.name!r} are those of other weights",
+            expected=f"scores of {weights[:8]}",
+            found=f"scores of {scored[:8]}",
+            next=f"hubtools evaluate {task.name}",
+        )
     check_scores_follow(task, folder)
 
 
 def check_scores_follow(task: TaskSpec, folder: TaskFolder) -> None:
-    """Raises :class:`MissingStage` where metrics.json was not computed from the predictions that are there."""
-    if not metrics_are_current(folder, folder.read(folder.metrics, "evaluate")):
+    """Raise :class:`MissingStage` where metrics.json was not computed from the predictions that are there."""
+    if not metrics_are_current(folder, folder.read_metrics()):
         raise MissingStage(
-            f"The scores of {task.name!r} are not those of its predictions", expected="metrics.json made of them",
+            f"The scores of {task.name!r} are not those of its predictions",
+            expected="metrics.json made of them",
             found=f"{folder.predictions.name} or its companion was changed since",
             next=f"hubtools evaluate {task.name} --from-predictions",
-        )  # fmt: skip
-
-
-def verify_model(task: TaskSpec, repo: str, revision: str) -> dict[str, Any]:
-    """Load ``repo`` at ``revision`` by ``pipeline()`` and compare its answers with its own ``predictions.parquet``.
-
-    Returns:
-        rows compared and the largest difference of a probability.
-
-    Raises:
-        VerificationFailed: an answer differs, or the repo lacks what it needs.
-    """
-    from hubtools.evaluation.predict import load_classifier, probabilities, spans
-
-    texts, recorded = recorded_answers(repo, revision, "predictions.parquet", 0, task.name)
-    classifier = load_classifier(task, repo, revision)
-    labels = [classifier.model.config.id2label[i] for i in range(classifier.model.config.num_labels)]
-    worst = 0.0
-    if task.kind == "sequence":
-        for row, found in enumerate(probabilities(classifier, texts, labels)):
-            worst = max(worst, *(abs(a - b) for a, b in zip(found, recorded["probabilities"][row], strict=True)))
-    else:
-        types = [label[2:] for label in labels if label.startswith("B-")]
-        for row, found_spans in enumerate(spans(classifier, texts, types)):
-            before = recorded["found"][row]
-            if [(s["start"], s["end"], s["label"]) for s in before] != [
-                (s["start"], s["end"], s["label"]) for s in found_spans
-            ]:
-                raise VerificationFailed(
-                    f"Model {repo!r} at {revision[:8]} finds other spans than it was scored with",
-                    expected=str(before), found=str(found_spans), next=f"hubtools push-model {task.name}",
-                )  # fmt: skip
-            worst = max([worst, *(abs(a["score"] - b["score"]) for a, b in zip(before, found_spans, strict=True))])
-    if worst > TOLERANCE:
-        raise VerificationFailed(
-            f"Model {repo!r} at {revision[:8]} answers otherwise than it was scored",
-            expected=f"probabilities within {TOLERANCE:g}",
-            found=f"{worst:.2g}",
-            next=f"hubtools push-model {task.name}",
         )
-    return {"repo": repo, "revision": revision, "rows": len(texts), "largest_difference": worst}
-
-
-def recorded_answers(repo: str, revision: str, file: str, number: int, name: str) -> tuple[list[str], dict[str, Any]]:
-    """The first texts that a published model was scored on, and the columns of what it answered.
-
-    Args:
-        file: its predictions. number: of the result on its card that they belong to. name: what pushes it.
-
-    Raises:
-        VerificationFailed: the repo lacks what it needs.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-    from datasets import load_dataset
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-    from huggingface_hub.repocard import ModelCard
-
-    try:
-        recorded = pq.read_table(hf_hub_download(repo, file, revision=revision)).to_pydict()
-        card = ModelCard.load(hf_hub_download(repo, "README.md", revision=revision))
-        result = card.data.to_dict()["model-index"][0]["results"][number]["dataset"]
-        rows = load_dataset(result["type"], split="test", revision=result["revision"])
-        text_of = dict(zip(rows["id"], rows["text"], strict=True))
-        return [text_of[i] for i in recorded["id"][:VERIFIED_ROWS]], recorded
-    except LocalEntryNotFoundError:
-        raise  # the Hub did not answer
-    except (EntryNotFoundError, KeyError, IndexError, pa.ArrowException) as error:
-        raise VerificationFailed(
-            f"Model {repo!r} at {revision[:8]} cannot be checked",
-            expected=f"a release of hubtools: {file}, and a card that names the rows it was scored on",
-            found=f"{type(error).__name__}: {error}".splitlines()[0], next=f"hubtools push-model {name}",
-        ) from error  # fmt: skip

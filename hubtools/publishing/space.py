@@ -15,9 +15,11 @@ from typing import Any
 
 from hubtools.assets import asset
 from hubtools.errors import HubtoolsError, MissingStage
-from hubtools.evaluation.thresholds import FILE as THRESHOLDS
-from hubtools.publishing.cards import END, START, join, lint, merged, take_apart
 from hubtools.publishing.commits import Change, Release, difference, release, retrying
+from hubtools.publishing.front_matter import END, START, join_card, merge_card, split_card
+from hubtools.publishing.lint import lint_card
+from hubtools.publishing.options import PushOptions
+from hubtools.records.thresholds import THRESHOLDS
 from hubtools.task import TaskSpec
 from hubtools.tasks import base_named
 from hubtools.workdir import TaskFolder
@@ -78,7 +80,7 @@ def space_entry(
     demo = task.demo
     entry = {
         "head": task.head.name,
-        "positive": task.positive,
+        **task.head.describe_for_space(),
         "repo": repo,
         "revision": revision,
         "threshold": threshold,
@@ -112,39 +114,49 @@ def _readme(source: Path, models: Mapping[str, Mapping[str, Any]], architectures
         architectures=architectures,
         notes="; ".join(sorted({model["note"] for model in models.values() if "note" in model})),
     )
-    metadata, body = take_apart(text)
-    readme = join(metadata, f"{START}\n{body.strip()}\n{END}\n")
-    lint(readme, "space")
+    metadata, body = split_card(text)
+    readme = join_card(metadata, f"{START}\n{body.strip()}\n{END}\n")
+    lint_card(readme, "space")
     return readme
 
 
 def _threshold(task: TaskSpec, folder: TaskFolder) -> float:
-    """A detector's chosen threshold, which is released with it; else the router's default."""
+    """Return the threshold that the Space acts on: what was chosen and released with the model, or the default."""
     path = folder.model / THRESHOLDS
-    if task.positive and path.exists():
-        return float(folder.read(path, "evaluate")["threshold"])
-    return task.threshold
+    chosen = float(folder.read(path, "evaluate")["threshold"]) if path.exists() else None
+    return task.head.choose_space_threshold(chosen, task.threshold)
 
 
 def push_space(
-    api: Any, tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder], repo: str, *, private: bool = False,
-    create_pr: bool = False, dry_run: bool = False,
-) -> Release | Change:  # fmt: skip
-    """Push the Space of those of ``tasks`` that are released; with ``dry_run`` only tell what would change."""
+    api: Any, tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder], repo: str, options: PushOptions
+) -> Release | Change:
+    """Push the Space of those of ``tasks`` that are released; on a dry run return what would change."""
     files = space_files(tasks, folders)
     card = files["README.md"].decode()
 
     def with_edits(theirs: str | None) -> bytes:
         # A Space that was only just created carries the Hub's own README, without anything of ours or of a person's.
-        return (merged(card, theirs) if theirs and "models" in take_apart(theirs)[0] else card).encode()
+        return (merge_card(card, theirs) if theirs and "models" in split_card(theirs)[0] else card).encode()
 
     files["README.md"] = with_edits
-    if dry_run:
-        return difference(api, repo, "space", files, lambda path: False, private=private, create_pr=create_pr)
+    options = options.without_gate()
+    if options.dry_run:
+        return difference(api, repo, "space", files, _is_ours, options)
     return release(
-        api, repo, "space", files, message="Demo of the released classifiers", owned=lambda path: False,
-        private=private, create_pr=create_pr, space_sdk="gradio",
-    )  # fmt: skip
+        api,
+        repo,
+        "space",
+        files,
+        message="Demo of the released classifiers",
+        owned=_is_ours,
+        options=options,
+        space_sdk="gradio",
+    )
+
+
+def _is_ours(path: str) -> bool:
+    """Say whether a file that we do not push is deleted: none is, as a person may have added it."""
+    return False
 
 
 def space_stage(api: Any, repo: str, wait: float = 0) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -28,16 +29,20 @@ def from_json(content: object, kind: type[R]) -> R:
     """Make a record of what a JSON file holds.
 
     Raises:
-        DamagedRecord: a key is missing, unknown, or of the wrong type; the message names the first of them.
+        DamagedRecord: a key is missing, unknown, or of the wrong type; the message names one of them.
     """
     from pydantic import TypeAdapter, ValidationError
 
     try:
         return TypeAdapter(kind).validate_python(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise DamagedRecord(f"{kind.__name__}: {where}: {first['msg']}") from error
+        places = [problem["loc"] for problem in error.errors()]
+        around = Counter(place[:-1] for place in places)
+        # Where one of several records may stand, each says why it is not the one. The one that is meant has the
+        # deepest problem, as its own keys were right, or else the fewest.
+        nearest = max(range(len(places)), key=lambda i: (len(places[i]), -around[places[i][:-1]]))
+        where = ".".join(str(part) for part in places[nearest]) or "the file"
+        raise DamagedRecord(f"{kind.__name__}: {where}: {error.errors()[nearest]['msg']}") from error
 
 
 def to_json(record: Record) -> dict[str, Any]:
@@ -58,6 +63,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     return value
+
+
+def extend(record: Record, kind: type[R], **values: Any) -> R:
+    """Return a record of ``kind``, a class below that of ``record``: its values, and ``values``, which beat them."""
+    inherited = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}  # type: ignore[arg-type]
+    return kind(**(inherited | values))
 
 
 def read_record(path: Path, kind: type[R], *, task: str, command: str) -> R:

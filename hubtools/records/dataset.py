@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from hubtools.records import Record
 
 # Of sorted lengths in characters, the one below which so many percent stand: p10, p25, median, p75, p90, p99, max.
 Quantiles = dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnMapping(Record):
+    """How a user's own rows were read.
+
+    Attributes:
+        columns: that each row must have.
+        label_map: theirs: ours, or None for a label whose rows are dropped.
+    """
+
+    columns: list[str]
+    label_map: dict[str, str | None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +39,7 @@ class SourceFacts(Record):
     attribution: str
     labels: str
     starter: bool
-    mapping: dict[str, Any] | None = None
+    mapping: ColumnMapping | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +117,7 @@ class SplitFacts(Record):
         labels: rows of each label, or spans of each type.
         characters: lengths of its texts.
         characters_by_label: the same for each label; of classification.
-        rows_without_spans: documents without personal data; of span tasks.
+        rows_without_spans: texts in which nothing is marked; of span tasks.
     """
 
     rows: int
@@ -185,7 +197,7 @@ class DatasetFacts(Record):
     Attributes:
         fingerprint: of all that decides the content; curation is skipped while it stays the same.
         rule_version: the task's version, which counts changes of its rows and labels.
-        sources: the main one first.
+        sources: those with rows for every split first, in the order of the task, then what joined the training split.
         decided_by: of weak labels; None where labels are the source's own.
         length_baseline: of detection alone.
         synthesis: where documents were made of templates.

@@ -36,3 +36,13 @@ class PublishedRepos(Record):
 
     dataset: Published | None = None
     model: Published | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified(Record):
+    """A published model that answers as it was scored: texts compared, and the largest difference of a probability."""
+
+    repo: str
+    revision: str
+    rows: int
+    largest_difference: float

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from hubtools.records import Record
+
+# A whole number stays one when a file is read: a card shows "4 epochs", not 4.0.
+Number = int | float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,6 +15,7 @@ class TrainingValues(Record):
     """The settings of a training, as the card's table has them. Those of one method alone are None for the other.
 
     Attributes:
+        epochs: that it was to run.
         batch_size: rows of an optimizer step.
         warmup: share of all steps where below 1, else steps.
         max_length: tokens of a text that are read.
@@ -21,19 +24,49 @@ class TrainingValues(Record):
 
     shots: int | None = None
     pairs: int | None = None
-    epochs: float
+    epochs: Number
     batch_size: int
-    learning_rate: float
-    weight_decay: float
-    warmup: float
+    learning_rate: Number
+    weight_decay: Number
+    warmup: Number
     patience: int | None = None
     max_length: int
     max_length_of_pairs: int | None = None
     seed: int
     precision: str
-    label_smoothing: float | None = None
-    focal_gamma: float | None = None
+    label_smoothing: Number | None = None
+    focal_gamma: Number | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskTrainingValues(TrainingValues):
+    """The settings of a training of one task.
+
+    Attributes:
+        class_weights: of each label in the loss; None for a plain loss.
+    """
+
     class_weights: list[float] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraOptions(Record):
+    """Adapters that were trained and merged; ``targets`` are the last parts of the names of the adapted layers."""
+
+    rank: int
+    alpha: int
+    dropout: Number
+    targets: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningOptions(Record):
+    """Options of how a model trains; None for those that are not in use."""
+
+    freeze_layers: int | None = None
+    lora: LoraOptions | None = None
+    layer_decay: Number | None = None
+    gradient_checkpointing: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +77,13 @@ class Truncation(Record):
     rows_cut_share: float
     tokens_cut_share: float
     spans_cut_share: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedCommand(Record):
+    """The command that a dry run would start."""
+
+    command: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,40 +105,35 @@ class Emissions(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingRecord(Record):
-    """The whole of a task's ``training.json``.
+class TrainingRun(Record):
+    """What every training writes down.
 
     Attributes:
         fingerprint: of all that decides the weights; "" where a person started the training without hubtools.
         base, base_revision: a repo and its commit; a folder has no revision.
         base_note: what the card must say of the base; "" for nothing.
-        method: "fine-tuning", "setfit", or "multi" for a task trained together with the others.
-        train_sha256: of the texts that it was trained on; see ``training/inputs.py``.
+        method: "fine-tuning", "setfit", or "multi" for tasks that are trained together.
         presets: where the defaults came from, a line a layer.
-        options: those of how it trains that are in use, such as LoRA's.
-        best_validation: the primary metric of the released checkpoint on the validation split, by its key.
+        few_shot: of few-shot training alone.
         history: what the Trainer logged: losses, and scores on the validation split as ``eval_<key>``.
+        seconds: that this process trained; those before an interruption do not count.
+        resumed: whether it went on from a checkpoint.
         path: how rows went through the model.
     """
 
-    task: str
     fingerprint: str
     base: str
     base_revision: str | None
     base_note: str
     method: str = "fine-tuning"
-    label_set: str
-    train_sha256: str | None = None
     presets: list[str]
     few_shot: FewShot | None = None
     arguments: TrainingValues
-    options: dict[str, Any] = field(default_factory=dict)
-    truncation: dict[str, Truncation] = field(default_factory=dict)
+    options: TuningOptions = field(default_factory=TuningOptions)
     steps: int
-    epochs_run: float
-    best_validation: dict[str, float | None]
-    history: list[dict[str, float]]
-    seconds: float
+    epochs_run: Number
+    history: list[dict[str, Number]]
+    seconds: Number
     resumed: bool
     processes: int
     path: str
@@ -108,34 +143,35 @@ class TrainingRecord(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultitaskRecord(Record):
-    """``training.json`` of the tasks trained together; see :class:`TrainingRecord` for what both have.
+class TrainingRecord(TrainingRun):
+    """The whole of a task's ``training.json``.
 
     Attributes:
+        train_sha256: of the texts that it was trained on; see ``training/inputs.py``.
+        truncation: by split.
+        best_validation: the primary metric of the released checkpoint on the validation split, by its key.
+    """
+
+    task: str
+    label_set: str
+    train_sha256: str | None = None
+    arguments: TaskTrainingValues
+    truncation: dict[str, Truncation] = field(default_factory=dict)
+    best_validation: dict[str, Number | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultitaskRecord(TrainingRun):
+    """``training.json`` of the tasks trained together.
+
+    Attributes:
+        best_validation: the mean of the tasks' primary metrics at the released checkpoint, by its key.
         rows: training rows of each task.
         loss_weights: of each task's loss.
         weights_sha256: of the model that was left for each task.
     """
 
-    fingerprint: str
-    base: str
-    base_revision: str | None
-    base_note: str
-    method: str
-    presets: list[str]
-    arguments: TrainingValues
-    options: dict[str, Any]
-    steps: int
-    epochs_run: float
-    best_validation: dict[str, float | None]
-    history: list[dict[str, float]]
-    seconds: float
-    resumed: bool
-    processes: int
-    path: str
-    emissions: Emissions | None = None
-    device: str
-    versions: dict[str, str]
+    best_validation: dict[str, Number | None]
     rows: dict[str, int]
     loss_weights: dict[str, float]
     weights_sha256: dict[str, str]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 from hubtools.curation.parquet import write_split
 from hubtools.errors import UsageError
-from hubtools.records import write_json
-from hubtools.settings import Settings
-from hubtools.studies.engine import Planned, described, fail, opened, spread
-from hubtools.studies.folds import divided, rows_of
+from hubtools.options import TrainingOptions, WorkOptions
+from hubtools.records import write_json, write_record
+from hubtools.records.studies import CrossValidationReport, FoldOutcome
+from hubtools.studies.engine import PlannedTraining, open_study, raise_failures, summarize_scores
+from hubtools.studies.folds import divide_rows, read_rows
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder
 
@@ -21,48 +21,58 @@ MADE_UP = (
 )
 
 
-def cross_validate(task: TaskSpec, settings: Settings, folds: int) -> dict[str, Any]:
-    """Train once a fold and score what it holds out. Returns, and writes to ``cross-validation.json``, all scores.
+def cross_validate_task(
+    task: TaskSpec, work: WorkOptions, options: TrainingOptions, folds: int
+) -> CrossValidationReport | None:
+    """Train once a fold and score what it holds out; return what is written to ``cross-validation.json`` as well.
+
+    Returns:
+        the report; None for a dry run.
 
     Raises:
         UsageError: data that cannot be divided so often, or flags that name other data.
         MissingStage: the task is not curated here.
         TrainingFailed: not every training has a score; those that have are in the file all the same.
     """
-    if any(flag.split("=")[0] == "--dataset" for flag in settings.training):
+    if options.flags.ours.dataset is not None:
         raise UsageError(
-            "Folds are made of the curated dataset", expected="no --dataset", found="--dataset",
+            "Folds are made of the curated dataset",
+            expected="no --dataset",
+            found="--dataset",
             next=f"curate these data with hubtools curate {task.name} --source, then cross-validate",
-        )  # fmt: skip
-    folder = settings.folder(task)
-    facts = folder.read(folder.facts, "curate")
-    label_set = task.label_set(facts["label_set"])
-    made = divided(rows_of(folder, task, label_set), task, label_set, facts, folds, settings.seed)
-    by_name = {f"fold-{number}": fold for number, fold in enumerate(made, 1)}
+        )
+    folder = work.folder(task)
+    facts = folder.read_facts()
+    label_set = task.label_set(facts.label_set)
+    divisions = divide_rows(read_rows(folder, task, label_set), task, label_set, facts, folds, options.seed)
+    by_name = {f"fold-{number}": fold for number, fold in enumerate(divisions, 1)}
 
-    def lay_out(name: str, run: TaskFolder) -> None:
+    def write_fold(name: str, run: TaskFolder) -> None:
         for split in ("train", "validation"):
-            write_split(by_name[name].of(split), task, label_set, run.split_file(split))
-        mark = hashlib.sha256(f"{facts['fingerprint']} {name} of {folds}, seed {settings.seed}".encode()).hexdigest()
-        write_json(run.facts, {"fingerprint": mark, "made_of": str(folder.dataset), "name": name, "folds": folds})
+            write_split(by_name[name].select(split), task.head, label_set, run.split_file(split))
+        identity = f"{facts.fingerprint} {name} of {folds}, seed {options.seed}"
+        fingerprint = hashlib.sha256(identity.encode()).hexdigest()
+        write_json(
+            run.facts, {"fingerprint": fingerprint, "made_of": str(folder.dataset), "name": name, "folds": folds}
+        )
 
-    study = opened(task, settings, "folds", folds, lay_out)
-    trainings = [Planned(name, settings.seed) for name in by_name]
-    if settings.dry_run:
+    study = open_study(task, work, options, "folds", folds, write_fold)
+    if options.dry_run:
         for name, fold in by_name.items():
-            settings.note(f"would train {name}: " + ", ".join(f"{count} {of}" for of, count in fold.counts.items()))
-        return {}
-    outcomes = study.attempt_all(trainings)
-    study.keep_model_of(None)
-    synthetic = facts["synthesis"] and "validation" in facts["synthesis"]["splits"]
-    report = {
-        **described(study, [outcome | by_name[outcome["name"]].counts for outcome in outcomes]),
-        "folds": folds,
-        **spread(outcomes),
-        "notes": [OPTIMISTIC, *([MADE_UP] if synthetic else [])],
-    }
+            work.note(f"would train {name}: " + ", ".join(f"{count} {what}" for what, count in fold.counts.items()))
+        return None
+    outcomes = study.train_all([PlannedTraining(name, options.seed) for name in by_name])
+    study.remove_models_but(None)
+    spread = summarize_scores(outcomes)
+    synthetic = facts.synthesis is not None and "validation" in facts.synthesis.splits
+    report = CrossValidationReport(
+        **study.report_fields([FoldOutcome(**(vars(outcome) | by_name[outcome.name].counts)) for outcome in outcomes]),
+        folds=folds,
+        **vars(spread),
+        notes=[OPTIMISTIC, *([MADE_UP] if synthetic else [])],
+    )
     path = folder.root / "cross-validation.json"
-    write_json(path, report)
-    if report["scored"] < len(outcomes):
-        fail(task, outcomes, path)
+    write_record(path, report)
+    if spread.scored < len(outcomes):
+        raise_failures(task, outcomes, path)
     return report

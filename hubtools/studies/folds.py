@@ -1,23 +1,24 @@
 """Rows of a curated dataset divided anew, as curation divides them: each fold is held out once.
 
 Groups stay whole. What joined the training split (supplements, documents made of their templates) is never held out,
-and stays out of a fold's training side where it, or one like it, is held out. Prompts that curation set one below the
-other to match lengths are made again of each fold's own training rows: those of the dataset hold rows of every fold.
+and stays out of a fold's training side where it, or one like it, is held out. Rows that curation composed to match
+lengths are made again of each fold's own training rows: those of the dataset are made of rows of every fold.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from hubtools.curation.intake import Drops
-from hubtools.curation.leaks import without_leaks
-from hubtools.curation.lengths import is_matched, matching
+from hubtools.curation.cleaning import Drops
+from hubtools.curation.leaks import drop_leaks
+from hubtools.curation.parquet import read_split
 from hubtools.errors import UsageError
-from hubtools.spec import Example, LabelSet, Span
+from hubtools.heads.length_matching import is_composed
+from hubtools.records.dataset import DatasetFacts
+from hubtools.spec import Example, LabelSet
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder
 
@@ -28,73 +29,72 @@ class Fold:
 
     Attributes:
         leaks: rows left out of training because the like is held out.
-        unheld: rows that would have been held out, had training not lacked a class without them.
+        kept_in_training: rows that would have been held out, had training not lacked a class without them.
     """
 
     rows: Sequence[Example]
     leaks: int
-    unheld: int
+    kept_in_training: int
 
-    def of(self, split: str) -> list[Example]:
+    def select(self, split: str) -> list[Example]:
         return [row for row in self.rows if row.split == split]
 
     @property
     def counts(self) -> dict[str, int]:
-        sizes = {split: len(self.of(split)) for split in ("train", "validation")}
-        return {**sizes, "left_out_as_leaks": self.leaks, "kept_in_training": self.unheld}
+        sizes = {split: len(self.select(split)) for split in ("train", "validation")}
+        return {**sizes, "left_out_as_leaks": self.leaks, "kept_in_training": self.kept_in_training}
 
 
-def rows_of(folder: TaskFolder, task: TaskSpec, label_set: LabelSet) -> list[Example]:
-    """Rows of the curated training and validation splits, with labels and types of ``label_set``, by their ids."""
-    import pyarrow.parquet as pq
-
-    names = ["id", "text", "group", "source", "label" if task.kind == "sequence" else "spans"]
-    found = []
+def read_rows(folder: TaskFolder, task: TaskSpec, label_set: LabelSet) -> list[Example]:
+    """Return rows of the curated training and validation splits, with labels of ``label_set``, by their ids."""
+    rows = []
     for split in ("train", "validation"):
         path = folder.need(folder.split_file(split), "curate")
-        for row in pq.read_table(path, columns=names).to_pylist():
-            spans = [Span(s["start"], s["end"], label_set.labels[s["label"]]) for s in row.get("spans") or ()]
-            label = label_set.labels[row["label"]] if "label" in row else ""
-            example = Example(row["text"], label, tuple(spans), row["group"], split, row["source"])
-            found.append((row["id"], example))
-    return [example for _, example in sorted(found, key=lambda pair: pair[0])]
+        rows += read_split(path, task.head, label_set, split)
+    return [example for _, example in sorted(rows, key=lambda row: row[0])]
 
 
-def divided(
-    rows: Sequence[Example], task: TaskSpec, label_set: LabelSet, facts: Mapping[str, Any], folds: int, seed: int
+def divide_rows(
+    rows: Sequence[Example], task: TaskSpec, label_set: LabelSet, facts: DatasetFacts, folds: int, seed: int
 ) -> list[Fold]:
-    """``folds`` folds, which follow from the rows and the seed alone.
+    """Return ``folds`` folds, which follow from the rows and the seed alone.
 
     Args:
-        rows: see :func:`rows_of`.
+        rows: see :func:`read_rows`.
         facts: those of the dataset.
 
     Raises:
         UsageError: there are too few groups, or classes in too few of them, for so many folds.
     """
-    joined = {supplement["id"] for supplement in facts["supplements"]}
-    if facts["counts"]["length_matched_train"]:  # else a user's own group may be called so
-        rows = [row for row in rows if not is_matched(row)]
-    own = [row for row in rows if row.source not in joined]
-    extra = [row for row in rows if row.source in joined]
-    groups = len({row.group for row in own})
+    supplements = {supplement.id for supplement in facts.supplements}
+    if facts.counts.length_matched_train:  # else a user's own group may be called so
+        rows = [row for row in rows if not is_composed(row)]
+    divisible = [row for row in rows if row.source not in supplements]
+    train_only = [row for row in rows if row.source in supplements]
+    groups = len({row.group for row in divisible})
     if not 2 <= folds <= groups:
         raise UsageError(
-            f"{folds} folds of {task.name}", expected=f"from 2 to {groups}, the number of groups",
-            found=f"{len(own)} rows in {groups} groups", next="say so many with --folds",
-        )  # fmt: skip
-    made = []
-    for number, held in enumerate(_held_out(own, folds, seed), 1):
-        made.append(_fold(own, extra, held, task, label_set, facts))
-        _check(made[-1], f"Fold {number} of {folds} of {task.name}", task, label_set)
-    return made
+            f"{folds} folds of {task.name}",
+            expected=f"from 2 to {groups}, the number of groups",
+            found=f"{len(divisible)} rows in {groups} groups",
+            next="say so many with --folds",
+        )
+    result = []
+    for number, held_out in enumerate(_choose_held_out(divisible, folds, seed), 1):
+        result.append(_make_fold(divisible, train_only, held_out, task, facts))
+        _check_fold(result[-1], f"Fold {number} of {folds} of {task.name}", task, label_set)
+    return result
 
 
-def _held_out(rows: Sequence[Example], folds: int, seed: int) -> list[set[str]]:
-    """The groups of each fold, each class divided as evenly as groups allow; a document counts by its rarest type."""
+def _choose_held_out(rows: Sequence[Example], folds: int, seed: int) -> list[set[str]]:
+    """Return the groups of each fold, each class divided as evenly as groups allow.
+
+    A text with several classes counts by the rarest of them.
+    """
     from sklearn.model_selection import StratifiedGroupKFold
 
     often = Counter(kind for row in rows for kind in set(row.classes))
+    # The splitter takes one class a row.
     strata = [min(row.classes, key=lambda kind: (often[kind], kind), default="") for row in rows]
     groups = [row.group for row in rows]
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
@@ -104,31 +104,40 @@ def _held_out(rows: Sequence[Example], folds: int, seed: int) -> list[set[str]]:
     return [{groups[i] for i in part} for part in parts]
 
 
-def _fold(
-    own: Sequence[Example], extra: Sequence[Example], held: set[str], task: TaskSpec, label_set: LabelSet,
-    facts: Mapping[str, Any],
-) -> Fold:  # fmt: skip
+def _make_fold(
+    divisible: Sequence[Example],
+    train_only: Sequence[Example],
+    held_out: set[str],
+    task: TaskSpec,
+    facts: DatasetFacts,
+) -> Fold:
     # A class that training would lack stays there whole: it cannot be learned, and would count as never found.
-    left = {kind for row in (*own, *extra) if row.group not in held for kind in row.classes}
-    needed = {row.group for row in own if row.group in held and set(row.classes) - left}
-    held = held - needed
-    validation = [replace(row, split="validation") for row in own if row.group in held]
-    train = [replace(row, split="train") for row in (*own, *extra) if row.group not in held]
-    rows = without_leaks([*validation, *train], Drops())
+    all_rows = (*divisible, *train_only)
+    trained = {name for row in all_rows if row.group not in held_out for name in row.classes}
+    needed = {row.group for row in divisible if row.group in held_out and set(row.classes) - trained}
+    held_out = held_out - needed
+    validation = [replace(row, split="validation") for row in divisible if row.group in held_out]
+    train = [replace(row, split="train") for row in all_rows if row.group not in held_out]
+    # Rows that are held out come first, so that what is like one of them leaves training, and not the other way.
+    rows = drop_leaks([*validation, *train], Drops())
     leaks = len(validation) + len(train) - len(rows)
-    if facts["counts"]["length_matched_train"]:
-        long = matching([row for row in rows if row.split == "train"], task.positive, facts["seed"])
-        rows = without_leaks([*rows, *long], Drops())
-    return Fold(rows, leaks, sum(row.group in needed for row in own))
+    if facts.counts.length_matched_train:
+        composed = task.head.compose_matched_lengths([row for row in rows if row.split == "train"], facts.seed)
+        rows = drop_leaks([*rows, *composed], Drops())
+    return Fold(rows, leaks, sum(row.group in needed for row in divisible))
 
 
-def _check(fold: Fold, name: str, task: TaskSpec, label_set: LabelSet) -> None:
-    held = {kind for row in fold.of("validation") for kind in row.classes}
-    lacks = [label for label in label_set.labels if label not in {k for row in fold.of("train") for k in row.classes}]
-    if lacks or not fold.of("validation") or (task.positive and len(held) < len(label_set.labels)):
+def _check_fold(fold: Fold, name: str, task: TaskSpec, label_set: LabelSet) -> None:
+    held_out = {name for row in fold.select("validation") for name in row.classes}
+    trained = {name for row in fold.select("train") for name in row.classes}
+    missing = [label for label in label_set.labels if label not in trained]
+    incomplete = task.head.needs_every_class("validation") and len(held_out) < len(label_set.labels)
+    if missing or incomplete or not fold.select("validation"):
         raise UsageError(
-            f"{name} cannot be trained and scored", expected="rows of every class to train on, and rows to score",
-            found=f"nothing of {', '.join(lacks)} to train on" if lacks else
-            f"held out: {', '.join(sorted(held)) or 'nothing'}",
+            f"{name} cannot be trained and scored",
+            expected="rows of every class to train on, and rows to score",
+            found=f"nothing of {', '.join(missing)} to train on"
+            if missing
+            else f"held out: {', '.join(sorted(held_out)) or 'nothing'}",
             next="take fewer --folds, or another --seed",
-        )  # fmt: skip
+        )

@@ -6,15 +6,16 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from hubtools.errors import UsageError
+from hubtools.records.studies import SearchRange
 from hubtools.training.presets import Preset
 
 Value = float | int | str | bool
 
 # The same for all trainings of a search, or what makes them comparable.
-_HELD = {"task", "base", "dataset", "label_set", "work_dir", "output_dir", "hub", "fingerprint", "seed", "data_seed",
+_FIXED = {"task", "base", "dataset", "label_set", "work_dir", "output_dir", "hub", "fingerprint", "seed", "data_seed",
          "method", "metric_for_best_model", "greater_is_better", "load_best_model_at_end", "eval_strategy"}  # fmt: skip
 _KEYS = {"low", "high", "log", "step", "choices"}
 
@@ -38,18 +39,18 @@ class Range:
 
     @property
     def whole(self) -> bool:
+        """Whether all values are whole numbers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
-    def as_written(self) -> dict[str, Any]:
-        """As it stands in a file of ranges."""
+    def to_record(self) -> SearchRange:
+        """Return the range as it stands in a file of ranges."""
         if self.choices:
-            return {"choices": list(self.choices)}
-        optional: dict[str, Any] = {"log": self.log, "step": self.step}
-        return {"low": self.low, "high": self.high, **{key: value for key, value in optional.items() if value}}
+            return SearchRange(choices=list(self.choices))
+        return SearchRange(low=self.low, high=self.high, log=self.log or None, step=self.step or None)
 
 
-def flags_of(values: Mapping[str, Value]) -> tuple[str, ...]:
-    """Flags of a training, with fractions to three digits: enough to find, and short enough to type."""
+def format_flags(values: Mapping[str, Value]) -> tuple[str, ...]:
+    """Return the flags of a training, with fractions to three digits: enough to find, and short enough to type."""
     return tuple(
         part
         for name, value in values.items()
@@ -57,8 +58,13 @@ def flags_of(values: Mapping[str, Value]) -> tuple[str, ...]:
     )
 
 
+def parse_words(flags: Sequence[str]) -> dict[str, str]:
+    """Return the name and the value of each flag that :func:`format_flags` made, as words."""
+    return {name.removeprefix("--"): value for name, value in zip(flags[::2], flags[1::2], strict=True)}
+
+
 def default_ranges(preset: Preset, batches_a_step: int) -> dict[str, Range]:
-    """Ranges around the defaults, which follow the size of the data, the task and the base.
+    """Return ranges around the defaults, which follow the size of the data, the task and the base.
 
     Args:
         batches_a_step: processes times accumulation steps, among which the rows of a step are divided.
@@ -75,7 +81,9 @@ def default_ranges(preset: Preset, batches_a_step: int) -> dict[str, Range]:
 
 
 def read_ranges(path: Path, check: Callable[[Sequence[str]], None]) -> dict[str, Range]:
-    """The ranges of a YAML file, by flag: ``learning_rate: {low: 1e-5, high: 1e-3, log: true}``, or a list of values.
+    """Return the ranges of a YAML file, by flag.
+
+    A line is ``learning_rate: {low: 1e-5, high: 1e-3, log: true}``, or a flag and a list of values.
 
     Args:
         check: raises :class:`UsageError` for flags that no training would take.
@@ -93,57 +101,68 @@ def read_ranges(path: Path, check: Callable[[Sequence[str]], None]) -> dict[str,
         ) from error
     if not isinstance(content, dict) or not content:
         raise UsageError(
-            f"Ranges {path}", expected="a flag and its range a line: learning_rate: {low: 1e-5, high: 1e-3, log: true}",
-            found=repr(content)[:80], next="mend the file",
-        )  # fmt: skip
+            f"Ranges {path}",
+            expected="a flag and its range a line: learning_rate: {low: 1e-5, high: 1e-3, log: true}",
+            found=repr(content)[:80],
+            next="mend the file",
+        )
     return {
-        str(name).lstrip("-").replace("-", "_"): _range(path, str(name), given, check)
+        str(name).lstrip("-").replace("-", "_"): _make_range(path, str(name), given, check)
         for name, given in content.items()
     }
 
 
-def _range(path: Path, name: str, given: Any, check: Callable[[Sequence[str]], None]) -> Range:
+def _make_range(path: Path, name: str, given: object, check: Callable[[Sequence[str]], None]) -> Range:
     flag = name.lstrip("-").replace("-", "_")
 
     def refuse(expected: str, found: str) -> NoReturn:
         raise UsageError(f"Range {name!r} of {path}", expected=expected, found=found, next="mend the file")
 
-    if flag in _HELD:
+    if flag in _FIXED:
         refuse("a flag that may differ between the trainings of one search", f"{flag}, which must not")
     if isinstance(given, list):
         given = {"choices": given}
     if not isinstance(given, dict) or not given or set(given) - _KEYS or ("choices" in given and len(given) > 1):
         refuse("low and high (with log or step), or a list of values", repr(given)[:80])
     if "choices" in given:
-        values = given["choices"]
-        if not isinstance(values, list) or not values or not all(isinstance(v, Value) for v in values):
-            refuse("a list of numbers, words or truth values", repr(values)[:80])
-        found = Range(choices=tuple(dict.fromkeys(values)))
-        looked_at: Sequence[Value] = found.choices
+        made = _read_choices(given["choices"], refuse)
+        examples: Sequence[Value] = made.choices
     else:
-        low, high, step = (_number(given.get(key)) for key in ("low", "high", "step"))
-        log = given.get("log", False)
-        if low is None or high is None or low > high:
-            refuse("two numbers, low at most high", repr(given)[:80])
-        if not isinstance(log, bool) or (log and low <= 0):
-            refuse("log: true or false, and low above 0 with it", repr(given)[:80])
-        if "step" in given and (log or step is None or step <= 0):
-            refuse("a step above 0, and no log with it", repr(given)[:80])
-        found = Range(low, high, log, step)
-        if found.whole and isinstance(step, float):
-            refuse("a whole step between whole numbers, or low as a fraction: 1.0", repr(given)[:80])
+        made = _read_bounds(given, refuse)
         # One in between as well: 4.0 and 16.0 pass for whole numbers, what lies between them does not.
-        looked_at = (low, high) if found.whole or step else (low, high, low + 0.377 * (high - low))
-    for value in looked_at:
+        between = made.low + 0.377 * (made.high - made.low)
+        examples = (made.low, made.high) if made.whole or made.step else (made.low, made.high, between)
+    for value in examples:
         try:
-            check(flags_of({flag: value}))
+            check(format_flags({flag: value}))
         except UsageError as error:
             refuse(error.expected, error.found)
-    return found
+    return made
 
 
-def _number(given: Any) -> float | int | None:
-    """A finite number; YAML reads 1e-5, without a point, as a word."""
+def _read_choices(values: object, refuse: Callable[[str, str], NoReturn]) -> Range:
+    if not isinstance(values, list) or not values or not all(isinstance(v, Value) for v in values):
+        refuse("a list of numbers, words or truth values", repr(values)[:80])
+    return Range(choices=tuple(dict.fromkeys(values)))
+
+
+def _read_bounds(given: Mapping[str, object], refuse: Callable[[str, str], NoReturn]) -> Range:
+    low, high, step = (_read_number(given.get(key)) for key in ("low", "high", "step"))
+    log = given.get("log", False)
+    if low is None or high is None or low > high:
+        refuse("two numbers, low at most high", repr(given)[:80])
+    if not isinstance(log, bool) or (log and low <= 0):
+        refuse("log: true or false, and low above 0 with it", repr(given)[:80])
+    if "step" in given and (log or step is None or step <= 0):
+        refuse("a step above 0, and no log with it", repr(given)[:80])
+    made = Range(low, high, log, step)
+    if made.whole and isinstance(step, float):
+        refuse("a whole step between whole numbers, or low as a fraction: 1.0", repr(given)[:80])
+    return made
+
+
+def _read_number(given: object) -> float | int | None:
+    """Return a finite number, or None; YAML reads 1e-5, without a point, as a word."""
     if isinstance(given, bool) or not isinstance(given, int | float | str):
         return None
     try:
@@ -151,14 +170,3 @@ def _number(given: Any) -> float | int | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
-
-
-def given_flags(flags: Sequence[str]) -> dict[str, str]:
-    """Name and value of each flag on a command line; "" for one without a value."""
-    found: dict[str, str] = {}
-    for i, word in enumerate(flags):
-        if word.startswith("--"):
-            name, _, value = word[2:].partition("=")
-            following = flags[i + 1] if i + 1 < len(flags) and not flags[i + 1].startswith("--") else ""
-            found[name.replace("-", "_")] = value or following
-    return found

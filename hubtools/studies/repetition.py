@@ -3,44 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
-from hubtools.records import write_json
-from hubtools.settings import Settings
-from hubtools.studies.engine import Planned, described, fail, opened, spread
+from hubtools.options import TrainingOptions, WorkOptions
+from hubtools.records import write_record
+from hubtools.records.studies import RepetitionReport
+from hubtools.studies.engine import PlannedTraining, open_study, raise_failures, summarize_scores
 from hubtools.task import TaskSpec
 
 
-def repeat(task: TaskSpec, settings: Settings, seeds: int) -> dict[str, Any]:
-    """Train with ``seeds`` seeds, from that of the settings on. Returns, and writes to ``repeat.json``, all scores.
+def repeat_training(task: TaskSpec, work: WorkOptions, options: TrainingOptions, seeds: int) -> RepetitionReport | None:
+    """Train with ``seeds`` seeds, from that of the options on; return what is written to ``repeat.json`` as well.
 
     The data stay as they are. The model of the first seed is kept, which is chosen before any score is known.
+
+    Returns:
+        the report; None for a dry run.
 
     Raises:
         MissingStage: the task is not curated here.
         TrainingFailed: not every training has a score; those that have are in the file all the same.
     """
-    folder = settings.folder(task)
-    study = opened(task, replace(settings, seed=0), "seeds", None)  # whichever seeds: each is a folder of its own
-    trainings = [
-        Planned(f"seed-{seed}", seed, keep=seed == settings.seed)
-        for seed in range(settings.seed, settings.seed + seeds)
+    # Whichever seeds are asked for, the study is the same: each is a folder of its own.
+    study = open_study(task, work, replace(options, seed=0), "seeds", None)
+    planned = [
+        PlannedTraining(f"seed-{seed}", seed, keep_model=seed == options.seed)
+        for seed in range(options.seed, options.seed + seeds)
     ]
-    if settings.dry_run:
-        for training in trainings:
-            settings.note(" ".join([f"would train {training.name}:", *settings.training]))
-        return {}
-    outcomes = study.attempt_all(trainings)
-    study.keep_model_of(trainings[0].name)
-    report = {
-        **described(study, outcomes),
-        "seed": settings.seed,
-        "seeds": [training.seed for training in trainings],
-        **spread(outcomes),
-        "kept": trainings[0].name,
-    }
-    path = folder.root / "repeat.json"
-    write_json(path, report)
-    if report["scored"] < len(outcomes):
-        fail(task, outcomes, path)
+    if options.dry_run:
+        for training in planned:
+            work.note(" ".join([f"would train {training.name}:", *options.flags.argv]))
+        return None
+    outcomes = study.train_all(planned)
+    study.remove_models_but(planned[0].name)
+    spread = summarize_scores(outcomes)
+    report = RepetitionReport(
+        **(study.report_fields(outcomes) | {"seed": options.seed}),
+        seeds=[training.seed for training in planned],
+        **vars(spread),
+        kept=planned[0].name,
+    )
+    path = work.folder(task).root / "repeat.json"
+    write_record(path, report)
+    if spread.scored < len(outcomes):
+        raise_failures(task, outcomes, path)
     return report

@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import importlib.util
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hubtools.errors import UsageError
-from hubtools.launch import check_training_flags
-from hubtools.records import write_json
-from hubtools.settings import Settings
-from hubtools.studies.engine import Outcome, Planned, Study, described, fail, opened
-from hubtools.studies.ranges import Range, Value, default_ranges, flags_of, given_flags, read_ranges
+from hubtools.options import TrainingOptions, WorkOptions
+from hubtools.records import to_json, write_record
+from hubtools.records.studies import Outcome, SearchReport
+from hubtools.studies.engine import PlannedTraining, Study, open_study, raise_failures
+from hubtools.studies.ranges import Range, Value, default_ranges, format_flags, read_ranges
 from hubtools.task import TaskSpec
 from hubtools.tasks import base_named
-from hubtools.training.fewshot import TAKEN, few_shot_preset, is_few_shot
+from hubtools.training.fewshot import TAKEN, check_method, few_shot_preset, is_few_shot
+from hubtools.training.flags import parse_training_flags
 from hubtools.training.inputs import commit_of, config_of, resolve_base
 from hubtools.training.presets import preset_for
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 DEFAULTS = "defaults"  # the training without any flag of ours, which the others must beat
 JOURNAL = "optuna.journal"
@@ -30,16 +34,24 @@ JOURNAL = "optuna.journal"
 _ENOUGH = 10  # scored trials, below which importances would be noise
 
 
-def search(
-    task: TaskSpec, settings: Settings, trials: int, ranges: Path | None = None, sampler_seed: int = 0
-) -> dict[str, Any]:
+def search_flags(
+    task: TaskSpec,
+    work: WorkOptions,
+    options: TrainingOptions,
+    trials: int,
+    ranges: Path | None = None,
+    sampler_seed: int = 0,
+) -> SearchReport | None:
     """Go on until ``trials`` trials have a score, or this call has tried as many as were lacking.
 
-    Returns, and writes to ``search.json``, the ranges, the trials from the best to the worst, and what the best was
-    trained with. Its model alone is kept.
+    What is returned is written to ``search.json`` as well. The model of the best training alone is kept.
 
     Args:
         ranges: a YAML file, see :func:`read_ranges`; by default what surrounds the defaults.
+        sampler_seed: of what Optuna draws.
+
+    Returns:
+        the report; None for a dry run.
 
     Raises:
         UsageError: no Optuna, or ranges that cannot be used.
@@ -48,108 +60,121 @@ def search(
     """
     if importlib.util.find_spec("optuna") is None:
         raise UsageError(
-            "A search needs Optuna, which is not installed", expected="hubtools with its extra 'search'",
-            found="hubtools without it", next="pip install 'hubtools[search]'",
-        )  # fmt: skip
-    folder = settings.folder(task)
-    varied = _varied(task, settings, ranges)
-    written = {name: span.as_written() for name, span in varied.items()}
-    study = opened(task, settings, "search", [written, sampler_seed])
-    if settings.dry_run:
-        settings.note(" ".join([f"would train {DEFAULTS}:", *settings.training]))
-        settings.note(f"would train {trials} trials, each with a value of every range:")
+            "A search needs Optuna, which is not installed",
+            expected="hubtools with its extra 'search'",
+            found="hubtools without it",
+            next="pip install 'hubtools[search]'",
+        )
+    searched = _choose_ranges(task, work, options, ranges)
+    records = {name: span.to_record() for name, span in searched.items()}
+    written = {name: to_json(record) for name, record in records.items()}
+    study = open_study(task, work, options, "search", [written, sampler_seed])
+    if options.dry_run:
+        work.note(" ".join([f"would train {DEFAULTS}:", *options.flags.argv]))
+        work.note(f"would train {trials} trials, each with a value of every range:")
         for name, span in written.items():
-            settings.note(f"  {name}: {', '.join(f'{key} {value}' for key, value in span.items())}")
-        return {}
-    importances = _trained(study, varied, trials, sampler_seed)
-    outcomes = sorted(_outcomes(study), key=lambda o: -o.get("score", float("-inf")))
-    scored = [outcome for outcome in outcomes if "score" in outcome]
-    report = {
-        **described(study, outcomes),
-        "sampler_seed": sampler_seed,
-        "ranges": written,
-        "best": scored[0] if scored else None,
-        "importances": importances,
-        "notes": [f"the best of {len(scored)} scores on one split is above what its model reaches on others"],
-    }
-    path = folder.root / "search.json"
-    write_json(path, report)
+            work.note(f"  {name}: {', '.join(f'{key} {value}' for key, value in span.items())}")
+        return None
+    importances = _train_trials(study, searched, trials, sampler_seed)
+    outcomes = sorted(_read_outcomes(study), key=lambda outcome: -_score_of(outcome))
+    scored = [outcome for outcome in outcomes if outcome.score is not None]
+    report = SearchReport(
+        **study.report_fields(outcomes),
+        sampler_seed=sampler_seed,
+        ranges=records,
+        best=scored[0] if scored else None,
+        importances=importances,
+        notes=[f"the best of {len(scored)} scores on one split is above what its model reaches on others"],
+    )
+    path = work.folder(task).root / "search.json"
+    write_record(path, report)
     if not scored:
-        fail(task, outcomes, path)
+        raise_failures(task, outcomes, path)
     return report
 
 
-def _varied(task: TaskSpec, settings: Settings, ranges: Path | None) -> dict[str, Range]:
-    """The ranges, but for flags that are given: these hold for all trainings."""
-    given = given_flags(settings.training)
-    if ranges is None:
-        found = _usual(task, settings, given)
+def _choose_ranges(task: TaskSpec, work: WorkOptions, options: TrainingOptions, path: Path | None) -> dict[str, Range]:
+    """Return the ranges, but for flags that are given: these hold for all trainings."""
+    if path is None:
+        ranges = _make_default_ranges(task, work, options)
     else:
-        found = read_ranges(
-            ranges, lambda flags: check_training_flags([*settings.training, *flags], [task], settings.processes)
-        )
-    left = {name: span for name, span in found.items() if name not in given}
+
+        def check(flags: Sequence[str]) -> None:
+            check_method(parse_training_flags((*options.flags.argv, *flags)), [task], options.processes)
+
+        ranges = read_ranges(path, check)
+    left = {name: span for name, span in ranges.items() if name not in options.flags.given}
     if not left:
         raise UsageError(
-            "Nothing is left to search", expected="a range whose flag is not given", found=", ".join(sorted(found)),
+            "Nothing is left to search",
+            expected="a range whose flag is not given",
+            found=", ".join(sorted(ranges)),
             next="leave one of these flags out, or name further ranges",
-        )  # fmt: skip
+        )
     return left
 
 
-def _usual(task: TaskSpec, settings: Settings, given: Mapping[str, str]) -> dict[str, Range]:
-    """Ranges around what this training would take without them."""
-    few = is_few_shot(settings.training)
+def _make_default_ranges(task: TaskSpec, work: WorkOptions, options: TrainingOptions) -> dict[str, Range]:
+    """Return ranges around what this training would take without them."""
+    flags = options.flags
+    few = is_few_shot(flags)
     if few:
         preset, _ = few_shot_preset()
     else:
-        folder = settings.folder(task)
-        rows = folder.read(folder.facts, "curate")["splits"]["train"]["rows"]
-        base = resolve_base(settings.base)
+        rows = work.folder(task).read_facts().splits["train"].rows
+        base = resolve_base(options.base)
         width = config_of(base, commit_of(base)).hidden_size
-        preset, _ = preset_for(rows, task, base_named(base), width, lora=given.get("lora_rank", "0") != "0")
-    accumulated = given.get("gradient_accumulation_steps", "")
-    found = default_ranges(preset, settings.processes * (int(accumulated) if accumulated.isdigit() else 1))
-    if "max_steps" in given:  # which decides, whatever the epochs
-        del found["num_train_epochs"]
-    return {name: span for name, span in found.items() if not few or name in TAKEN}
+        preset, _ = preset_for(rows, task, base_named(base), width, lora=bool(flags.ours.lora_rank))
+    ranges = default_ranges(preset, options.processes * flags.trainer.get("gradient_accumulation_steps", 1))
+    if "max_steps" in flags.given:  # which decides, whatever the epochs
+        del ranges["num_train_epochs"]
+    return {name: span for name, span in ranges.items() if not few or name in TAKEN}
 
 
-def _trained(study: Study, varied: Mapping[str, Range], trials: int, sampler_seed: int) -> dict[str, float] | None:
-    """Train what is lacking; returns how much of the scores' variance each flag explains, where that can be said."""
+def _train_trials(study: Study, ranges: Mapping[str, Range], trials: int, sampler_seed: int) -> dict[str, float] | None:
+    """Train what is lacking, and return the importances of the flags.
+
+    Returns:
+        how much of the scores' variance each flag explains; None for too few scores, or one score alone.
+    """
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
     from optuna.trial import TrialState
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space = {name: _distribution(span) for name, span in varied.items()}
+    space = {name: _make_distribution(span) for name, span in ranges.items()}
     study.root.mkdir(parents=True, exist_ok=True)
-    with study.at_work(trials + 1, sum("score" in outcome for outcome in _outcomes(study))) as tick:
-        _mend(study.root / JOURNAL)
+    done = sum(outcome.score is not None for outcome in _read_outcomes(study))
+    with study.hold_folder(trials + 1, done) as tick:
+        _repair(study.root / JOURNAL)
         book = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(study.root / JOURNAL))), study_name=study.root.name,
-            direction="maximize", load_if_exists=True,
-        )  # fmt: skip
+            storage=JournalStorage(JournalFileBackend(str(study.root / JOURNAL))),
+            study_name=study.root.name,
+            direction="maximize",
+            load_if_exists=True,
+        )
 
-        def attempt(number: int, values: Mapping[str, Value]) -> None:
-            outcome = study.attempt(Planned(f"trial-{number:03}", study.settings.seed, flags_of(values)))
-            score = outcome.get("score")
-            book.tell(number, score, TrialState.FAIL if score is None else TrialState.COMPLETE)
-            study.tidy(outcome["name"])  # a trial that failed is not tried again
+        def train(number: int, values: Mapping[str, Value]) -> None:
+            planned = PlannedTraining(f"trial-{number:03}", study.options.seed, format_flags(values))
+            outcome = study.train(planned)
+            state = TrialState.FAIL if outcome.score is None else TrialState.COMPLETE
+            book.tell(number, outcome.score, state)
+            study.remove_leftovers(outcome.name)  # a trial that failed is not tried again
             keep_best()
             tick()
 
         def keep_best() -> None:
-            study.keep_model_of(max(_outcomes(study), key=lambda o: o.get("score", float("-inf")))["name"])
+            study.remove_models_but(max(_read_outcomes(study), key=_score_of).name)
 
-        if "score" not in (study.outcome(DEFAULTS) or {}):
-            study.attempt(Planned(DEFAULTS, study.settings.seed))
+        defaults = study.read_outcome(DEFAULTS)
+        if defaults is None or defaults.score is None:
+            study.train(PlannedTraining(DEFAULTS, study.options.seed))
             tick()
         lacking = trials - len(book.get_trials(states=(TrialState.COMPLETE,)))
         for trial in book.get_trials(states=(TrialState.RUNNING,)):  # under way when a search was killed
             if set(trial.params) == set(space):
-                attempt(trial.number, trial.params)
+                train(trial.number, trial.params)
                 lacking -= 1
             else:
                 book.tell(trial.number, state=TrialState.FAIL)
@@ -158,23 +183,28 @@ def _trained(study: Study, varied: Mapping[str, Range], trials: int, sampler_see
             number = len(book.trials)
             seed = random.Random(f"{sampler_seed}:{number}").getrandbits(32)
             book.sampler = optuna.samplers.TPESampler(seed=seed)
-            attempt(number, book.ask(space).params)
+            train(number, book.ask(space).params)
         keep_best()
         scored = book.get_trials(states=(TrialState.COMPLETE,))
         if len(scored) < _ENOUGH or len({trial.value for trial in scored}) == 1:
             return None
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-        found = optuna.importance.get_param_importances(book, evaluator=evaluator)
-        return {name: round(float(share), 4) for name, share in found.items()}
+        importances = optuna.importance.get_param_importances(book, evaluator=evaluator)
+        return {name: round(float(share), 4) for name, share in importances.items()}
 
 
-def _outcomes(study: Study) -> list[Outcome]:
-    """Of the defaults and of all trials that there are, in their order."""
+def _read_outcomes(study: Study) -> list[Outcome]:
+    """Return the outcomes of the defaults and of all trials that there are, in their order."""
     names = [DEFAULTS, *sorted(path.parent.name for path in study.root.glob("trial-*/outcome.json"))]
-    return [outcome for name in names if (outcome := study.outcome(name))]
+    return [outcome for name in names if (outcome := study.read_outcome(name))]
 
 
-def _distribution(span: Range) -> Any:
+def _score_of(outcome: Outcome) -> float:
+    """Return the score to sort by: a failure comes after all scores."""
+    return float("-inf") if outcome.score is None else outcome.score
+
+
+def _make_distribution(span: Range) -> BaseDistribution:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if span.choices:
@@ -184,7 +214,7 @@ def _distribution(span: Range) -> Any:
     return FloatDistribution(float(span.low), float(span.high), log=span.log, step=span.step)
 
 
-def _mend(journal: Path) -> None:
+def _repair(journal: Path) -> None:
     """Take a line off that a kill cut short: Optuna would write the next one behind it, and read neither."""
     content = journal.read_bytes() if journal.exists() else b""
     whole = content.rfind(b"\n") + 1

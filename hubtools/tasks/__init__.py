@@ -1,6 +1,9 @@
-"""The four tasks, as values."""
+"""The four tasks, as values, and where a task comes from: its name, or a file of one's own."""
 
 from __future__ import annotations
+
+import statistics
+from pathlib import Path
 
 from hubtools.errors import UsageError
 from hubtools.spec import BaseModel, Metric
@@ -15,7 +18,7 @@ TASKS: dict[str, TaskSpec] = {task.name: task for task in (CATEGORY, PII, JAILBR
 # All four trained together on one body. No fifth task: it has neither rows nor labels of its own.
 MULTI = "multi"
 MULTI_MODEL = "router_classifiers_{base}_multi_model"
-JOINT = Metric("mean", "mean of the four")
+MEAN_SCORE = Metric("mean", "mean of the four", statistics.fmean, "mean")
 
 MODERNBERT = BaseModel("answerdotai/ModernBERT-base", revision="8949b909ec900327062f0ebf497f51aef5e6f0c8")
 # An encoder whose embeddings are trained already: what few-shot training starts from.
@@ -38,8 +41,34 @@ def task_named(name: str) -> TaskSpec:
     return TASKS[name]
 
 
-def tasks_named(name: str) -> list[TaskSpec]:
-    """The task called ``name``, or all four for "all"."""
+def select_tasks(name: str | None, task_file: Path | None) -> list[TaskSpec]:
+    """Return the tasks that a command is about: of a file the one it describes, else the named one, or all four.
+
+    Args:
+        name: a task, or "all"; with a file, nothing else than its own name, and it may be left out.
+        task_file: a YAML file that describes a task.
+
+    Raises:
+        UsageError: no such task, none asked for, or a file that is wrong or describes another.
+    """
+    if task_file is not None:
+        from hubtools.tasks.file import read_task_file
+
+        task = read_task_file(task_file)
+        if name not in (None, "all", task.name):
+            raise UsageError(
+                f"Task file {str(task_file)!r} describes the task {task.name!r}",
+                expected=f"{task.name}, or no task beside --task-file",
+                found=str(name),
+                next=f"leave {name} out, or leave --task-file out",
+            )
+        return [task]
+    if name is None:
+        raise UsageError(
+            "No task is named",
+            expected="one of " + ", ".join((*TASKS, "all")) + ", or --task-file FILE for a task of your own",
+            next="hubtools --help",
+        )
     return list(TASKS.values()) if name == "all" else [task_named(name)]
 
 

@@ -1,4 +1,4 @@
-"""category: the domain of a prompt, in the 14 classes of MMLU-Pro.
+"""The domain of a prompt, in the 14 classes of MMLU-Pro.
 
 Labels and their order are the router's (``pkg/classification/mapping.go``): it accepts exactly these.
 """
@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from hubtools.heads import Classification
-from hubtools.spec import BadRow, Demo, Example, LabelSet, Metric, Source
+from hubtools.metrics.labels import MACRO_F1
+from hubtools.rows import read_labelled_row, read_text
+from hubtools.spec import BadRow, CardTexts, Demo, Example, LabelSet, Source
 from hubtools.task import TaskSpec
-from hubtools.tasks.rows import labelled_row, text_of
 
 LABELS = (
     "biology", "business", "chemistry", "computer science", "economics", "engineering", "health",
@@ -26,12 +27,12 @@ SEED10 = {
 }  # fmt: skip
 
 
-def mmlu_pro_row(row: Mapping[str, Any]) -> Example:
-    """The question alone is the prompt: options and reasoning are not what a router sees."""
+def read_mmlu_pro_row(row: Mapping[str, Any]) -> Example:
+    """Return the question alone as the prompt: options and reasoning are not what a router sees."""
     label = row.get("category")
     if label not in LABELS:
         raise BadRow(f"unknown label {label!r}")
-    return Example(text=text_of(row, "question"), label=label)
+    return Example(text=read_text(row, "question"), label=label)
 
 
 CATEGORY = TaskSpec(
@@ -48,31 +49,35 @@ CATEGORY = TaskSpec(
             id="TIGER-Lab/MMLU-Pro",
             files={"": ("data/test-*.parquet", "data/validation-*.parquet")},
             columns=("question", "category"),
-            row=mmlu_pro_row,
+            row=read_mmlu_pro_row,
             license="mit",
             attribution=(
                 "MMLU-Pro (Wang et al., 2024), MIT on its Hub card and Apache-2.0 in its repository. "
                 "Its test questions are used here: models trained on this set must not be scored on MMLU-Pro."
             ),
             provenance="MMLU-Pro's `category`; the text is the question without its options.",
+            annotators="expert-generated",
         ),
     ),
     starter=Source(
         id="hubtools/starter-category",
         files={"": ("data.jsonl",)},
         columns=("text", "label"),
-        row=labelled_row,
+        row=read_labelled_row,
         license="apache-2.0",
         attribution="Prompts of hubtools' own writing.",
         provenance="Each prompt was written for its label.",
         starter=True,
+        annotators="expert-generated",
     ),
     group_name="near-duplicate cluster",
-    primary=Metric("macro_f1", "macro F1"),
+    primary=MACRO_F1,
     model_name="category_classifier_{base}_model",
     mapping_file="category_mapping.json",
+    mapping_noun="category",
     threshold=0.5,
     version="1",
+    card=CardTexts(noun="prompt"),
     task_ids=("topic-classification",),
     overrides={"epochs": 3, "batch_size": 8, "learning_rate": 2e-5, "weight_decay": 0.1},
     examples=(

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from hubtools.heads import Classification
-from hubtools.spec import Demo, Dropped, Example, LabelSet, Metric, Source, Undecided
+from hubtools.metrics.labels import MACRO_F1
+from hubtools.rows import read_labelled_row, read_text
+from hubtools.spec import CardTexts, Demo, Dropped, Example, LabelSet, Source, Undecided
 from hubtools.task import TaskSpec
-from hubtools.tasks.intent_rules import AMBIGUOUS, TABLE_VERSION, intent_of, snake_case
-from hubtools.tasks.rows import labelled_row, text_of
+from hubtools.tasks.intent_rules import AMBIGUOUS, TABLE_VERSION, decide_intent, to_snake_case
 
 LABELS = (
     "information_retrieval", "data_transformation", "calculation", "communication", "scheduling",
@@ -22,7 +23,7 @@ LABELS = (
 )  # fmt: skip
 
 _CALL = re.compile(r"""<functioncall>\s*\{\s*["']name["']\s*:\s*["']([^"']+)["']""")
-_MARK = "<functioncall>"
+_CALL_TAG = "<functioncall>"
 _TURN = re.compile(r"(?:^|\n)\s*(USER|ASSISTANT|FUNCTION RESPONSE):")
 _END = "<|endoftext|>"
 
@@ -49,14 +50,14 @@ _CODE = re.compile(
 )  # fmt: skip
 
 
-def turns_of(chat: str) -> list[tuple[str, str]]:
-    """A Glaive conversation as (speaker, text) pairs, in order."""
+def split_turns(chat: str) -> list[tuple[str, str]]:
+    """Return a Glaive conversation as (speaker, text) pairs, in order."""
     pieces = _TURN.split(chat)
     return [(who, text.replace(_END, "").strip()) for who, text in zip(pieces[1::2], pieces[2::2], strict=True)]
 
 
-def glaive_row(row: Mapping[str, Any]) -> Example:
-    """The first user turn, labelled by the first function that the assistant calls.
+def read_glaive_row(row: Mapping[str, Any]) -> Example:
+    """Return the first user turn, labelled by the first function that the assistant calls.
 
     A conversation without a call is ``no_function_needed`` where the assistant's first answer is neither a
     refusal nor a question back, and the request is not one that a function could serve. What is called after a
@@ -65,19 +66,19 @@ def glaive_row(row: Mapping[str, Any]) -> Example:
     chat, system = row.get("chat"), row.get("system")
     if not isinstance(chat, str) or not isinstance(system, str):
         raise Dropped("chat or system is not a text")
-    turns = turns_of(chat)
+    turns = split_turns(chat)
     if not turns or turns[0][0] != "USER" or not turns[0][1]:
         raise Dropped("no first user turn")
     text = turns[0][1]
-    answers = [said for who, said in turns if who == "ASSISTANT"]
-    if answers and _MARK not in answers[0] and _REFUSAL.search(answers[0][:300]):
+    answers = [words for who, words in turns if who == "ASSISTANT"]
+    if answers and _CALL_TAG not in answers[0] and _REFUSAL.search(answers[0][:300]):
         raise Dropped("answer is a refusal")
-    calling = next((said for said in answers if _MARK in said), "")
+    calling = next((answer for answer in answers if _CALL_TAG in answer), "")
     if calling:
-        call = _CALL.match(calling, calling.index(_MARK))
+        call = _CALL.match(calling, calling.index(_CALL_TAG))
         if not call:
             raise Dropped("function call is malformed")
-        return _called(text, call.group(1))
+        return _label_by_function(text, call.group(1))
     if not answers or not answers[0]:
         raise Dropped("no answer")
     if answers[0].endswith("?"):
@@ -87,13 +88,13 @@ def glaive_row(row: Mapping[str, Any]) -> Example:
     return Example(text=text, label="no_function_needed", rule="no function called")
 
 
-def _called(text: str, function: str) -> Example:
-    label, rule = intent_of(function)
+def _label_by_function(text: str, function: str) -> Example:
+    label, rule = decide_intent(function)
     if label == AMBIGUOUS:
         raise Undecided("function is ambiguous")
     if not label:
         raise Undecided("function matches no rule")
-    return Example(text=text, label=label, group=f"function {snake_case(function)}", rule=rule)
+    return Example(text=text, label=label, group=f"function {to_snake_case(function)}", rule=rule)
 
 
 # Among MetaTool's queries stand answers of the model that wrote them, and remarks on its task.
@@ -104,19 +105,19 @@ _NO_REQUEST = re.compile(
 )
 
 
-def metatool_row(row: Mapping[str, Any]) -> Example:
-    """A query of MetaTool, labelled by the name of its tool as if it were a function's."""
-    text, tool = text_of(row, "Query"), text_of(row, "Tool")
+def read_metatool_row(row: Mapping[str, Any]) -> Example:
+    """Return a query of MetaTool, labelled by the name of its tool as if it were a function's."""
+    text, tool = read_text(row, "Query"), read_text(row, "Tool")
     if _NO_REQUEST.search(text):
         raise Dropped("not a request")
-    return _called(text, tool)
+    return _label_by_function(text, tool)
 
 
 METATOOL = Source(
     id="HowieHwong/MetaTool",
     files={"": ("dataset/data/all_clean_data.csv",)},
     columns=("Query", "Tool"),
-    row=metatool_row,
+    row=read_metatool_row,
     license="mit",
     attribution=(
         "MetaTool (Huang et al., 2023), MIT. Queries written by language models for 199 tools; labels follow from "
@@ -142,7 +143,7 @@ INTENT = TaskSpec(
             id="glaiveai/glaive-function-calling-v2",
             files={"": ("glaive-function-calling-v2.json",)},
             columns=("system", "chat"),
-            row=glaive_row,
+            row=read_glaive_row,
             license="apache-2.0",
             attribution=(
                 "glaiveai/glaive-function-calling-v2 (Apache-2.0). Labels are weak: a versioned table over the name "
@@ -154,6 +155,7 @@ INTENT = TaskSpec(
                 "where the assistant neither refuses nor asks back, and the request is not one that a function could "
                 "serve. What is ambiguous is dropped and counted."
             ),
+            annotators="machine-generated",
         ),
         METATOOL,
     ),
@@ -161,18 +163,20 @@ INTENT = TaskSpec(
         id="hubtools/starter-intent",
         files={"": ("data.jsonl",)},
         columns=("text", "label"),
-        row=labelled_row,
+        row=read_labelled_row,
         license="apache-2.0",
         attribution="Requests of hubtools' own writing.",
         provenance="Each request was written for a function of its kind.",
         starter=True,
+        annotators="expert-generated",
     ),
     group_name="called function and near-duplicate cluster",
-    primary=Metric("macro_f1", "macro F1"),
+    primary=MACRO_F1,
     model_name="intent_classifier_{base}_model",
     mapping_file="",
     threshold=0.5,
     version=f"1.{TABLE_VERSION}",
+    card=CardTexts(noun="prompt"),
     task_ids=("intent-classification",),
     examples=(
         "Send an e-mail to Anna that the meeting moves to three.",

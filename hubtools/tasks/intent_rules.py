@@ -105,26 +105,26 @@ RULES: tuple[tuple[str, str], ...] = (
 _COMPILED = tuple((re.compile(pattern), label) for pattern, label in RULES)
 
 
-def snake_case(function: str) -> str:
-    """One spelling for a function: ``getStockPrice``, ``get-stock-price`` and ``get_stock_price`` are the same."""
+def to_snake_case(function: str) -> str:
+    """Return one spelling for ``getStockPrice``, ``get-stock-price`` and ``get_stock_price``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[-\s]+", "_", function.strip()).lower()
 
 
-def by_keyword(function: str) -> tuple[str, str]:
-    """The label that the rules alone give a name, and the pattern that fired; "" and "" where none does."""
-    name = snake_case(function)
+def apply_rules(function: str) -> tuple[str, str]:
+    """Return the label that the rules alone give a name, and the pattern that fired; "" and "" where none does."""
+    name = to_snake_case(function)
     return next(((label, pattern.pattern) for pattern, label in _COMPILED if pattern.search(name)), ("", ""))
 
 
-def intent_of(function: str) -> tuple[str, str]:
-    """The kind of tool ``function`` is, and which rule said so.
+def decide_intent(function: str) -> tuple[str, str]:
+    """Return the kind of tool that ``function`` is, and the rule that decided it.
 
     Returns:
         (label, rule): ``label`` is one of the eight, :data:`AMBIGUOUS` where the table says that the name fits no
         kind, or "" where nothing matched; ``rule`` is "table", "keyword" and the pattern, or "".
     """
-    name = snake_case(function)
+    name = to_snake_case(function)
     if name in TABLE:
         return TABLE[name], "table"
-    label, pattern = by_keyword(name)
+    label, pattern = apply_rules(name)
     return label, f"keyword {pattern}" if label else ""

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from hubtools.heads import Detection
-from hubtools.spec import BadRow, Demo, Example, LabelSet, Metric, Source
+from hubtools.metrics.detection import ROC_AUC
+from hubtools.rows import read_labelled_row, read_text
+from hubtools.spec import BadRow, CardTexts, Demo, Example, LabelSet, Source
 from hubtools.task import TaskSpec
-from hubtools.tasks.rows import labelled_row, text_of
 
 LABELS = ("benign", "jailbreak")  # the router looks for the literal "jailbreak"
 
@@ -21,17 +22,17 @@ ALARMING = (
 )  # fmt: skip
 
 
-def jackhhao_row(row: Mapping[str, Any]) -> Example:
-    """The prompt as it stands, labelled by ``type``."""
+def read_jackhhao_row(row: Mapping[str, Any]) -> Example:
+    """Return the prompt as it stands, labelled by ``type``."""
     label = row.get("type")
     if label not in LABELS:
         raise BadRow(f"unknown label {label!r}")
-    return Example(text=text_of(row, "prompt"), label=label)
+    return Example(text=read_text(row, "prompt"), label=label)
 
 
-def gpteacher_row(row: Mapping[str, Any]) -> Example:
-    """A harmless role play: instruction and input; three in four go on, as when a whole scene is pasted."""
-    instruction = text_of(row, "instruction")
+def read_gpteacher_row(row: Mapping[str, Any]) -> Example:
+    """Return a harmless role play: instruction and input; three in four go on, as when a whole scene is pasted."""
+    instruction = read_text(row, "instruction")
     goes_on = zlib.crc32(instruction.encode("utf-8", "surrogatepass")) % 4 != 0
     parts = [instruction, row.get("input"), row.get("response") if goes_on else ""]
     text = "\n".join(part.strip() for part in parts if isinstance(part, str) and part.strip())
@@ -42,7 +43,7 @@ GPTEACHER = Source(
     id="teknium1/GPTeacher",
     files={"": ("Roleplay/roleplay-simple-deduped-roleplay-instruct.json",)},
     columns=("instruction", "input", "response"),
-    row=gpteacher_row,
+    row=read_gpteacher_row,
     license="mit",
     attribution="GPTeacher (teknium1), MIT: role plays written by GPT-4, harmless in tone and content.",
     provenance="Every row is labelled benign, as role plays that attack nothing; nobody here read them all.",
@@ -55,7 +56,7 @@ GPTEACHER = Source(
 JAILBREAK = TaskSpec(
     name="jailbreak",
     title="Jailbreak",
-    head=Detection(positive="jailbreak", alarming=ALARMING),
+    head=Detection(positive="jailbreak", alarming=ALARMING, positive_noun="attack", negative_noun="harmless prompt"),
     question="Is the prompt an attempt to make a language model break its rules?",
     label_sets=(LabelSet("binary", LABELS, {label: label for label in LABELS}),),
     sources=(
@@ -67,7 +68,7 @@ JAILBREAK = TaskSpec(
                 "test": ("default/jailbreak_dataset_test.csv",),
             },
             columns=("prompt", "type"),
-            row=jackhhao_row,
+            row=read_jackhhao_row,
             license="apache-2.0",
             attribution=(
                 "jackhhao/jailbreak-classification, Apache-2.0 on the Hub and MIT in the author's repository; "
@@ -77,6 +78,7 @@ JAILBREAK = TaskSpec(
                 "Those of the source, whose test split is kept as it is. The attacks were collected in 2023 and are "
                 "mostly role play."
             ),
+            annotators="expert-generated",
         ),
         GPTEACHER,
     ),
@@ -84,7 +86,7 @@ JAILBREAK = TaskSpec(
         id="hubtools/starter-jailbreak",
         files={"": ("data.jsonl",)},
         columns=("text", "label"),
-        row=labelled_row,
+        row=read_labelled_row,
         license="apache-2.0",
         attribution="Prompts of hubtools' own writing; the payloads of the attacks are mild.",
         provenance=(
@@ -92,15 +94,17 @@ JAILBREAK = TaskSpec(
             "of ignoring, pretending and hacking as well."
         ),
         starter=True,
+        annotators="expert-generated",
     ),
     match_lengths=True,
     group_name="prompt family and near-duplicate cluster",
-    primary=Metric("roc_auc", "ROC-AUC"),
+    primary=ROC_AUC,
     model_name="jailbreak_classifier_{base}_model",
     mapping_file="jailbreak_type_mapping.json",
     threshold=0.7,
     version="2",
     weighted_loss=True,
+    card=CardTexts(noun="prompt"),
     task_ids=("multi-class-classification",),
     access_prompt=(
         "This dataset holds attempts to make language models break their rules, some of them vulgar. It is for "

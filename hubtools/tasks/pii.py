@@ -12,9 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from hubtools.heads import Spans
-from hubtools.spec import BadRow, Demo, Dropped, Example, LabelSet, Metric, Source, Span
+from hubtools.metrics.spans import ENTITY_F1
+from hubtools.rows import read_text, sort_spans
+from hubtools.spec import BadRow, CardTexts, Demo, Dropped, Example, LabelSet, Source, Span
 from hubtools.task import TaskSpec
-from hubtools.tasks.rows import text_of
 
 PRESIDIO_TYPES = (
     "PERSON", "EMAIL_ADDRESS", "PHONE_NUMBER", "US_SSN", "STREET_ADDRESS", "GPE", "ZIP_CODE", "ORGANIZATION",
@@ -33,25 +34,12 @@ ROUTER_TYPES = {
 }
 
 
-def checked_spans(text: str, spans: list[Span]) -> tuple[Span, ...]:
-    """The spans in order; raises :class:`BadRow` where one is empty, outside the text, or overlaps another."""
-    ordered = sorted(spans, key=lambda span: (span.start, span.end))
-    last = 0
-    for span in ordered:
-        if not 0 <= span.start < span.end <= len(text):
-            raise BadRow("span outside the text")
-        if span.start < last:
-            raise BadRow("overlapping spans")
-        last = span.end
-    return tuple(ordered)
-
-
 _UNFILLED = re.compile(r"\{[a-z_]+\}")
 
 
-def presidio_row(row: Mapping[str, Any]) -> Example:
-    """A row of presidio-research's synthetic set; offsets are verified against ``entity_value``."""
-    text = text_of(row, "full_text")
+def read_presidio_row(row: Mapping[str, Any]) -> Example:
+    """Read a row of presidio-research's synthetic set; offsets are verified against ``entity_value``."""
+    text = read_text(row, "full_text")
     spans = []
     if _UNFILLED.search(text):
         raise Dropped("a slot of the source's template is unfilled")
@@ -74,25 +62,26 @@ def presidio_row(row: Mapping[str, Any]) -> Example:
         spans.append(Span(start, end, kind))
     return Example(
         text=text,
-        spans=checked_spans(text, spans),
+        spans=sort_spans(text, spans),
         group=f"template {row['template_id']}" if "template_id" in row else "",
     )
 
 
-def template_row(row: Mapping[str, Any]) -> Example:
-    """A template of our own; ``text`` still holds its slots, which curation fills."""
-    return Example(text=text_of(row, "template"), group=str(row.get("id") or ""), rule="slots of a template")
+def read_template_row(row: Mapping[str, Any]) -> Example:
+    """Read a template of our own; ``text`` still holds its slots, which curation fills."""
+    return Example(text=read_text(row, "template"), group=str(row.get("id") or ""), rule="slots of a template")
 
 
 TEMPLATES = Source(
     id="hubtools/starter-pii",
     files={"": ("templates.jsonl",)},
     columns=("template", "id"),
-    row=template_row,
+    row=read_template_row,
     license="apache-2.0",
     attribution="Templates of hubtools' own writing, filled by Faker: every person in them is invented.",
     provenance="The generator marks what it fills in: spans are exact by construction.",
     starter=True,
+    annotators="machine-generated",
     templates=True,
     name="templates",
     share=0.7,
@@ -110,7 +99,7 @@ RARE_TYPES = replace(
 PII = TaskSpec(
     name="pii",
     title="Personal data",
-    head=Spans(),
+    head=Spans(content="personal data"),
     question="Does the prompt hold personal data, and where?",
     label_sets=(
         LabelSet("router5", tuple(dict.fromkeys(ROUTER_TYPES.values())), ROUTER_TYPES),
@@ -121,13 +110,14 @@ PII = TaskSpec(
             id="microsoft/presidio-research",
             files={"": ("synth_dataset_v2.json",)},
             columns=("full_text", "spans", "template_id"),
-            row=presidio_row,
+            row=read_presidio_row,
             license="cc-by-sa-3.0",
             attribution=(
                 "microsoft/presidio-research (MIT), synth_dataset_v2.json at 7622dec. Its identities come from "
                 "Fake Name Generator, CC BY-SA 3.0 US: a dataset derived from it keeps that licence."
             ),
             provenance="The source's own generator marked what it filled in; every span was checked against its text.",
+            annotators="machine-generated",
             url=(
                 "https://raw.githubusercontent.com/microsoft/presidio-research/"
                 "7622dec1e5f7d25dc60b57c28c39f4c4af197018/data/{file}"
@@ -138,11 +128,12 @@ PII = TaskSpec(
     ),
     starter=TEMPLATES,
     group_name="template",
-    primary=Metric("entity_f1", "entity F1 (strict spans)"),
+    primary=ENTITY_F1,
     model_name="pii_classifier_{base}_presidio_token_model",
     mapping_file="pii_type_mapping.json",
     threshold=0.9,
     version="2",
+    card=CardTexts(noun="prompt"),
     task_ids=("named-entity-recognition",),
     examples=(
         "Hi, this is Maria Jensen, you can reach me at maria.jensen@example.org or (212) 555-0187.",

@@ -16,16 +16,19 @@ FINE_TUNING, SETFIT = METHODS = ("fine-tuning", "setfit")
 MOST_SHOTS = 100
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class FinetuneArguments:
     """What is ours; everything else is TrainingArguments."""
 
-    task: str = dataclasses.field(metadata={"help": "one of: " + ", ".join((*TASKS, MULTI))})
+    task: str = dataclasses.field(default="", metadata={"help": "one of: " + ", ".join((*TASKS, MULTI))})
+    task_file: str | None = dataclasses.field(
+        default=None, metadata={"help": "in place of --task: a YAML file that describes a task of your own"}
+    )
     base: str | None = dataclasses.field(
         default=None, metadata={"help": "encoder to start from, a repo or folder [ModernBERT-base]"}
     )
     dataset: str | None = dataclasses.field(
-        default=None, metadata={"help": "dataset folder or repo [the curated one, else the pushed one]"}
+        default=None, metadata={"help": "dataset folder or repo [curated, else pushed, else curated first]"}
     )
     label_set: str | None = dataclasses.field(default=None, metadata={"help": "a variant of the task's labels"})
     work_dir: str = dataclasses.field(default=str(DEFAULT), metadata={"help": "folder of the run's files"})
@@ -74,7 +77,7 @@ class FinetuneArguments:
         default=None, metadata={"help": "where the electricity comes from: an ISO code of three letters, such as USA"}
     )
     method: str = dataclasses.field(
-        default=FINE_TUNING, metadata={"help": "fine-tuning, or setfit: few-shot training, not for pii [fine-tuning]"}
+        default=FINE_TUNING, metadata={"help": "fine-tuning, or setfit: few-shot training, not of spans [fine-tuning]"}
     )
     shots: int | None = dataclasses.field(default=None, metadata={"help": "with setfit: rows of each class [8]"})
     fingerprint: str = dataclasses.field(default="", metadata={"help": "what identifies this training; written down"})

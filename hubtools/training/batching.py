@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Sampler
 
 from hubtools.errors import UsageError
-from hubtools.training.encoding import IGNORED
+from hubtools.heads.encoding import IGNORED
 
 
 class StepBatches(Sampler[list[int]]):
@@ -48,14 +48,14 @@ class StepBatches(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in np.array_split(self.order(np.random.default_rng([self.seed, self.epoch()])), self.steps):
-            yield from self.dealt(step.tolist())
+            yield from self.deal(step.tolist())
 
     def order(self, rng: np.random.Generator) -> np.ndarray:
-        """The rows of an epoch, one step's behind another's."""
+        """Return the rows of an epoch, one step's behind another's."""
         return rng.permutation(len(self.lengths))
 
-    def dealt(self, step: list[int]) -> list[list[int]]:
-        """The step's rows in parts of about as many tokens: the longest first, each to the lightest part."""
+    def deal(self, step: list[int]) -> list[list[int]]:
+        """Return the step's rows in parts of about as many tokens: the longest first, each to the lightest part."""
         if self.parts == 1:
             return [step]
         dealt: list[list[int]] = [[] for _ in range(self.parts)]
@@ -80,13 +80,14 @@ class MixedBatches(StepBatches):
         self.sizes = sizes
 
     def order(self, rng: np.random.Generator) -> np.ndarray:
-        """The rows of an epoch: those of each dataset in an order of their own, evenly over all steps."""
-        places = [(rng.permutation(size) + rng.random(size)) / size for size in self.sizes]
-        return np.argsort(np.concatenate(places), kind="stable")
+        """Return the rows of an epoch: those of each dataset in an order of their own, evenly over all steps."""
+        # A row's position on the way through the epoch, from 0 to 1, whatever the size of its dataset.
+        positions = [(rng.permutation(size) + rng.random(size)) / size for size in self.sizes]
+        return np.argsort(np.concatenate(positions), kind="stable")
 
 
-def passes(lengths: Sequence[int], budget: int, padded: bool, a_pass: int) -> list[list[int]]:
-    """Which rows go through the model together: the division that costs least.
+def divide_into_passes(lengths: Sequence[int], budget: int, padded: bool, a_pass: int) -> list[list[int]]:
+    """Divide rows into passes through the model: the division that costs least.
 
     Args:
         lengths: tokens of each row.
@@ -98,6 +99,8 @@ def passes(lengths: Sequence[int], budget: int, padded: bool, a_pass: int) -> li
         positions in ``lengths``, each once; all in their own order where one pass takes them all.
     """
     count = len(lengths)
+    # In a division of least cost each pass holds rows that follow one another by length: dynamic programming over the
+    # sorted rows finds it.
     order = sorted(range(count), key=lambda row: lengths[row])
     cost, begin = [0.0] + [float("inf")] * count, [0] * (count + 1)
     for end in range(1, count + 1):
@@ -109,11 +112,11 @@ def passes(lengths: Sequence[int], budget: int, padded: bool, a_pass: int) -> li
                 break
             if cost[start] + a_pass + tokens < cost[end]:
                 cost[end], begin[end] = cost[start] + a_pass + tokens, start
-    found, end = [], count
+    passes, end = [], count
     while end:
-        found.append(order[begin[end] : end])
+        passes.append(order[begin[end] : end])
         end = begin[end]
-    return found if len(found) > 1 else [list(range(count))]
+    return passes if len(passes) > 1 else [list(range(count))]
 
 
 class Collator:

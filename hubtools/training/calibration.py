@@ -7,42 +7,30 @@ runtime that loads them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hubtools.records import write_json
+from hubtools.heads.encoding import IGNORED
+from hubtools.metrics.calibration import reliability
+from hubtools.records import write_record
+from hubtools.records.thresholds import Temperature
 from hubtools.task import TaskSpec
-from hubtools.training.encoding import IGNORED
 
-BINS = 15
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+# Makes one padded batch of rows.
+Collate = Callable[[list[Any]], Mapping[str, Any]]
+
 BOUNDS = (0.25, 10.0)
 FILE = "calibration.json"
 
 
-def reliability(confidence: np.ndarray, correct: np.ndarray) -> tuple[float, list[dict[str, float]]]:
-    """Expected calibration error, and the bins of equal width that it is the mean of: how sure, and how often right.
-
-    Args:
-        confidence: (answers,), probability of each answer.
-        correct: (answers,), whether it was right.
-    """
-    place = np.clip((confidence * BINS).astype(int), 0, BINS - 1)
-    rows = np.bincount(place, minlength=BINS)
-    sure = np.bincount(place, confidence, BINS)
-    right = np.bincount(place, correct, BINS)
-    error = float(np.abs(sure - right).sum() / max(1, rows.sum()))
-    return error, [
-        {"rows": int(rows[i]), "confidence": float(sure[i] / rows[i]), "accuracy": float(right[i] / rows[i])}
-        for i in range(BINS)
-        if rows[i]
-    ]
-
-
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature of the smallest negative log likelihood, within :data:`BOUNDS`.
+    """Return the temperature of the smallest negative log likelihood, within :data:`BOUNDS`.
 
     The targets are smoothed as Platt's are, by one row more of each class: without a mistake on the validation
     split, nothing else would keep the temperature from falling until every answer is certain.
@@ -60,20 +48,20 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     def loss(log_temperature: float) -> float:
         return float(-(target * log_softmax(logits / np.exp(log_temperature), axis=1)).sum(1).mean())
 
-    found = minimize_scalar(loss, bounds=np.log(BOUNDS), method="bounded", options={"xatol": 1e-5})
-    return float(np.exp(found.x))
+    fitted = minimize_scalar(loss, bounds=np.log(BOUNDS), method="bounded", options={"xatol": 1e-5})
+    return float(np.exp(fitted.x))
 
 
 def calibration_error(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
-    """Expected calibration error of the answers at ``temperature``."""
+    """Return the expected calibration error of the answers at ``temperature``."""
     from scipy.special import softmax
 
     answers = softmax(logits / temperature, axis=1)
     return reliability(answers.max(1), answers.argmax(1) == labels)[0]
 
 
-def calibrate(folder: Path, task: TaskSpec, encoded: Any, collator: Callable[[list[Any]], Any]) -> dict[str, Any]:
-    """Fit on ``encoded``, fold into the weights in ``folder``, and write down there what was done.
+def calibrate(folder: Path, task: TaskSpec, encoded: Dataset, collator: Collate) -> Temperature:
+    """Fit a temperature on ``encoded``, fold it into the weights in ``folder``, and write down there what was done.
 
     Folded once: this belongs to the end of a training, on a folder that nobody else has seen. The temperature is 1
     where another would make the calibration error on the validation split worse, or where the model's last layer is
@@ -82,33 +70,31 @@ def calibrate(folder: Path, task: TaskSpec, encoded: Any, collator: Callable[[li
     Args:
         encoded: the validation split as the training has it, with ``labels``.
     """
-    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
-
-    head = AutoModelForTokenClassification if task.kind == "token" else AutoModelForSequenceClassification
-    model = head.from_pretrained(folder).eval()
+    model: Any = task.head.load_model(str(folder))
+    model.eval()
     logits, labels = validation_logits(model, encoded, collator)
     temperature = fit_temperature(logits, labels)
     before, after = (calibration_error(logits, labels, t) for t in (1.0, temperature))
-    said = "fitted"
+    outcome = "fitted"
     if not after < before:
-        temperature, said = 1.0, "left at 1: another would make the calibration error on validation worse"
+        temperature, outcome = 1.0, "left at 1: another would make the calibration error on validation worse"
     elif not fold(folder / "model.safetensors", model, temperature):
-        temperature, said = 1.0, "left at 1: the last layer of this model is not a linear one"
-    record = {"temperature": temperature, "split": "validation", "answers": len(labels), "result": said}
-    write_json(folder / FILE, record)
+        temperature, outcome = 1.0, "left at 1: the last layer of this model is not a linear one"
+    record = Temperature(temperature=temperature, split="validation", answers=len(labels), result=outcome)
+    write_record(folder / FILE, record)
     return record
 
 
 def validation_logits(
-    model: Any, encoded: Any, collator: Callable[[list[Any]], Any], batch: int = 32
+    model: Any, encoded: Dataset, collator: Collate, batch: int = 32
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (answers, labels) and labels (answers,); an answer is a row, or a token that is not ignored."""
+    """Return logits (answers, labels) and labels (answers,); an answer is a row, or a token that is not ignored."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device)
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]["input_ids"]))  # a batch is padded to its longest
-    found, true = [], []
+    answers, true = [], []
     with torch.inference_mode():
         for start in range(0, len(order), batch):
             rows = collator([encoded[i] for i in order[start : start + batch]])
@@ -116,10 +102,10 @@ def validation_logits(
             labels = inputs.pop("labels").reshape(-1)
             logits = model(**inputs).logits.float().reshape(len(labels), -1)
             kept = labels != IGNORED
-            found.append(logits[kept].cpu().numpy())
+            answers.append(logits[kept].cpu().numpy())
             true.append(labels[kept].cpu().numpy())
     model.to("cpu")
-    return np.concatenate(found).astype(float), np.concatenate(true)
+    return np.concatenate(answers).astype(float), np.concatenate(true)
 
 
 def fold(weights: Path, model: Any, temperature: float) -> bool:
@@ -133,24 +119,24 @@ def fold(weights: Path, model: Any, temperature: float) -> bool:
     with safe_open(weights, "pt") as file:
         about = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    ours = [f"{heads[-1]}.{kind}" for kind in ("weight", "bias") if f"{heads[-1]}.{kind}" in tensors] if heads else []
-    if not ours or not _is_last(model, heads[-1]):
+    names = [f"{heads[-1]}.{part}" for part in ("weight", "bias") if f"{heads[-1]}.{part}" in tensors] if heads else []
+    if not names or not _is_last(model, heads[-1]):
         return False
-    for name in ours:
+    for name in names:
         tensors[name] = tensors[name] / temperature
     save_file(tensors, weights, about)
     return True
 
 
 def _is_last(model: Any, name: str) -> bool:
-    """Whether what the layer ``name`` gives is what the model gives."""
+    """Return whether what the layer ``name`` gives is what the model gives."""
     import torch
 
-    given: list[Any] = []
-    hook = model.get_submodule(name).register_forward_hook(lambda _, __, output: given.append(output))
+    outputs: list[torch.Tensor] = []
+    hook = model.get_submodule(name).register_forward_hook(lambda _, __, output: outputs.append(output))
     try:
         with torch.inference_mode():
             logits = model(input_ids=torch.tensor([[1, 2]]), attention_mask=torch.tensor([[1, 1]])).logits
     finally:
         hook.remove()
-    return len(given) == 1 and given[0].shape == logits.shape and bool(torch.equal(given[0], logits))
+    return len(outputs) == 1 and outputs[0].shape == logits.shape and bool(torch.equal(outputs[0], logits))

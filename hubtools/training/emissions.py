@@ -13,9 +13,10 @@ from transformers import TrainerCallback
 
 from hubtools.errors import UsageError
 from hubtools.records import write_json
+from hubtools.records.training import Emissions
 
 
-class Emissions(TrainerCallback):
+class EmissionsTracker(TrainerCallback):
     """Measures from the first to the last step, on each machine once.
 
     What a training that was killed has used up to its last checkpoint counts as well: it is kept beside the
@@ -41,43 +42,44 @@ class Emissions(TrainerCallback):
                 "--emissions_country", expected="an ISO code of three letters that codecarbon knows, such as USA",
                 found=country, next="hubtools finetune TASK --emissions --emissions_country USA",
             )  # fmt: skip
-        told = BaseOutput()
-        told.out = self._note  # type: ignore[method-assign]
+        output = BaseOutput()
+        output.out = self._note  # type: ignore[method-assign]
         self.tracker = OfflineEmissionsTracker(
-            country_iso_code=self.country, output_methods=[], output_handlers=[told], log_level="error"
+            country_iso_code=self.country, output_methods=[], output_handlers=[output], log_level="error"
         )
         self.used = {"co2_kg": 0.0, "energy_kwh": 0.0}
         self.before = dict(self.used)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.is_local_process_zero:
-            if self._kept(args).exists():
-                self.before = json.loads(self._kept(args).read_text())
+            if self._file(args).exists():
+                self.before = json.loads(self._file(args).read_text())
             self.tracker.start()
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.is_local_process_zero:
             self.tracker.flush()
-            write_json(self._kept(args), self.used)
+            write_json(self._file(args), self.used)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.is_local_process_zero:
             self.tracker.stop()
 
-    def found(self) -> dict[str, Any]:
-        """The sum over all machines, as ``training.json`` has it; every process must ask."""
-        each = gather_object([self.used])
-        return {
-            **{name: sum(machine[name] for machine in each) for name in self.used},
-            "country": self.country,
-            "tool": f"codecarbon {version('codecarbon')}",
-        }
+    def gather(self) -> Emissions:
+        """Return the sum over all machines; every process must call this."""
+        machines: list[dict[str, float]] = gather_object([self.used])
+        return Emissions(
+            co2_kg=sum(machine["co2_kg"] for machine in machines),
+            energy_kwh=sum(machine["energy_kwh"] for machine in machines),
+            country=self.country,
+            tool=f"codecarbon {version('codecarbon')}",
+        )
 
-    def _kept(self, args: Any) -> Path:
+    def _file(self, args: Any) -> Path:
         return self.runs / f"emissions-{args.process_index}.json"
 
     def _note(self, total: Any, delta: Any) -> None:
-        """What codecarbon tells when it is flushed or stopped: ``total`` since the start of this process."""
+        """Take what codecarbon reports when it is flushed or stopped: ``total`` since the start of this process."""
         self.used = {
             "co2_kg": self.before["co2_kg"] + float(total.emissions),
             "energy_kwh": self.before["energy_kwh"] + float(total.energy_consumed),

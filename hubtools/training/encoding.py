@@ -1,165 +1,112 @@
-"""Texts to token ids, spans to BIO labels of subwords, what is cut of both, and the file that keeps all that."""
+"""The splits encoded for the Trainer, what the limit cuts of them, and the file that keeps all that."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-IGNORED = -100  # label of special tokens: no loss, no score
+from hubtools.heads import Head, encoding
+from hubtools.heads.base import Batch
+from hubtools.records.training import Truncation
+from hubtools.spec import LabelSet
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
 
 
-def bio_labels(
-    offsets: Sequence[tuple[int, int]],
-    text: str,
-    spans: Iterable[Mapping[str, int]],
-    ids: Mapping[tuple[int, str], int],
-) -> list[int]:
-    """BIO ids of subwords, from character offsets.
-
-    The first subword that touches a span is B-, every further one I-: none is masked, because the router decodes
-    every subword. A byte-level token may begin with the space before a word; that space does not count.
-
-    Args:
-        offsets: (start, end) of each subword in code points; (0, 0) for special tokens.
-        spans: ``start``, ``end`` and ``label`` (index of the type), without overlap.
-        ids: label id by (type index, "B" or "I").
+def encode_counted(
+    batch: Batch, tokenizer: PreTrainedTokenizerBase, max_length: int, head: Head, label_set: LabelSet
+) -> dict[str, Any]:
+    """Encode a batch, and count how much of each text the model does not read.
 
     Returns:
-        one id a subword; :data:`IGNORED` for special tokens, 0 for ``O``.
+        the columns of :meth:`Head.encode`; ``cut_tokens``, and where texts have spans ``spans``, how many, and
+        ``cut_spans``, those that are read in part or not at all.
     """
-    ordered = sorted(spans, key=lambda span: span["start"])
-    labels, begun, k = [], -1, 0
-    for start, end in offsets:
-        if start == end:
-            labels.append(IGNORED)
-            continue
-        # A token of white space alone, such as a line break inside an address, keeps its place.
-        start = next((i for i in range(start, end) if not text[i].isspace()), start)
-        while k < len(ordered) and ordered[k]["end"] <= start:
-            k += 1
-        if k == len(ordered) or not (ordered[k]["start"] < end and start < ordered[k]["end"]):
-            labels.append(0)
-            continue
-        labels.append(ids[ordered[k]["label"], "I" if begun == k else "B"])
-        begun = k
-    return labels
-
-
-def encode_sequence(batch: Mapping[str, list[Any]], tokenizer: Any, max_length: int) -> dict[str, Any]:
-    encoded = tokenizer(batch["text"], truncation=True, max_length=max_length)
-    return {**_ids(encoded), "labels": batch["label"]}
-
-
-def encode_tokens(batch: Mapping[str, list[Any]], tokenizer: Any, max_length: int, types: int) -> dict[str, Any]:
-    """Token ids and BIO labels; a text longer than ``max_length`` is cut."""
-    ids = {(t, "B"): 1 + 2 * t for t in range(types)} | {(t, "I"): 2 + 2 * t for t in range(types)}
-    encoded = tokenizer(batch["text"], truncation=True, max_length=max_length, return_offsets_mapping=True)
-    labels = [
-        bio_labels(offsets, text, spans, ids)
-        for offsets, text, spans in zip(encoded["offset_mapping"], batch["text"], batch["spans"], strict=True)
-    ]
-    return {**_ids(encoded), "labels": labels}
-
-
-def _ids(encoded: Mapping[str, Any]) -> dict[str, Any]:
-    ids = encoded["input_ids"]
-    return {"input_ids": ids, "attention_mask": encoded["attention_mask"], "length": [len(row) for row in ids]}
-
-
-def encode_counted(batch: Mapping[str, list[Any]], tokenizer: Any, max_length: int, types: int) -> dict[str, Any]:
-    """A batch encoded, and how much of each text the model does not read.
-
-    Returns:
-        the columns of :func:`encode_tokens`, or of :func:`encode_sequence` where ``types`` is 0; ``cut_tokens``,
-        ``spans``, and ``cut_spans``, those that are read in part or not at all.
-    """
-    if types:
-        encoded = encode_tokens(batch, tokenizer=tokenizer, max_length=max_length, types=types)
-    else:
-        encoded = encode_sequence(batch, tokenizer=tokenizer, max_length=max_length)
-    spans = batch["spans"] if types else [[] for _ in batch["text"]]
-    cut_tokens, cut_spans = [0] * len(spans), [0] * len(spans)
+    encoded = head.encode(batch, tokenizer, max_length, label_set)
+    spans = head.marked_spans(batch)
+    cut_tokens = [0] * len(batch["text"])
+    cut_spans = [0] * len(batch["text"])
     full = [row for row, length in enumerate(encoded["length"]) if length == max_length]
-    whole = tokenizer([batch["text"][row] for row in full], return_offsets_mapping=bool(types)) if full else {}
-    for place, row in enumerate(full):
-        cut_tokens[row] = len(whole["input_ids"][place]) - max_length
-        if cut_tokens[row] and spans[row]:
+    # Only a text that fills the limit can be cut: the others are not encoded a second time.
+    whole = tokenizer([batch["text"][row] for row in full], return_offsets_mapping=bool(spans)) if full else {}
+    for number, row in enumerate(full):
+        cut_tokens[row] = len(whole["input_ids"][number]) - max_length
+        if spans and cut_tokens[row] and spans[row]:
             text_tokens = max_length - tokenizer.num_special_tokens_to_add()
-            ends = [end for start, end in whole["offset_mapping"][place] if start != end]
+            ends = [end for start, end in whole["offset_mapping"][number] if start != end]
             cut_spans[row] = sum(span["end"] > ends[text_tokens - 1] for span in spans[row])
-    return {**encoded, "cut_tokens": cut_tokens, "spans": [len(of_row) for of_row in spans], "cut_spans": cut_spans}
+    counts = {"cut_tokens": cut_tokens}
+    if spans is not None:
+        counts |= {"spans": [len(of_row) for of_row in spans], "cut_spans": cut_spans}
+    return {**encoded, **counts}
 
 
-def truncation(encoded: Any, max_length: int, types: int) -> dict[str, Any]:
-    """What the limit costs a split that :func:`encode_splits` made.
-
-    Returns:
-        ``max_length``, and shares from 0 to 1: ``rows_cut_share``, ``tokens_cut_share``, and ``spans_cut_share``, None
-        for a sequence task.
-    """
+def measure_truncation(encoded: Dataset, max_length: int) -> Truncation:
+    """Return what the limit costs a split that :func:`encode_splits` made."""
     cut = encoded["cut_tokens"][:]
-    lost, spans = sum(cut), sum(encoded["spans"][:])
-    return {
-        "max_length": max_length,
-        "rows_cut_share": sum(count > 0 for count in cut) / max(1, len(cut)),
-        "tokens_cut_share": lost / max(1, lost + sum(encoded["length"][:])),
-        "spans_cut_share": sum(encoded["cut_spans"][:]) / max(1, spans) if types else None,
-    }
+    lost = sum(cut)
+    has_spans = "spans" in encoded.column_names
+    return Truncation(
+        max_length=max_length,
+        rows_cut_share=sum(count > 0 for count in cut) / max(1, len(cut)),
+        tokens_cut_share=lost / max(1, lost + sum(encoded["length"][:])),
+        spans_cut_share=sum(encoded["cut_spans"][:]) / max(1, sum(encoded["spans"][:])) if has_spans else None,
+    )
 
 
-def truncation_line(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """What the limit costs, for the log.
-
-    Args:
-        found: what :func:`truncation` says of each split.
-    """
-    begin = f"max length {found['train']['max_length']}"
-    said = []
-    for split, costs in found.items():
-        if costs["rows_cut_share"]:
-            spans = costs["spans_cut_share"]
-            said.append(
-                f"{costs['rows_cut_share']:.1%} of the {split} rows, with {costs['tokens_cut_share']:.1%} of all tokens"
+def describe_truncation(splits: Mapping[str, Truncation]) -> str:
+    """Return a line for the log: what the limit costs each split."""
+    limit = splits["train"].max_length
+    costs = []
+    for split, cut in splits.items():
+        if cut.rows_cut_share:
+            spans = cut.spans_cut_share
+            costs.append(
+                f"{cut.rows_cut_share:.1%} of the {split} rows, with {cut.tokens_cut_share:.1%} of all tokens"
                 + ("" if spans is None else f" and {spans:.1%} of all spans")
             )
-    return f"{begin} cuts {'; '.join(said)}" if said else f"{begin}: nothing is cut"
+    return f"max length {limit} cuts {'; '.join(costs)}" if costs else f"max length {limit}: nothing is cut"
 
 
-def encode_splits(data: Mapping[str, Any], tokenizer: Any, max_length: int, types: int, cache: Path) -> dict[str, Any]:
-    """The training and the validation split as the Trainer takes them, from ``cache`` where they are there.
+def encode_splits(
+    data: Mapping[str, Dataset], tokenizer: PreTrainedTokenizerBase, max_length: int, head: Head, label_set: LabelSet,
+    cache: Path,
+) -> dict[str, Dataset]:  # fmt: skip
+    """Encode the training and the validation split, or read them from ``cache`` where they are there.
 
-    A file is known by its content's causes: rows, tokenizer, length, and this module. What else lies in ``cache`` is of
-    other rows or another base, and goes.
-
-    Args:
-        types: entity types of a token task; 0 for a sequence task.
+    A file is known by its content's causes: rows, tokenizer, length, and the modules that encode. What else lies in
+    ``cache`` is of other rows or another base, and goes.
     """
     # How a tokenizer cut or padded last is a state that it keeps, not what it is.
-    whole = json.loads(tokenizer.backend_tokenizer.to_str()) if tokenizer.is_fast else tokenizer.get_vocab()
-    vocabulary = {key: value for key, value in whole.items() if key not in ("truncation", "padding")}
+    content = json.loads(tokenizer.backend_tokenizer.to_str()) if tokenizer.is_fast else tokenizer.get_vocab()
+    vocabulary = {key: value for key, value in content.items() if key not in ("truncation", "padding")}
+    code = b"".join(Path(str(module)).read_bytes() for module in (__file__, encoding.__file__))
     encoded, kept = {}, set()
     cache.mkdir(parents=True, exist_ok=True)
     for split in ("train", "validation"):
-        known = hashlib.sha256(Path(__file__).read_bytes())
-        known.update(json.dumps([max_length, types, vocabulary]).encode())
-        known.update(_content(data[split]))
-        mark = known.hexdigest()[:16]
-        file = cache / f"{split}-{mark}.arrow"
+        causes = hashlib.sha256(code)
+        causes.update(json.dumps([max_length, head.name, len(label_set.labels), vocabulary]).encode())
+        causes.update(_content(data[split]))
+        fingerprint = causes.hexdigest()[:16]
+        file = cache / f"{split}-{fingerprint}.arrow"
         kept.add(file)
         encoded[split] = data[split].map(
             encode_counted, batched=True, remove_columns=data[split].column_names, cache_file_name=str(file),
-            fn_kwargs={"tokenizer": tokenizer, "max_length": max_length, "types": types}, new_fingerprint=mark,
+            fn_kwargs={"tokenizer": tokenizer, "max_length": max_length, "head": head, "label_set": label_set},
+            new_fingerprint=fingerprint,
         )  # fmt: skip
     for file in set(cache.glob("*.arrow")) - kept:
         file.unlink(missing_ok=True)
     return encoded
 
 
-def _content(dataset: Any) -> bytes:
-    """A dataset's rows as bytes, whatever file they came from."""
+def _content(dataset: Dataset) -> bytes:
+    """Return a dataset's rows as bytes, whatever file they came from."""
     import pyarrow as pa
 
     table = dataset.with_format("arrow")[:].replace_schema_metadata(None).combine_chunks()

@@ -1,11 +1,23 @@
-"""What one training has of its own, so that ``finetune.py`` runs all of them in the same way."""
+"""What one training has of its own, so that ``run.py`` runs all of them in the same way; and that of a single task."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+from hubtools.records import extend
+from hubtools.records.training import TaskTrainingValues, TrainingRecord, TrainingRun, TuningOptions
+from hubtools.training.dataset import match_label_set
+from hubtools.training.inputs import texts_sha256
+from hubtools.training.plan import Plan
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+    from hubtools.training.trainer import ClassifierTrainer
 
 
 @dataclass(frozen=True)
@@ -15,18 +27,75 @@ class Job:
     Attributes:
         trainer: transformers' Trainer with model, rows and loss.
         splits: the encoded splits that it reads.
-        rows: what it says of its training rows.
-        limit: tokens of a text that are read.
-        options: those in use of how it trains.
-        lines: what else it says before it begins.
-        leave: makes the release of the folder that the trained model was saved to, and of what is known of the
-            training so far.
+        rows: what the log says of its training rows.
+        max_length: tokens of a text that are read.
+        options: of how it trains.
+        lines: what else the log says before it begins.
+        release: makes the release, given the folder that the trained model was saved to, and what is known of the
+            training by then.
     """
 
-    trainer: Any
-    splits: list[Any]
+    trainer: ClassifierTrainer
+    splits: list[Dataset]
     rows: str
-    limit: int
-    options: dict[str, Any]
+    max_length: int
+    options: TuningOptions
     lines: list[str]
-    leave: Callable[[Path, dict[str, Any]], None]
+    release: Callable[[Path, TrainingRun], None]
+
+
+def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
+    """Prepare the training of one task: model, encoded rows, loss, metrics and Trainer."""
+    from transformers import EarlyStoppingCallback
+
+    from hubtools.training.encoding import describe_truncation, encode_splits, measure_truncation
+    from hubtools.training.loss import choose_weights, loss_function
+    from hubtools.training.model import find_max_length, new_classifier
+    from hubtools.training.progress import Progress
+    from hubtools.training.release import release_model
+    from hubtools.training.selection import evaluation_of_best, selection_metrics
+    from hubtools.training.trainer import ClassifierTrainer
+    from hubtools.training.tuning import tune
+
+    [task] = plan.tasks
+    ours, args, data = plan.ours, plan.args, plan.data[task.name]
+    label_set = match_label_set(data, task, ours.label_set)
+    names = task.model_labels(label_set)
+    model = new_classifier(task.head, names, plan.base, plan.revision)
+    limit = find_max_length(model, ours.max_length)
+    model, options, lines = tune(model, ours, args.learning_rate)
+    with args.main_process_first(desc="encoding"):
+        encoded = encode_splits(data, tokenizer, limit, task.head, label_set, plan.folder.tokens)
+    cut = {split: measure_truncation(part, limit) for split, part in encoded.items()}
+    weights = choose_weights(ours.class_weights, task.weighted_loss, encoded["train"]["labels"], len(names))
+    trainer = ClassifierTrainer(
+        tokens_per_batch=ours.tokens_per_batch,
+        may_pack=ours.pack,
+        layer_decay=ours.layer_decay,
+        model=model,
+        args=args,
+        train_dataset=encoded["train"],
+        eval_dataset=encoded["validation"],
+        processing_class=tokenizer,
+        compute_loss_func=loss_function(weights, args.label_smoothing_factor, ours.focal_gamma),
+        compute_metrics=selection_metrics(task, label_set),
+        preprocess_logits_for_metrics=task.head.reduce_logits(),
+        callbacks=[EarlyStoppingCallback(plan.patience), Progress(task.name, task.primary)],
+    )
+
+    def release(fresh: Path, run: TrainingRun) -> None:
+        best = evaluation_of_best(trainer.state).get(f"eval_{task.primary.key}")
+        record = extend(
+            run,
+            TrainingRecord,
+            task=task.name,
+            label_set=label_set.name,
+            train_sha256=texts_sha256(data["train"]["text"]),
+            arguments=extend(run.arguments, TaskTrainingValues, class_weights=weights),
+            truncation=cut,
+            best_validation={task.primary.key: best},
+        )
+        release_model(fresh, plan.folder, task, label_set, encoded["validation"], trainer.data_collator, record)
+
+    rows = f"{len(encoded['train'])} training rows"
+    return Job(trainer, [*encoded.values()], rows, limit, options, [*lines, describe_truncation(cut)], release)

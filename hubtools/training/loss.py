@@ -11,18 +11,18 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from hubtools.errors import UsageError
-from hubtools.training.encoding import IGNORED
+from hubtools.heads.encoding import IGNORED
 
 
 def class_weights(labels: Iterable[int], classes: int) -> list[float]:
-    """n / (k n_c) of each class c, as scikit-learn's "balanced"; a class that never occurs weighs 1."""
+    """Return n / (k n_c) of each class c, as scikit-learn's "balanced"; a class that never occurs weighs 1."""
     counts = Counter(labels)
     total = sum(counts.values())
     return [total / (classes * counts[c]) if counts[c] else 1.0 for c in range(classes)]
 
 
-def chosen_weights(asked: str, weighted: bool, labels: Iterable[Any], classes: int) -> list[float] | None:
-    """The class weights that ``--class_weights`` asks for; None for a plain loss.
+def choose_weights(asked: str, weighted: bool, labels: Iterable[Any], classes: int) -> list[float] | None:
+    """Return the class weights that ``--class_weights`` asks for; None for a plain loss.
 
     Args:
         asked: "auto" (balanced where the task is ``weighted``), "balanced", "none", or a number a class, such as
@@ -52,7 +52,7 @@ def chosen_weights(asked: str, weighted: bool, labels: Iterable[Any], classes: i
 def loss_function(
     weights: list[float] | None, label_smoothing: float = 0.0, focal_gamma: float = 0.0
 ) -> Callable[..., Any]:
-    """A ``compute_loss_func`` for the Trainer.
+    """Return a ``compute_loss_func`` for the Trainer.
 
     It takes logits of any shape (..., classes) and labels of shape (...); label -100 is ignored.
 

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hubtools.errors import UsageError
-from hubtools.task import TaskSpec
+from hubtools.heads import Head
 from hubtools.training.arguments import LONGEST
 from hubtools.training.inputs import config_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 USUAL = 512  # tokens: what most prompts fit in
 
 
-def new_classifier(task: TaskSpec, names: Sequence[str], base_id: str, revision: str | None) -> Any:
-    """A model of ``base_id`` with a head for ``names``, its labels in the order of their ids; weights are fp32."""
+def new_classifier(head: Head, names: Sequence[str], base_id: str, revision: str | None) -> PreTrainedModel:
+    """Return a model of ``base_id`` with a new head for ``names``, the labels in the order of their ids, in fp32."""
     import torch
-    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
-    head = AutoModelForTokenClassification if task.kind == "token" else AutoModelForSequenceClassification
+    # The router reads the mean of the tokens; ModernBERT's own default is the first.
     extra = {"classifier_pooling": "mean"} if "modernbert" in config_of(base_id, revision).model_type else {}
-    return head.from_pretrained(
+    return head.load_model(
         base_id, revision=revision, num_labels=len(names), id2label=dict(enumerate(names)),
         label2id={name: i for i, name in enumerate(names)}, dtype=torch.float32, **extra,
     )  # fmt: skip
 
 
-def readable(model: Any, asked: int | None) -> int:
-    """How many tokens of a text are read, special ones included: ``asked``, else 512 or all that ``model`` can read.
+def find_max_length(model: PreTrainedModel, asked: int | None) -> int:
+    """Return how many tokens of a text are read, special ones included: ``asked``, else 512 or all that ``model`` can
+    read.
 
     Raises:
         UsageError: more than it has positions for.

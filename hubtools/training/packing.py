@@ -31,13 +31,14 @@ class Texts(NamedTuple):
 
 def attend(
     module: Any, query: Any, key: Any, value: Any, attention_mask: None, *, scaling: float,
-    texts: Texts, dropout: float = 0.0, sliding_window: int | None = None, **unused: Any,
+    texts: Texts, sliding_window: int | None = None, **options: Any,
 ) -> tuple[torch.Tensor, None]:  # fmt: skip
     """Attention within each text of a packed row.
 
     Args:
         query, key, value: (1, heads, tokens, head size).
         sliding_window: one more than the distance in tokens that is seen to either side; None sees the whole text.
+        **options: what else transformers gives to attention functions; ``dropout`` counts, on a CPU.
 
     Returns:
         (1, tokens, heads, head size), as transformers' attention functions.
@@ -52,15 +53,16 @@ def attend(
             q, k, v, texts.bounds, texts.bounds, longest, longest, scale=scaling, window_size=(reach, reach)
         )
         return row.unsqueeze(0), None  # type: ignore[union-attr]
-    place = torch.arange(longest, device=query.device)
-    near = (place[:, None] - place).abs() <= reach if 0 <= reach < longest - 1 else None
+    position = torch.arange(longest, device=query.device)
+    near = (position[:, None] - position).abs() <= reach if 0 <= reach < longest - 1 else None
     # split() and cat() keep the backward pass linear in the tokens; slices would fill a whole row for each text.
-    done = []
+    rows = []
+    dropout = options.get("dropout", 0.0)
     for q, k, v in zip(*(part.split(texts.lengths, dim=2) for part in (query, key, value)), strict=True):
         n = q.shape[2]
         mask = None if near is None or n <= reach + 1 else near[:n, :n]
-        done.append(scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scaling))
-    return torch.cat(done, dim=2).transpose(1, 2), None
+        rows.append(scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scaling))
+    return torch.cat(rows, dim=2).transpose(1, 2), None
 
 
 AttentionInterface.register(NAME, attend)
@@ -105,8 +107,8 @@ def pack(model: Any) -> None:
     model.base_model.__class__ = PackedModernBert
 
 
-def why_not(model: Any, device: torch.device, bf16: bool) -> str:
-    """Why ``model`` cannot be packed on ``device``; "" where it can."""
+def reason_not_to_pack(model: Any, device: torch.device, bf16: bool) -> str:
+    """Return why ``model`` cannot be packed on ``device``; "" where it can."""
     config = model.config
     if type(model.base_model) is not ModernBertModel:
         return f"{config.model_type} knows no packed rows"
@@ -128,19 +130,19 @@ def why_not(model: Any, device: torch.device, bf16: bool) -> str:
 
 
 def _probe(device: torch.device) -> str:
-    """What is wrong with the device's packed attention, compared with the plain one on the CPU; "" if nothing."""
+    """Return how the packed attention of the device differs from the plain one of the CPU; "" where it does not."""
     lengths = [3, 150, 70]
     random = torch.Generator().manual_seed(0)
     whole = [torch.randn(1, 2, sum(lengths), 64, generator=random) for _ in range(3)]
-    found: list[list[Any]] = []
+    results: list[list[Any]] = []
     try:
         for where, dtype in ((torch.device("cpu"), torch.float32), (device, torch.bfloat16)):
             texts = Texts(lengths, torch.tensor([0, *lengths]).cumsum(0).to(where, torch.int32))
             q, k, v = (part.to(where, dtype, copy=True).requires_grad_() for part in whole)
             row, _ = attend(None, q, k, v, None, scaling=0.125, texts=texts, sliding_window=65)
             gradients = torch.autograd.grad(row.float().square().sum(), (q, k, v))
-            found.append([part.detach().float().cpu() for part in (row, *gradients)])
+            results.append([part.detach().float().cpu() for part in (row, *gradients)])
     except (RuntimeError, NotImplementedError) as error:
         return f"packed attention fails on this GPU: {str(error).splitlines()[0]}"
-    apart = max(float((a - b).norm() / a.norm()) for a, b in zip(*found, strict=True))
+    apart = max(float((a - b).norm() / a.norm()) for a, b in zip(*results, strict=True))
     return "" if apart < 0.03 else f"packed attention is wrong by {apart:.0%} on this GPU"

@@ -5,7 +5,8 @@ The tiers are those of the design, for an encoder of ModernBERT-base's size; the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from hubtools.spec import BaseModel
@@ -40,7 +41,7 @@ TIERS: tuple[tuple[str, float, Preset], ...] = (
 )
 
 # Adapters learn best at about ten times the rate of full fine-tuning (Schulman et al. 2025, "LoRA Without Regret"). A
-# base whose own rate is high already gets no more than this: on intent's starter corpus, adapters of the nano model
+# base whose own rate is high already gets no more than this: on one starter corpus, adapters of the nano model
 # reached a validation macro F1 of 0.53 at a rate of 1e-2, and 0.81 at 3e-3, as did full fine-tuning at 1e-3.
 LORA_TIMES = 10
 LORA_MOST = 3e-3
@@ -50,7 +51,7 @@ STEPS = 100  # that a small encoder takes at least, within 20 epochs
 
 
 def for_smaller(rows: int, width: int) -> dict[str, float | int]:
-    """What an encoder narrower than ModernBERT-base takes instead: larger steps, and enough of them.
+    """Return what an encoder narrower than ModernBERT-base takes instead: larger steps, and enough of them.
 
     With the rates and the few steps of the tiers, a small encoder has learned next to nothing when its training ends.
 
@@ -72,7 +73,7 @@ def for_smaller(rows: int, width: int) -> dict[str, float | int]:
 def preset_for(
     rows: int, task: TaskSpec | None, base: BaseModel, width: int = WIDTH, *, lora: bool = False
 ) -> tuple[Preset, list[str]]:
-    """The defaults for ``rows`` training rows, and a line a layer that says where they come from.
+    """Return the defaults for ``rows`` training rows, and a line a layer that says where they come from.
 
     Args:
         task: None for all four together.
@@ -80,7 +81,7 @@ def preset_for(
     """
     name, of_task = (task.name, task.overrides) if task else (MULTI, {})
     tier, _, preset = next(t for t in TIERS if rows < t[1])
-    said = [f"size: {tier}: {listed(_values(preset))}"]
+    lines = [f"size: {tier}: {list_values(asdict(preset))}"]
     for layer, overrides in (
         (f"task {name}", of_task),
         (f"encoder of width {width}", for_smaller(rows, width)),
@@ -88,18 +89,18 @@ def preset_for(
     ):
         if overrides:
             preset = replace(preset, **overrides)  # type: ignore[arg-type]
-            said.append(f"{layer}: {listed(overrides)}")
+            lines.append(f"{layer}: {list_values(overrides)}")
     if lora:
         full = preset.learning_rate
         preset = replace(preset, learning_rate=max(full, min(LORA_TIMES * full, LORA_MOST)))
-        said.append(f"LoRA: learning_rate {preset.learning_rate:g}, {preset.learning_rate / full:g} times the usual")
-    return preset, said
+        lines.append(f"LoRA: learning_rate {preset.learning_rate:g}, {preset.learning_rate / full:g} times the usual")
+    return preset, lines
 
 
 def training_arguments(
     preset: Preset, rows: int, batches_a_step: int = 1, strategy: str | None = None, every: float | None = None
 ) -> dict[str, Any]:
-    """The preset as defaults of transformers' ``TrainingArguments``.
+    """Return the preset as defaults of transformers' ``TrainingArguments``.
 
     Args:
         batches_a_step: processes times accumulation steps, among which the rows of a step are divided.
@@ -126,10 +127,6 @@ def training_arguments(
     }
 
 
-def _values(preset: Preset) -> dict[str, Any]:
-    return {field.name: getattr(preset, field.name) for field in fields(preset)}
-
-
-def listed(values: Any) -> str:
-    """Names and values in one line."""
-    return ", ".join(f"{name} {value:g}" for name, value in dict(values).items())
+def list_values(values: Mapping[str, float | int]) -> str:
+    """Return names and values in one line."""
+    return ", ".join(f"{name} {value:g}" for name, value in values.items())

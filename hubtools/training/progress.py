@@ -13,7 +13,7 @@ from hubtools.spec import Metric
 
 
 def check_loss(loss: float, step: int) -> None:
-    """Raises :class:`TrainingFailed` where the loss of a step is no number: the weights are lost."""
+    """Raise :class:`TrainingFailed` where the loss of a step is no number: the weights are lost."""
     if not math.isfinite(loss):
         raise TrainingFailed(
             f"The loss is {loss} at step {step}",
@@ -26,11 +26,11 @@ class Progress(TrainerCallback):
     """One line an evaluation: epoch, loss, the primary metric and whether it is the best so far.
 
     Args:
-        beside: further scores that the line shows, by the key of their metric.
+        others: titles of further scores that the line shows, by the key of their metric.
     """
 
-    def __init__(self, name: str, primary: Metric, beside: Mapping[str, str] | None = None) -> None:
-        self.name, self.primary, self.beside, self.loss = name, primary, beside or {}, float("nan")
+    def __init__(self, name: str, primary: Metric, others: Mapping[str, str] | None = None) -> None:
+        self.name, self.primary, self.others, self.loss = name, primary, others or {}, float("nan")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         loss = (logs or {}).get("loss")
@@ -40,18 +40,20 @@ class Progress(TrainerCallback):
         check_loss(self.loss, state.global_step)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
-        found = metrics or {}
-        score, chosen = (float(found[f"eval_{key.removeprefix('eval_')}"]) for key in
-                         (self.primary.key, args.metric_for_best_model))  # fmt: skip
+        scores = metrics or {}
+        # A person may let another metric choose the checkpoint; the line shows the primary one all the same.
+        score, chosen = (
+            float(scores[f"eval_{key.removeprefix('eval_')}"]) for key in (self.primary.key, args.metric_for_best_model)
+        )
         if state.is_world_process_zero:
             # The Trainer notes the best after this; a training that goes on knows it from its checkpoint.
             before = state.best_metric
             better = before is None or (chosen > before if args.greater_is_better else chosen < before)
             best = "  best so far" if better else ""
-            beside = "".join(f", {title} {found[f'eval_{key}']:.4f}" for key, title in self.beside.items())
+            others = "".join(f", {title} {scores[f'eval_{key}']:.4f}" for key, title in self.others.items())
             print(
                 f"[{self.name}] epoch {state.epoch:5.2f}/{args.num_train_epochs:g}  step {state.global_step}"
-                f"/{state.max_steps}  loss {self.loss:.4f}  validation {self.primary.title} {score:.4f}{beside}{best}",
+                f"/{state.max_steps}  loss {self.loss:.4f}  validation {self.primary.title} {score:.4f}{others}{best}",
                 flush=True,
             )
 

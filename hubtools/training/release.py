@@ -1,4 +1,4 @@
-"""Make a saved model one that every runtime loads, calibrated, and put it in its place with what is known of it."""
+"""Make a saved model one that every runtime loads, calibrate it, and put it into the work folder with its record."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hubtools import __version__
 from hubtools.errors import TrainingFailed
-from hubtools.records import write_json
+from hubtools.records import write_json, write_record
+from hubtools.records.training import TrainingRecord
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder
+
+if TYPE_CHECKING:
+    import torch
+    from datasets import Dataset
 
 
 def complete_config(path: Path) -> None:
@@ -44,13 +49,12 @@ def complete_config(path: Path) -> None:
     write_json(path, config)
 
 
-def label_mapping(task: TaskSpec, label_set: LabelSet) -> dict[str, dict[str, Any]]:
-    """The mapping file's content, in the keys that the router expects for this task."""
+def label_mapping(task: TaskSpec, label_set: LabelSet) -> dict[str, dict[str, int] | dict[str, str]]:
+    """Return the mapping file's content, in the keys that the router expects for this task."""
     labels = task.model_labels(label_set)
-    noun = "category" if task.name == "category" else "label"
     return {
-        f"{noun}_to_idx": {label: i for i, label in enumerate(labels)},
-        f"idx_to_{noun}": {str(i): label for i, label in enumerate(labels)},
+        f"{task.mapping_noun}_to_idx": {label: i for i, label in enumerate(labels)},
+        f"idx_to_{task.mapping_noun}": {str(i): label for i, label in enumerate(labels)},
     }
 
 
@@ -107,39 +111,39 @@ def finish_release(folder: Path, task: TaskSpec, label_set: LabelSet) -> None:
         write_json(folder / task.mapping_file, label_mapping(task, label_set))
 
 
-def leave(
-    fresh: Path, folder: TaskFolder, task: TaskSpec, label_set: LabelSet, validation: Any,
-    collator: Callable[[list[Any]], Any], record: dict[str, Any],
+def release_model(
+    fresh: Path, folder: TaskFolder, task: TaskSpec, label_set: LabelSet, validation: Dataset,
+    collator: Callable[[list[Any]], Any], record: TrainingRecord,
 ) -> None:  # fmt: skip
-    """The end of a training: complete and calibrate the model in ``fresh``, and make it the one of ``folder``.
+    """Complete and calibrate the model in ``fresh``, and make it the one of ``folder``: the end of a training.
 
     Args:
-        fresh: beside ``folder.model``; a training that is killed before its end leaves the model before alone.
+        fresh: beside ``folder.model``; a training that is killed before its end does not touch the model before.
         validation: the encoded validation split; ``collator`` makes batches of it.
-        record: what ``training.json`` says.
     """
     from hubtools.training.calibration import calibrate
 
     (fresh / "training_args.bin").unlink(missing_ok=True)  # a pickle: releases are safetensors and JSON only
     finish_release(fresh, task, label_set)
     calibration = calibrate(fresh, task, validation, collator)
-    print(f"[{task.name}] temperature {calibration['temperature']:.3f}: {calibration['result']}", flush=True)
+    print(f"[{task.name}] temperature {calibration.temperature:.3f}: {calibration.result}", flush=True)
     shutil.rmtree(folder.model, ignore_errors=True)  # first: no model stands beside another's training.json
-    write_json(folder.training, record)
+    write_record(folder.training, record)
     fresh.rename(folder.model)
     shutil.rmtree(folder.runs, ignore_errors=True)
 
 
-def environment(device: Any) -> dict[str, Any]:
-    """The machine and the versions of a training, as ``training.json`` and the card have them."""
+def describe_device(device: torch.device) -> str:
+    """Return what a training ran on, as the card names it."""
     import torch
 
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
-    on_cpu = f"CPU, {threads} thread{'s' * (threads > 1)}"
-    names = ("torch", "transformers", "datasets", "accelerate", "huggingface_hub", "tokenizers")
-    return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else on_cpu,
-        "versions": {
-            "hubtools": __version__, "python": sys.version.split()[0], **{name: version(name) for name in names},
-        },
-    }  # fmt: skip
+    return f"CPU, {threads} thread{'s' * (threads > 1)}"
+
+
+def library_versions(*more: str) -> dict[str, str]:
+    """Return the versions of hubtools, Python and the libraries that decide a training, and of ``more`` packages."""
+    names = ("torch", "transformers", "datasets", "accelerate", "huggingface_hub", "tokenizers", *more)
+    return {"hubtools": __version__, "python": sys.version.split()[0], **{name: version(name) for name in names}}

@@ -18,15 +18,15 @@ PROJECT = "hubtools"
 
 
 def usual_report() -> str:
-    """Where curves go unless a flag says so."""
+    """Return where curves go unless a flag says so."""
     return "tensorboard" if find_spec("tensorboard") else "none"
 
 
 def prepare_reports(names: Sequence[str], folder: TaskFolder) -> None:
-    """Before anything is built: are the places there, and where does Trackio keep its files?
+    """Check what ``--report_to`` names before anything is built, and tell Trackio where to keep its files.
 
     Raises:
-        UsageError: a place that is unknown, or whose package is not installed.
+        UsageError: a name that is unknown, or whose package is not installed.
     """
     from transformers.integrations.integration_utils import get_available_reporting_integrations
 
@@ -37,7 +37,7 @@ def prepare_reports(names: Sequence[str], folder: TaskFolder) -> None:
                 f"--report_to {name}", expected=" or ".join(["none", *there]), found="no such package is installed",
                 next=f"pip install '{'hubtools[tracking]' if name == 'trackio' else name}'",
             )  # fmt: skip
-    # Read when trackio is imported. Its own place lies below HF_HOME, which is another one with the embedded Hub.
+    # Read when trackio is imported. Its own folder lies below HF_HOME, which is another one with the embedded Hub.
     os.environ.setdefault("TRACKIO_DIR", str((folder.logs / "trackio").resolve()))
 
 
@@ -53,14 +53,14 @@ def keep_curves(trainer: Any, folder: TaskFolder, resumed: bool) -> list[str]:
     name = json.loads(known.read_text()) if resumed and known.exists() else time.strftime("%Y-%m-%d-%H%M%S")
     write_json(known, name)
     args.run_name = args.run_name or f"{folder.task}-{name}"
-    said = []
+    lines = []
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
             callback.logging_dir = str(folder.logs / name)
-            said.append(f"curves: tensorboard --logdir {shlex.quote(str(folder.logs))}")
+            lines.append(f"curves: tensorboard --logdir {shlex.quote(str(folder.logs))}")
     if "trackio" in args.report_to:
         where = shlex.quote(os.environ["TRACKIO_DIR"])
-        said.append(f"curves: TRACKIO_DIR={where} trackio show --project {shlex.quote(args.project)}")
+        lines.append(f"curves: TRACKIO_DIR={where} trackio show --project {shlex.quote(args.project)}")
     if not args.report_to and usual_report() == "none":
-        said.append("no curves are kept: pip install tensorboard, or see --report_to")
-    return said
+        lines.append("no curves are kept: pip install tensorboard, or see --report_to")
+    return lines

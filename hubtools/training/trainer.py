@@ -17,9 +17,9 @@ from transformers import Trainer, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
 from hubtools.errors import UsageError
-from hubtools.training.batching import Collator, StepBatches, passes
-from hubtools.training.encoding import IGNORED
-from hubtools.training.packing import pack, why_not
+from hubtools.heads.encoding import IGNORED
+from hubtools.training.batching import Collator, StepBatches, divide_into_passes
+from hubtools.training.packing import pack, reason_not_to_pack
 from hubtools.training.progress import check_loss
 from hubtools.training.tuning import decay_by_depth, plain
 
@@ -51,8 +51,8 @@ class ClassifierTrainer(Trainer):
         # Otherwise the Trainer takes ModernBERT's **kwargs for support of num_items_in_batch and scales gradients up.
         model.accepts_loss_kwargs = False
         kind = args.device.type
-        why = why_not(model, args.device, args.bf16) if may_pack else "packing is switched off"
-        self.packed = not why
+        reason = reason_not_to_pack(model, args.device, args.bf16) if may_pack else "packing is switched off"
+        self.packed = not reason
         if self.packed:
             pack(model)
             if args.ddp_find_unused_parameters is None:
@@ -61,7 +61,7 @@ class ClassifierTrainer(Trainer):
         self.a_pass = PASS.get(kind, PASS_ELSEWHERE)
         self.path = (
             f"{'packed, no padding' if self.packed else 'padded, in passes of like length'}"
-            f" ({why or {'cpu': 'text by text on the CPU'}.get(kind, 'variable-length attention on the GPU')}),"
+            f" ({reason or {'cpu': 'text by text on the CPU'}.get(kind, 'variable-length attention on the GPU')}),"
             f" {'bf16' if args.bf16 else 'fp32'}, at most {self.budget} tokens at once"
             f"{', gradient checkpointing' if args.gradient_checkpointing else ''}"
         )
@@ -73,12 +73,12 @@ class ClassifierTrainer(Trainer):
             )  # fmt: skip
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Batches of :class:`StepBatches`, or the Trainer's own where ``train_sampling_strategy`` asks for them."""
+        """Return :class:`StepBatches`, or the Trainer's own where ``train_sampling_strategy`` asks for them."""
         args = self.args
         if args.train_sampling_strategy != "random":
             return super().get_train_dataloader()
         parts = args.world_size * args.gradient_accumulation_steps
-        batches = self.batches(
+        batches = self.make_batches(
             rows=self._train_batch_size * parts,
             parts=parts,
             seed=args.seed if args.data_seed is None else args.data_seed,
@@ -92,10 +92,10 @@ class ClassifierTrainer(Trainer):
         )  # fmt: skip
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
 
-    def takes_up_the_end(self, checkpoint: str) -> bool:
-        """Whether the training of ``checkpoint`` had stopped, and only its release is missing: the best is loaded then.
+    def load_finished(self, checkpoint: str) -> bool:
+        """Load the best weights where the training of ``checkpoint`` had stopped; return whether it had.
 
-        The Trainer would forget that it had stopped, and train on.
+        Only its release is missing then. The Trainer would forget that it had stopped, and train on.
         """
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:  # the best is loaded into weights that are divided
             return False
@@ -110,20 +110,20 @@ class ClassifierTrainer(Trainer):
         return True
 
     def create_optimizer(self, *given: Any) -> torch.optim.Optimizer:
-        """The Trainer's, with learning rates by depth where they are asked for."""
+        """Create the Trainer's, with learning rates by depth where they are asked for."""
         is_new = self.optimizer is None
         optimizer: torch.optim.Optimizer = super().create_optimizer(*given)
         if is_new and self.layer_decay < 1:
             decay_by_depth(optimizer, given[0] if given and given[0] else self.model, self.layer_decay)
         return optimizer
 
-    def batches(self, **how: Any) -> StepBatches:
-        """Which rows of the training split the steps take."""
+    def make_batches(self, **options: Any) -> StepBatches:
+        """Return which rows of the training split the steps take."""
         data: Any = self.train_dataset
-        return StepBatches(data["length"][:], **how)
+        return StepBatches(data["length"][:], **options)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        """The Trainer's step, pass by pass. Processes exchange gradients once, after the last."""
+        """Do the Trainer's step, pass by pass. Processes exchange gradients once, after the last."""
         parts = self._parts(inputs)
         total: Any = 0
         for number, (_, part) in enumerate(parts, 1):
@@ -136,28 +136,28 @@ class ClassifierTrainer(Trainer):
     def prediction_step(
         self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
     ) -> tuple[Any, Any, Any]:
-        """Loss, logits and labels of a batch, its rows in their own order."""
+        """Return loss, logits and labels of a batch, its rows in their own order."""
         inputs = self._prepare_inputs(inputs)
         labels, logits = inputs["labels"], None
         with torch.no_grad(), self.compute_loss_context_manager():
             for rows, part in self._parts(inputs):
                 del part["labels"]
-                found = model(**part).logits.float()
+                own = model(**part).logits.float()
                 if logits is None:
-                    logits = found.new_zeros(*labels.shape, found.shape[-1])
-                if found.dim() == 2:
-                    logits[rows] = found[: len(rows)]
-                else:
-                    logits[rows, : found.shape[1]] = found[: len(rows)]
+                    logits = own.new_zeros(*labels.shape, own.shape[-1])
+                if own.dim() == 2:
+                    logits[rows] = own[: len(rows)]
+                else:  # a pass is padded to its own longest row
+                    logits[rows, : own.shape[1]] = own[: len(rows)]
             loss = self.compute_loss_func(SimpleNamespace(logits=logits), labels)  # type: ignore[misc]
         check_loss(float(loss), self.state.global_step)  # the last step may have been the one too many
         return loss, None if prediction_loss_only else logits, None if prediction_loss_only else labels
 
     def _parts(self, inputs: dict[str, Any]) -> list[tuple[list[int], dict[str, Any]]]:
-        """A batch in passes: the rows of each, and what the model is given."""
+        """Divide a batch into passes: the rows of each, and what the model is given."""
         lengths = inputs.get("lengths") or inputs["attention_mask"].sum(1).tolist()
         parts = []
-        for rows in passes(lengths, self.budget, not self.packed, self.a_pass):
+        for rows in divide_into_passes(lengths, self.budget, not self.packed, self.a_pass):
             part: dict[str, Any] = {name: value for name, value in inputs.items() if name != "lengths"}
             if len(rows) < len(lengths):
                 longest = max(lengths[row] for row in rows)
@@ -165,13 +165,14 @@ class ClassifierTrainer(Trainer):
             if self.packed:
                 part["lengths"] = [lengths[row] for row in rows]
             parts.append((rows, part))
+        # A pass without a label of its own, for as long as another process still computes: the gradient is not changed.
         for _ in range(self._most(len(parts)) - len(parts)):
             idle = torch.full_like(parts[0][1]["labels"], IGNORED)
             parts.append(([], parts[0][1] | {"labels": idle}))
         return parts
 
     def _most(self, count: int) -> int:
-        """The most passes that any process makes of its batch: where weights are sharded, all must make as many."""
+        """Return the most passes of any process for its batch: where weights are sharded, all must make as many."""
         if not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
             return count
         return int(self.accelerator.gather(torch.tensor([count], device=self.args.device)).max())

@@ -10,30 +10,31 @@ import torch
 from torch import nn
 
 from hubtools.errors import UsageError
+from hubtools.records.training import LoraOptions, TuningOptions
 from hubtools.training.arguments import FinetuneArguments
 
 _LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
 
 
 def depths(model: Any) -> dict[str, int]:
-    """How far from the input each weight stands, by its name: 0 for embeddings, 1 for the lowest layer and so on,
-    and one more than there are layers for what comes after them.
+    """Return how far from the input each weight stands, by its name: 0 for embeddings, 1 for the lowest layer and so
+    on, and one more than there are layers for what comes after them.
 
     Raises:
         UsageError: the encoder has no layers with numbers, as all but a few have.
     """
-    found: dict[str, int | None] = {}
+    known: dict[str, int | None] = {}
     for name, _ in model.named_parameters():
         number = _LAYER.search(name)
-        found[name] = int(number[1]) + 1 if number else 0 if "embeddings" in name else None
-    layers = max((depth or 0 for depth in found.values()), default=0)
+        known[name] = int(number[1]) + 1 if number else 0 if "embeddings" in name else None
+    layers = max((depth or 0 for depth in known.values()), default=0)
     if not layers:
         raise UsageError(
             f"An encoder of type {model.config.model_type} has no numbered layers",
             expected="BERT, RoBERTa, DistilBERT, DeBERTa, ModernBERT or the like for --freeze_layers and --layer_decay",
             next="train without these flags, or from another --base",
         )
-    return {name: layers + 1 if depth is None else depth for name, depth in found.items()}
+    return {name: layers + 1 if depth is None else depth for name, depth in known.items()}
 
 
 def freeze(model: Any, count: int) -> int:
@@ -59,7 +60,7 @@ def freeze(model: Any, count: int) -> int:
 
 
 def add_lora(model: Any, rank: int, alpha: int, dropout: float, targets: str) -> tuple[Any, list[str]]:
-    """``model`` with adapters beside the encoder's linear layers (Hu et al. 2021, arXiv:2106.09685).
+    """Return ``model`` with adapters beside the encoder's linear layers (Hu et al. 2021, arXiv:2106.09685).
 
     The adapters train, and all that comes after the encoder's layers; frozen layers get no adapter.
 
@@ -103,46 +104,47 @@ def add_lora(model: Any, rank: int, alpha: int, dropout: float, targets: str) ->
 
 
 def plain(model: Any) -> Any:
-    """The classifier itself, where peft has wrapped it."""
+    """Return the classifier itself, where peft has wrapped it."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def merged(model: Any) -> Any:
-    """The classifier with its adapters added to its weights: the same answers, and nothing of peft is left."""
+def merge_adapters(model: Any) -> Any:
+    """Return the classifier with its adapters added to its weights: the same answers, and nothing of peft is left."""
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
 
 
-def tuned(model: Any, ours: FinetuneArguments, rate: float) -> tuple[Any, dict[str, Any], list[str]]:
-    """The model as the flags want it trained, what is in use of them, and lines that say so.
+def tune(model: Any, ours: FinetuneArguments, rate: float) -> tuple[Any, TuningOptions, list[str]]:
+    """Return the model as the flags want it trained, what is in use of them, and lines that say so.
 
     Args:
         rate: the learning rate.
     """
-    options: dict[str, Any] = {}
-    said = []
+    lora = None
+    lines = []
     if ours.freeze_layers:
         layers = freeze(model, ours.freeze_layers)
-        options["freeze_layers"] = ours.freeze_layers
-        said.append(f"frozen: the embeddings and the lowest {ours.freeze_layers} of {layers} layers")
+        lines.append(f"frozen: the embeddings and the lowest {ours.freeze_layers} of {layers} layers")
     if ours.lora_rank:
         alpha = ours.lora_alpha or 2 * ours.lora_rank
         model, targets = add_lora(model, ours.lora_rank, alpha, ours.lora_dropout, ours.lora_targets)
-        options["lora"] = {
-            "rank": ours.lora_rank, "alpha": alpha, "dropout": ours.lora_dropout, "targets": targets,
-        }  # fmt: skip
+        lora = LoraOptions(rank=ours.lora_rank, alpha=alpha, dropout=ours.lora_dropout, targets=targets)
         trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
         share = trained / sum(weight.numel() for weight in plain(model).parameters())
-        said.append(
+        lines.append(
             f"LoRA of rank {ours.lora_rank} on {', '.join(targets)}: {share:.1%} of the weights train; "
             "merged at the end"
         )
     if ours.layer_decay < 1:
         lowest = rate * ours.layer_decay ** max(depths(model).values())
-        options["layer_decay"] = ours.layer_decay
-        said.append(
+        lines.append(
             f"learning rate {rate:g} at the head, {lowest:.2g} at the embeddings: times {ours.layer_decay:g} a layer"
         )
-    return model, options, said
+    options = TuningOptions(
+        freeze_layers=ours.freeze_layers or None,
+        lora=lora,
+        layer_decay=ours.layer_decay if ours.layer_decay < 1 else None,
+    )
+    return model, options, lines
 
 
 def decay_by_depth(optimizer: torch.optim.Optimizer, model: Any, decay: float) -> None:

@@ -405,7 +405,7 @@ def number() -> str:
 
 
 def first_window(names: Iterable[str], window: str) -> str:
-    """Which of the tasks read the first window of a text alone, such as "Domain and intent read the first"."""
+    """Which of the tasks read the first window of a text alone, such as "Domain and tool read the first"."""
     titles = [tasks()[name].title for name in names if tasks()[name].head != "spans"]
     if not titles:
         return ""
@@ -464,7 +464,7 @@ def verdicts(task: Task) -> tuple[str, ...]:
 
 
 def verdict(name: str, score: float, threshold: float, whose: str = "the shipped threshold") -> str:
-    """Such as "Jailbreak: 0.97, at or above the shipped threshold 0.70"."""
+    """Such as "Toxic: 0.97, at or above the shipped threshold 0.70"."""
     return f"{verdicts(tasks()[name])[score < threshold]}: {against(score, threshold, whose)}"
 
 

@@ -1,0 +1,159 @@
+"""The commands that describe, release and show models: ``hubtools model-card``, ``push-model`` and so on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hubtools.errors import UsageError
+from hubtools.option_groups import omit, takes_groups
+from hubtools.options import (
+    HubOptions,
+    Json,
+    MultitaskOptions,
+    PushOptions,
+    RepoOptions,
+    TaskFile,
+    WorkOptions,
+    show,
+    show_pushed,
+)
+from hubtools.tasks import MULTI, MULTI_MODEL, TASKS, select_tasks
+
+HubWithoutMirrors = Annotated[HubOptions, omit("mirrors")]
+
+
+@takes_groups
+def model_card(
+    task: MultitaskOptions,
+    *,
+    lint: Annotated[
+        bool, typer.Option("--lint", help="Write nothing: say whether the Hub would take the card that is there.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing: fail where the card is not what its files say now.")
+    ] = False,
+    repos: Annotated[RepoOptions, omit("dataset_name", "space_name")],
+    hub: HubWithoutMirrors,
+    work: WorkOptions,
+    json_output: Json = False,
+) -> None:
+    """Render and lint the card from files; needs no GPU."""
+    tasks = task.select()
+    if check or not lint:  # whose repo it is, the Hub knows
+        hub.connect()
+    from hubtools import api, pipeline
+
+    cards: dict[str, Path]
+    if lint or check:
+        compared = repos if check else None
+        if task.multitask:
+            cards = {MULTI: pipeline.check_multitask_card(work, compared)}
+        else:
+            cards = {t.name: pipeline.check_model_card(t, work, compared) for t in tasks}
+    elif task.multitask:
+        cards = {MULTI: pipeline.render_multitask_card(work, repos)}
+    else:
+        cards = {t.name: api.render_card(t, work, repos) for t in tasks}
+    paths = {name: str(path) for name, path in cards.items()}
+    show(paths, json_output, [*paths.values()])
+
+
+@takes_groups
+def push_model(
+    task: MultitaskOptions,
+    repos: Annotated[RepoOptions, omit("dataset_name", "space_name")],
+    push: Annotated[PushOptions, omit("accept_license", "gated")],
+    hub: HubWithoutMirrors,
+    work: WorkOptions,
+    json_output: Json = False,
+) -> None:
+    """Release: one commit, a tag, then load it back and compare its answers."""
+    tasks = task.select()
+    hub.connect()
+    from hubtools import api
+    from hubtools.pipeline import push_multitask_model
+
+    if task.multitask:
+        pushed = {MULTI: push_multitask_model(work, repos, push)}
+    else:
+        pushed = {t.name: api.push_model(t, work, repos, push) for t in tasks}
+    show_pushed(pushed, json_output)
+
+
+@takes_groups
+def verify(
+    repo: Annotated[str, typer.Argument(metavar="REPO", help="A published model, owner/name.")],
+    *,
+    task: Annotated[str | None, typer.Option(help="Its task. [default: by its name]")] = None,
+    task_file: TaskFile = None,
+    revision: Annotated[str, typer.Option(help="Commit, tag or branch.")] = "main",
+    hub: HubWithoutMirrors,
+    json_output: Json = False,
+) -> None:
+    """Download a published model and check its answers against its own predictions.parquet."""
+    if task is None and task_file is None:
+        beginnings = {**{t: t for t in TASKS}, MULTI_MODEL.split("{")[0]: MULTI}
+        task = next((t for begin, t in beginnings.items() if repo.split("/")[-1].startswith(begin)), None)
+        if task is None:
+            raise UsageError(
+                f"The task of {repo!r} is not plain from its name", next="say it with --task, or with --task-file"
+            )
+    options = MultitaskOptions(task, task_file)
+    [spec, *_] = options.select()
+    hub.connect()
+    from hubtools import api
+    from hubtools.publishing.multitask import verify_multitask
+
+    checked = verify_multitask(repo, revision) if options.multitask else api.verify(spec, repo, revision)
+    line = f"{repo}: {checked.rows} answers agree, largest difference {checked.largest_difference:.1g}"
+    show(checked, json_output, [line])
+
+
+@takes_groups
+def push_space(
+    *,
+    task_file: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="YAML file of a task of your own, in place of the one that it was curated by here. Repeatable."
+        ),
+    ] = None,
+    repos: Annotated[RepoOptions, omit("dataset_name", "model_name")],
+    push: Annotated[PushOptions, omit("accept_license", "gated")],
+    hub: HubWithoutMirrors,
+    work: WorkOptions,
+    json_output: Json = False,
+) -> None:
+    """Publish the Gradio Space that demos every model released in the work folder."""
+    given = [task for path in task_file or () for task in select_tasks(None, path)]
+    hub.connect()
+    from hubtools.pipeline import push_space_of
+
+    show_pushed({"space": push_space_of(given, work, repos, push)}, json_output)
+
+
+@takes_groups
+def demo(
+    repos: Annotated[RepoOptions, omit("dataset_name", "model_name")],
+    *,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    hub: HubWithoutMirrors,
+) -> None:
+    """Run the published Space here, until Ctrl-C. Its address is the last line of stdout."""
+    hub.connect()
+    from hubtools.publishing.space import run_space
+    from hubtools.repo_names import space_repo
+
+    process, url = run_space(space_repo(repos), port)
+    print(url, flush=True)
+    try:
+        process.wait()
+    finally:
+        process.terminate()
+        process.wait()
+
+
+COMMANDS = (model_card, push_model, verify, push_space, demo)

@@ -1,0 +1,231 @@
+"""Rows of sources as examples that can be trained on; what cannot be is counted, with its origin and reason."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hubtools.curation.reading import read_rows
+from hubtools.curation.sources import SPLIT_NAMES, SourceFiles, are_public, name_sources
+from hubtools.curation.split import SPLITS
+from hubtools.errors import SourceError, shorten
+from hubtools.heads.span_rows import SPLIT_WORD
+from hubtools.spec import BadRow, Dropped, Example, LabelSet, Undecided
+from hubtools.task import TaskSpec
+
+MAX_CHARACTERS = 50_000
+
+# So that a source in which nothing fits cannot fill the memory or the disk.
+MAX_REASONS = 200
+MAX_ORIGINS = 1_000
+
+LONG = f"longer than {MAX_CHARACTERS} characters"
+DAMAGED = "encoding damage"
+# Why a usable row is dropped all the same: the reasons that cleaning has, and no source or label set.
+UNCLEAN = (LONG, DAMAGED, SPLIT_WORD)
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffd]")  # and surrogates, which UTF-8 lacks
+
+
+class Drops(Counter[str]):
+    """Rows that were dropped: how many for each reason, and the origins of the first :data:`MAX_ORIGINS` of each.
+
+    Attributes:
+        undecided: how many of them have a label that no rule decides.
+        origins: of the rows of each reason, in order.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.undecided = 0
+        self.origins: dict[str, list[str]] = {}
+
+    def drop(self, reason: str, origin: str, rows: int = 1) -> str:
+        """Count a row, or several that are lost in one piece.
+
+        Returns:
+            The reason it is counted under: without the value that it quotes, where there are too many reasons.
+        """
+        reason = shorten(reason, 200)
+        if reason not in self and len(self) >= MAX_REASONS:
+            reason = re.split(r" ['\"]", reason)[0]
+        self[reason] += rows
+        origins = self.origins.setdefault(reason, [])
+        if len(origins) < MAX_ORIGINS:
+            origins.append(origin)
+        return reason
+
+    def write(self, path: Path, others: Iterable[Drops] = ()) -> None:
+        """Write a JSON object a line: one for each row whose origin is known, one for the other rows of a reason.
+
+        Args:
+            others: further drops that go into the same file.
+        """
+        part = path.with_name(path.name + ".part")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w", encoding="utf-8") as out:
+            for drops in (self, *others):
+                for reason, rows in drops.items():
+                    origins = drops.origins.get(reason, [])
+                    lines = [{"reason": reason, "place": origin} for origin in origins]
+                    more = [{"reason": reason, "more": rows - len(origins)}] if rows > len(origins) else []
+                    out.writelines(json.dumps(line) + "\n" for line in [*lines, *more])
+        os.replace(part, path)
+
+
+def read_pool(
+    task: TaskSpec, sources: Sequence[SourceFiles], label_set: LabelSet, drops: Drops, *, skip_bad_rows: bool = False
+) -> tuple[list[Example], int]:
+    """Return the rows of the whole sources that can be trained on, and how many rows there were.
+
+    A row is checked and dropped as it is read: memory holds what is kept.
+
+    Raises:
+        SourceError: a column is missing, or rows are bad and are not to be skipped, or a class has no row. One
+            message names all of these.
+    """
+    rows: list[Example] = []
+    bad: Counter[str] = Counter()
+    read = 0
+    for files in sources:
+        # Files of two sources may share a name: with several sources, a row's origin begins with the source's.
+        prefix = f"{files.source.id} " if len(sources) > 1 else ""
+        part, part_read = _read_source(task, files, label_set, drops, bad, prefix)
+        rows += part
+        read += part_read
+    # Templates hold their types once they are filled.
+    filled_later = any(files.source.templates for files in sources)
+    absent = [] if filled_later else _list_absent_classes(rows, task, label_set, sources)
+    defects = [] if skip_bad_rows else _list_defects(bad, drops)
+    if defects or (absent and rows):
+        raise _refuse_source(sources, label_set, task, bad.total(), read, [*defects, *absent], bad_rows=bool(defects))
+    return rows, read
+
+
+def read_source(
+    task: TaskSpec, files: SourceFiles, label_set: LabelSet, drops: Drops, *, skip_bad_rows: bool = False
+) -> tuple[list[Example], int]:
+    """Do the same for one source that need not have every class: to add to a training split, or to score on.
+
+    Raises:
+        SourceError: a column is missing, or rows are bad and are not to be skipped.
+    """
+    bad: Counter[str] = Counter()
+    rows, read = _read_source(task, files, label_set, drops, bad)
+    defects = [] if skip_bad_rows else _list_defects(bad, drops)
+    if defects:
+        raise _refuse_source([files], label_set, task, bad.total(), read, defects, bad_rows=True)
+    return rows, read
+
+
+def _read_source(
+    task: TaskSpec, files: SourceFiles, label_set: LabelSet, drops: Drops, bad: Counter[str], prefix: str = ""
+) -> tuple[list[Example], int]:
+    """Count what is bad in ``bad`` as well as in ``drops``; an origin begins with ``prefix``."""
+    rows: list[Example] = []
+    read = 0
+    for split, path in files.files:
+        for raw in read_rows(path, files.source.columns, files.features, task.head.column_advice):
+            read += raw.rows
+            origin = prefix + raw.origin
+            if raw.row is None:
+                # Messages of libraries vary from row to row behind the colon: counted together, listed one by one.
+                bad[drops.drop(raw.defect.split(":")[0], origin, raw.rows)] += raw.rows
+                continue
+            try:
+                # The source's own reasons come first, then the label set's, then those of cleaning.
+                example = files.source.row(raw.row)
+                task.head.check_label(example, label_set, task.label_sets)
+                official = split or example.split or str(raw.row.get("split") or "")
+                if official not in SPLIT_NAMES:
+                    raise BadRow(f"unknown split {shorten(official, 60)!r}: neither " + ", ".join(SPLITS))
+                reason = find_defect(example, task, label_set)
+                if reason:
+                    raise Dropped(reason)
+            except BadRow as defect:
+                bad[drops.drop(str(defect), origin)] += 1
+            except Dropped as defect:
+                drops.drop(str(defect), origin)
+                drops.undecided += isinstance(defect, Undecided)
+            else:
+                official = SPLIT_NAMES[official]
+                rows.append(replace(example, split=official, source=files.source.id, origin=origin))
+    # A training split without the two others is a pool that is still to be split.
+    if not {"validation", "test"} <= {row.split for row in rows}:
+        rows = [replace(row, split="") if row.split == "train" else row for row in rows]
+    return rows, read
+
+
+def _refuse_source(
+    sources: Sequence[SourceFiles],
+    label_set: LabelSet,
+    task: TaskSpec,
+    bad: int,
+    read: int,
+    problems: Sequence[str],
+    *,
+    bad_rows: bool,
+) -> SourceError:
+    subject = name_sources(sources)
+    columns = ", ".join(dict.fromkeys(column for files in sources for column in files.source.columns))
+    if bad_rows:
+        subject += f" ha{'s' if len(sources) == 1 else 've'} {bad} bad row{'s' * (bad != 1)} of {read}"
+        advice = "mend them, or drop and count them with --skip-bad-rows"
+        if any(problem.startswith("unknown") for problem in problems):
+            advice += "; or map your labels to ours with --label-map"
+    else:
+        subject += f" lack{'s' * (len(sources) == 1)} rows that {task.name} needs"
+        advice = "add rows of these classes, or map your labels to them with --label-map"
+    return SourceError(
+        subject,
+        expected=f"readable rows with {columns} ({', '.join(label_set.labels)})",
+        found="; ".join(problems),
+        next=advice,
+    )
+
+
+def _list_defects(bad: Counter[str], drops: Drops) -> list[str]:
+    """Return what is wrong, the most frequent first, each with the origins of the first of its rows."""
+    defects = []
+    for reason, rows in bad.most_common(10):
+        origins = drops.origins[reason]
+        defects.append(f"{reason} in {rows} row{'s' * (rows != 1)} ({', '.join(origins[:3])}{', …' * (rows > 3)})")
+    return [*defects, f"and {len(bad) - 10} other reasons"] if len(bad) > 10 else defects
+
+
+def _list_absent_classes(
+    rows: Sequence[Example], task: TaskSpec, label_set: LabelSet, sources: Sequence[SourceFiles]
+) -> list[str]:
+    """Return classes without a row: in the sources as a whole, and in a fixed split that needs every class."""
+    classes: dict[str, set[str]] = {}
+    # A group goes whole where one of its rows is.
+    split_of_group: dict[str, str] = {}
+    for split in ("train", "validation", "test"):
+        split_of_group |= {row.group: split for row in rows if row.group and row.split == split}
+    for row in rows:
+        split = split_of_group.get(row.group, row.split)
+        classes.setdefault(split, set()).update(label_set.mapped(row).classes)
+    absent = []
+    # What the task's own sources lack, its supplements may bring.
+    if not are_public(task, sources):
+        missing = [label for label in label_set.labels if not any(label in of_split for of_split in classes.values())]
+        absent += [f"no row of {', '.join(missing)}"] if missing else []
+    for split in ("validation", "test"):
+        if split in classes and task.head.needs_every_class(split):
+            missing = [label for label in label_set.labels if label not in classes[split]]
+            absent += [f"no row of {', '.join(missing)} in its {split} split"] if missing else []
+    return absent
+
+
+def find_defect(row: Example, task: TaskSpec, label_set: LabelSet) -> str:
+    """Return why ``row`` must not be in a dataset, or "". A text is never mended: it is kept as it is, or dropped."""
+    if len(row.text) > MAX_CHARACTERS:
+        return LONG
+    if _CONTROL.search(row.text + row.group):
+        return DAMAGED
+    return task.head.find_defect(row, label_set)

@@ -1,0 +1,79 @@
+"""What a dataset is like, in numbers and examples: the parts of ``facts.json``, and from there of its card."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from hubtools.curation.cleaning import Drops
+from hubtools.curation.duplicates import NEAR
+from hubtools.curation.licences import combine_licences
+from hubtools.curation.sources import SourceFiles
+from hubtools.heads import Head
+from hubtools.records.dataset import (
+    Comparison,
+    DatasetExample,
+    DecidedBy,
+    LicenseFacts,
+    RowsAndShare,
+    SourceFacts,
+)
+from hubtools.rows import content_hash
+from hubtools.spec import Example
+
+_MOST_EXAMPLES, _MOST_CHARACTERS = 16, 300
+
+COMPARISON = Comparison(
+    folded="Unicode form (NFKC), case, punctuation and white space",
+    near="Jaccard similarity of word 3-grams",
+    at_least=NEAR,
+)
+
+
+def choose_examples(rows: Iterable[Example], head: Head, labels: Sequence[str]) -> list[DatasetExample]:
+    """Return a short row of each label, or of each type that comes first in a text and of none: text and label."""
+    chosen: dict[str, DatasetExample] = {}
+    for row in sorted(rows, key=lambda row: (content_hash(row.text), row.text)):  # whatever order they came in
+        first_class = next(iter(row.classes), "")
+        if first_class not in chosen and len(row.text) < _MOST_CHARACTERS:
+            chosen[first_class] = DatasetExample(text=row.text, label=head.describe_label(row))
+    order: Mapping[str, int] = {label: number for number, label in enumerate(labels)}
+    ordered = sorted(chosen, key=lambda label: (order.get(label, len(order)), label))
+    return [chosen[label] for label in ordered][:_MOST_EXAMPLES]
+
+
+def describe_licence(sources: Iterable[SourceFacts]) -> LicenseFacts:
+    """Return the licence of the whole, and the rule that it follows from."""
+    licence, rule = combine_licences(source.license for source in sources)
+    return LicenseFacts(id=licence, rule=rule)
+
+
+def describe_source(files: SourceFiles) -> SourceFacts:
+    """Return where rows come from, under what licence, and how a user's own columns and labels were read."""
+    source = files.source
+    return SourceFacts(
+        id=source.id,
+        revision=files.revision,
+        license=source.license,
+        attribution=source.attribution,
+        labels=source.provenance,
+        starter=source.starter,
+        mapping=files.mapping,
+    )
+
+
+def count_decisions(rows: Iterable[Example], drops: Drops) -> DecidedBy | None:
+    """Return how many labels a table of rules decided, how many a keyword, and how many none.
+
+    Shares are of these three together. None where labels are the source's own.
+    """
+    # A rule is "table" or "keyword ..."; sources with labels of their own have neither.
+    rules = Counter(row.rule.partition(" ")[0] for row in rows)
+    total = rules["table"] + rules["keyword"] + drops.undecided
+    if not total:
+        return None
+
+    def share(count: int) -> RowsAndShare:
+        return RowsAndShare(rows=count, share=round(count / total, 4))
+
+    return DecidedBy(table=share(rules["table"]), keyword=share(rules["keyword"]), dropped=share(drops.undecided))

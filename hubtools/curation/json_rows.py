@@ -1,0 +1,185 @@
+"""Rows of a JSON file: a list of objects, or an object a line. Neither is ever held whole."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from hubtools.curation.raw_rows import (
+    CHUNK,
+    MAX_ROW,
+    TOO_LARGE,
+    Lines,
+    LineTooLong,
+    RawRow,
+    Unreadable,
+    open_text,
+    refuse,
+)
+from hubtools.errors import shorten
+
+
+class _Doubled(dict[str, Any]):
+    """An object that has a key twice."""
+
+
+def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    return values if len(values) == len(pairs) else _Doubled(values)
+
+
+# Python would keep the last of two values of a key quietly, and the row would not say what its owner wrote.
+_DECODER = json.JSONDecoder(object_pairs_hook=_make_object)
+
+
+def _check_object(origin: str, value: Any) -> RawRow:
+    if not isinstance(value, dict):
+        return RawRow(origin, None, "not a JSON object")
+    return RawRow(origin, None, "has a key twice") if isinstance(value, _Doubled) else RawRow(origin, value)
+
+
+def read_jsonl(path: Path, columns: Collection[str]) -> Iterator[RawRow]:
+    """Yield the object of each line, and a defect for each line that holds none."""
+    with open_text(path, "\n") as text:
+        lines = Lines(text)
+        while True:
+            lines.begin_record()
+            try:
+                line = next(lines)
+            except StopIteration:
+                return
+            except LineTooLong:
+                yield RawRow(f"{path.name}:{lines.number}", None, TOO_LARGE)
+                continue
+            if not line.strip():
+                continue
+            origin = f"{path.name}:{lines.number}"
+            try:
+                yield _check_object(origin, _DECODER.decode(line))
+            except (ValueError, RecursionError) as error:
+                yield RawRow(origin, None, f"broken JSON: {shorten(error)}")
+
+
+def read_json(path: Path, columns: Collection[str]) -> Iterator[RawRow]:
+    """Yield the objects of a list, or of lines where the file holds an object a line."""
+    with open_text(path, "") as text:
+        first = text.readline(MAX_ROW).strip()
+        while not first and (line := text.readline(MAX_ROW)):
+            first = line.strip()
+        if first.startswith("{") and first.endswith("}"):  # many "json" files hold an object a line
+            yield from read_jsonl(path, columns)
+            return
+        if not first.startswith("["):
+            # Valid JSON of another shape is not called broken.
+            shape = {"{": "an object", '"': "a text"}.get(first[:1], f"{first[:40]!r}")
+            refuse(path, " is broken JSON" if first[:1] not in '{"' else "", "a list of objects", shape)
+        text.seek(0)
+        yield from _read_elements(path, _Buffer(text), columns)
+
+
+class _Buffer:
+    """A window on a text that is read on as it is needed."""
+
+    def __init__(self, text: TextIO) -> None:
+        self.text, self.content, self.at, self.ended = text, "", 0, False
+
+    def read_on(self) -> bool:
+        """Read on, as much again as there is; False at the end of the text."""
+        self.content = self.content[self.at :]
+        self.at = 0
+        piece = self.text.read(max(CHUNK, len(self.content)))
+        self.content += piece
+        self.ended = not piece
+        return not self.ended
+
+    def skip(self, skipped: str) -> str:
+        """Return the next character that is none of ``skipped``, without passing it; "" at the end."""
+        while True:
+            while self.at < len(self.content):
+                if self.content[self.at] not in skipped:
+                    return self.content[self.at]
+                self.at += 1
+            if not self.read_on():
+                return ""
+
+    def read_value(self) -> tuple[Any, int]:
+        """Return the JSON value that begins here, without passing it, and where it ends.
+
+        Raises:
+            ValueError, RecursionError: there is none.
+        """
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self.content, self.at)
+            except json.JSONDecodeError as error:
+                # At the end of the window the value may only be cut off, not broken.
+                cut = error.msg.startswith("Unterminated string") or error.pos > len(self.content) - 16
+                if not cut or self.ended:
+                    raise
+                if len(self.content) - self.at >= MAX_ROW:
+                    raise Unreadable(TOO_LARGE) from None
+                self.read_on()
+            else:
+                return value, end
+
+
+_OPENING = re.compile(r"[\[{]")
+_SPACE = " \t\r\n\ufeff"
+
+
+def _read_elements(path: Path, buffer: _Buffer, columns: Collection[str]) -> Iterator[RawRow]:
+    """Yield elements of the list. After a broken one, reading goes on at the next object that has the columns."""
+    buffer.skip(_SPACE)
+    buffer.at += 1
+    for number in itertools.count():
+        origin = f"{path.name}[{number}]"
+        start = buffer.skip(_SPACE + ",")
+        if start == "]":
+            buffer.at += 1
+            if not buffer.skip(_SPACE):
+                return
+            defect = "broken JSON: more after the end of the list"
+        elif not start:
+            yield RawRow(origin, None, "broken JSON: the file ends within the list")
+            return
+        else:
+            try:
+                value, buffer.at = buffer.read_value()
+                yield _check_object(origin, value)
+                continue
+            except (ValueError, RecursionError) as error:
+                message = getattr(error, "msg", None) or str(error)
+                defect = message if message == TOO_LARGE else f"broken JSON: {shorten(message)}"
+        yield RawRow(origin, None, defect)
+        if not _resume(buffer, columns):
+            return
+
+
+def _resume(buffer: _Buffer, columns: Collection[str]) -> bool:
+    """Go to the next object that has ``columns``; False where there is none."""
+    buffer.at += 1
+    while True:
+        start = buffer.content.find("{", buffer.at)
+        if start < 0:
+            buffer.at = len(buffer.content)
+            if not buffer.read_on():
+                return False
+            continue
+        buffer.at = start
+        try:
+            value, _ = buffer.read_value()
+        except RecursionError:  # as deep as that, the next hundreds of openings lie within
+            openings = itertools.islice(_OPENING.finditer(buffer.content, buffer.at), 300, None)
+            buffer.at = next((opening.start() for opening in openings), len(buffer.content))
+            continue
+        except ValueError:
+            buffer.at += 1
+            continue
+        # An object inside the broken row, such as a span, must not be taken for the next row.
+        if isinstance(value, dict) and value.keys() >= set(columns):
+            return True
+        buffer.at += 1

@@ -1,0 +1,58 @@
+"""A user's map of labels: theirs to ours, from a YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hubtools.errors import UsageError, shorten
+from hubtools.spec import LabelSet
+from hubtools.task import TaskSpec
+
+
+def accept_own_labels(label_set: LabelSet) -> LabelSet:
+    """Return the label set for data that may use its labels themselves as well as the source's."""
+    return replace(label_set, mapping={label: label for label in label_set.labels} | dict(label_set.mapping))
+
+
+def read_label_map(path: Path, task: TaskSpec, label_set: LabelSet) -> dict[str, str | None]:
+    """Return theirs: ours, from a YAML file. Keys are text as they are written there; ``null`` drops the row.
+
+    Raises:
+        UsageError: it cannot be read, or maps to what the task does not have.
+    """
+    import yaml
+
+    class Words(yaml.SafeLoader):
+        """Leaves 1, yes and 2020-01-01 as they are written: labels of a file are text."""
+
+    Words.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in known if tag == "tag:yaml.org,2002:null"]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    ours = task.head.list_map_targets(label_set)
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8-sig"), Words)  # a SafeLoader
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise _refuse_map(path, ours, error) from error
+    if not isinstance(content, dict) or not content:
+        raise _refuse_map(path, ours, "nothing" if content is None else repr(content)[:80])
+    wrong = [
+        f"{theirs!r}: {target!r}"
+        for theirs, target in content.items()
+        if not isinstance(theirs, str) or not (target is None or target in ours)
+    ]
+    if wrong:
+        raise _refuse_map(path, ours, "; ".join(wrong[:5]))
+    return content
+
+
+def _refuse_map(path: Path, ours: Sequence[str], found: object) -> UsageError:
+    return UsageError(
+        f"Label map {str(path)!r}",
+        expected="lines such as `theirs: ours`, ours being one of " + ", ".join(ours),
+        found=shorten(found),
+        next="mend the file; null as ours drops the rows of a label",
+    )

@@ -1,0 +1,302 @@
+"""Values for the slots of templates: people whom Faker invents, and what only looks like personal data.
+
+Everything is seeded. The values of a split are its own: a name, an address or a number drawn for training is
+never drawn for validation or test, so that a model cannot score by remembering values.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+from datetime import datetime
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+from hubtools.curation.split import hash_to_fraction
+
+# Share of the value space that belongs to each split.
+_POOLS = {"test": (0.0, 0.15), "validation": (0.15, 0.3), "train": (0.3, 1.0)}
+
+# English most of all, as prompts are; names and addresses of other countries are personal data too.
+LOCALES = {"en_US": 10, "en_GB": 3, "en_CA": 2, "en_IN": 1, "es_ES": 1, "de_DE": 1, "fr_FR": 1, "it_IT": 1}
+
+# A fixed day: with Faker's "now" the same seed would give other dates tomorrow.
+_UNTIL = datetime(2026, 1, 1)
+
+# Few enough that a model may know them all: nationalities, religions, political groups, as they stand in a sentence.
+_NRP = (
+    "American", "Argentinian", "Australian", "Austrian", "Belgian", "Brazilian", "British", "Bulgarian", "Canadian",
+    "Chilean", "Chinese", "Colombian", "Croatian", "Cuban", "Czech", "Danish", "Dutch", "Egyptian", "English",
+    "Estonian", "Ethiopian", "Filipino", "Finnish", "French", "German", "Ghanaian", "Greek", "Hungarian", "Icelandic",
+    "Indian", "Indonesian", "Iranian", "Irish", "Israeli", "Italian", "Jamaican", "Japanese", "Jordanian", "Kenyan",
+    "Korean", "Latvian", "Lebanese", "Lithuanian", "Malaysian", "Maltese", "Mexican", "Moroccan", "Nepalese",
+    "Nigerian", "Norwegian", "Pakistani", "Peruvian", "Polish", "Portuguese", "Romanian", "Russian", "Scottish",
+    "Serbian", "Slovak", "Slovenian", "Somali", "Spanish", "Sri Lankan", "Swedish", "Swiss", "Syrian", "Thai",
+    "Tunisian", "Turkish", "Ukrainian", "Uruguayan", "Venezuelan", "Vietnamese", "Welsh", "Zambian",
+    "Buddhist", "Catholic", "Christian", "Hindu", "Jewish", "Lutheran", "Methodist", "Muslim", "Orthodox", "Sikh",
+    "Conservative", "Democratic", "Liberal", "Republican", "Social Democratic",
+)  # fmt: skip
+
+
+@cache
+def _faker(locale: str) -> Any:
+    from faker import Faker
+
+    fake = Faker(locale)
+    for provider in fake.get_providers():
+        # it_IT lists its cities out of a set: another order in each process, and other people for one seed.
+        if hasattr(provider, "cities"):
+            provider.cities = sorted(provider.cities)
+    return fake
+
+
+class SlotValues:
+    """Values for the slots of one document: a method for each slot, which bears its name."""
+
+    def __init__(self, rng: random.Random, split: str, seed: int) -> None:
+        self.rng, self.split, self.seed = rng, split, seed
+        locale = rng.choices(list(LOCALES), weights=list(LOCALES.values()))[0]
+        self.fake, self.us = _faker(locale), _faker("en_US")
+        for fake in (self.fake, self.us):
+            fake.seed_instance(rng.getrandbits(64))
+
+    def draw(self, make: Callable[[], str]) -> str:
+        """Return a value of this split's pool."""
+        low, high = _POOLS[self.split]
+        value = make().strip()
+        for _ in range(200):
+            if low <= hash_to_fraction(value.casefold(), self.seed) < high:
+                break
+            value = make().strip()
+        return value
+
+    def digits(self, pattern: str) -> str:
+        """Return ``pattern`` with a digit for each ``#``, and one that is not zero for each ``%``."""
+        digit = {"#": "0123456789", "%": "123456789"}
+        return "".join(self.rng.choice(digit[c]) if c in digit else c for c in pattern)
+
+    def moment(self, *patterns: str) -> str:
+        """Return a date or a time; up to a fixed day, since Faker's "now" would give other text each second."""
+        return str(self.us.date(self.rng.choice(patterns), end_datetime=_UNTIL))
+
+    def blend_half(self, make: Callable[[], str]) -> str:
+        """Return a value of this split's pool; for training half of them are blends of two.
+
+        Such as Marena of Martin and Helena: Faker's lists are short, and a model that has learnt them by heart finds no
+        other name.
+        """
+        value = self.draw(make)
+        if self.split != "train" or self.rng.random() < 0.5:
+            return value
+        return blend(value, self.draw(make))
+
+    def first_name(self) -> str:
+        return self.blend_half(self.fake.first_name)
+
+    def last_name(self) -> str:
+        return self.blend_half(self.fake.last_name)
+
+    def name(self) -> str:
+        first, last = self.first_name(), self.last_name()
+        form = self.rng.random()
+        if form < 0.08:
+            name = f"{first} {self.rng.choice('ABCDEFGHJKLMNPRSTW')}. {last}"
+        elif form < 0.12:
+            name = f"{last}, {first}"
+        elif form < 0.15:
+            name = f"{first} {last}-{self.last_name()}"
+        else:
+            name = f"{first} {last}"
+        if self.rng.random() < 0.04:
+            return name.upper()
+        return name.lower() if self.rng.random() < 0.06 else name
+
+    def email(self) -> str:
+        first, last = (re.sub(r"\W", "", part).lower() for part in (self.first_name(), self.last_name()))
+        user = self.rng.choice(
+            [f"{first}.{last}", f"{first}{last}", f"{first[:1]}{last}", f"{first}_{last}", f"{last}.{first}",
+             f"{first}{self.digits('##')}", f"{first}.{last}{self.digits('%#')}", f"{last}{self.digits('###')}"]
+        )  # fmt: skip
+        host = self.rng.choice([self.us.free_email_domain, self.us.domain_name, self.us.safe_domain_name])()
+        address = f"{user}@{host}"
+        return address.title() if self.rng.random() < 0.03 else address
+
+    def phone(self) -> str:
+        pattern = self.rng.choice(
+            ["(%##) %##-####", "%##-%##-####", "%##.%##.####", "%## %## ####", "+1 %## %## ####", "+1-%##-%##-####",
+             "1-%##-%##-####", "%#########", "+1%#########", "(%##)%##-####", "+44 20 7### ####", "+44 7### ######",
+             "07### ######", "+49 30 #######", "+33 6 ## ## ## ##", "+34 6## ### ###", "+39 06 #### ####",
+             "%##-%##-#### x###", "%##-%##-#### ext. ##", "+91 9#### #####"]
+        )  # fmt: skip
+        return self.draw(lambda: self.digits(pattern))
+
+    def ssn(self) -> str:
+        number = self.draw(self.us.ssn)
+        form = self.rng.random()
+        if form < 0.7:
+            return number
+        return number.replace("-", " ") if form < 0.85 else number.replace("-", "")
+
+    def street_address(self) -> str:
+        street = self.blend_half(self.fake.street_address).replace("\n", ", ")
+        return street.lower() if self.rng.random() < 0.05 else street
+
+    def city(self) -> str:
+        return self.blend_half(self.fake.city)
+
+    def state(self) -> str:
+        return str(self.us.state_abbr() if self.rng.random() < 0.4 else self.us.state())
+
+    def country(self) -> str:
+        return self.us.country() if self.rng.random() < 0.6 else self.rng.choice(
+            ["United States", "USA", "United Kingdom", "Canada", "Germany", "France", "Spain", "India", "Japan"]
+        )  # fmt: skip
+
+    def zip(self) -> str:
+        code = self.draw(self.us.zipcode)
+        return f"{code}-{self.digits('####')}" if self.rng.random() < 0.1 else code
+
+    def full_address(self) -> str:
+        return f"{self.street_address()}, {self.city()}, {self.us.state_abbr()} {self.zip()}"
+
+    def address_block(self) -> str:
+        lines = [self.street_address(), f"{self.city()}, {self.us.state_abbr()} {self.zip()}"]
+        return "\n".join([*lines, self.country()] if self.rng.random() < 0.3 else lines)
+
+    # What follows is not personal data, and much of it looks as if it were.
+    def company(self) -> str:
+        name = str(self.us.company())
+        # "Stone-Davis" alone may be two people: not even a reader could tell that nobody is named.
+        suffix = name.split()[-1] in ("Inc", "LLC", "Ltd", "PLC", "Group", "Sons")
+        return name if suffix else f"{name} {self.rng.choice(['Inc', 'LLC', 'Ltd', 'Group', '& Co.'])}"
+
+    def product(self) -> str:
+        return self.rng.choice(
+            ["Ridge 4 router", "NordLine desk", "Aqua Pro kettle", "Model 7 headset", "Comet backpack", "Pixelboard",
+             "Trail Runner 2", "SoundBar Mini", "Everwarm jacket", "QuickCharge cable", "Office Suite",
+             "Cloud Basic plan", "Delta drill",
+             "Premium membership", "Family plan", "GardenMate hose", "Studio monitor", "Vista tent"]
+        )  # fmt: skip
+
+    def order_number(self) -> str:
+        return self.digits(
+            self.rng.choice(["####-####", "ORD-######", "#%#####", "A%######", "###-#######-#######", "#%########"])
+        )
+
+    def invoice_number(self) -> str:
+        return self.digits(self.rng.choice(["INV-####", "INV-20##-####", "%#####", "R-####/##", "%####-##"]))
+
+    def date(self) -> str:
+        return self.moment("%Y-%m-%d", "%m/%d/%Y", "%d.%m.%Y", "%B %d, %Y", "%d %b %Y", "%m-%d-%y")
+
+    def time(self) -> str:
+        return self.moment("%H:%M", "%I:%M %p", "%H:%M:%S")
+
+    def amount(self) -> str:
+        return self.rng.choice(["$", "USD ", "€", "£"]) + f"{self.rng.uniform(3, 9000):,.2f}"
+
+    def version(self) -> str:
+        return self.digits(self.rng.choice(["%.#.#", "v%.##", "%.#.#-rc%", "20##.%"]))
+
+    def url(self) -> str:
+        return (
+            f"https://{self.us.domain_name()}/{self.us.uri_path()}"
+            if self.rng.random() < 0.6
+            else self.us.domain_name()
+        )
+
+    def ip(self) -> str:
+        return str(self.us.ipv4())
+
+    def number(self) -> str:
+        return self.digits(self.rng.choice(["%", "%#", "%##", "%,###", "%#####"]))
+
+    def percent(self) -> str:
+        return self.digits(self.rng.choice(["%%", "#.%%", "%#%"]))[:-1] + "%"
+
+    def job_title(self) -> str:
+        return str(self.us.job())
+
+    def weekday(self) -> str:
+        return self.moment("%A")
+
+    def month(self) -> str:
+        return self.moment("%B")
+
+    def tracking_number(self) -> str:
+        return self.digits(self.rng.choice(["1Z999AA1########", "%###########", "RB#########US", "%### #### ####"]))
+
+    def isbn(self) -> str:
+        return str(self.us.isbn13())
+
+    def credit_card(self) -> str:
+        number = self.us.credit_card_number("visa16")
+        return number if self.rng.random() < 0.5 else " ".join(number[i : i + 4] for i in range(0, 16, 4))
+
+    # Types that the router's five leave out; the label sets with all of presidio's types have them.
+    def title(self) -> str:
+        return self.rng.choice(["Mr.", "Mrs.", "Ms.", "Dr.", "Prof.", "Mr", "Mrs", "Ms", "Dr", "Miss", "Sir", "Rev."])
+
+    def age(self) -> str:
+        return str(self.rng.randint(18, 97))
+
+    def nrp(self) -> str:
+        name = self.rng.choice(_NRP)
+        return name.lower() if self.rng.random() < 0.1 else name
+
+    def iban(self) -> str:
+        number = self.draw(self.fake.iban)
+        form = self.rng.random()
+        if form < 0.35:
+            return " ".join(number[i : i + 4] for i in range(0, len(number), 4))
+        return number.lower() if form > 0.9 else number
+
+    def driver_license(self) -> str:
+        letter = self.rng.choice("ABCDEFGHJKLMNPRSTUVWY")
+        pattern = self.rng.choice(
+            ["#######", "########", "#########", "L#######", "L########", "L############", "L##############",
+             "L###-####-####", "L###-###-##-###-#", "##-###-####", "####-##-####", "###-##-####L", "LL######L"]
+        )  # fmt: skip
+        return self.draw(lambda: self.digits(pattern.replace("L", letter)))
+
+    def card(self) -> str:
+        number = self.draw(self.us.credit_card_number)
+        form = self.rng.random()
+        if form < 0.5:
+            return number
+        # American Express groups its 15 digits 4-6-5.
+        cuts = (0, 4, 10, 15) if len(number) == 15 else (*range(0, len(number), 4), len(number))
+        parts = [number[a:b] for a, b in pairwise(cuts)]
+        return (" " if form < 0.8 else "-").join(parts)
+
+    def ip_address(self) -> str:
+        return str(self.us.ipv6() if self.rng.random() < 0.3 else self.us.ipv4())
+
+    def website(self) -> str:
+        site = self.draw(self.fake.domain_name)
+        form = self.rng.random()
+        if form < 0.3:
+            return site
+        return f"www.{site}" if form < 0.5 else f"http{'s' * (form < 0.85)}://{'www.' * (form > 0.7)}{site}/"
+
+    def year(self) -> str:
+        return self.moment("%Y")
+
+    def digit_date(self) -> str:
+        """Return a date that looks like a number."""
+        return self.moment("%Y%m%d", "%d%m%Y")
+
+    def person_company(self) -> str:
+        """Return a company called after people, whom it does not name."""
+        first, second = self.last_name(), self.last_name()
+        return self.rng.choice(
+            [f"{first} & {second}", f"{first} and Sons", f"{first} Brothers", f"{self.first_name()}'s Bakery",
+             f"{first} {second} LLP", f"{first}, {second} & Partners", f"{first} Motors", f"{first} Pharmaceuticals"]
+        )  # fmt: skip
+
+
+def blend(one: str, other: str) -> str:
+    """Return the first half of ``one`` with the second half of ``other``."""
+    return one[: (len(one) + 1) // 2] + other[len(other) // 2 :].lstrip()

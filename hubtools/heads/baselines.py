@@ -1,0 +1,133 @@
+"""Answers that a model must beat: the majority class, words alone, and Presidio or regular expressions."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from hubtools.heads.values import Rows
+
+PATTERNS = {
+    "US_SSN": re.compile(r"(?<!\d)\d{3}-\d{2}-\d{4}(?!\d)"),
+    "EMAIL_ADDRESS": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
+    "PHONE_NUMBER": re.compile(r"(?<![\w-])(?:\+?\d{1,3}[ .-]?)?(?:\(\d{3}\) ?|\d{3}[ .-])\d{3}[ .-]?\d{4}(?![\w-])"),
+}
+
+# What Presidio calls a type, and what we call it: the first of these that a label set has.
+PRESIDIO = {
+    "PERSON": ("PERSON",), "EMAIL_ADDRESS": ("EMAIL_ADDRESS",), "PHONE_NUMBER": ("PHONE_NUMBER",),
+    "US_SSN": ("US_SSN",), "LOCATION": ("LOCATION", "GPE"), "ORGANIZATION": ("ORGANIZATION",),
+    "CREDIT_CARD": ("CREDIT_CARD",), "DATE_TIME": ("DATE_TIME",), "NRP": ("NRP",), "URL": ("DOMAIN_NAME",),
+    "IBAN_CODE": ("IBAN_CODE",), "IP_ADDRESS": ("IP_ADDRESS",), "US_DRIVER_LICENSE": ("US_DRIVER_LICENSE",),
+}  # fmt: skip
+_SPACY = ("en_core_web_lg", "en_core_web_md", "en_core_web_sm")
+
+# What a baseline is, as the card says it, by its name.
+ABOUT = {
+    "majority class": "answers the most common label of the training split, always",
+    "TF-IDF, logistic regression": "scikit-learn's logistic regression (C=10, balanced classes) over TF-IDF of the "
+    "words and pairs of words of the training split",
+    "regular expressions": "for " + ", ".join(PATTERNS) + " alone; nothing is trained",
+    "Presidio": "presidio-analyzer as it comes, its types mapped to ours; nothing is trained",
+}
+
+
+def answer_by_words(train: Rows, texts: Sequence[str], classes: int) -> dict[str, np.ndarray]:
+    """Return (rows, classes) probabilities of the baselines of a classification, by their names."""
+    return {
+        "majority class": majority(train["label"], len(texts), classes),
+        "TF-IDF, logistic regression": tfidf(train["text"], train["label"], texts, classes),
+    }
+
+
+def answer_by_rules(texts: Sequence[str], types: Sequence[str]) -> dict[str, list[list[dict[str, Any]]]]:
+    """Return the spans of each text that Presidio finds, or regular expressions where it is not installed.
+
+    There is no baseline where neither has rules for a type of the task.
+    """
+    known = {*PATTERNS, *(name for names in PRESIDIO.values() for name in names)}
+    if known.isdisjoint(types):
+        return {}
+    spans = presidio(texts, types)
+    if spans is None:
+        return {"regular expressions": [matches(text, types) for text in texts]}
+    return {"Presidio": spans}
+
+
+def majority(labels: Sequence[int], rows: int, classes: int) -> np.ndarray:
+    """Return (rows, classes): certain of the most common label."""
+    out = np.zeros((rows, classes))
+    out[:, Counter(labels).most_common(1)[0][0]] = 1.0
+    return out
+
+
+def tfidf(texts: Sequence[str], labels: Sequence[int], test: Sequence[str], classes: int) -> np.ndarray:
+    """Return (rows, classes): logistic regression, balanced, over TF-IDF of words and pairs of words."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    model = make_pipeline(
+        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=50_000),
+        LogisticRegression(C=10, max_iter=2000, class_weight="balanced"),
+    )
+    model.fit(list(texts), list(labels))
+    out = np.zeros((len(test), classes))
+    out[:, model.classes_] = model.predict_proba(list(test))
+    return out
+
+
+def matches(text: str, types: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the spans that the patterns find; an earlier pattern keeps its characters from the later ones."""
+    spans: list[dict[str, Any]] = []
+    for name, pattern in PATTERNS.items():
+        if name not in types:
+            continue
+        for match in pattern.finditer(text):
+            if all(match.end() <= s["start"] or s["end"] <= match.start() for s in spans):
+                spans.append({"start": match.start(), "end": match.end(), "label": types.index(name)})
+    return spans
+
+
+def presidio(texts: Sequence[str], types: Sequence[str]) -> list[list[dict[str, Any]]] | None:
+    """Return the spans that Presidio's analyzer finds; None where it, or a spaCy model of English, is not installed.
+
+    Of spans that overlap the surer one stays, as each character has one type in our labels.
+    """
+    if any(importlib.util.find_spec(name) is None for name in ("presidio_analyzer", "spacy")):
+        return None
+    from presidio_analyzer import AnalyzerEngine
+    from presidio_analyzer.nlp_engine import NlpEngineProvider
+    from spacy.util import is_package
+
+    # Left to itself, Presidio downloads a model.
+    model = next((name for name in _SPACY if is_package(name)), None)
+    if model is None:
+        return None
+    engine = NlpEngineProvider(
+        nlp_configuration={"nlp_engine_name": "spacy", "models": [{"lang_code": "en", "model_name": model}]}
+    ).create_engine()
+    analyzer = AnalyzerEngine(nlp_engine=engine, supported_languages=["en"])
+    ours = {theirs: next((t for t in names if t in types), "") for theirs, names in PRESIDIO.items()}
+    wanted = [theirs for theirs, name in ours.items() if name]
+    return [
+        keep_surest(
+            {"start": r.start, "end": r.end, "label": types.index(ours[r.entity_type]), "score": float(r.score)}
+            for r in analyzer.analyze(text=text, language="en", entities=wanted)
+        )
+        for text in texts
+    ]
+
+
+def keep_surest(spans: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return spans without overlap, in order: of those that share a character the surest stays, or the longest."""
+    kept: list[dict[str, Any]] = []
+    for span in sorted(spans, key=lambda s: (-s["score"], s["start"] - s["end"], s["start"])):
+        if all(span["end"] <= other["start"] or other["end"] <= span["start"] for other in kept):
+            kept.append(span)
+    return sorted(kept, key=lambda s: s["start"])

@@ -1,0 +1,180 @@
+"""The pictures for a card that depend on the head, drawn from ``metrics.json`` alone."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hubtools.heads.wording import ClassNouns
+from hubtools.records.metrics import Metrics
+from hubtools.records.scores import ClassificationScores, DetectionScores, SpanScores
+from hubtools.records.thresholds import AbstentionThresholds, DetectionThresholds
+
+INK, SECOND, GREY = "#1d4ed8", "#c2410c", "#9ca3af"
+# Where a curve is worked at, each with its marker.
+_POINTS = (("shipped", "o", SECOND), ("router_default", "s", "#374151"))
+
+
+class Plot(NamedTuple):
+    """A picture: its file's name, its caption, and the function that draws it with ``matplotlib.pyplot``."""
+
+    file: str
+    caption: str
+    draw: Callable[[Metrics, Any], Any]
+
+
+def _draw_confusion(metrics: Metrics, plt: Any) -> Any:
+    assert isinstance(metrics.scores, ClassificationScores)
+    counts = np.array(metrics.scores.confusion)
+    names = [entry.label.replace("_", " ") for entry in metrics.scores.per_class]
+    size = max(3.6, 0.5 * len(names) + 1.6)
+    figure, axes = plt.subplots(figsize=(size, size * 0.92))
+    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for i in range(len(names)):
+        for j in range(len(names)):
+            if counts[i, j]:
+                axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=8,
+                          color="white" if share[i, j] > 0.55 else "#1f2937")  # fmt: skip
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def _draw_types(metrics: Metrics, plt: Any) -> Any:
+    assert isinstance(metrics.scores, SpanScores)
+    entries = metrics.scores.per_class
+    figure, axes = plt.subplots(figsize=(6, 0.42 * len(entries) + 1))
+    axes.barh([e.label for e in entries], [e.f1 for e in entries], color=INK)
+    for i, entry in enumerate(entries):
+        axes.text(entry.f1 + 0.01, i, f"{entry.f1:.3f}  ({entry.support} spans)", va="center", fontsize=8)
+    axes.set_xlim(0, 1.25)
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+    axes.set_xlabel("F1, exact span and type")
+    axes.invert_yaxis()
+    return figure
+
+
+def _of_detection(metrics: Metrics) -> tuple[DetectionScores, DetectionThresholds]:
+    assert isinstance(metrics.scores, DetectionScores)
+    assert isinstance(metrics.thresholds, DetectionThresholds)
+    return metrics.scores, metrics.thresholds
+
+
+def _draw_roc(nouns: ClassNouns, metrics: Metrics, plt: Any) -> Any:
+    scores, chosen = _of_detection(metrics)
+    figure, axes = plt.subplots(figsize=(5.4, 4.2))
+    curve = np.array(scores.roc)
+    floor = 0.5 / max(1, scores.negatives)  # where a rate of zero is drawn: below that of a single row
+    rates = np.maximum(curve[:, 0], floor)
+    auc = f"AUC {scores.roc_auc.value:.3f}"
+    axes.plot(rates, curve[:, 1], color=INK, drawstyle="steps-post", label=auc)
+    chance = np.geomspace(floor, 1, 50)
+    axes.plot(chance, chance, color=GREY, linewidth=0.8, linestyle="--", label="chance")
+    for name, marker, colour in _POINTS:
+        at = getattr(chosen, name).test
+        axes.plot(max(at.fpr.value, floor), 1 - at.fnr.value, marker, color=colour, clip_on=False,
+                  label=_legend(chosen, name))  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xlim(floor, 1)
+    ticks = [t for t in (0.001, 0.01, 0.05, 0.1, 0.5, 1) if t > 1.5 * floor]
+    axes.set_xticks([floor, *ticks], ["0", *(f"{t:.1%}" if t < 0.01 else f"{t:.0%}" for t in ticks)])
+    axes.minorticks_off()
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel(f"false positive rate ({_plain(nouns.negatives)} flagged)")
+    axes.set_ylabel(f"recall ({_plain(nouns.positives)} caught)")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=9)
+    return figure
+
+
+def _draw_precision_recall(nouns: ClassNouns, metrics: Metrics, plt: Any) -> Any:
+    scores, chosen = _of_detection(metrics)
+    figure, axes = plt.subplots(figsize=(5.4, 4.2))
+    curve = np.array(scores.pr)
+    axes.plot(curve[:, 0], curve[:, 1], color=INK, drawstyle="steps-post",
+              label=f"average precision {scores.pr_auc.value:.3f}")  # fmt: skip
+    share = scores.positives / (scores.positives + scores.negatives)
+    axes.axhline(
+        share, color=GREY, linewidth=0.8, linestyle="--", label=f"chance: {share:.0%} are {_plain(nouns.positives)}"
+    )
+    for name, marker, colour in _POINTS:
+        at = getattr(chosen, name).test
+        caught, flagged = (1 - at.fnr.value) * at.positives, at.fpr.value * at.negatives
+        if caught + flagged:  # where nothing is flagged there is no precision
+            axes.plot(caught / at.positives, caught / (caught + flagged), marker, color=colour, clip_on=False,
+                      label=_legend(chosen, name))  # fmt: skip
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel(f"recall ({_plain(nouns.positives)} caught)")
+    axes.set_ylabel(f"precision (flags that are {_plain(nouns.positives)})")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=9)
+    return figure
+
+
+def _draw_abstention(metrics: Metrics, plt: Any) -> Any:
+    curve, chosen = metrics.abstention, metrics.thresholds
+    assert curve
+    assert isinstance(chosen, AbstentionThresholds)
+    figure, axes = plt.subplots(figsize=(5.4, 4.2))
+    share = [at.answered for at in curve]
+    for key, title, line in (("accuracy", "accuracy", "-"), ("macro_f1", "macro F1", "--")):
+        axes.plot(share, [getattr(at, key) for at in curve], color=INK, linestyle=line, label=title)
+    for name, marker, colour in _POINTS:
+        at = getattr(chosen, name).test
+        if at.accuracy_of_answered:  # where nothing is answered there is none
+            both = [at.accuracy_of_answered.value, at.macro_f1_of_answered]
+            axes.plot([at.answered.value] * 2, both, marker, color=colour, clip_on=False,
+                      label=_legend(chosen, name))  # fmt: skip
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(max(0.0, min(min(at.accuracy, at.macro_f1) for at in curve) - 0.1), 1.02)
+    axes.xaxis.set_major_formatter("{x:.0%}")
+    axes.set_xlabel("share of rows that are answered")
+    axes.set_ylabel("score of what is answered")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=9)
+    return figure
+
+
+def _legend(chosen: DetectionThresholds | AbstentionThresholds, name: str) -> str:
+    return f"{name.replace('_', ' ')}: threshold {getattr(chosen, name).threshold:g}"
+
+
+CONFUSION = Plot(
+    "confusion.png",
+    "Confusion matrix on the test split: rows are the true labels, shades the share of a row.",
+    _draw_confusion,
+)
+TYPES = Plot("per_type.png", "Strict F1 by type on the test split.", _draw_types)
+ABSTENTION = Plot(
+    "abstention.png",
+    "Accuracy, and macro F1 over the classes that occur, of the rows of the test split that are answered, the surest "
+    "first; with the shipped threshold and the router's default.",
+    _draw_abstention,
+)
+
+
+def detection_plots(nouns: ClassNouns) -> tuple[Plot, Plot]:
+    """Return the two curves of a detection, which call its rows as its cards do."""
+    roc = Plot(
+        "roc.png",
+        "ROC curve on the test split, with the shipped threshold and the router's default. The scale of the false "
+        "positive rate is logarithmic: what matters lies at its left.",
+        functools.partial(_draw_roc, nouns),
+    )
+    precision_recall = Plot(
+        "pr.png",
+        "Precision and recall on the test split, with the shipped threshold and the router's default. Where "
+        f"{nouns.positives} are rarer than in this split, precision is lower.",
+        functools.partial(_draw_precision_recall, nouns),
+    )
+    return roc, precision_recall
+
+
+def _plain(noun: str) -> str:
+    """Return a noun without Markdown, which a picture does not read."""
+    return noun.replace("`", "")

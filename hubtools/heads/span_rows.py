@@ -1,0 +1,88 @@
+"""Spans as BIO tags of words and back, and as columns of a dataset."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from hubtools.spec import Example, LabelSet, Span
+
+OUTSIDE = "O"  # the tag of a word in no span
+
+# Counted as the reason a row is dropped for.
+SPLIT_WORD = "a span begins or ends within a word"
+
+WORDS = re.compile(r"\w+|[^\w\s]")
+
+
+def tag_words(text: str, spans: Iterable[Span], types: Sequence[str]) -> tuple[list[str], list[int]]:
+    """Return words and punctuation marks of ``text``, and their BIO tag ids in the order of ``model_labels``.
+
+    Args:
+        spans: in order, without overlap.
+    """
+    tokens, tags = [], []
+    ordered = list(spans)
+    at, previous = 0, None
+    for match in WORDS.finditer(text):
+        tokens.append(match.group())
+        # Both are in order: one walk over the text, whatever the number of spans.
+        while at < len(ordered) and ordered[at].end <= match.start():
+            at += 1
+        span = ordered[at] if at < len(ordered) and ordered[at].start < match.end() else None
+        # Ids: 0 is O, and type number n has B at 2n + 1 and I at 2n + 2.
+        tags.append(0 if span is None else 1 + 2 * types.index(span.type) + (span is previous))
+        previous = span
+    return tokens, tags
+
+
+def read_word_tags(text: str, tags: Sequence[int], types: Sequence[str]) -> list[Span]:
+    """Return the spans that :func:`tag_words` made these tags of, where each begins and ends with a word."""
+    spans: list[Span] = []
+    for match, tag in zip(WORDS.finditer(text), tags, strict=True):
+        if tag and tag % 2:  # B opens a span, I goes on with the last
+            spans.append(Span(match.start(), match.end(), types[tag // 2]))
+        elif tag:
+            spans[-1] = replace(spans[-1], end=match.end())
+    return spans
+
+
+def survive_tagging(text: str, spans: Sequence[Span], types: Sequence[str]) -> bool:
+    """Return whether spans, written as tags of words and read back, are the same."""
+    return not spans or read_word_tags(text, tag_words(text, spans, types)[1], types) == list(spans)
+
+
+def make_span_columns(rows: Sequence[Example], label_set: LabelSet) -> dict[str, list[Any]]:
+    """Return the columns of a split, ready for :func:`make_span_features`.
+
+    ``spans`` are what is scored; ``tokens`` and ``ner_tags`` say the same for those who train on words.
+    """
+    tagged = [tag_words(row.text, row.spans, label_set.labels) for row in rows]
+    return {
+        "spans": [index_spans(row.spans, label_set.labels) for row in rows],
+        "tokens": [tokens for tokens, _ in tagged],
+        "ner_tags": [tags for _, tags in tagged],
+    }
+
+
+def make_span_features(labels: Sequence[str], tags: Sequence[str]) -> dict[str, Any]:
+    """Return the types of these columns as ``datasets`` has them."""
+    from datasets import ClassLabel, List, Value
+
+    return {
+        "spans": List({"start": Value("int32"), "end": Value("int32"), "label": ClassLabel(names=list(labels))}),
+        "tokens": List(Value("string")),
+        "ner_tags": List(ClassLabel(names=list(tags))),
+    }
+
+
+def index_spans(spans: Iterable[Span], labels: Sequence[str]) -> list[dict[str, int]]:
+    """Return spans as a dataset holds them: ``start``, ``end``, and ``label`` as an index of ``labels``."""
+    return [{"start": span.start, "end": span.end, "label": labels.index(span.type)} for span in spans]
+
+
+def name_spans(spans: Iterable[Mapping[str, int]], labels: Sequence[str]) -> tuple[Span, ...]:
+    """Return the spans that a dataset's row holds, with the names of their types."""
+    return tuple(Span(span["start"], span["end"], labels[span["label"]]) for span in spans)

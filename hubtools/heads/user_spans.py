@@ -1,0 +1,203 @@
+"""Spans of a user's own data: objects with offsets, or words with tags, however their owner writes them."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from hubtools.heads.rows import LabelMap, UserColumns, map_label, normalize_label
+from hubtools.heads.span_rows import OUTSIDE
+from hubtools.rows import Columns, read_text, sort_spans
+from hubtools.spec import BadRow, Dropped, Example, Span
+
+# Where no flag names the column of tags: the first of these that is there.
+TAGS = ("ner_tags", "tags")
+
+# What others call the parts of a span.
+_START = ("start", "start_position", "start_offset", "begin")
+_END = ("end", "end_position", "end_offset", "stop")
+_TYPE = ("label", "type", "entity_type", "entity_group", "entity", "tag")
+_VALUE = ("value", "entity_value")
+
+_Read = Callable[[Mapping[str, Any]], Example]
+
+
+def choose_span_columns(columns: Columns, seen: Sequence[str], label_map: LabelMap, types: set[str]) -> UserColumns:
+    """Return how text and spans are read: from a column of spans, or from words and their tags.
+
+    Words are taken where a flag names them, or where the data has them and no spans.
+
+    Args:
+        seen: names of the columns that the data has.
+        types: entity types that the task has, in its sources' names or its own.
+    """
+    text = columns.text or "text"
+    tokens = columns.tokens or "tokens"
+    tags = columns.tags or next((name for name in TAGS if name in seen), TAGS[0])
+    has_spans = columns.label or "spans" in seen
+    if columns.tokens or columns.tags or (not has_spans and tokens in seen):
+        # With a text of its own, spans are offsets in that; otherwise the text is made of the words.
+        text_columns = (text,) if columns.text or text in seen else ()
+        read = _make_tag_reader(text if text_columns else "", tokens, tags, label_map, types)
+        return UserColumns((*text_columns, tokens, tags), read)
+    spans = columns.label or "spans"
+    return UserColumns((text, spans), _make_span_reader(text, spans, label_map, types))
+
+
+def _make_span_reader(text_column: str, span_column: str, label_map: LabelMap, types: set[str]) -> _Read:
+    def read(raw: Mapping[str, Any]) -> Example:
+        text = read_text(raw, text_column)
+        spans = [_read_span(text, item) for item in _read_list(raw.get(span_column), "spans")]
+        return Example(text=text, spans=_map_types(text, spans, label_map, types))
+
+    return read
+
+
+def _make_tag_reader(
+    text_column: str, token_column: str, tag_column: str, label_map: LabelMap, types: set[str]
+) -> _Read:
+    """Return a row function; a ``text_column`` of "" stands for a text that is made of the words."""
+
+    def read(raw: Mapping[str, Any]) -> Example:
+        words, tags = _read_list(raw.get(token_column), "tokens"), _read_list(raw.get(tag_column), "tags")
+        if not all(isinstance(word, str) for word in words):
+            raise BadRow("tokens are not a list of texts")
+        if not all(isinstance(tag, str) for tag in tags):
+            raise BadRow("tags are not a list of texts, nor integers of a ClassLabel")
+        if len(words) != len(tags):
+            raise BadRow("tokens and tags differ in number")
+        if text_column:
+            text = read_text(raw, text_column)
+            offsets = align_words(text, words)
+        else:
+            text, offsets = join_words(words)
+            if not text.strip():
+                raise Dropped(f"{token_column} is empty")
+        return Example(text=text, spans=_map_types(text, merge_tags(offsets, tags), label_map, types))
+
+    return read
+
+
+def _read_list(value: Any, what: str) -> list[Any]:
+    """Return a list, which a csv file holds as text: JSON, or as Python writes it."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            try:
+                value = ast.literal_eval(value.strip())
+            except (ValueError, SyntaxError, RecursionError, MemoryError):
+                raise BadRow(f"{what} are not a list") from None
+    if isinstance(value, Mapping):  # columns instead of rows, as older datasets write a list of objects
+        columns = list(value.values())
+        if not all(isinstance(column, list) for column in columns) or len({len(column) for column in columns}) > 1:
+            raise BadRow(f"{what} are not a list")
+        return [dict(zip(value, items, strict=True)) for items in zip(*columns, strict=True)]
+    if not isinstance(value, list | tuple):
+        raise BadRow(f"{what} are not a list")
+    return list(value)
+
+
+def _read_span(text: str, raw: Any) -> Span:
+    if isinstance(raw, Mapping):
+        start, end, kind = (_first_value(raw, names) for names in (_START, _END, _TYPE))
+        value = _first_value(raw, _VALUE)
+    elif isinstance(raw, list | tuple) and len(raw) == 3:
+        (start, end, kind), value = raw, None
+    else:
+        raise BadRow("a span is not an object with start, end and label")
+    if start is None or end is None or kind is None:
+        raise BadRow("a span lacks a key")
+    # Tables write a column of integers as floats where a cell is empty.
+    start, end = (int(at) if isinstance(at, float) and at.is_integer() else at for at in (start, end))
+    if type(start) is not int or type(end) is not int or not isinstance(kind, str | int):
+        raise BadRow("a span has the wrong types")
+    if not 0 <= start < end <= len(text):
+        raise BadRow("span outside the text")
+    if value is not None and text[start:end] != value:
+        raise BadRow("span offsets do not give its value")
+    return Span(start, end, normalize_label(kind))
+
+
+def _first_value(raw: Mapping[str, Any], names: Sequence[str]) -> Any:
+    return next((raw[name] for name in names if raw.get(name) is not None), None)
+
+
+def _map_types(text: str, spans: Sequence[Span], label_map: LabelMap, types: set[str]) -> tuple[Span, ...]:
+    """Return spans of the task's types, in order and without white space at their ends: the router trims it too."""
+    kept = []
+    for span in spans:
+        kind = map_label(span.type, label_map)
+        if kind == OUTSIDE:
+            continue
+        if kind not in types:
+            raise BadRow(f"unknown entity type {kind!r}")
+        # White space at the ends is no part of a name, and words carry none: the span would not survive tagging.
+        inner = text[span.start : span.end]
+        start = span.start + len(inner) - len(inner.lstrip())
+        kept.append(Span(start, start + len(inner.strip()), kind))
+    return sort_spans(text, kept)
+
+
+def merge_tags(offsets: Sequence[tuple[int, int]], tags: Sequence[str]) -> list[Span]:
+    """Return spans over words from their tags: BIO in both its forms, BILOU, BIOES, or bare types.
+
+    A prefix that opens (B, U, S) always begins a span; any other goes on with one of its type, or begins one.
+    """
+    spans: list[Span] = []
+    open_type = ""  # type of the span that the next word may go on with
+    for (start, end), tag in zip(offsets, tags, strict=True):
+        # Only a letter of these schemes is a prefix: a bare type may hold a dash itself, as US-SSN does.
+        prefix, dash, kind = tag.partition("-")
+        if not (dash and prefix in tuple("BILOUES")):
+            prefix, kind = "I", tag
+        if not kind.strip() or kind == OUTSIDE or prefix == OUTSIDE:
+            open_type = ""
+            continue
+        if kind == open_type and prefix in ("I", "L", "E"):
+            spans[-1] = replace(spans[-1], end=end)
+        else:
+            spans.append(Span(start, end, kind))
+        open_type = "" if prefix in ("L", "E", "U", "S") else kind
+    return spans
+
+
+_NO_SPACE_BEFORE = (".", ",", ";", ":", "!", "?", ")", "]", "}", "%", "'s", "’s", "n't", "n’t")
+_NO_SPACE_AFTER = ("(", "[", "{", "$", "#")
+
+
+def join_words(tokens: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
+    """Return a text of ``tokens``, and the offsets of each in it: spaces between, none before closing punctuation."""
+    text, offsets = "", list[tuple[int, int]]()
+    before = ""
+    for token in tokens:
+        glued = token in _NO_SPACE_BEFORE or before in _NO_SPACE_AFTER
+        if text and token.strip() and not glued and not text[-1].isspace():
+            text += " "
+        offsets.append((len(text), len(text) + len(token)))
+        text += token
+        before = token
+    return text, offsets
+
+
+def align_words(text: str, tokens: Sequence[str]) -> list[tuple[int, int]]:
+    """Return the offsets of each of ``tokens`` in ``text``, with nothing but white space between.
+
+    Raises:
+        BadRow: they are not the words of this text.
+    """
+    offsets = []
+    at = 0
+    for token in tokens:
+        start = text.find(token, at)
+        # Anything but white space in between means that a word was skipped, or that these are another text's words.
+        if start < 0 or text[at:start].strip():
+            raise BadRow("tokens do not stand in the text")
+        at = start + len(token)
+        offsets.append((start, at))
+    if text[at:].strip():
+        raise BadRow("tokens do not stand in the text")
+    return offsets

@@ -1,0 +1,190 @@
+"""Metrics of spans: stretches of a text, each of one type, given by offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from hubtools.spec import Metric
+
+# ``start``, ``end`` (exclusive) and ``label``, which is the index of its type.
+SpanRow = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class SpanAnswers:
+    """True and predicted spans of documents, counted.
+
+    Attributes:
+        counts: (documents, types, 5); see :func:`count_spans`.
+        covered: (documents, 2): characters of true spans that lie in a predicted one, and all characters of true spans.
+        predicted: (documents,) whether any span was predicted.
+    """
+
+    counts: np.ndarray
+    covered: np.ndarray
+    predicted: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def take(self, rows: np.ndarray) -> Self:
+        """Return the documents with these numbers."""
+        return type(self)(self.counts[rows], self.covered[rows], self.predicted[rows])
+
+    @property
+    def clean(self) -> np.ndarray:
+        """(documents,): whether there is no true span."""
+        clean: np.ndarray = self.counts[:, :, 2].sum(1) == 0
+        return clean
+
+    @property
+    def right(self) -> np.ndarray:
+        """(documents,): whether exactly the true spans were predicted."""
+        exact, predicted, true = np.moveaxis(self.counts.sum(1), 1, 0)[:3]
+        right: np.ndarray = (exact == predicted) & (exact == true)
+        return right
+
+    @property
+    def total(self) -> np.ndarray:
+        """(5,): counts over all documents and types."""
+        total: np.ndarray = self.counts.sum((0, 1))
+        return total
+
+
+def span_answers(true: Sequence[SpanRow], predicted: Sequence[SpanRow], types: int) -> SpanAnswers:
+    """Count the spans of each document, whose labels lie between 0 and ``types``."""
+    covered = [_count_covered(*row) for row in zip(true, predicted, strict=True)]
+    return SpanAnswers(
+        count_spans(true, predicted, types),
+        np.array(covered, dtype=int).reshape(-1, 2),
+        np.array([bool(row) for row in predicted], dtype=bool),
+    )
+
+
+def count_spans(true: Sequence[SpanRow], predicted: Sequence[SpanRow], types: int) -> np.ndarray:
+    """Return (documents, types, 5) counts of spans.
+
+    They are: predicted exactly, predicted, true; then predicted spans that share a character with a true one of their
+    type, and true ones that do with a predicted one.
+    """
+    counts = np.zeros((len(true), types, 5), dtype=int)
+    for row, spans in enumerate(zip(true, predicted, strict=True)):
+        wanted, given = ({(s["start"], s["end"], s["label"]) for s in side} for side in spans)
+        touched = {s for s in wanted if any(_overlap(s, g) for g in given if g[2] == s[2])}
+        touching = {g for g in given if any(_overlap(s, g) for s in wanted if g[2] == s[2])}
+        for column, group in enumerate((wanted & given, given, wanted, touching, touched)):
+            for _, _, label in group:
+                counts[row, label, column] += 1
+    return counts
+
+
+def _count_covered(true: SpanRow, predicted: SpanRow) -> tuple[int, int]:
+    hidden = {i for s in predicted for i in range(s["start"], s["end"])}
+    marked = {i for s in true for i in range(s["start"], s["end"])}
+    return len(marked & hidden), len(marked)
+
+
+def _overlap(a: tuple[int, int, int], b: tuple[int, int, int]) -> bool:
+    return a[0] < b[1] and b[0] < a[1]
+
+
+def strict_prf(counts: np.ndarray) -> tuple[float, float, float]:
+    """Return precision, recall and F1 of exact spans, from one sum of :func:`count_spans`."""
+    hits, predicted, true = (int(n) for n in counts[:3])
+    precision = hits / predicted if predicted else 0.0
+    recall = hits / true if true else 0.0
+    return precision, recall, 2 * hits / (predicted + true) if predicted + true else 0.0
+
+
+def overlap_prf(counts: np.ndarray) -> tuple[float, float, float]:
+    """Return the same of spans that share a character with one of their type."""
+    _, predicted, true, touching, touched = (int(n) for n in counts)
+    precision = touching / predicted if predicted else 0.0
+    recall = touched / true if true else 0.0
+    return precision, recall, 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def spans_of_tags(tags: Sequence[str]) -> set[tuple[int, int, str]]:
+    """Return (first token, token after the last, type) of the spans that BIO tags mark.
+
+    An I- that follows no tag of its type begins a span, as in seqeval and in transformers' ``pipeline()``.
+    """
+    spans: list[tuple[int, int, str]] = []
+    for at, tag in enumerate(tags):
+        prefix, _, kind = tag.partition("-")
+        if prefix == "I" and spans and spans[-1][1:] == (at, kind):
+            spans[-1] = (spans[-1][0], at + 1, kind)
+        elif prefix in ("B", "I") and kind:
+            spans.append((at, at + 1, kind))
+    return set(spans)
+
+
+def answers_of_tags(
+    true: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], types: Sequence[str]
+) -> SpanAnswers:
+    """Count the spans that BIO tags mark in sequences of tokens, with places of tokens for offsets."""
+    sides = [
+        [
+            [{"start": start, "end": end, "label": types.index(kind)} for start, end, kind in spans_of_tags(tags)]
+            for tags in rows
+        ]
+        for rows in (true, predicted)
+    ]
+    return span_answers(sides[0], sides[1], len(types))
+
+
+def _entity_precision(answers: SpanAnswers) -> float:
+    return strict_prf(answers.total)[0]
+
+
+def _entity_recall(answers: SpanAnswers) -> float:
+    return strict_prf(answers.total)[1]
+
+
+def _entity_f1(answers: SpanAnswers) -> float:
+    return strict_prf(answers.total)[2]
+
+
+def _overlap_precision(answers: SpanAnswers) -> float:
+    return overlap_prf(answers.total)[0]
+
+
+def _overlap_recall(answers: SpanAnswers) -> float:
+    return overlap_prf(answers.total)[1]
+
+
+def _overlap_f1(answers: SpanAnswers) -> float:
+    return overlap_prf(answers.total)[2]
+
+
+def _macro_f1(answers: SpanAnswers) -> float:
+    present = [strict_prf(of_type)[2] for of_type in answers.counts.sum(0) if of_type[2]]
+    return float(np.mean(present)) if present else 0.0
+
+
+def _share_covered(answers: SpanAnswers) -> float:
+    hidden, characters = answers.covered.sum(0)
+    return float(hidden / characters) if characters else float("nan")
+
+
+def count_false_alarms(answers: SpanAnswers) -> tuple[int, int]:
+    """Count the documents without a true span in which one was predicted, of all documents without one."""
+    clean = answers.clean
+    return int((clean & answers.predicted).sum()), int(clean.sum())
+
+
+ENTITY_F1 = Metric("entity_f1", "entity F1 (strict spans)", _entity_f1, "f1")
+ENTITY_PRECISION = Metric("entity_precision", "entity precision", _entity_precision, "precision")
+ENTITY_RECALL = Metric("entity_recall", "entity recall", _entity_recall, "recall")
+OVERLAP_F1 = Metric("overlap_f1", "entity F1 (overlapping spans)", _overlap_f1, "f1")
+OVERLAP_PRECISION = Metric("overlap_precision", "entity precision (overlapping spans)", _overlap_precision, "precision")
+OVERLAP_RECALL = Metric("overlap_recall", "entity recall (overlapping spans)", _overlap_recall, "recall")
+MACRO_F1_OF_TYPES = Metric("macro_f1", "macro F1 over types", _macro_f1, "f1")
+COVERED = Metric("covered", "characters of true spans found", _share_covered, "covered")
+FALSE_ALARMS = Metric.share(
+    "false_alarms", "false alarms on documents without a true span", count_false_alarms, greater_is_better=False
+)

@@ -1,0 +1,249 @@
+"""Release the one repo that answers the questions of all tasks, beside those that answer one each."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hubtools.curation.licences import choose_model_licence, combine_licences
+from hubtools.errors import MissingStage
+from hubtools.evaluation.multitask import ABOUT_HEADS, MultitaskClassifier, largest_difference
+from hubtools.publishing.cards import describe_base, describe_hardware, drop_interval, make_result
+from hubtools.publishing.commits import Change, Files, Release, difference, release
+from hubtools.publishing.front_matter import merge_card
+from hubtools.publishing.lint import check_drift, lint_card
+from hubtools.publishing.model import check_scores_belong, is_weights
+from hubtools.publishing.options import PushOptions
+from hubtools.publishing.rendering import render_template
+from hubtools.publishing.verification import check_difference, read_recorded_answers
+from hubtools.records import write_json
+from hubtools.records.dataset import DatasetFacts
+from hubtools.records.metrics import Metrics
+from hubtools.records.release import Published, Verified
+from hubtools.records.thresholds import THRESHOLDS
+from hubtools.records.training import MultitaskRecord
+from hubtools.task import TaskSpec
+from hubtools.tasks import MULTI, TASKS
+from hubtools.workdir import TaskFolder, sha256_of, task_folder
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """What the card says of one task.
+
+    Attributes:
+        dataset, model: its releases as a classifier of its own.
+        alone: the primary metric of the version published before, where that was trained for this task by itself and
+            answered the same test rows.
+    """
+
+    task: TaskSpec
+    metrics: Metrics
+    facts: DatasetFacts
+    dataset: Published
+    model: Published
+    alone: float | None
+
+
+def list_folders(work: Path) -> dict[str, TaskFolder]:
+    """Return the work folders of the tasks by their names."""
+    return {name: task_folder(work, name) for name in TASKS}
+
+
+def check_same_training(work: Path) -> None:
+    """Raise :class:`MissingStage` where a model is not of the multitask training, or its scores are not the model's."""
+    known = task_folder(work, MULTI).read_multitask_training().weights_sha256
+    for name, folder in list_folders(work).items():
+        file = folder.model / "model.safetensors"
+        weights = sha256_of(file) if file.exists() else ""
+        if weights != known[name]:
+            raise MissingStage(
+                f"The {name} model is not the one that was trained with the others",
+                expected=f"weights {known[name][:8]}, as the joint training left them",
+                found=f"weights {weights[:8]}, of another training" if weights else "no model",
+                next="hubtools finetune multi, then hubtools evaluate all and hubtools push-model all",
+            )
+        check_scores_belong(TASKS[name], folder)
+
+
+def describe_heads(work: Path) -> dict[str, dict[str, Any]]:
+    """Return what ``heads.json`` is to hold: by task its head's kind and labels, the temperature that is folded into
+    it, and the threshold that evaluation chose, where there is one.
+    """
+    folder = task_folder(work, MULTI)
+    heads = folder.read(folder.model / ABOUT_HEADS, "finetune")
+    for name, one in list_folders(work).items():
+        heads[name].pop("threshold", None)
+        if (one.model / THRESHOLDS).exists():
+            heads[name]["threshold"] = one.read(one.model / THRESHOLDS, "evaluate")["threshold"]
+    return heads
+
+
+def render_multitask_card(work: Path, repo: str) -> str:
+    """Return the card from the files of all tasks, checked.
+
+    Raises:
+        MissingStage: a task was not evaluated or not published, or its model is of another training.
+    """
+    check_same_training(work)
+    training = task_folder(work, MULTI).read_multitask_training()
+    rows = [_read_task(TASKS[name], folder, training) for name, folder in list_folders(work).items()]
+    starter = sorted(row.task.name for row in rows if row.facts.sources[0].starter)
+    results = [make_result(row.task, row.dataset, [(row.task.primary, row.metrics.primary)]) for row in rows]
+    metadata = {
+        "library_name": "transformers",
+        "pipeline_tag": "feature-extraction",  # what pipeline() can do with it: the heads are a file of their own
+        "license": choose_model_licence(combine_licences(row.facts.license.id for row in rows)[0]),
+        "language": ["en"],
+        **describe_base(training),
+        "datasets": [row.dataset.repo for row in rows],
+        "metrics": ["f1", "roc_auc"],
+        "tags": [
+            *("hubtools", "semantic-router", *TASKS),
+            *(["nano"] if training.base_note else []),
+            *(["starter-corpus"] if starter else []),
+        ],
+        "model_max_length": training.arguments.max_length,
+        "widget": [{"text": task.examples[0], "example_title": task.title} for task in TASKS.values()],
+        "model-index": [{"name": repo.split("/")[-1], "results": results}],
+    }
+    card = render_template(
+        "model_cards",
+        [MULTI],
+        metadata,
+        repo=repo,
+        training=training,
+        rows=rows,
+        starter=starter,
+        heads=describe_heads(work),
+        hardware=describe_hardware(training),
+    )
+    lint_card(card, "model")
+    return card
+
+
+def _read_task(task: TaskSpec, folder: TaskFolder, training: MultitaskRecord) -> TaskRow:
+    """Read what the card says of a task.
+
+    Raises:
+        MissingStage: it was not evaluated or not published, or what is on the Hub is of another training.
+    """
+    published = folder.read_published("push-dataset")
+    dataset, model = published.dataset, published.model
+    if dataset is None or model is None:
+        missing = "dataset" if dataset is None else "model"
+        there = [kind for kind, release in (("dataset", dataset), ("model", model)) if release is not None]
+        raise MissingStage(
+            f"The {task.name} {missing} is not pushed",
+            expected=f"the repo it was pushed to, in {folder.published}",
+            found=f"{', '.join(there) or 'nothing'} alone",
+            next=f"hubtools push-{missing} {task.name}",
+        )
+    if model.weights_sha256 != training.weights_sha256[task.name]:
+        raise MissingStage(
+            f"The {task.name} model on the Hub is of another training",
+            expected="the same weights as here",
+            found=f"{model.repo} {model.tag}",
+            next=f"hubtools push-model {task.name}",
+        )
+    metrics = folder.read_metrics()
+    return TaskRow(task, metrics, folder.read_facts(), dataset, model, _score_alone(metrics))
+
+
+def _score_alone(metrics: Metrics) -> float | None:
+    """Return the primary metric of the version before, where it was trained alone and answered the same test rows."""
+    before = metrics.previous
+    column = metrics.baselines.get(f"previous version ({before.tag})") if before else None
+    if before is None or column is None or before.method == MULTI:
+        return None
+    return drop_interval(getattr(column, metrics.primary.key))
+
+
+def write_multitask_card(work: Path, repo: str) -> Path:
+    """Write the card beside the weights, and what evaluation chose into ``heads.json``; return the card's path."""
+    folder = task_folder(work, MULTI)
+    card = render_multitask_card(work, repo)
+    write_json(folder.model / ABOUT_HEADS, describe_heads(work))
+    path = folder.model / "README.md"
+    path.write_text(card)
+    return path
+
+
+def check_multitask_card(work: Path, repo: str | None) -> Path:
+    """Lint the card that is there; where ``repo`` is given, also compare it with what the files say now.
+
+    Raises:
+        CardRejected: the Hub would refuse it, or it is not what would be rendered.
+    """
+    folder = task_folder(work, MULTI)
+    path = folder.need(folder.model / "README.md", "model-card")
+    card = path.read_text()
+    lint_card(card, "model")
+    if repo is not None:
+        check_drift(card, render_multitask_card(work, repo), MULTI)
+    return path
+
+
+def push_multitask(api: Any, work: Path, repo: str, options: PushOptions) -> Release | Change:
+    """Push body, heads, card, and scores and predictions of all tasks; on a dry run return what would change.
+
+    Raises:
+        MissingStage: a task was not evaluated or not published, or its model is of another training.
+    """
+    card = render_multitask_card(work, repo)
+    files = _list_files(work, card)
+    options = options.without_gate()
+    if options.dry_run:
+        return difference(api, repo, "model", files, is_weights, options)
+    write_multitask_card(work, repo)
+    scores = ", ".join(
+        f"{name} {folder.read_metrics().primary.value:.3f}" for name, folder in list_folders(work).items()
+    )
+    done = release(
+        api,
+        repo,
+        "model",
+        files,
+        message=f"One body, four heads: {scores}",
+        # Weights of another form would stand beside ours and might be loaded instead.
+        owned=is_weights,
+        options=options,
+    )
+    task_folder(work, MULTI).record_published("model", dataclasses.asdict(done))
+    return done
+
+
+def _list_files(work: Path, card: str) -> Files:
+    """Return every file of the repo by its path; the README is merged with the one that is there."""
+    folder = task_folder(work, MULTI)
+    heads = json.dumps(describe_heads(work), indent=2, ensure_ascii=False) + "\n"
+    return {
+        **{path.name: path for path in sorted(folder.model.iterdir()) if path.is_file()},
+        "training.json": folder.training,
+        ABOUT_HEADS: heads.encode(),
+        **{
+            f"{name}/{path.name}": path
+            for name, one in list_folders(work).items()
+            for path in (one.metrics, one.predictions)
+        },
+        "README.md": lambda theirs: merge_card(card, theirs).encode(),
+    }
+
+
+def verify_multitask(repo: str, revision: str) -> Verified:
+    """Load ``repo`` at ``revision`` and compare its answers, all tasks in one pass, with its recorded predictions.
+
+    Raises:
+        VerificationFailed: an answer differs, or the repo lacks what it needs.
+    """
+    rows, largest, model = 0, 0.0, None
+    for number, (name, task) in enumerate(TASKS.items()):
+        texts, columns = read_recorded_answers(repo, revision, f"{name}/predictions.parquet", number, MULTI)
+        model = model or MultitaskClassifier(repo, revision)
+        answers = [model(text) for text in texts]
+        rows, largest = rows + len(texts), max(largest, largest_difference(task.head, name, answers, columns))
+    check_difference(repo, revision, largest, MULTI)
+    return Verified(repo=repo, revision=revision, rows=rows, largest_difference=largest)

@@ -1,0 +1,166 @@
+"""``external/<name>.json``, scores on other data, and what ``hubtools compare`` prints with ``--json``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hubtools.records import Record
+from hubtools.records.scores import Interval, ScoresOnOtherData
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowsInTraining(Record):
+    """Rows left out because they stand in our training or validation split, word for word or nearly."""
+
+    exact: int
+    near: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowsScored(Record):
+    """Rows on their way from a source to the scores.
+
+    Attributes:
+        dropped: rows by the reason they were dropped for.
+        other_splits: rows of splits that were not asked for.
+        in_training: None where there was no training split to compare with.
+        repeated: rows that repeat another; they are scored.
+    """
+
+    read: int
+    dropped: dict[str, int]
+    other_splits: int
+    in_training: RowsInTraining | None
+    repeated: int
+    scored: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelsUsed(Record):
+    """Labels that were scored, and those that the data or the model lack.
+
+    Attributes:
+        other_answers: labels of the model that are none of ours.
+        ignored: labels of the model that a label map sets to null.
+    """
+
+    scored: list[str]
+    not_in_data: list[str]
+    not_in_model: list[str]
+    other_answers: list[str]
+    ignored: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherDataReport(Record):
+    """The whole of ``external/<name>.json``.
+
+    Attributes:
+        model: None for the work folder's own.
+        weights_sha256: None where the model is not one safetensors file.
+        threshold: None for a task without a threshold.
+    """
+
+    task: str
+    name: str
+    dataset: str
+    revision: str
+    split: str
+    columns: list[str]
+    label_map: dict[str, str | None]
+    other_files: list[str]
+    rows: RowsScored
+    model: str | None
+    model_revision: str | None
+    weights_sha256: str | None
+    label_set: str
+    labels: LabelsUsed
+    threshold: float | None
+    scores: ScoresOnOtherData
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrimaryMetric(Record):
+    """Key and title of the metric that models are compared by."""
+
+    key: str
+    title: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tests(Record):
+    """Which statistical tests gave the p values."""
+
+    primary: str
+    accuracy: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedModel(Record):
+    """One of the models.
+
+    Attributes:
+        lacks: labels that it cannot answer with and the data have.
+        scores: of the task's table, by their keys; None where a score is undefined.
+        ships_threshold: whether ``threshold`` is its own; else it is the router's default.
+    """
+
+    model: str
+    revision: str | None
+    rows: int
+    lacks: list[str]
+    other_answers: list[str]
+    ignored: list[str]
+    scores: dict[str, Interval | None]
+    threshold: float | None
+    ships_threshold: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference(Record):
+    """A paired difference, its 95% interval, and a two-sided p."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccuracyDifference(Record):
+    """A difference of accuracy, the rows that only one of the two answers right, and the p of McNemar's test."""
+
+    difference: float
+    only_a: int
+    only_b: int
+    p: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairDifference(Record):
+    """``a`` minus ``b`` on the rows that both can answer; None where it is undefined."""
+
+    a: str
+    b: str
+    rows: int
+    primary: Difference | None
+    accuracy: AccuracyDifference | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelComparison(Record):
+    """What ``hubtools compare`` found. ``columns``, ``label_map`` and ``other_files`` are those of other data alone."""
+
+    task: str
+    label_set: str
+    dataset: str
+    revision: str
+    split: str
+    columns: list[str] | None = None
+    label_map: dict[str, str | None] | None = None
+    other_files: list[str] | None = None
+    rows: RowsScored
+    primary: PrimaryMetric
+    tests: Tests
+    models: list[ComparedModel]
+    pairs: list[PairDifference]

@@ -1,0 +1,106 @@
+"""``metrics.json``: every number that evaluation computes.
+
+Its parts are in ``scores``, ``thresholds`` and ``slices``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hubtools.records import Record
+from hubtools.records.scores import Baseline, Scores
+from hubtools.records.slices import Mistakes, Slices
+from hubtools.records.thresholds import AbstentionStep, Calibration, Target, Thresholds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Primary(Record):
+    """The metric that heads the card; ``key`` is that of the scores."""
+
+    key: str
+    title: str
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelOutput(Record):
+    """A label and its probability, as a card's widget has it."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpanOutput(Record):
+    """A predicted span, as a card's widget has it: ``text[start:end]`` is ``word``."""
+
+    entity_group: str
+    score: float
+    start: int
+    end: int
+    word: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnsweredExample(Record):
+    """One of the task's examples and what the model answers."""
+
+    text: str
+    output: list[LabelOutput | SpanOutput]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviousVersion(Record):
+    """The version that was published before.
+
+    Attributes:
+        method: how it was trained; "" where it does not say.
+        why_not: why its answers cannot be compared; "" where they are among the baselines.
+        title, value: of its own primary metric, on its own test rows.
+    """
+
+    repo: str
+    tag: str
+    revision: str
+    method: str
+    why_not: str
+    title: str | None
+    value: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics(Record):
+    """The whole of ``metrics.json``.
+
+    Attributes:
+        target: what the threshold was chosen for; None where none is chosen.
+        abstention: the curve of a task with a fallback.
+        fingerprint: of the predictions and the target that all this was computed from.
+        baselines_of: fingerprint of the data that the baselines were computed from.
+        baselines: by the name that the card gives them.
+        plots: (file, caption) in the order of the card.
+    """
+
+    task: str
+    weights_sha256: str
+    primary: Primary
+    scores: Scores
+    target: Target | None
+    thresholds: Thresholds | None
+    abstention: list[AbstentionStep] | None = None
+    calibration: Calibration
+    slices: Slices
+    mistakes: Mistakes
+    examples: list[AnsweredExample]
+    fingerprint: str
+    baselines_of: str
+    baselines: dict[str, Baseline]
+    previous: PreviousVersion | None = None
+    plots: list[tuple[str, str]]
+
+    @property
+    def shipped_threshold(self) -> float | None:
+        """The threshold that was chosen; None where none is."""
+        return self.thresholds.threshold if self.target and self.thresholds else None

@@ -1,0 +1,47 @@
+"""``run.json``: what a whole run took, and what it published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hubtools.records import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskResult(Record):
+    """The primary metric of a task on its test split, with its 95% interval, and where dataset and model are.
+
+    Attributes:
+        baselines: the same metric of each baseline, by its name.
+        dataset, model: addresses of the repos.
+    """
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    baselines: dict[str, float]
+    dataset: str
+    model: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpaceResult(Record):
+    """Where the Space is; None where it was not pushed."""
+
+    url: str | None = None
+    repo: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord(Record):
+    """The whole of ``run.json``.
+
+    Attributes:
+        seconds: of each stage, by task and stage; "space" stands beside the tasks.
+        results: by task; "space" stands beside them.
+    """
+
+    seconds: dict[str, dict[str, float]]
+    total_seconds: float
+    results: dict[str, TaskResult | SpaceResult]

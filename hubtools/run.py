@@ -1,0 +1,156 @@
+"""``hubtools run``: every stage for every task, in order, with the seconds that each took."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from hubtools.connection import find_namespace
+from hubtools.launch import finetune_tasks
+from hubtools.options import (
+    EvaluationOptions,
+    PushOptions,
+    RepoOptions,
+    SourceOptions,
+    TargetOptions,
+    TrainingOptions,
+    WorkOptions,
+)
+from hubtools.pipeline import (
+    check_licences_of,
+    check_targets,
+    curate_task,
+    evaluate_task,
+    find_user_source,
+    push_datasets,
+    push_model_task,
+    push_space_of,
+)
+from hubtools.publishing.commits import Release
+from hubtools.records import write_record
+from hubtools.records.run import RunRecord, SpaceResult, TaskResult
+from hubtools.task import TaskSpec
+from hubtools.training.fewshot import check_method
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The options of a whole run, by stage."""
+
+    work: WorkOptions = field(default_factory=WorkOptions)
+    source: SourceOptions = field(default_factory=SourceOptions)
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+    targets: TargetOptions = field(default_factory=TargetOptions)
+    repos: RepoOptions = field(default_factory=RepoOptions)
+    push: PushOptions = field(default_factory=PushOptions)
+
+
+class _Clock:
+    """Seconds of each stage, by task."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, dict[str, float]] = defaultdict(dict)
+
+    @contextlib.contextmanager
+    def measure(self, task: str, stage: str) -> Iterator[None]:
+        began = time.time()
+        yield
+        self.seconds[task][stage] = round(time.time() - began, 2)
+
+
+def run_tasks(tasks: Sequence[TaskSpec], options: RunOptions) -> RunRecord:
+    """Run every stage for every task, then push the Space; return what is written to ``run.json`` as well.
+
+    The Space shows every task that is released in the work folder, whichever run released it. A dry run tells what the
+    datasets would be and no more, because what follows needs what it does not make.
+    """
+    # What is wrong with the command stops it here, before anything costs time.
+    find_namespace(options.repos.namespace)
+    check_method(options.training.flags, tasks, options.training.processes)
+    check_targets(tasks, options.targets)
+    clock = _Clock()
+    results: dict[str, TaskResult | SpaceResult] = {}
+    began = time.time()
+    dry_run = options.push.dry_run
+    if not dry_run:
+        _curate_all(tasks, options, clock)
+    _push_all_datasets(tasks, options, clock)
+    if dry_run:
+        options.work.note("space: would be pushed")
+    else:
+        results |= _train_and_release(tasks, options, clock)
+        with clock.measure("space", "push-space"):
+            space = push_space_of(tasks, options.work, options.repos, options.push)
+        results["space"] = SpaceResult(url=space.url, repo=space.repo) if isinstance(space, Release) else SpaceResult()
+    record = RunRecord(seconds=dict(clock.seconds), total_seconds=round(time.time() - began, 1), results=results)
+    if not dry_run:
+        write_record(options.work.work_dir / "run.json", record)
+    return record
+
+
+def _curate_all(tasks: Sequence[TaskSpec], options: RunOptions, clock: _Clock) -> None:
+    """Curate all tasks: what the data of any of them lack stops the run before an upload or an hour of training."""
+    for task in tasks:
+        with clock.measure(task.name, "curate"):
+            if own := find_user_source(task, options.work, options.source):
+                options.work.note(f"{task.name}: the dataset curated from {own} is kept")
+            else:
+                curate_task(task, options.work, options.source)
+            check_licences_of(task, options.work, options.repos, options.push)
+
+
+def _push_all_datasets(tasks: Sequence[TaskSpec], options: RunOptions, clock: _Clock) -> None:
+    for task in tasks:
+        with clock.measure(task.name, "push-dataset"):
+            push_datasets([task], options.work, options.source, options.repos, options.push)
+        if options.push.dry_run:
+            options.work.note(f"{task.name}: would then fine-tune, evaluate and release the model")
+
+
+def _train_and_release(tasks: Sequence[TaskSpec], options: RunOptions, clock: _Clock) -> dict[str, TaskResult]:
+    """Train, and as each training ends score and release its model; return the results in the order of ``tasks``."""
+    targets = EvaluationOptions(options.targets.target_fpr, options.targets.target_recall)
+    results = {}
+    trainings = finetune_tasks(tasks, options.work, options.training)
+    with contextlib.closing(trainings):  # an error in what follows a training ends the others
+        for finished in trainings:
+            task = finished.task
+            clock.seconds[task.name]["finetune"] = round(finished.seconds, 2)
+            with clock.measure(task.name, "evaluate"):
+                evaluate_task(task, options.work, targets, options.repos)
+            with clock.measure(task.name, "push-model"):
+                push_model_task(task, options.work, options.repos, options.push)
+            results[task.name] = _make_result(task, options.work)
+    return {task.name: results[task.name] for task in tasks}
+
+
+def _make_result(task: TaskSpec, work: WorkOptions) -> TaskResult:
+    folder = work.folder(task)
+    metrics = folder.read_metrics()
+    published = folder.read_published("push-model")
+    key = metrics.primary.key
+    return TaskResult(
+        metric=metrics.primary.title,
+        value=metrics.primary.value,
+        low=metrics.primary.low,
+        high=metrics.primary.high,
+        baselines={name: getattr(baseline, key).value for name, baseline in metrics.baselines.items()},
+        dataset=published.dataset.url if published.dataset else "",
+        model=published.model.url if published.model else "",
+    )
+
+
+def summary_lines(record: RunRecord) -> list[str]:
+    """Return the results of a run as a table for a terminal; nothing for a dry run."""
+    lines = [f"{'task':<10} {'metric':<26} {'test score':<24} model"]
+    for name, result in record.results.items():
+        if isinstance(result, TaskResult):
+            score = f"{result.value:.3f} [{result.low:.3f}, {result.high:.3f}]"
+            lines.append(f"{name:<10} {result.metric:<26} {score:<24} {result.model}")
+    space = record.results.get("space")
+    if isinstance(space, SpaceResult) and space.url is not None:
+        lines.append(f"Space: {space.url}")
+    return [*lines, f"Done in {record.total_seconds:.0f} s."] if record.results else []

@@ -1,0 +1,138 @@
+"""The dataset that a training reads: the curated one, a pushed one, or one that is curated now."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hubtools.errors import HubUnavailable, TrainingFailed, UsageError
+from hubtools.spec import LabelSet
+from hubtools.task import TaskSpec
+from hubtools.training.arguments import FinetuneArguments
+from hubtools.workdir import TaskFolder
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+# The console command, by the Python that runs us: it need not be on the PATH of whoever starts a training.
+HUBTOOLS = (sys.executable, "-c", "from hubtools.cli import main; main()")
+
+
+def obtain_dataset(task: TaskSpec, ours: FinetuneArguments, folder: TaskFolder) -> str:
+    """Return the folder or the repo of the dataset to train on. Where there is none, curate it now.
+
+    In this order: ``--dataset``; the curated one of the work folder; the one that was pushed from there; the pushed one
+    of the token's owner; else ``hubtools curate`` makes one. A line says which, where it is not the first or second.
+    All processes of a training call this: the first one curates, and the others wait.
+
+    Raises:
+        MissingStage: ``published.json`` is damaged.
+        TrainingFailed: curation ended with an error.
+    """
+    if ours.dataset is not None:
+        return ours.dataset
+    if folder.split_file("train").exists():
+        return str(folder.dataset)
+    is_first = int(os.environ.get("RANK", "0")) == 0
+    repo, whose = _find_pushed(task, folder)
+    if repo:
+        if is_first:
+            print(f"[{task.name}] no dataset in {folder.root}: training on {repo}, {whose}", flush=True)
+        return repo
+    # Of several machines, each has a work folder of its own, or all have the same: the first process of each curates,
+    # and curation itself lets one at a time into a folder.
+    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        _curate(task, ours, folder)
+    while not folder.split_file("train").exists():
+        # No limit: curation may download for an hour. Where it fails, the launcher ends those who wait.
+        time.sleep(0.5)
+    return str(folder.dataset)
+
+
+def _find_pushed(task: TaskSpec, folder: TaskFolder) -> tuple[str | None, str]:
+    """Return the repo of the pushed dataset, None where there is none, and how it is known."""
+    from huggingface_hub import get_token
+
+    from hubtools.connection import find_namespace, first_repo
+
+    if folder.published.exists():
+        pushed = folder.read_published("push-dataset").dataset
+        if pushed:
+            return pushed.repo, "which was pushed from there"
+    if get_token():
+        try:
+            owner = find_namespace()
+        except HubUnavailable:  # a token that the Hub refuses owns no dataset
+            return None, ""
+        return first_repo([f"{owner}/{task.dataset_name}"], "dataset"), "which your token's owner has pushed"
+    return None, ""
+
+
+def _curate(task: TaskSpec, ours: FinetuneArguments, folder: TaskFolder) -> None:
+    """Curate in a process of its own: this one is to train, and has loaded what curation must not meet half set up."""
+    command = ["curate", *(["--task-file", ours.task_file] if ours.task_file else [task.name])]
+    command += ["--work-dir", ours.work_dir]
+    command += ["--hub", ours.hub] if ours.hub else []
+    command += ["--label-set", ours.label_set] if ours.label_set else []
+    shown = shlex.join(["hubtools", *command])
+    print(f"[{task.name}] no dataset in {folder.root}, and none was pushed: running {shown}", flush=True)
+    root = Path(__file__).parents[2]  # where a checkout is run without being installed
+    path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run([*HUBTOOLS, *command], env=os.environ | {"PYTHONPATH": path}, stdout=sys.stderr, check=False)
+    if done.returncode:
+        raise TrainingFailed(
+            f"There is no dataset of {task.name!r} to train on, and none could be curated",
+            expected=f"{shown} to end well",
+            found=f"exit code {done.returncode}; its own message stands above",
+            next=f"{shown}, or name a dataset with --dataset",
+        )  # fmt: skip
+
+
+def load_splits(dataset: str, task: TaskSpec) -> DatasetDict:
+    """Load the splits of a dataset.
+
+    Args:
+        dataset: a folder, or a repo on the Hub.
+
+    Raises:
+        UsageError: there is none, or it cannot be read.
+    """
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetNotFoundError
+
+    try:
+        splits: DatasetDict = load_dataset(dataset)
+    except (DatasetNotFoundError, FileNotFoundError, ValueError) as error:
+        raise UsageError(
+            f"Dataset {dataset!r}",
+            expected="a dataset repo or folder with train and validation",
+            found=str(error).splitlines()[0],
+            next=f"hubtools curate {task.name}",
+        ) from error
+    return splits
+
+
+def match_label_set(splits: DatasetDict, task: TaskSpec, asked: str | None) -> LabelSet:
+    """Return the label set whose names the dataset carries.
+
+    Args:
+        asked: the name of the only one that will do; None for any.
+
+    Raises:
+        UsageError: they are those of no label set of the task, or not of the one asked for.
+    """
+    names = task.head.dataset_labels(splits["train"].features)
+    for label_set in task.label_sets:
+        if label_set.labels == names and asked in (None, label_set.name):
+            return label_set
+    raise UsageError(
+        f"Labels of the {task.name} dataset",
+        expected=" or ".join(f"{s.name}: {', '.join(s.labels)}" for s in task.label_sets if asked in (None, s.name)),
+        found=", ".join(names),
+        next=f"hubtools curate {task.name} --label-set {asked or task.label_sets[0].name}",
+    )

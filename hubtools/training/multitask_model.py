@@ -1,0 +1,288 @@
+"""One ModernBERT body with a head for each task, and what transformers' Trainer needs to train them together.
+
+The labels of all tasks are numbered through, so that a label tells which task it belongs to: a task's begin at its
+``first``. Labels of a batch are (rows, longest) for every task; that of a whole text stands at the first position.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from datasets import Dataset as HubDataset
+from torch.utils.data import Dataset
+from transformers import EvalPrediction, ModernBertConfig, ModernBertModel, ModernBertPreTrainedModel
+from transformers.modeling_outputs import TokenClassifierOutput
+from transformers.models.modernbert.modeling_modernbert import ModernBertPredictionHead
+
+from hubtools.heads import Head
+from hubtools.heads.encoding import IGNORED
+from hubtools.spec import LabelSet
+from hubtools.task import TaskSpec
+from hubtools.tasks import MEAN_SCORE
+from hubtools.training.batching import Collator, MixedBatches, StepBatches
+from hubtools.training.loss import loss_function
+from hubtools.training.selection import selection_metrics
+from hubtools.training.trainer import ClassifierTrainer
+
+A = TypeVar("A", np.ndarray, torch.Tensor)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One task of a multitask training.
+
+    Attributes:
+        first: number of its first label among those of all tasks.
+        encoded: its training and validation split, labels numbered from 0.
+        class_weights: of its classes in its loss.
+        weight: of its loss beside the others'.
+    """
+
+    task: TaskSpec
+    label_set: LabelSet
+    first: int
+    encoded: Mapping[str, HubDataset]
+    class_weights: list[float] | None
+    weight: float = 1.0
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.task.model_labels(self.label_set)
+
+    @property
+    def rows(self) -> int:
+        """Rows of its training split."""
+        return len(self.encoded["train"])
+
+    def owns(self, labels: A) -> A:
+        """Return where ``labels``, an array or tensor, are of this task: as many truth values."""
+        return (labels >= self.first) & (labels < self.first + len(self.labels))
+
+
+class TaskHead(torch.nn.Module):
+    """What stands on the body in ``ModernBertFor...Classification``, under the names that it has there.
+
+    Args:
+        config: of the body.
+        labels: how many it tells apart.
+    """
+
+    def __init__(self, config: ModernBertConfig, labels: int) -> None:
+        super().__init__()
+        self.head = ModernBertPredictionHead(config)
+        self.drop = torch.nn.Dropout(config.classifier_dropout)
+        self.classifier = torch.nn.Linear(config.hidden_size, labels)
+        # As ModernBERT's own classifiers begin. transformers asks only layers that hold weights themselves to begin
+        # anew, where a model is not its own.
+        dense: Any = self.head.dense
+        dense.std = config.initializer_range / math.sqrt(2 * config.num_hidden_layers)
+        last: Any = self.classifier
+        last.std = config.hidden_size**-0.5
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return logits (rows, tokens, labels) of hidden states (rows, tokens, hidden size)."""
+        logits: torch.Tensor = self.classifier(self.drop(self.head(hidden)))
+        return logits
+
+
+class MultitaskClassifier(ModernBertPreTrainedModel):  # type: ignore[no-untyped-call]
+    """One body with a head for each task.
+
+    Args:
+        heads: by the task's name, its head and how many labels it has.
+    """
+
+    def __init__(self, config: ModernBertConfig, heads: Mapping[str, tuple[Head, int]]) -> None:
+        super().__init__(config)
+        self.per_token = [head.per_token for head, _ in heads.values()]
+        self.widest = max(labels for _, labels in heads.values())
+        self.model = ModernBertModel(config)
+        self.heads = torch.nn.ModuleDict({name: TaskHead(config, labels) for name, (_, labels) in heads.items()})
+        self.post_init()  # type: ignore[no-untyped-call]
+
+    @torch.no_grad()
+    def _init_weights(self, module: Any) -> None:
+        super()._init_weights(module)
+        if std := getattr(module, "std", None):
+            cut = (self.config.initializer_cutoff_factor or 3) * std
+            torch.nn.init.trunc_normal_(module.weight, std=std, a=-cut, b=cut)
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, task: torch.Tensor, **kwargs: Any
+    ) -> TokenClassifierOutput:
+        """Compute each row by the body and the head of its own task.
+
+        Args:
+            input_ids, attention_mask: (rows, longest).
+            task: (rows,), the number of its head.
+
+        Returns:
+            float32 logits (rows, longest, most labels); those of a whole text stand at the first position, and the
+            labels that a task lacks have -inf.
+        """
+        hidden = self.model(input_ids=input_ids, attention_mask=attention_mask, **kwargs).last_hidden_state
+        logits = hidden.new_full((*input_ids.shape, self.widest), float("-inf"), dtype=torch.float32)
+        for number, (per_token, head) in enumerate(zip(self.per_token, self.heads.values(), strict=True)):
+            # A task without a row in this batch is computed all the same: its weights get a gradient of 0, which
+            # processes that share a step wait for.
+            rows = (task == number).nonzero().squeeze(1)
+            states, mask = hidden[rows], attention_mask[rows].unsqueeze(-1)
+            if not per_token:
+                states = (states * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True)
+            own = head(states)
+            logits[rows, : own.shape[1], : own.shape[2]] = own.float()
+        return TokenClassifierOutput(logits=logits)
+
+
+class ConcatenatedRows(Dataset[dict[str, Any]]):
+    """Rows of several datasets, one dataset behind another, each with the number of its ``task``.
+
+    Args:
+        order: which rows, and in which order; all by default.
+    """
+
+    def __init__(self, datasets: Sequence[HubDataset], order: Sequence[int] | None = None) -> None:
+        self.datasets = datasets
+        self.begins = np.cumsum([0, *(len(dataset) for dataset in datasets)])
+        self.order = range(self.begins[-1]) if order is None else order
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        position = self.order[row]
+        task = int(np.searchsorted(self.begins, position, side="right")) - 1
+        return {**self.datasets[task][int(position - self.begins[task])], "task": task}
+
+
+def interleave(sizes: Sequence[int]) -> list[int]:
+    """Return an order of the rows of several datasets, one behind another, that mixes them in like proportion.
+
+    Args:
+        sizes: rows of each dataset.
+    """
+    # Row i of n stands at (i + 0.5) / n of the way, whatever its dataset.
+    positions = np.concatenate([(np.arange(size) + 0.5) / size for size in sizes])
+    return [int(row) for row in np.argsort(positions, kind="stable")]
+
+
+class MultitaskCollator(Collator):
+    """As :class:`Collator`, with the labels of all tasks numbered through, and ``task`` of each row.
+
+    Args:
+        firsts: the number of each task's first label.
+    """
+
+    def __init__(self, pad: int, firsts: Sequence[int]) -> None:
+        super().__init__(pad)
+        self.firsts = firsts
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        labelled = []
+        for row in rows:
+            labels = np.full(len(row["input_ids"]), IGNORED)
+            own = np.atleast_1d(row["labels"])
+            labels[: len(own)] = np.where(own == IGNORED, IGNORED, own + self.firsts[row["task"]])
+            labelled.append({**row, "labels": labels})
+        return super().__call__(labelled) | {"task": torch.tensor([row["task"] for row in rows])}
+
+
+def make_loss(parts: Sequence[Part], label_smoothing: float, focal_gamma: float) -> Callable[..., Any]:
+    """Return a ``compute_loss_func``: the weighted mean over the tasks of each task's mean loss in the step.
+
+    Its ``num_items_in_batch`` is a tensor: the labels of each task in the whole step.
+    """
+    shares = [part.weight / sum(other.weight for other in parts) for part in parts]
+    losses = [loss_function(part.class_weights, label_smoothing, focal_gamma) for part in parts]
+
+    def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+        total: Any = 0
+        for number, (part, compute_own) in enumerate(zip(parts, losses, strict=True)):
+            own = part.owns(labels)
+            # A step without a label of a task would divide by 0; its loss is then 0 / 1.
+            count = (own.sum() if num_items_in_batch is None else num_items_in_batch[number]).clamp(min=1)
+            outputs_of_task = SimpleNamespace(logits=outputs.logits[own][:, : len(part.labels)])
+            total = total + compute_own(outputs_of_task, labels[own] - part.first, count) * shares[number]
+        return total
+
+    return loss
+
+
+def make_metrics(parts: Sequence[Part]) -> Callable[[EvalPrediction], dict[str, float]]:
+    """Return ``compute_metrics`` for the Trainer: each task's as ``<task>_<key>``, and the mean of the primary ones.
+
+    Its predictions are those of :func:`reduce_logits`.
+    """
+    metrics = [selection_metrics(part.task, part.label_set) for part in parts]
+
+    def compute(prediction: EvalPrediction) -> dict[str, float]:
+        predictions: Any = prediction.predictions  # what reduce_logits() made, a pair
+        first, best = predictions
+        label_ids: Any = prediction.label_ids
+        scores: dict[str, float] = {}
+        for part, compute_own in zip(parts, metrics, strict=True):
+            own = part.owns(label_ids)
+            rows = own.any(1)
+            labels = np.where(own, label_ids - part.first, IGNORED)[rows]
+            predicted, true = part.task.head.multitask_predictions(first[rows, : len(part.labels)], best[rows], labels)
+            of_task = compute_own(EvalPrediction(predicted, true))
+            scores |= {f"{part.task.name}_{key}": value for key, value in of_task.items()}
+        primary = [scores[f"{part.task.name}_{part.task.primary.key}"] for part in parts]
+        return scores | {MEAN_SCORE.key: sum(primary) / len(primary)}
+
+    return compute
+
+
+def reduce_logits(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what the metrics need of (rows, longest, most labels) logits: those at the first position, which a label
+    of the whole text is read from, and the best label of every position.
+    """
+    return logits[:, 0], logits.argmax(-1)
+
+
+class MultitaskTrainer(ClassifierTrainer):
+    """A :class:`ClassifierTrainer` of a :class:`MultitaskClassifier`.
+
+    Args:
+        **options: without datasets, loss and metrics, which follow from ``parts``.
+    """
+
+    def __init__(self, parts: Sequence[Part], *, focal_gamma: float = 0.0, **options: Any) -> None:
+        self.parts = parts
+        args = options["args"]
+        args.remove_unused_columns = False  # the Trainer would take ``labels`` for unused
+        validation = [part.encoded["validation"] for part in parts]
+        super().__init__(
+            train_dataset=ConcatenatedRows([part.encoded["train"] for part in parts]),
+            # In like proportion in every batch: the mean of the batches' losses is the loss.
+            eval_dataset=ConcatenatedRows(validation, interleave([len(rows) for rows in validation])),
+            compute_loss_func=make_loss(parts, args.label_smoothing_factor, focal_gamma),
+            compute_metrics=make_metrics(parts),
+            preprocess_logits_for_metrics=reduce_logits,
+            **options,
+        )
+        self.data_collator = MultitaskCollator(
+            options["processing_class"].pad_token_id or 0, [part.first for part in parts]
+        )
+
+    def make_batches(self, **options: Any) -> StepBatches:
+        """Return steps with rows of all tasks."""
+        train = [part.encoded["train"] for part in self.parts]
+        lengths = [length for rows in train for length in rows["length"][:]]
+        return MixedBatches([part.rows for part in self.parts], lengths=lengths, **options)
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
+        """Count the labels of each task in a step: (tasks,)."""
+        if not batch_samples:
+            return None
+        counts = sum(torch.stack([part.owns(batch["labels"]).sum() for part in self.parts]) for batch in batch_samples)
+        counts = counts.to(device)  # type: ignore[union-attr]
+        if self.args.average_tokens_across_devices and self.args.world_size > 1:
+            return self.accelerator.reduce(counts, "sum")
+        return counts

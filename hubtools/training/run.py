@@ -1,0 +1,192 @@
+"""Run a training that is planned: build it, go on from a checkpoint where there is one, train, leave the release."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hubtools.records import write_json
+from hubtools.records.training import Emissions, TrainingRun, TrainingValues
+from hubtools.tasks import base_named
+from hubtools.training.arguments import SETFIT
+from hubtools.training.job import Job, prepare_task
+from hubtools.training.multitask import prepare_multitask
+from hubtools.training.plan import Plan
+from hubtools.training.tracking import keep_curves
+
+if TYPE_CHECKING:
+    from hubtools.training.emissions import EmissionsTracker
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is known when the last step is done.
+
+    Attributes:
+        seconds: that this process trained.
+        resumed: whether it went on from a checkpoint.
+        emissions: None where they were not measured.
+    """
+
+    seconds: float
+    resumed: bool
+    emissions: Emissions | None
+
+
+def run_training(plan: Plan) -> None:
+    """Train as planned, and leave the release in the work folder. Every process of the training calls this."""
+    if plan.ours.method == SETFIT:
+        from hubtools.training.setfit import run_setfit
+
+        run_setfit(plan)
+        return
+    import transformers
+    from transformers import AutoTokenizer, set_seed
+
+    from hubtools.training.emissions import EmissionsTracker
+    from hubtools.training.tuning import merge_adapters
+
+    ours, args = plan.ours, plan.args
+    args._n_gpu = min(args.n_gpu, 1)  # one process, one GPU: DataParallel would divide the loss wrongly
+    set_seed(args.seed)
+    tokenizer = AutoTokenizer.from_pretrained(plan.base, revision=plan.revision)
+    job = (prepare_multitask if plan.is_multitask else prepare_task)(plan, tokenizer)
+    trainer = job.trainer
+    tracker = EmissionsTracker(ours.emissions_country or "", plan.folder.runs) if ours.emissions else None
+    if tracker:
+        trainer.add_callback(tracker)
+    trainer.remove_callback(transformers.PrinterCallback)
+    if trainer.is_world_process_zero():
+        _announce(plan, job)
+    checkpoint = _begin_or_resume(plan, job)
+    started = time.time()
+    _train(job, checkpoint, tracker)
+    seconds = time.time() - started
+
+    fresh = plan.folder.root / "model.new"
+    if trainer.is_world_process_zero():
+        shutil.rmtree(fresh, ignore_errors=True)
+    tokenizer.model_max_length = job.max_length
+    trainer.model = merge_adapters(trainer.model)
+    trainer.save_model(str(fresh))  # all take part where the weights are sharded; the first writes
+    result = Result(seconds, bool(checkpoint), tracker.gather() if tracker else None)
+    trainer.accelerator.end_training()
+    if trainer.is_world_process_zero():
+        job.release(fresh, _describe(plan, job, result))
+
+
+def _rows_a_step(plan: Plan) -> int:
+    args = plan.args
+    return int(args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size)
+
+
+def _announce(plan: Plan, job: Job) -> None:
+    """Print what is about to be trained, and where its defaults come from."""
+    args = plan.args
+    for line in (
+        *plan.presets,
+        f"{job.rows}, base {plan.base}, device {args.device.type}, "
+        f"{args.world_size} process{'es' * (args.world_size > 1)}, seed {args.seed}",
+        f"{_rows_a_step(plan)} rows a step, {job.trainer.path}",
+        *job.lines,
+    ):
+        print(f"[{plan.name}] {line}", flush=True)
+
+
+def _begin_or_resume(plan: Plan, job: Job) -> str | None:
+    """Return the checkpoint to go on from, the same for all processes; make the folder of checkpoints ready."""
+    from accelerate.utils import broadcast_object_list
+    from transformers.trainer_utils import get_last_checkpoint
+
+    checkpoint = None
+    if job.trainer.is_world_process_zero():  # no other: it may remove what is there
+        splits = [split._fingerprint for split in job.splits]
+        identity = [plan.ours.fingerprint or plan.flags.argv, _rows_a_step(plan), plan.base, plan.revision, *splits]
+        fingerprint = json.dumps(identity)
+        checkpoint = find_checkpoint(plan.folder.runs, fingerprint, get_last_checkpoint)
+        write_json(plan.folder.runs / "fingerprint.json", fingerprint)
+        if checkpoint:
+            print(f"[{plan.name}] going on from {Path(checkpoint).name}", flush=True)
+        for line in keep_curves(job.trainer, plan.folder, resumed=bool(checkpoint)):
+            print(f"[{plan.name}] {line}", flush=True)
+    shared: list[str | None] = broadcast_object_list([checkpoint])
+    return shared[0]
+
+
+def _train(job: Job, checkpoint: str | None, tracker: EmissionsTracker | None) -> None:
+    """Train to the end, unless ``checkpoint`` is the end already and only the release is missing."""
+    trainer = job.trainer
+    if not (checkpoint and trainer.load_finished(checkpoint)):
+        trainer.train(resume_from_checkpoint=checkpoint)
+    elif tracker:  # what was used before it was killed
+        tracker.on_train_begin(trainer.args, trainer.state, trainer.control)
+        tracker.on_train_end(trainer.args, trainer.state, trainer.control)
+
+
+def _describe(plan: Plan, job: Job, result: Result) -> TrainingRun:
+    """Return what ``training.json`` says of every training."""
+    from hubtools.training.release import describe_device, library_versions
+
+    args, state = plan.args, job.trainer.state
+    values = TrainingValues(
+        epochs=args.num_train_epochs,
+        batch_size=_rows_a_step(plan),
+        learning_rate=args.learning_rate,
+        weight_decay=args.weight_decay,
+        warmup=args.warmup_steps,
+        patience=plan.patience,
+        max_length=job.max_length,
+        seed=args.seed,
+        precision="bf16" if args.bf16 else "fp32",
+        label_smoothing=args.label_smoothing_factor,
+        focal_gamma=plan.ours.focal_gamma,
+    )
+    return TrainingRun(
+        fingerprint=plan.ours.fingerprint,
+        base=plan.base,
+        base_revision=plan.revision,
+        base_note=base_named(plan.base).note,
+        method=plan.ours.method,
+        presets=plan.presets,
+        arguments=values,
+        options=replace(job.options, gradient_checkpointing=args.gradient_checkpointing or None),
+        steps=state.global_step,
+        epochs_run=state.epoch or 0.0,
+        history=[entry for entry in state.log_history if "loss" in entry or "eval_loss" in entry],
+        seconds=round(result.seconds, 1),
+        resumed=result.resumed,
+        processes=args.world_size,
+        path=job.trainer.path,
+        emissions=result.emissions,
+        device=describe_device(args.device),
+        versions=library_versions(),
+    )
+
+
+def find_checkpoint(runs: Path, fingerprint: str, last: Callable[[str], str | None]) -> str | None:
+    """Return the last whole checkpoint of the same training, None where there is none; remove all others.
+
+    A checkpoint without a whole ``trainer_state.json`` was cut off: the Trainer writes that file last.
+
+    Args:
+        fingerprint: of the training that is to go on.
+        last: gives the newest checkpoint in a folder.
+    """
+    known = runs / "fingerprint.json"
+    if not runs.exists():
+        return None
+    if not known.exists() or json.loads(known.read_text()) != fingerprint or not fingerprint:
+        shutil.rmtree(runs, ignore_errors=True)
+        return None
+    while checkpoint := last(str(runs)):
+        try:
+            json.loads((Path(checkpoint) / "trainer_state.json").read_text())
+            return str(checkpoint)
+        except (OSError, ValueError):
+            shutil.rmtree(checkpoint)
+    return None
