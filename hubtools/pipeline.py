@@ -250,7 +250,7 @@ def push_model_task(task: TaskSpec, work: WorkOptions, repos: RepoOptions, push:
     from hubtools.publishing.model import push_model
     from hubtools.publishing.verification import verify_model
 
-    done = push_model(api(), task, work.folder(task), model_repo(task, work, repos), push)
+    done = push_model(api(), task, work.folder(task), model_repo(task, work, repos), push, work.note)
     _note_push(work, task.name, "model", done)
     if isinstance(done, Release):
         keep_task_file(task, work.folder(task))  # its words for people may have changed since curation

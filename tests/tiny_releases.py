@@ -39,7 +39,7 @@ def make_release(folder: Path, task: TaskSpec, seed: int = 0) -> Path:
         cls_token_id=tokenizer.cls_token_id, sep_token_id=tokenizer.sep_token_id, initializer_range=0.2,
         id2label=dict(enumerate(labels)), label2id={label: i for i, label in enumerate(labels)},
     )  # fmt: skip
-    model = getattr(transformers, CLASSES[task.head.kind])(config).eval()
+    model = getattr(transformers, CLASSES[task.head.granularity])(config).eval()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     finish_release(folder, task, task.label_set())

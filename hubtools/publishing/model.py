@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hubtools.publishing.commits import Change, Files, Release, difference, rele
 from hubtools.publishing.front_matter import merge_card
 from hubtools.publishing.lint import check_drift, lint_card
 from hubtools.publishing.options import PushOptions
+from hubtools.publishing.router_check import check_model_folder, note_of
 from hubtools.records import to_json
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics
@@ -108,14 +110,22 @@ def check_card(task: TaskSpec, folder: TaskFolder, repo: str | None) -> Path:
     return path
 
 
-def push_model(api: Any, task: TaskSpec, folder: TaskFolder, repo: str, options: PushOptions) -> Release | Change:
+def push_model(
+    api: Any, task: TaskSpec, folder: TaskFolder, repo: str, options: PushOptions, note: Callable[[str], None]
+) -> Release | Change:
     """Push what is in the model folder; on a dry run return what would change.
+
+    Args:
+        note: takes a line about what was checked.
 
     Raises:
         MissingStage: the scores are not those of these weights.
+        VerificationFailed: the Semantic Router could not load the model, or would answer otherwise.
     """
     card = render_card(task, folder, repo)
     check_scores_belong(task, folder)
+    for line in note_of(check_model_folder(task, folder)):
+        note(f"{task.name}: {line}")
     metrics = folder.read_metrics()
     files = _list_files(folder, card, metrics)
     options = options.without_gate()

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Literal
 
 CONTRACT = "vllm-srun 0.2.0"  # the runtime of the router whose rules are checked
-TRAIN = "hubtools finetune TASK, which writes the file anew"
+TRAIN = "remove the model folder, then hubtools finetune TASK, which writes it anew"
 
 Severity = Literal["error", "warning"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hubtools.router_contract.answers import check_answers
-from hubtools.router_contract.check import TRAIN, Check, failed, failures, passed
+from hubtools.router_contract.check import Check, failed, failures, passed
 from hubtools.router_contract.config import check_config, check_mappings
 from hubtools.router_contract.tokenizer import check_tokenizer
 from hubtools.router_contract.weights import WEIGHTS, check_weights
@@ -74,7 +74,7 @@ def _check_files(folder: Path) -> list[Check]:
         if reason:
             problems.append(
                 failed("files", path.name, reason, expected="no such file", found="the file is there",
-                       next=f"remove {path}, or {TRAIN.replace('the file', 'the folder')}")
+                       next=f"remove {path.name}, then hubtools push-model TASK")
             )  # fmt: skip
     return problems or [passed("files", WEIGHTS, f"the {len(REQUIRED)} files that the router reads, and no other form")]
 
