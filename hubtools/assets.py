@@ -8,8 +8,9 @@ from hubtools.errors import UsageError
 
 
 def asset(name: str) -> Path:
-    """Folder ``name``, such as "model_cards"; raises :class:`UsageError` where the installation lacks it."""
+    """Return the folder ``name``, such as "model_cards"; raises :class:`UsageError` where the installation lacks it."""
     here = Path(__file__).parent
+    # The wheel first: beside an installed package another folder of that name may lie.
     for root in (here / "_assets", here.parent):
         if (root / name).is_dir():
             return root / name

@@ -12,7 +12,7 @@ import signal
 import sys
 import textwrap
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -38,6 +38,7 @@ from hubtools.options import (
     show,
     show_pushed,
 )
+from hubtools.records import Record
 from hubtools.tasks import MULTI
 from hubtools.training.arguments import FinetuneArguments
 from hubtools.training.flags import parse_training_flags
@@ -51,17 +52,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended
+_INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended: 128 and SIGINT's number
 
 
 def _describe_training_flags() -> str:
     """Return the training's own flags, but those that the command has itself, as paragraphs of its help."""
+    # These the command has itself, or sets for the training that it starts.
     shared = {"task", "task_file", "base", "work_dir", "hub", "fingerprint"}
     lines = [
         textwrap.fill(field.metadata["help"], 78, initial_indent=f"--{field.name:<20}", subsequent_indent=" " * 22)
         for field in dataclasses.fields(FinetuneArguments)
         if field.name not in shared
     ]
+    # click keeps the lines of a paragraph that begins with a backspace.
     return "\n".join(["\b", "Flags of the training, beside those of transformers' TrainingArguments:", *lines])
 
 
@@ -121,8 +124,9 @@ def check(
     from hubtools.preflight import preflight
 
     findings = preflight(tasks, work, source, repos.namespace, training.base)
-    show(findings, json_output, [f"{'ok  ' if f['ok'] else 'FAIL'}  {f['what']}: {f['found']}" for f in findings])
-    if not all(f["ok"] for f in findings):
+    show(findings, json_output, [f"{'ok  ' if f.ok else 'FAIL'}  {f.what}: {f.found}" for f in findings])
+    # For scripts: what is lacking is an exit code as well.
+    if not all(f.ok for f in findings):
         raise typer.Exit(1)
 
 
@@ -178,12 +182,12 @@ def finetune(
     from hubtools.launch import finetune_multi, finetune_tasks
 
     training = dataclasses.replace(training, flags=parse_training_flags(argv), task_file=task.task_file)
-    done: dict[str, Any]
+    records: dict[str, Record]
     if task.multitask:
-        done = {MULTI: finetune_multi(work, training)}
+        records = {MULTI: finetune_multi(work, training)}
     else:
-        done = {finished.task.name: finished.record for finished in finetune_tasks(tasks, work, training)}
-    show(done, json_output, [] if training.dry_run else [str(work.folder(t).model) for t in tasks])
+        records = {finished.task.name: finished.record for finished in finetune_tasks(tasks, work, training)}
+    show(records, json_output, [] if training.dry_run else [str(work.folder(t).model) for t in tasks])
 
 
 @takes_groups
@@ -206,11 +210,11 @@ def run(
     task, argv = task.take_flags(context.args)
     tasks = task.select()
     hub.connect()
-    from hubtools.run import RunOptions, run_tasks, summary_lines
+    from hubtools.run import RunOptions, format_summary, run_tasks
 
     training = dataclasses.replace(training, flags=parse_training_flags(argv), task_file=task.task_file)
     record = run_tasks(tasks, RunOptions(work, source, training, targets, repos, push))
-    show(record, json_output, summary_lines(record))
+    show(record, json_output, format_summary(record))
 
 
 for command in (init_task, check, curate, push_dataset):
@@ -241,6 +245,7 @@ def main() -> None:
         print("\nInterrupted. Run the same command again: it goes on where it stopped.", file=sys.stderr)
         sys.exit(_INTERRUPTED)
     except Exception as error:
+        # The one place where errors become messages; who debugs wants the traceback.
         if os.environ.get("HUBTOOLS_DEBUG"):
             raise
         known = translate_error(error)

@@ -50,12 +50,12 @@ def evaluate(
     """
     tasks = task.select()
     _need_dataset(context, data.dataset, ("model", "split", "label_maps", *_COLUMNS))
-    given = _given_flags(context, ("baseline", "from_predictions", "target_fpr", "target_recall"))
-    if data.dataset is not None and (len(tasks) > 1 or given):
+    test_split_flags = _list_flags_used(context, ("baseline", "from_predictions", "target_fpr", "target_recall"))
+    if data.dataset is not None and (len(tasks) > 1 or test_split_flags):
         raise UsageError(
             "Other data are scored for one task, without baselines and targets",
             expected="one of " + ", ".join(TASKS),
-            found=", ".join(given) or str(task.task),
+            found=", ".join(test_split_flags) or str(task.task),
             next=f"hubtools evaluate {tasks[0].name} --dataset {data.dataset}",
         )
     if options.baseline and not any(t.head.few_shot for t in tasks):
@@ -84,9 +84,9 @@ def evaluate(
             skip_bad_rows=data.skip_bad_rows,
             note=work.note,
         )
-        show(report, json_output, _external_lines(spec, report))
+        show(report, json_output, _format_other_data(spec, report))
         return
-    check_targets(tasks, options)
+    check_targets(tasks, options)  # before the first model is loaded
     metrics = {t.name: api.evaluate(t, work, options, repos) for t in tasks}
     lines = [
         f"{name}: {m.primary.title} {m.primary.value:.3f} [{m.primary.low:.3f}, {m.primary.high:.3f}]"
@@ -95,8 +95,9 @@ def evaluate(
     show(metrics, json_output, lines)
 
 
-def _given_flags(context: typer.Context, parameters: Sequence[str]) -> list[str]:
+def _list_flags_used(context: typer.Context, parameters: Sequence[str]) -> list[str]:
     """Return the flags of those ``parameters`` that stand on the command line."""
+    # A value may come from a configuration or be a default: only who types a flag means this command by it.
     flags = {str(parameter.name): parameter.opts[-1] for parameter in context.command.params}
     sources = {name: context.get_parameter_source(name) for name in parameters}
     return [flags[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"]
@@ -104,17 +105,17 @@ def _given_flags(context: typer.Context, parameters: Sequence[str]) -> list[str]
 
 def _need_dataset(context: typer.Context, dataset: str | None, parameters: Sequence[str]) -> None:
     """Refuse flags that say how --dataset is read, without it; a configuration may hold them for other commands."""
-    given = _given_flags(context, parameters)
-    if dataset is None and given:
+    flags = _list_flags_used(context, parameters)
+    if dataset is None and flags:
         raise UsageError(
             "The test split is read and scored as it is",
-            expected="--dataset with " + ", ".join(given),
-            found=", ".join(given) + " alone",
+            expected="--dataset with " + ", ".join(flags),
+            found=", ".join(flags) + " alone",
             next="name the data with --dataset",
         )
 
 
-def _external_lines(task: TaskSpec, report: OtherDataReport) -> list[str]:
+def _format_other_data(task: TaskSpec, report: OtherDataReport) -> list[str]:
     """Return the rows of other data that were scored, and the primary metric, or where they have none the accuracy."""
     from hubtools.evaluation.tables import rows_line, score_text
 

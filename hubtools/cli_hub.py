@@ -13,6 +13,7 @@ from hubtools.options import HubOptions, Json, show
 
 app = typer.Typer(help="The embedded Hub on its own.", no_args_is_help=True, rich_markup_mode=None)
 
+# These commands are about the embedded Hub itself: --hub has nothing to choose.
 DataFolder = Annotated[HubOptions, omit("hub", "mirrors")]
 DataFolderAndMirrors = Annotated[HubOptions, omit("hub")]
 
@@ -47,6 +48,7 @@ def stop_hub(hub: DataFolder) -> None:
     from hubtools.localhub import default_dir, stop
 
     folder = hub.hub_dir or default_dir()
+    # Not on stdout: it is no data.
     print("stopped" if stop(folder) else f"no Hub runs on {folder}", file=sys.stderr)
 
 

@@ -47,6 +47,7 @@ def model_card(
     from hubtools import api, pipeline
 
     cards: dict[str, Path]
+    # --lint needs no repo: it is for a card that is there, by the Hub's rules alone.
     if lint or check:
         compared = repos if check else None
         if task.multitask:
@@ -95,6 +96,7 @@ def verify(
 ) -> None:
     """Check what the Semantic Router needs of a published model, and its answers against its predictions.parquet."""
     if task is None and task_file is None:
+        # Our own naming, from which a release of another name differs: then --task says it.
         beginnings = {**{t: t for t in TASKS}, MULTI_MODEL.split("{")[0]: MULTI}
         task = next((t for begin, t in beginnings.items() if repo.split("/")[-1].startswith(begin)), None)
         if task is None:
@@ -102,6 +104,7 @@ def verify(
                 f"The task of {repo!r} is not plain from its name", next="say it with --task, or with --task-file"
             )
     options = MultitaskOptions(task, task_file)
+    # Of several, for multi, all are verified at once.
     [spec, *_] = options.select()
     hub.connect()
     from hubtools import api
@@ -150,9 +153,10 @@ def demo(
     """Run the published Space here, until Ctrl-C. Its address is the last line of stdout."""
     hub.connect()
     from hubtools.publishing.space import run_space
-    from hubtools.repo_names import space_repo
+    from hubtools.repo_names import name_space_repo
 
-    process, url = run_space(space_repo(repos), port)
+    # The process is ours to end, also by an error or Ctrl-C.
+    process, url = run_space(name_space_repo(repos), port)
     print(url, flush=True)
     try:
         process.wait()

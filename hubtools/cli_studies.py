@@ -48,16 +48,16 @@ def search(
     tasks = task.select()
     hub.connect()
     from hubtools.studies.search import search_flags
-    from hubtools.studies.tables import search_lines
+    from hubtools.studies.tables import format_search
 
     training = replace(training, flags=parse_training_flags(argv), task_file=task.task_file)
-    reports = _report_each(tasks, lambda spec: search_flags(spec, work, training, trials, ranges, sampler_seed))
+    reports = _run_studies(tasks, lambda spec: search_flags(spec, work, training, trials, ranges, sampler_seed))
     lines = [
         line
         for spec, report in reports
         for line in (
-            *search_lines(report),
-            _finetune_command(context, spec, [*(report.best.flags if report.best else ()), *report.flags]),
+            *format_search(report),
+            _format_finetune_command(context, spec, [*(report.best.flags if report.best else ()), *report.flags]),
         )
     ]
     _show(reports, json_output, lines)
@@ -83,11 +83,11 @@ def cross_validate(
     tasks = task.select()
     hub.connect()
     from hubtools.studies.cross_validation import cross_validate_task
-    from hubtools.studies.tables import folds_lines
+    from hubtools.studies.tables import format_folds
 
     training = replace(training, flags=parse_training_flags(argv), task_file=task.task_file)
-    reports = _report_each(tasks, lambda spec: cross_validate_task(spec, work, training, folds))
-    _show(reports, json_output, [line for _, report in reports for line in folds_lines(report)])
+    reports = _run_studies(tasks, lambda spec: cross_validate_task(spec, work, training, folds))
+    _show(reports, json_output, [line for _, report in reports for line in format_folds(report)])
 
 
 @takes_groups
@@ -110,14 +110,14 @@ def repeat(
     tasks = task.select()
     hub.connect()
     from hubtools.studies.repetition import repeat_training
-    from hubtools.studies.tables import seeds_lines
+    from hubtools.studies.tables import format_seeds
 
     training = replace(training, flags=parse_training_flags(argv), task_file=task.task_file)
-    reports = _report_each(tasks, lambda spec: repeat_training(spec, work, training, seeds))
+    reports = _run_studies(tasks, lambda spec: repeat_training(spec, work, training, seeds))
     lines = [
         line
         for spec, report in reports
-        for line in (*seeds_lines(report), _finetune_command(context, spec, report.flags))
+        for line in (*format_seeds(report), _format_finetune_command(context, spec, report.flags))
     ]
     _show(reports, json_output, lines)
 
@@ -128,7 +128,7 @@ COMMANDS = (search, cross_validate, repeat)
 _SHARED = ("task_file", "base", "processes", "seed", "hub", "hub_dir", "mirrors", "work_dir")
 
 
-def _report_each(tasks: Sequence[TaskSpec], study: Callable[[TaskSpec], R | None]) -> list[tuple[TaskSpec, R]]:
+def _run_studies(tasks: Sequence[TaskSpec], study: Callable[[TaskSpec], R | None]) -> list[tuple[TaskSpec, R]]:
     """Return each task with the report of its study; a dry run has none."""
     return [(task, report) for task in tasks if (report := study(task))]
 
@@ -137,14 +137,16 @@ def _show(reports: Sequence[tuple[TaskSpec, Record]], as_json: bool, lines: list
     show({task.name: report for task, report in reports}, as_json, lines)
 
 
-def _finetune_command(context: typer.Context, task: TaskSpec, flags: Sequence[str]) -> str:
+def _format_finetune_command(context: typer.Context, task: TaskSpec, flags: Sequence[str]) -> str:
     """Return the command that makes this training the task's own, with what this command line shares with it."""
+    # The same fingerprint as in the study: its model is then copied, and not trained again.
     words = ["hubtools", "finetune", task.name, *flags]
     for parameter in context.command.params:
         name = str(parameter.name)
         source = context.get_parameter_source(name)
         if name in _SHARED and source is not None and source.name == "COMMANDLINE":
             value = context.params[name]
+            # A flag that is repeated is written once for each of its values.
             for one in value if isinstance(value, list | tuple) else [value]:
                 words += [parameter.opts[0], str(one)]
     return shlex.join(words)

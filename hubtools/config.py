@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from hubtools.errors import UsageError
+
+
+class Parameter(Protocol):
+    """An option or argument of a command; ``opts`` are its flags."""
+
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def opts(self) -> Sequence[str]: ...
+    @property
+    def multiple(self) -> bool: ...
+
+
+class Command(Protocol):
+    """A command of click. A protocol, since versions of typer bring click along or need it beside them."""
+
+    @property
+    def params(self) -> Sequence[Parameter]: ...
+
 
 _POSITIONAL = {"TASK", "REPO", "help"}  # which a file has no keys for
 
 
-def read_defaults(path: Path, command: Any) -> dict[str, Any]:
+def read_defaults(path: Path, command: Command) -> dict[str, object]:
     """Return the defaults of each command's options, as the ``default_map`` of a click context.
 
     Args:
@@ -23,19 +43,22 @@ def read_defaults(path: Path, command: Any) -> dict[str, Any]:
     flags = _read_flags(path)
     known: set[str] = set()
 
-    def defaults_of(command: Any) -> dict[str, Any]:
+    def read_command(command: Command) -> dict[str, object]:
+        # A group, such as ``hubtools hub``, has commands of its own.
         if hasattr(command, "commands"):
-            return {name: defaults_of(below) for name, below in command.commands.items()}
+            return {name: read_command(below) for name, below in command.commands.items()}
         # A flag is known by its long name, a parameter by its Python name: `label-set` fills `label_sets`.
         names = {o.lstrip("-").replace("-", "_"): parameter for parameter in command.params for o in parameter.opts}
         known.update(names)
-        given = {parameter: flags[flag] for flag, parameter in names.items() if flag in flags}
+        configured = {parameter: flags[flag] for flag, parameter in names.items() if flag in flags}
+        # One value may stand alone for an option that can be repeated.
         return {
-            parameter.name: [value] if parameter.multiple and not isinstance(value, list) else value
-            for parameter, value in given.items()
+            str(parameter.name): [value] if parameter.multiple and not isinstance(value, list) else value
+            for parameter, value in configured.items()
         }
 
-    defaults = defaults_of(command)
+    defaults = read_command(command)
+    # Known only now: a key that one command lacks may be another's.
     unknown = sorted(set(flags) - known)
     if unknown:
         raise UsageError(
@@ -46,7 +69,8 @@ def read_defaults(path: Path, command: Any) -> dict[str, Any]:
     return defaults
 
 
-def _read_flags(path: Path) -> dict[str, Any]:
+def _read_flags(path: Path) -> dict[str, object]:
+    """Return the values of the file by flag, spelled with underscores."""
     import yaml
 
     try:

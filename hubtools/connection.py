@@ -33,7 +33,7 @@ def connect(hub: str | None = None, mirrors: Sequence[Path | str] = (), hub_dir:
     """
     # Threads that wait without spinning: see finetune.py.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Bars for what takes a blink, and bars in a log file, only hide what is said.
+    # Bars for what takes a blink, and bars in a log file, only hide what matters.
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -50,6 +50,7 @@ def connect(hub: str | None = None, mirrors: Sequence[Path | str] = (), hub_dir:
             found=hub,
             next="for another server leave --hub out and set HF_ENDPOINT",
         )
+    # It reads the environment once, when it is imported: it would go on speaking to another Hub.
     if "huggingface_hub" in sys.modules:
         raise RuntimeError("connect() must run before huggingface_hub is imported")
     from hubtools.localhub import service
@@ -72,25 +73,32 @@ def find_namespace(asked: str | None = None) -> str:
     ways = "log in with `hf auth login` (or set HF_TOKEN), or work without an account: --hub local"
     if not get_token():
         raise HubUnavailable(
-            "There is no Hugging Face token", expected="a token with write access",
-            found="no HF_TOKEN, and no login on this machine", next=ways,
-        )  # fmt: skip
+            "There is no Hugging Face token",
+            expected="a token with write access",
+            found="no HF_TOKEN, and no login on this machine",
+            next=ways,
+        )
     try:
         me = client.whoami()
     except HfHubHTTPError as error:
         if error.response is not None and error.response.status_code in (401, 403):
             whose = "HF_TOKEN" if "HF_TOKEN" in os.environ else "your login"
             raise HubUnavailable(
-                f"The Hub at {client.endpoint} refused the token", expected="a token with write access",
-                found=f"{error.response.status_code} for the one of {whose}", next=ways,
-            ) from error  # fmt: skip
+                f"The Hub at {client.endpoint} refused the token",
+                expected="a token with write access",
+                found=f"{error.response.status_code} for the one of {whose}",
+                next=ways,
+            ) from error
         raise
+    # Organisations count as well: their members may push there.
     mine = [str(me["name"]), *(str(organisation["name"]) for organisation in me.get("orgs", []))]
     if asked and asked not in mine:
         raise HubUnavailable(
-            f"Your token has no namespace {asked!r}", expected=" or ".join(mine), found=asked,
+            f"Your token has no namespace {asked!r}",
+            expected=" or ".join(mine),
+            found=asked,
             next="give one of them with --namespace, or log in as somebody who belongs there",
-        )  # fmt: skip
+        )
     return asked or mine[0]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from typing import Any
 
 from hubtools.errors import HubtoolsError, HubUnavailable, StorageError, UsageError
 
@@ -21,39 +20,37 @@ def translate_error(error: BaseException) -> HubtoolsError | None:
     """
     cause: BaseException | None = error
     while cause is not None:
-        for is_meant, translate in _TABLE:
-            if is_meant(cause):
-                return translate(cause)
+        for translate in _TRANSLATIONS:
+            translated = translate(cause)
+            if translated is not None:
+                return translated
+        # As Python itself prints a chain: ``raise ... from None`` hides the context.
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return None
 
 
-def _is_ours(error: BaseException) -> bool:
-    return isinstance(error, HubtoolsError)
+# Each returns the message for the errors that it knows, and None for all others.
 
 
-def _keep(error: Any) -> HubtoolsError:
-    return error  # type: ignore[no-any-return]
+def _keep_ours(error: BaseException) -> HubtoolsError | None:
+    return error if isinstance(error, HubtoolsError) else None
 
 
-def _is_disk_full(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno in _DISK_FULL
-
-
-def _report_full_disk(error: Any) -> HubtoolsError:
+def _translate_full_disk(error: BaseException) -> HubtoolsError | None:
+    if not isinstance(error, OSError) or error.errno not in _DISK_FULL:
+        return None
     return StorageError(
         "The disk is full",
         expected="room for what this command writes",
+        # The file is not always named: a write to an open one does not know it.
         found=str(error.filename or error),
         next="free some space, then run the same command again",
     )
 
 
-def _is_not_writable(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno in _NOT_WRITABLE
-
-
-def _report_unusable_path(error: Any) -> HubtoolsError:
+def _translate_unusable_path(error: BaseException) -> HubtoolsError | None:
+    if not isinstance(error, OSError) or error.errno not in _NOT_WRITABLE:
+        return None
     return StorageError(
         "A file or folder cannot be used",
         expected="a folder that can be written to",
@@ -62,13 +59,11 @@ def _report_unusable_path(error: Any) -> HubtoolsError:
     )
 
 
-def _is_bad_repo_name(error: BaseException) -> bool:
+def _translate_bad_repo_name(error: BaseException) -> HubtoolsError | None:
     from huggingface_hub.errors import HFValidationError
 
-    return isinstance(error, HFValidationError)
-
-
-def _report_bad_repo_name(error: Any) -> HubtoolsError:
+    if not isinstance(error, HFValidationError):
+        return None
     return UsageError(
         "The name of a repo is not one",
         expected="name or owner/name, of letters, digits, '-', '_' and '.'",
@@ -77,84 +72,75 @@ def _report_bad_repo_name(error: Any) -> HubtoolsError:
     )
 
 
-def _is_without_connection(error: BaseException) -> bool:
-    from hubtools.publishing.commits import is_connection_error
+def _translate_broken_connection(error: BaseException) -> HubtoolsError | None:
+    from hubtools.publishing.commits import is_connection_error, report_no_answer
 
-    return is_connection_error(error)
-
-
-def _report_no_connection(error: Any) -> HubtoolsError:
-    from hubtools.publishing.commits import unreachable
-
-    return unreachable(error, _endpoint())
+    return report_no_answer(error, _read_endpoint()) if is_connection_error(error) else None
 
 
-def _status_of(error: BaseException) -> int | None:
+def _translate_refusal(error: BaseException) -> HubtoolsError | None:
+    status = _find_status(error)
+    if status not in (401, 403):
+        return None
+    return HubUnavailable(
+        f"The Hub at {_read_endpoint()} refused ({status})",
+        expected="a token with write access to this namespace",
+        found=_find_message(error),
+        next="hf auth login, or name another --namespace",
+    )
+
+
+def _translate_absence(error: BaseException) -> HubtoolsError | None:
+    if _find_status(error) != 404:
+        return None
+    return HubUnavailable(
+        f"The Hub at {_read_endpoint()} has no such repo, file or revision",
+        expected="a name that exists there",
+        found=_find_message(error),
+        # The Hub answers 404, not 403, for a private repo: else its name would be told to everybody.
+        next="look at the name; a private repo needs a token that may read it (hf auth login)",
+    )
+
+
+def _translate_other_status(error: BaseException) -> HubtoolsError | None:
+    from hubtools.publishing.commits import RETRIED
+
+    status = _find_status(error)
+    if status is None:
+        return None
+    # What passes by itself needs nothing but another try.
+    passes = status in RETRIED or status > 500
+    return HubUnavailable(
+        f"The Hub at {_read_endpoint()} answered {status}",
+        expected="a Hub that takes what is sent",
+        found=_find_message(error),
+        next=("" if passes else "mend what it names, then ") + "run the same command again: what is done is kept",
+    )
+
+
+def _find_status(error: BaseException) -> int | None:
     """Return the status of the Hub's answer that an error is about; None where it is about none."""
     status: int | None = getattr(getattr(error, "response", None), "status_code", None)
     return status
 
 
-def _is_refused_by_hub(error: BaseException) -> bool:
-    return _status_of(error) in (401, 403)
-
-
-def _report_refusal(error: Any) -> HubtoolsError:
-    return HubUnavailable(
-        f"The Hub at {_endpoint()} refused ({_status_of(error)})",
-        expected="a token with write access to this namespace",
-        found=_message_of(error),
-        next="hf auth login, or name another --namespace",
-    )
-
-
-def _is_not_on_hub(error: BaseException) -> bool:
-    return _status_of(error) == 404
-
-
-def _report_absence(error: Any) -> HubtoolsError:
-    return HubUnavailable(
-        f"The Hub at {_endpoint()} has no such repo, file or revision",
-        expected="a name that exists there",
-        found=_message_of(error),
-        next="look at the name; a private repo needs a token that may read it (hf auth login)",
-    )
-
-
-def _is_answer_of_hub(error: BaseException) -> bool:
-    return _status_of(error) is not None
-
-
-def _report_answer(error: Any) -> HubtoolsError:
-    from hubtools.publishing.commits import RETRIED
-
-    status = _status_of(error) or 0
-    passing = status in RETRIED or status > 500
-    return HubUnavailable(
-        f"The Hub at {_endpoint()} answered {status}",
-        expected="a Hub that takes what is sent",
-        found=_message_of(error),
-        next=("" if passing else "mend what it names, then ") + "run the same command again: what is done is kept",
-    )
-
-
-def _endpoint() -> str:
+def _read_endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co")
 
 
-def _message_of(error: BaseException) -> str:
-    """Return the first line of what the Hub said, or of the error."""
+def _find_message(error: BaseException) -> str:
+    """Return the first line of the Hub's own message, or of the error's."""
     return str(getattr(error, "server_message", None) or str(error)).splitlines()[0]
 
 
-# The first that is meant counts.
-_TABLE: tuple[tuple[Callable[[BaseException], bool], Callable[[Any], HubtoolsError]], ...] = (
-    (_is_ours, _keep),
-    (_is_disk_full, _report_full_disk),
-    (_is_not_writable, _report_unusable_path),
-    (_is_bad_repo_name, _report_bad_repo_name),
-    (_is_without_connection, _report_no_connection),
-    (_is_refused_by_hub, _report_refusal),
-    (_is_not_on_hub, _report_absence),
-    (_is_answer_of_hub, _report_answer),
+# In this order, since one error may be several: a refusal is an answer of the Hub as well.
+_TRANSLATIONS: tuple[Callable[[BaseException], HubtoolsError | None], ...] = (
+    _keep_ours,
+    _translate_full_disk,
+    _translate_unusable_path,
+    _translate_bad_repo_name,
+    _translate_broken_connection,
+    _translate_refusal,
+    _translate_absence,
+    _translate_other_status,
 )

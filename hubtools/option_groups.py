@@ -19,7 +19,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from copy import copy
 from types import GenericAlias
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, get_args, get_origin, get_type_hints
 
 from typer.models import ParameterInfo
 
@@ -66,6 +66,7 @@ def takes_groups(command: Callable[..., None]) -> Callable[..., None]:
     Returns:
         a function with a parameter an option. Where two groups share a field, it is one option whose value both get.
     """
+    # Annotations are text (``from __future__ import annotations``) until somebody asks for them.
     hints = get_type_hints(command, include_extras=True)
     parameters: dict[str, inspect.Parameter] = {}
     groups: dict[str, tuple[type[OptionGroup], list[str]]] = {}
@@ -74,52 +75,55 @@ def takes_groups(command: Callable[..., None]) -> Callable[..., None]:
         if not (isinstance(kind, type) and issubclass(kind, OptionGroup)):
             parameters[name] = parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
             continue
-        options = _parameters_of(kind, details)
+        options = _make_parameters(kind, details)
         groups[name] = kind, [*options]
-        for option, made in options.items():
-            if option in parameters and made.annotation != parameters[option].annotation:
+        for option, described in options.items():
+            # One option cannot have two helps or defaults: a field that two groups share is declared once, by name.
+            if option in parameters and described.annotation != parameters[option].annotation:
                 raise AssertionError(f"{command.__name__}: two groups describe {option!r} differently")
-            parameters.setdefault(option, made)
+            parameters.setdefault(option, described)
 
     @functools.wraps(command)
-    def run(**values: Any) -> None:
-        given = {name: value for name, value in values.items() if name in hints and name not in groups}
+    def run(**values: object) -> None:
+        arguments = {name: value for name, value in values.items() if name in hints and name not in groups}
         for name, (kind, options) in groups.items():
-            given[name] = kind(**{option: _as_field(kind, option, values[option]) for option in options})
-        command(**given)
+            arguments[name] = kind(**{option: _convert_value(kind, option, values[option]) for option in options})
+        command(**arguments)
 
+    # typer reads the signature, and the types of its parameters from the annotations.
     run.__signature__ = inspect.Signature([*parameters.values()])  # type: ignore[attr-defined]
     run.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
     return run
 
 
-def _parameters_of(group: type[OptionGroup], details: tuple[Any, ...]) -> dict[str, inspect.Parameter]:
+def _make_parameters(group: type[OptionGroup], details: tuple[object, ...]) -> dict[str, inspect.Parameter]:
     """Return a parameter for each field of ``group`` that is an option here, in their order."""
     left_out = {name for detail in details if isinstance(detail, Omitted) for name in detail.names}
     reworded = {name: text for detail in details if isinstance(detail, Reworded) for name, text in detail.help.items()}
     hints = get_type_hints(group, include_extras=True)
     fields = {field.name: field for field in dataclasses.fields(group)}
+    # A misspelled name would leave an option in that the command does not want.
     if strange := (left_out | {*reworded}) - {*fields}:
         raise AssertionError(f"{group.__name__} has no {', '.join(sorted(strange))}")
-    made = {}
+    parameters = {}
     for name, field in fields.items():
         kind, details = _split_annotated(hints[name])
         option = next((detail for detail in details if isinstance(detail, ParameterInfo)), None)
         if option is None or name in left_out:
             continue
         if name in reworded:
-            option = copy(option)
+            option = copy(option)  # the group's own stays as it is for other commands
             option.help = reworded[name]
         default = field.default
         if get_origin(kind) is tuple:  # typer knows repeated options as lists
             kind, default = GenericAlias(list, get_args(kind)[:1]) | None, None
-        made[name] = inspect.Parameter(
+        parameters[name] = inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
         )
-    return made
+    return parameters
 
 
-def _split_annotated(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
+def _split_annotated(annotation: object) -> tuple[object, tuple[object, ...]]:
     """Return the type of an annotation, and what ``Annotated`` says beside it."""
     if get_origin(annotation) is Annotated:
         kind, *details = get_args(annotation)
@@ -127,7 +131,9 @@ def _split_annotated(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
     return annotation, ()
 
 
-def _as_field(group: type[OptionGroup], name: str, value: Any) -> Any:
+def _convert_value(group: type[OptionGroup], name: str, value: object) -> object:
     """Return an option's value as the group's field has it: a tuple where it may be repeated."""
     default = next(field.default for field in dataclasses.fields(group) if field.name == name)
-    return tuple(value or ()) if isinstance(default, tuple) else value
+    if not isinstance(default, tuple):
+        return value
+    return tuple(value) if isinstance(value, list | tuple) else ()  # None where the option is left out

@@ -8,15 +8,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import typer
 
 from hubtools.connection import connect
 from hubtools.option_groups import OptionGroup
 from hubtools.publishing import options as publishing
+from hubtools.publishing.commits import Change, Release
 from hubtools.records import Record, to_json
 from hubtools.rows import Columns
 from hubtools.task import TaskSpec
@@ -378,7 +379,7 @@ PASS_ON = {
 }
 
 
-def show(data: Any, as_json: bool, lines: Sequence[str]) -> None:
+def show(data: object, as_json: bool, lines: Sequence[str]) -> None:
     """Print the data, in which records may stand, as JSON, or else its ``lines``, to stdout."""
     if as_json:
         print(json.dumps(data, indent=2, ensure_ascii=False, default=_as_json))
@@ -387,11 +388,16 @@ def show(data: Any, as_json: bool, lines: Sequence[str]) -> None:
             print(line)
 
 
-def _as_json(value: Any) -> Any:
-    return to_json(value) if isinstance(value, Record) else asdict(value)
+def _as_json(value: object) -> dict[str, object]:
+    """Return what ``json`` cannot write itself: records, and other dataclasses."""
+    if isinstance(value, Record):
+        return to_json(value)
+    assert is_dataclass(value)
+    assert not isinstance(value, type)
+    return asdict(value)
 
 
-def show_pushed(pushed: Mapping[str, Any], as_json: bool) -> None:
+def show_pushed(pushed: Mapping[str, Release | Change], as_json: bool) -> None:
     """Print the address of each push, or of a dry run the diff of the card."""
-    lines = [done.url if hasattr(done, "url") else done.card.rstrip("\n") for done in pushed.values()]
+    lines = [push.url if isinstance(push, Release) else push.card.rstrip("\n") for push in pushed.values()]
     show(pushed, as_json, [line for line in lines if line])

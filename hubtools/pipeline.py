@@ -23,7 +23,7 @@ from hubtools.options import EvaluationOptions, PushOptions, RepoOptions, Source
 from hubtools.publishing.commits import Change, Release
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics
-from hubtools.repo_names import dataset_repo, model_repo, multitask_repo, space_repo
+from hubtools.repo_names import name_dataset_repo, name_model_repo, name_multitask_repo, name_space_repo
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS
@@ -36,6 +36,7 @@ def curate_task(task: TaskSpec, work: WorkOptions, source: SourceOptions) -> Dat
     from hubtools.curation.build import CurationInputs, curate
 
     folder = work.folder(task)
+    # Located before the folder is locked: downloads take long, and change nothing in it.
     sources, label_set = locate_sources(task, source)
     public = are_public(task, sources)
     inputs = CurationInputs(
@@ -44,6 +45,7 @@ def curate_task(task: TaskSpec, work: WorkOptions, source: SourceOptions) -> Dat
         supplements=locate_supplements(task, sources, source),
         seed=source.seed,
         skip_bad_rows=source.skip_bad_rows,
+        # Only of public data it is known that length alone tells the label.
         match_lengths=task.match_lengths and public and LENGTHS not in source.without,
     )
     with folder.lock(work.note):
@@ -54,6 +56,7 @@ def curate_task(task: TaskSpec, work: WorkOptions, source: SourceOptions) -> Dat
 
 def locate_sources(task: TaskSpec, source: SourceOptions) -> tuple[tuple[SourceFiles, ...], LabelSet]:
     """Return the sources that a dataset is made of, on this machine, and the label set that they are read with."""
+    # Of all tasks: one configuration may hold the flags of several.
     check_names([task, *TASKS.values()], source.supplements, source.without)
     label_set = _find_label_set(task, source)
     return choose_sources(task, source.source, source.columns, label_set, source.license, without=source.without)
@@ -67,14 +70,16 @@ def locate_supplements(
     return tuple(locate_addition(supplement) for supplement in chosen)
 
 
-def _asked_label_set(task: TaskSpec, source: SourceOptions) -> str | None:
+def _parse_label_set(task: TaskSpec, source: SourceOptions) -> str | None:
     """Return the name of the label set that is asked for; the last ``NAME`` or ``TASK=NAME`` counts."""
+    # The last one counts, as with any other flag that is given twice.
     names = (entry.rpartition("=") for entry in source.label_sets)
     return next((name for owner, _, name in reversed([*names]) if owner in ("", task.name)), None)
 
 
 def _find_label_set(task: TaskSpec, source: SourceOptions) -> LabelSet:
-    name = _asked_label_set(task, source)
+    """Return the label set that is asked for, or the task's default; raises :class:`UsageError` for another name."""
+    name = _parse_label_set(task, source)
     try:
         return task.label_set(name)
     except KeyError:
@@ -97,11 +102,13 @@ def find_user_source(task: TaskSpec, work: WorkOptions, source: SourceOptions) -
         return None
     facts = folder.read_facts()
     own = facts.sources[0].id
+    # A user's file or repo is known by not being one of the task's.
     if own in {public.id for public in (*task.whole_sources, task.starter) if public}:
         return None
     names = {public.name for public in task.sources if public.name} | ({LENGTHS} if task.match_lengths else set())
+    # Flags of other tasks are none of this one's business.
     asked = names & {*source.supplements, *source.without}
-    label_set = _asked_label_set(task, source)
+    label_set = _parse_label_set(task, source)
     if label_set not in (None, facts.label_set):
         asked |= {f"--label-set {label_set}"}
     if asked:
@@ -119,16 +126,17 @@ def _needs_curation(task: TaskSpec, work: WorkOptions, source: SourceOptions) ->
     folder = work.folder(task)
     if find_user_source(task, work, source):
         return False
+    # Whether such a flag makes a difference is known by the fingerprint, which curation computes.
     if source.source or source.supplements or source.without or not folder.facts.exists():
         return True
-    return _asked_label_set(task, source) not in (None, folder.read_facts().label_set)
+    return _parse_label_set(task, source) not in (None, folder.read_facts().label_set)
 
 
 def check_licences_of(task: TaskSpec, work: WorkOptions, repos: RepoOptions, push: PushOptions) -> None:
     """Refuse to push a dataset whose licences forbid it; raises :class:`LicenceRefused`."""
     from hubtools.publishing.dataset import check_licences
 
-    repo = dataset_repo(task, repos)
+    repo = name_dataset_repo(task, repos)
     check_licences(api(), task, work.folder(task), repo, push)
 
 
@@ -146,37 +154,40 @@ def push_datasets(
             found="--gated and --create-pr",
             next="push with --gated first, then open the pull request without",
         )
-    names = {task.name: dataset_repo(task, repos) for task in tasks}  # a missing token must not cost time
+    names = {task.name: name_dataset_repo(task, repos) for task in tasks}  # a missing token must not cost time
     pushed: dict[str, Release | Change] = {}
     with contextlib.ExitStack() as stack:
-        places = {}
+        work_of = {}  # by task: a dry run curates elsewhere
+        # All tasks first, before the first upload.
         for task in tasks:
-            places[task.name] = work
+            work_of[task.name] = work
             if _needs_curation(task, work, source):
                 if push.dry_run:  # what would be pushed is made all the same, but not here
                     scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-                    places[task.name] = replace(work, work_dir=scratch)
-                curate_task(task, places[task.name], source)
-            check_licences_of(task, places[task.name], repos, push)
+                    work_of[task.name] = replace(work, work_dir=scratch)
+                curate_task(task, work_of[task.name], source)
+            check_licences_of(task, work_of[task.name], repos, push)
         for task in tasks:
-            pushed[task.name] = push_dataset(api(), task, places[task.name].folder(task), names[task.name], push)
+            pushed[task.name] = push_dataset(api(), task, work_of[task.name].folder(task), names[task.name], push)
             _note_push(work, task.name, "dataset", pushed[task.name])
     return pushed
 
 
-def _note_push(work: WorkOptions, name: str, kind: str, done: Release | Change) -> None:
-    if isinstance(done, Release):
-        state = ("pushed as " if done.changed else "unchanged at ") + (done.tag or done.revision[:8])
-        work.note(f"{name}: {kind} {done.repo} {state}")
+def _note_push(work: WorkOptions, name: str, kind: str, push: Release | Change) -> None:
+    """Print a line about a push; of a dry run one for each file and setting that would change."""
+    if isinstance(push, Release):
+        # A pull request has no tag.
+        state = ("pushed as " if push.changed else "unchanged at ") + (push.tag or push.revision[:8])
+        work.note(f"{name}: {kind} {push.repo} {state}")
         return
-    for setting in done.settings:
+    for setting in push.settings:
         work.note(f"{name}: would set {setting}" if ":" in setting else f"{name}: would {setting}")
-    for verb, files in (("add", done.add), ("replace", done.replace), ("delete", done.delete)):
+    for verb, files in (("add", push.add), ("replace", push.replace), ("delete", push.delete)):
         for file in files:
             before = f", now {file.before:,}" if verb == "replace" else ""
             size = file.before if file.bytes is None else file.bytes
             work.note(f"{name}: would {verb} {file.path} ({size:,} bytes{before})")
-    if not done:
+    if not push:
         work.note(f"{name}: nothing would change")
 
 
@@ -195,6 +206,7 @@ def evaluate_task(task: TaskSpec, work: WorkOptions, options: EvaluationOptions,
 
     folder = work.folder(task)
     facts = folder.read_facts()
+    # Both splits are asked: thresholds and calibration are chosen on validation.
     rows = sum(facts.splits[split].rows for split in ("validation", "test"))
     with (
         folder.lock(work.note),
@@ -218,7 +230,7 @@ def _find_published_before(task: TaskSpec, work: WorkOptions, repos: RepoOptions
     from hubtools.publishing.commits import is_connection_error
 
     try:
-        return model_repo(task, work, repos)
+        return name_model_repo(task, work, repos)
     except Exception as error:
         if isinstance(error, HubUnavailable) or is_connection_error(error):
             return None
@@ -229,7 +241,7 @@ def render_model_card(task: TaskSpec, work: WorkOptions, repos: RepoOptions) -> 
     """Write the card of a task's model from what the work folder holds, and return where it is."""
     from hubtools.publishing.model import write_model_card
 
-    path = write_model_card(task, work.folder(task), model_repo(task, work, repos))
+    path = write_model_card(task, work.folder(task), name_model_repo(task, work, repos))
     work.note(f"{task.name}: card written to {path}")
     return path
 
@@ -242,7 +254,7 @@ def check_model_card(task: TaskSpec, work: WorkOptions, repos: RepoOptions | Non
     """
     from hubtools.publishing.model import check_card
 
-    return check_card(task, work.folder(task), model_repo(task, work, repos) if repos else None)
+    return check_card(task, work.folder(task), name_model_repo(task, work, repos) if repos else None)
 
 
 def push_model_task(task: TaskSpec, work: WorkOptions, repos: RepoOptions, push: PushOptions) -> Release | Change:
@@ -250,24 +262,25 @@ def push_model_task(task: TaskSpec, work: WorkOptions, repos: RepoOptions, push:
     from hubtools.publishing.model import push_model
     from hubtools.publishing.verification import verify_model
 
-    done = push_model(api(), task, work.folder(task), model_repo(task, work, repos), push, work.note)
-    _note_push(work, task.name, "model", done)
-    if isinstance(done, Release):
+    pushed = push_model(api(), task, work.folder(task), name_model_repo(task, work, repos), push, work.note)
+    _note_push(work, task.name, "model", pushed)
+    if isinstance(pushed, Release):
         keep_task_file(task, work.folder(task))  # its words for people may have changed since curation
-    if isinstance(done, Release) and not push.create_pr:
-        checked = verify_model(task, done.repo, done.revision)
+    # At its commit, not at main: somebody may push in between.
+    if isinstance(pushed, Release) and not push.create_pr:
+        checked = verify_model(task, pushed.repo, pushed.revision)
         work.note(
             f"{task.name}: loaded back by pipeline(), {checked.rows} answers agree "
             f"(largest difference {checked.largest_difference:.1g})"
         )
-    return done
+    return pushed
 
 
 def render_multitask_card(work: WorkOptions, repos: RepoOptions) -> Path:
     """Write the card of the one repo that answers all four, and return where it is."""
     from hubtools.publishing.multitask import write_multitask_card
 
-    path = write_multitask_card(work.work_dir, multitask_repo(work, repos))
+    path = write_multitask_card(work.work_dir, name_multitask_repo(work, repos))
     work.note(f"{MULTI}: card written to {path}")
     return path
 
@@ -276,22 +289,22 @@ def check_multitask_card(work: WorkOptions, repos: RepoOptions | None) -> Path:
     """Do as :func:`check_model_card` for the one repo that answers all four."""
     from hubtools.publishing.multitask import check_multitask_card as check_card
 
-    return check_card(work.work_dir, multitask_repo(work, repos) if repos else None)
+    return check_card(work.work_dir, name_multitask_repo(work, repos) if repos else None)
 
 
 def push_multitask_model(work: WorkOptions, repos: RepoOptions, push: PushOptions) -> Release | Change:
     """Release the one repo that answers all four; where a commit was made, load it back and compare."""
     from hubtools.publishing.multitask import push_multitask, verify_multitask
 
-    done = push_multitask(api(), work.work_dir, multitask_repo(work, repos), push)
-    _note_push(work, MULTI, "model", done)
-    if isinstance(done, Release) and not push.create_pr:
-        checked = verify_multitask(done.repo, done.revision)
+    pushed = push_multitask(api(), work.work_dir, name_multitask_repo(work, repos), push)
+    _note_push(work, MULTI, "model", pushed)
+    if isinstance(pushed, Release) and not push.create_pr:
+        checked = verify_multitask(pushed.repo, pushed.revision)
         work.note(
             f"{MULTI}: loaded back, {checked.rows} answers agree, all four in one pass "
             f"(largest difference {checked.largest_difference:.1g})"
         )
-    return done
+    return pushed
 
 
 def push_space_of(
@@ -302,14 +315,15 @@ def push_space_of(
     Args:
         tasks: further ones than the built-in and those that were curated from a file here, or newer files of these.
     """
-    from hubtools.publishing.space import push_space, space_stage
+    from hubtools.publishing.space import push_space, wait_for_space
 
-    repo = space_repo(repos)
+    repo = name_space_repo(repos)
     tasks = list_known_tasks(work.work_dir, tasks)
-    done = push_space(api(), tasks, {task.name: work.folder(task) for task in tasks}, repo, push)
-    _note_push(work, "space", "Space", done)
-    if isinstance(done, Release) and not push.create_pr:
-        stage = space_stage(api(), repo, wait=_SPACE_SECONDS)
+    pushed = push_space(api(), tasks, {task.name: work.folder(task) for task in tasks}, repo, push)
+    _note_push(work, "space", "Space", pushed)
+    # A Hub that runs no Spaces says so by the stage, at once.
+    if isinstance(pushed, Release) and not push.create_pr:
+        stage = wait_for_space(api(), repo, wait=_SPACE_SECONDS)
         running = stage == "RUNNING"
-        work.note(f"space: {f'running at {done.url}' if running else f'{stage} on this Hub; here: hubtools demo'}")
-    return done
+        work.note(f"space: {f'running at {pushed.url}' if running else f'{stage} on this Hub; here: hubtools demo'}")
+    return pushed

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hubtools.connection import find_namespace
 from hubtools.errors import HubtoolsError
@@ -15,21 +15,32 @@ from hubtools.pipeline import locate_sources, locate_supplements
 from hubtools.spec import Example
 from hubtools.task import TaskSpec
 
-DISK_GIB = 4
+DISK_GIB = 4  # for a model with its checkpoints, and the datasets
+
+_MOST_REVISION = 15  # characters of a revision in a line
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a run needs: whether it is there, and what is there instead."""
+
+    what: str
+    ok: bool
+    found: str
 
 
 def preflight(
     tasks: Sequence[TaskSpec], work: WorkOptions, source: SourceOptions, namespace: str | None, base: str | None
-) -> list[dict[str, Any]]:
-    """Return one finding for each thing that a run needs: ``what``, ``ok`` and ``found``."""
-    findings: list[dict[str, Any]] = []
+) -> list[Finding]:
+    """Return one finding for each thing that a run needs."""
+    findings: list[Finding] = []
 
     def check(what: str, call: Callable[[], str]) -> None:
         try:
-            findings.append({"what": what, "ok": True, "found": call()})
+            findings.append(Finding(what, True, call()))
         except Exception as error:  # whatever it is, the other findings are needed as well
             message = " ".join(str(error).split())
-            findings.append({"what": what, "ok": False, "found": message or type(error).__name__})
+            findings.append(Finding(what, False, message or type(error).__name__))
 
     check("token", lambda: f"repos go to {find_namespace(namespace)}")
     for task in tasks:
@@ -53,7 +64,8 @@ def _check_sources(task: TaskSpec, options: SourceOptions) -> str:
         for _, path in supplement.files:
             next(read_rows(path, supplement.source.columns))
     names = [
-        f"{files.source.id} at {files.revision[:15]}" + (" (starter corpus)" if files.source.starter else "")
+        f"{files.source.id} at {files.revision[:_MOST_REVISION]}"
+        + (" (starter corpus)" if files.source.starter else "")
         for files in sources
     ]
     summary = f"{' and '.join(names)}, {read} rows, {drops.total()} dropped"

@@ -9,13 +9,14 @@ from hubtools.tasks import MULTI, MULTI_MODEL, base_named
 from hubtools.workdir import task_folder
 
 
-def dataset_repo(task: TaskSpec, repos: RepoOptions) -> str:
+def name_dataset_repo(task: TaskSpec, repos: RepoOptions) -> str:
     """Return the repo of a task's dataset; raises :class:`HubUnavailable` without a token."""
     return f"{find_namespace(repos.namespace)}/{repos.dataset_name or task.dataset_name}"
 
 
-def model_repo(task: TaskSpec, work: WorkOptions, repos: RepoOptions) -> str:
+def name_model_repo(task: TaskSpec, work: WorkOptions, repos: RepoOptions) -> str:
     """Return the repo of a task's model, whose name follows the base that it was trained from."""
+    # The base is known once a model is there: its training tells it.
     name = repos.model_name
     if name is None:
         base = work.folder(task).read_training().base
@@ -23,7 +24,7 @@ def model_repo(task: TaskSpec, work: WorkOptions, repos: RepoOptions) -> str:
     return f"{find_namespace(repos.namespace)}/{name}"
 
 
-def multitask_repo(work: WorkOptions, repos: RepoOptions) -> str:
+def name_multitask_repo(work: WorkOptions, repos: RepoOptions) -> str:
     """Return the one repo that answers all four."""
     name = repos.model_name
     if name is None:
@@ -32,7 +33,7 @@ def multitask_repo(work: WorkOptions, repos: RepoOptions) -> str:
     return f"{find_namespace(repos.namespace)}/{name}"
 
 
-def space_repo(repos: RepoOptions) -> str:
+def name_space_repo(repos: RepoOptions) -> str:
     """Return the repo of the Space."""
     from hubtools.publishing.space import NAME
 

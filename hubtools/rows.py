@@ -8,13 +8,13 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hubtools.spec import BadRow, Dropped, Example, Span
 
 # Where nothing names the column of groups: the first of these that is there.
 GROUPS = ("group", "family", "template_id")
 
+# What separates words: an underscore too, since it is punctuation to a reader.
 _NO_WORD = re.compile(r"[\W_]+")
 
 
@@ -41,7 +41,7 @@ class Columns:
         return self != Columns()
 
 
-def read_text(row: Mapping[str, Any], column: str) -> str:
+def read_text(row: Mapping[str, object], column: str) -> str:
     """Return the text in ``column``; raises :class:`Dropped` where it is not a text or holds nothing."""
     value = row.get(column)
     if not isinstance(value, str):
@@ -51,7 +51,7 @@ def read_text(row: Mapping[str, Any], column: str) -> str:
     return value
 
 
-def read_labelled_row(row: Mapping[str, Any]) -> Example:
+def read_labelled_row(row: Mapping[str, object]) -> Example:
     """Read a row with ``text``, ``label`` and, where it has one, ``family``."""
     label = row.get("label")
     if not isinstance(label, str) or not label.strip():
@@ -63,6 +63,7 @@ def sort_spans(text: str, spans: Sequence[Span]) -> tuple[Span, ...]:
     """Return the spans in order; raises :class:`BadRow` where one is empty, outside the text, or overlaps another."""
     ordered = sorted(spans, key=lambda span: (span.start, span.end))
     last = 0
+    # Neither is mended: where offsets are wrong once, they may be wrong everywhere.
     for span in ordered:
         if not 0 <= span.start < span.end <= len(text):
             raise BadRow("span outside the text")

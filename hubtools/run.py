@@ -57,7 +57,7 @@ class _Clock:
     @contextlib.contextmanager
     def measure(self, task: str, stage: str) -> Iterator[None]:
         began = time.time()
-        yield
+        yield  # an error ends the run: the seconds of a stage that failed are of no use
         self.seconds[task][stage] = round(time.time() - began, 2)
 
 
@@ -95,6 +95,7 @@ def _curate_all(tasks: Sequence[TaskSpec], options: RunOptions, clock: _Clock) -
     """Curate all tasks: what the data of any of them lack stops the run before an upload or an hour of training."""
     for task in tasks:
         with clock.measure(task.name, "curate"):
+            # Rows of a user's own were named when they were curated: they need not be named again.
             if own := find_user_source(task, options.work, options.source):
                 options.work.note(f"{task.name}: the dataset curated from {own} is kept")
             else:
@@ -103,6 +104,7 @@ def _curate_all(tasks: Sequence[TaskSpec], options: RunOptions, clock: _Clock) -
 
 
 def _push_all_datasets(tasks: Sequence[TaskSpec], options: RunOptions, clock: _Clock) -> None:
+    """Push all datasets before the first training: a model's card names the release of its dataset."""
     for task in tasks:
         with clock.measure(task.name, "push-dataset"):
             push_datasets([task], options.work, options.source, options.repos, options.push)
@@ -118,16 +120,19 @@ def _train_and_release(tasks: Sequence[TaskSpec], options: RunOptions, clock: _C
     with contextlib.closing(trainings):  # an error in what follows a training ends the others
         for finished in trainings:
             task = finished.task
+            # Measured where it runs: with --jobs several trainings share these minutes.
             clock.seconds[task.name]["finetune"] = round(finished.seconds, 2)
             with clock.measure(task.name, "evaluate"):
                 evaluate_task(task, options.work, targets, options.repos)
             with clock.measure(task.name, "push-model"):
                 push_model_task(task, options.work, options.repos, options.push)
             results[task.name] = _make_result(task, options.work)
+    # Trainings side by side end in any order.
     return {task.name: results[task.name] for task in tasks}
 
 
 def _make_result(task: TaskSpec, work: WorkOptions) -> TaskResult:
+    """Return what the files of the work folder say of a task that was released."""
     folder = work.folder(task)
     metrics = folder.read_metrics()
     published = folder.read_published("push-model")
@@ -143,7 +148,7 @@ def _make_result(task: TaskSpec, work: WorkOptions) -> TaskResult:
     )
 
 
-def summary_lines(record: RunRecord) -> list[str]:
+def format_summary(record: RunRecord) -> list[str]:
     """Return the results of a run as a table for a terminal; nothing for a dry run."""
     lines = [f"{'task':<10} {'metric':<26} {'test score':<24} model"]
     for name, result in record.results.items():

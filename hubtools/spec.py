@@ -96,7 +96,8 @@ class Source:
     id: str
     files: Mapping[str, tuple[str, ...]]
     columns: tuple[str, ...]
-    row: Callable[[Mapping[str, Any]], Example]
+    # A raw row is whatever a file holds: its reader checks each value before it is used.
+    row: Callable[[Mapping[str, object]], Example]
     license: str
     attribution: str
     provenance: str = ""
@@ -117,6 +118,7 @@ class LabelSet:
     """The labels of a model, in the order of their ids.
 
     Attributes:
+        name: what ``--label-set`` calls it.
         labels: sequence classes, or entity types for a token task.
         mapping: from a source's label or entity type to one of ``labels``; what it lacks is dropped
             (sequence) or left unmarked (token).
@@ -127,7 +129,7 @@ class LabelSet:
     mapping: Mapping[str, str]
 
     def mapped(self, row: Example) -> Example:
-        """``row`` with its label, or the types of its spans, as ``labels`` has them; other spans are left out.
+        """Return ``row`` with its label, or the types of its spans, as ``labels`` has them; other spans are left out.
 
         Raises:
             KeyError: its label has no place in the set.
@@ -138,7 +140,7 @@ class LabelSet:
 
 @dataclass(frozen=True)
 class Metric:
-    """A score of answers, told once: what it is called, how it is computed, and which way is better.
+    """A score of answers: what it is called, how it is computed, and which way is better.
 
     Attributes:
         key: its name in files.
@@ -151,6 +153,7 @@ class Metric:
 
     key: str
     title: str
+    # Of any head's answers: each head has arrays of its own, and metrics that read them.
     function: Callable[[Any], float]
     hub_type: str
     greater_is_better: bool = True
@@ -231,7 +234,9 @@ class BaseModel:
 
     Attributes:
         id: repo on the Hub.
+        revision: the commit that is trained from; None for the newest.
         by_task: training arguments for this encoder, by the task's name; they beat all defaults, flags beat them.
+        note: what a reader of a card must know before believing a model of this base, or "".
     """
 
     id: str

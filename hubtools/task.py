@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from hubtools.heads.base import Head
 from hubtools.spec import CardTexts, Demo, LabelSet, Metric, Source
@@ -65,7 +64,7 @@ class TaskSpec:
     demo: Demo = field(default_factory=Demo)
     task_ids: tuple[str, ...] = ()
     access_prompt: str = ""
-    access_fields: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    access_fields: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     file: Path | None = None
 
     @property

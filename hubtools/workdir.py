@@ -9,16 +9,16 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hubtools.errors import MissingStage
-from hubtools.records import read_record, write_json
+from hubtools.records import read_record, to_json, write_json
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics
-from hubtools.records.release import PublishedRepos
+from hubtools.records.release import Published, PublishedRepos
 from hubtools.records.training import MultitaskRecord, TrainingRecord
 
-DEFAULT = Path("hubtools-work")
+DEFAULT = Path("hubtools-work")  # in the current folder
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class TaskFolder:
 
     @property
     def task(self) -> str:
+        """The name of the task, which its folder bears."""
         return self.root.name
 
     @property
@@ -38,6 +39,7 @@ class TaskFolder:
 
     @property
     def facts(self) -> Path:
+        """What curation says of the dataset: rows, sources, licences, leaks."""
         return self.root / "facts.json"
 
     @property
@@ -57,6 +59,7 @@ class TaskFolder:
 
     @property
     def has_model(self) -> bool:
+        """Whether there are weights."""
         return (self.model / "model.safetensors").exists()
 
     @property
@@ -81,15 +84,17 @@ class TaskFolder:
 
     @property
     def predictions(self) -> Path:
+        """Answers of the model to the test split."""
         return self.root / "predictions.parquet"
 
     @property
     def validation_predictions(self) -> Path:
-        """Those that thresholds and calibration figures are made of."""
+        """Answers to the validation split, which thresholds and calibration figures are made of."""
         return self.root / "predictions.validation.parquet"
 
     @property
     def metrics(self) -> Path:
+        """All scores of the predictions."""
         return self.root / "metrics.json"
 
     @property
@@ -108,17 +113,21 @@ class TaskFolder:
         return self.published.exists() and "model" in self.read(self.published, "push-model")
 
     def split_file(self, split: str) -> Path:
+        """Return the file of a split."""
+        # Named as ``push_to_hub`` of datasets names the shards of a split.
         return self.dataset / "data" / f"{split}-00000-of-00001.parquet"
 
     def find_trained(self, fingerprint: str) -> Iterator[TaskFolder]:
         """Yield this folder, and those of its studies, in which the training with this fingerprint was done."""
+        # The task's own first: its model may be the one that is released.
         for path in (self.training, *sorted(self.studies.glob(f"*/*/{self.task}/{self.training.name}"))):
+            # Not as a record: what another version wrote only does not match.
             with contextlib.suppress(OSError, ValueError):
                 if json.loads(path.read_text()).get("fingerprint") == fingerprint:
                     yield TaskFolder(path.parent)
 
     def need(self, path: Path, command: str) -> Path:
-        """``path`` where it exists; raises :class:`MissingStage` naming the command that makes it."""
+        """Return ``path`` where it exists; raises :class:`MissingStage`, naming the command that makes it."""
         if not path.exists():
             raise MissingStage(
                 f"{path.name} of {self.task!r} is not there",
@@ -129,7 +138,7 @@ class TaskFolder:
         return path
 
     def read(self, path: Path, command: str) -> dict[str, Any]:
-        """The JSON in ``path``; raises :class:`MissingStage` where it is absent or cut off."""
+        """Return the JSON object in ``path``, unchecked; raises :class:`MissingStage` where it is absent or cut off."""
         try:
             content: dict[str, Any] = json.loads(self.need(path, command).read_text())
         except ValueError as error:
@@ -167,6 +176,7 @@ class TaskFolder:
         """
         self.root.mkdir(parents=True, exist_ok=True)
         with open(self.root / ".lock", "a") as file:
+            # The lock goes with the process, however it ends: no file is left that would have to be removed.
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -174,17 +184,18 @@ class TaskFolder:
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield file.fileno()
 
-    def record_published(self, kind: str, release: dict[str, Any]) -> None:
-        """Note what was pushed; ``kind`` is "dataset" or "model"."""
+    def record_published(self, kind: Literal["dataset", "model"], release: Published) -> None:
+        """Write the newest release of a kind into ``published.json``; those of the other kind stay."""
         known = json.loads(self.published.read_text()) if self.published.exists() else {}
-        write_json(self.published, {**known, kind: release})
+        write_json(self.published, {**known, kind: to_json(release)})
 
 
 def task_folder(work_dir: Path, task: str) -> TaskFolder:
+    """Return the folder of the task called ``task``; nothing is made on the disk."""
     return TaskFolder(work_dir / task)
 
 
 def sha256_of(path: Path) -> str:
-    """Of the content of a file, in hexadecimal digits; the file is not held in memory."""
+    """Return the SHA-256 of a file's content, in hex, without holding the file in memory."""
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()

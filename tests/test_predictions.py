@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,6 +38,7 @@ from hubtools.publishing.front_matter import split_card
 from hubtools.publishing.model import check_card, check_scores_belong, write_model_card
 from hubtools.publishing.space import space_entry, space_files
 from hubtools.records import to_json, write_json
+from hubtools.records.release import Published
 from hubtools.records.thresholds import Target
 from hubtools.spec import Demo
 from hubtools.task import TaskSpec
@@ -46,6 +49,10 @@ from hubtools.workdir import TaskFolder
 NANO = Path(__file__).parent.parent / "hubtools" / "starter" / "hubtools" / "modernbert-nano"
 REPO = "ann/model"
 SPLITS = {"train": 40, "validation": 60, "test": 50}
+
+
+def released_as(name: str) -> Published:
+    return Published(repo=f"ann/{name}", kind="model", revision="0" * 40, tag="v1", changed=True, url="")
 
 
 def rows_of(task: TaskSpec, count: int, seed: int) -> Dataset:
@@ -222,6 +229,69 @@ def test_predictions_of_an_earlier_version_are_read_by_todays_names(copied: Call
     pq.write_table(table.rename_columns(["found" if n == "predicted_spans" else n for n in table.column_names]), old)
     assert read_columns(old) == table.to_pydict()
     assert difference_of_rows(task.head, folder.predictions, old) == ""
+
+
+def rename_keys(value: Any, names: Mapping[str, str]) -> Any:
+    """JSON with other keys, at every depth."""
+    if isinstance(value, dict):
+        return {names.get(key, key): rename_keys(inner, names) for key, inner in value.items()}
+    return [rename_keys(inner, names) for inner in value] if isinstance(value, list) else value
+
+
+def make_older(folder: TaskFolder) -> None:
+    """Write the work folder as hubtools 0.1.0 left it: other names of keys and columns, the same numbers."""
+    for path in (folder.predictions, folder.validation_predictions):
+        table = pq.read_table(path)
+        about = json.loads(table.schema.metadata[b"hubtools"]) | {"fingerprint": "older"}
+        table = table.rename_columns(["found" if n == "predicted_spans" else n for n in table.column_names])
+        pq.write_table(table.replace_schema_metadata({"hubtools": json.dumps(about)}), path)
+    spaced = ("other bounds", "other type", "false alarm")
+    names = {"predicted": "as", **{word.replace(" ", "_"): word for word in spaced}}
+    write_json(folder.metrics, rename_keys(json.loads(folder.metrics.read_text()), names))
+
+
+@pytest.mark.parametrize("name", ["pii", "jailbreak"])
+def test_a_work_folder_of_an_older_version_is_scored_by_the_same_numbers(
+    name: str, copied: Callable[[str], TaskFolder]
+) -> None:
+    folder, task = copied(name), TASKS[name]
+    before = json.loads(folder.metrics.read_text())
+    make_older(folder)
+    with pytest.raises(MissingStage, match="another version of hubtools") as error:
+        write_model_card(task, folder, REPO)
+    assert error.value.next == f"hubtools evaluate {name}"
+    assert "predicted" in (error.value.found or "")
+    evaluate(task, folder)
+    after = json.loads(folder.metrics.read_text())
+    assert {**after, "fingerprint": ""} == {**before, "fingerprint": ""}
+    write_model_card(task, folder, REPO)
+
+
+@pytest.mark.parametrize("name", ["pii", "jailbreak"])
+def test_a_release_of_an_older_version_stands_beside_the_new_one(
+    name: str, copied: Callable[[str], TaskFolder], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder, task = copied(name), TASKS[name]
+    before = json.loads(folder.metrics.read_text())
+    published = TaskFolder(tmp_path / "published")
+    shutil.copytree(folder.root, published.root)
+    make_older(published)
+    write_json(published.metrics, json.loads(published.metrics.read_text()) | {"weights_sha256": "0" * 64})
+
+    def download(repo: str, file: str, revision: str) -> str:
+        assert (repo, revision) == (REPO, "abc")
+        return str(published.root / file)
+
+    tags = SimpleNamespace(tags=[SimpleNamespace(name="v1", target_commit="abc")])
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: SimpleNamespace(list_repo_refs=lambda repo: tags))
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    folder.metrics.unlink()
+    metrics = evaluate(task, folder, repo=REPO)
+    assert metrics.previous is not None
+    assert (metrics.previous.tag, metrics.previous.why_not) == ("v1", "")
+    assert metrics.previous.value == before["primary"]["value"]
+    beside = to_json(metrics.baselines["previous version (v1)"])
+    assert beside[task.primary.key] == before["scores"][task.primary.key]
 
 
 # --- a changed prediction -------------------------------------------------------------------------------------------
@@ -422,7 +492,7 @@ def test_the_space_ships_the_chosen_threshold_of_a_detector_alone(copied: Callab
     folders = {name: copied(name) for name in ("jailbreak", "category", "pii")}
     for name, folder in folders.items():
         known = json.loads(folder.published.read_text())
-        write_json(folder.published, known | {"model": {"repo": f"ann/{name}", "revision": "0" * 40}})
+        write_json(folder.published, known | {"model": to_json(released_as(name))})
 
     def shipped() -> dict[str, float]:
         models = json.loads(space_files([TASKS[name] for name in folders], folders)["models.json"])["models"]
@@ -445,7 +515,7 @@ def test_the_space_shows_what_is_released_and_later_releases_join_it(copied: Cal
         shown()
     for name, expected in (("jailbreak", ["jailbreak"]), ("category", ["category", "jailbreak"])):
         known = json.loads(folders[name].published.read_text())
-        write_json(folders[name].published, known | {"model": {"repo": f"ann/{name}", "revision": "0" * 40}})
+        write_json(folders[name].published, known | {"model": to_json(released_as(name))})
         assert shown() == expected
 
 

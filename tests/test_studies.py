@@ -37,10 +37,10 @@ from hubtools.spec import BaseModel, Example, Span
 from hubtools.studies import engine
 from hubtools.studies.cross_validation import cross_validate_task
 from hubtools.studies.folds import Fold, divide_rows, read_rows
-from hubtools.studies.ranges import Range, default_ranges, read_ranges
+from hubtools.studies.ranges import Range, read_ranges, surround_defaults
 from hubtools.studies.repetition import repeat_training
 from hubtools.studies.search import JOURNAL, search_flags
-from hubtools.studies.tables import seeds_lines
+from hubtools.studies.tables import format_seeds
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
 from hubtools.training.fewshot import check_method
@@ -196,11 +196,11 @@ def test_ranges_read_as_people_write_numbers(tmp_path: Path) -> None:
 
 
 def test_default_ranges_surround_the_defaults_however_a_step_is_shared() -> None:
-    found = default_ranges(Preset(4, 32, 1e-3, 0.01, 0.03, 0, 3), 4)
+    found = surround_defaults(Preset(4, 32, 1e-3, 0.01, 0.03, 0, 3), 4)
     assert (found["learning_rate"].low, found["learning_rate"].high) == (2e-4, 5e-3)
     assert found["per_device_train_batch_size"].choices == (4, 8, 16)
     assert (found["num_train_epochs"].low, found["num_train_epochs"].high) == (2, 8)
-    assert default_ranges(Preset(1, 1, 1e-3, 0, 0, 0, 1), 2)["per_device_train_batch_size"].choices == (1,)
+    assert surround_defaults(Preset(1, 1, 1e-3, 0, 0, 0, 1), 2)["per_device_train_batch_size"].choices == (1,)
 
 
 # --- the engine, with trainings that take no time -------------------------------------------------------------------
@@ -408,14 +408,14 @@ def test_a_training_of_a_search_is_not_done_again_unless_its_model_is_wanted_and
 def test_the_tables_say_where_the_scores_come_from_and_how_far_they_spread(trainings: Any) -> None:
     chosen, _, how = trainings
     how["score"] = lambda seed, _: 0.8 + 0.1 * seed
-    head, *rows, spread, kept = seeds_lines(repeat_training(JAILBREAK, *chosen, 2))
+    head, *rows, spread, kept = format_seeds(repeat_training(JAILBREAK, *chosen, 2))
     assert head.split("  ")[1] == "ROC-AUC, validation"
     assert [row.split() for row in rows] == [["seed-0", "0.8000", "1"], ["seed-1", "0.9000", "1"]]
     assert spread == (
         "ROC-AUC on validation: mean 0.8500, standard deviation 0.0707, from 0.8000 to 0.9000, of 2 trainings."
     )
     assert kept == "The model of seed-0 is kept: the first, whatever the scores."
-    alone = seeds_lines(repeat_training(JAILBREAK, *chosen, 1))
+    alone = format_seeds(repeat_training(JAILBREAK, *chosen, 1))
     assert alone[-2].startswith("ROC-AUC on validation: mean 0.8000, from ")
 
 

@@ -38,7 +38,8 @@ _SKIPPED = {"logs", "tokens", "runs", "studies", ".lock"}
 def compare_values(before: Any, after: Any, renamed: Mapping[str, str], where: str = "") -> Iterator[str]:
     """Yield a line for each difference between two JSON values."""
     if isinstance(before, dict) and isinstance(after, dict):
-        old = {renamed.get(key, key): value for key, value in before.items()}
+        # A key that is still there was not renamed: a tokenizer's vocabulary has every word.
+        old = {renamed.get(key, key) if key not in after else key: value for key, value in before.items()}
         for key in [*old, *(key for key in after if key not in old)]:
             if key in VARYING:
                 continue
@@ -54,6 +55,9 @@ def compare_values(before: Any, after: Any, renamed: Mapping[str, str], where: s
     elif isinstance(before, float) and isinstance(after, float):
         both_undefined = math.isnan(before) and math.isnan(after)
         if not (both_undefined or math.isclose(before, after, rel_tol=CLOSE, abs_tol=CLOSE)):
+            yield f"{where}: {before!r} before, {after!r} after"
+    elif isinstance(before, str) and isinstance(after, str):
+        if _VARYING_TEXT.sub("…", before) != _VARYING_TEXT.sub("…", after):
             yield f"{where}: {before!r} before, {after!r} after"
     elif before != after:
         yield f"{where}: {before!r} before, {after!r} after"

@@ -12,8 +12,8 @@ from pathlib import Path
 from hubtools.heads import Head
 from hubtools.spec import Example, LabelSet
 
-ROWS = 50  # a class
-_MOST_CHARACTERS = 400
+ROWS = 50  # of each class, for a person to read
+_MOST_CHARACTERS = 400  # of a text; a whole document would hide the next row
 
 
 def write_audit(path: Path, rows: Iterable[Example], head: Head, label_set: LabelSet, seed: int) -> None:
@@ -26,6 +26,7 @@ def write_audit(path: Path, rows: Iterable[Example], head: Head, label_set: Labe
     for row in rows:
         for name in head.audit_classes(row):
             classes[name].append(row)
+    # Written beside and renamed: a kill leaves no half file that looks whole.
     temporary = path.with_name(path.name + ".part")
     with temporary.open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out)
@@ -34,13 +35,14 @@ def write_audit(path: Path, rows: Iterable[Example], head: Head, label_set: Labe
             # By a hash with the seed: another seed shows other rows, and a new row moves none of the rest.
             chosen = sorted(classes[label], key=lambda row: hashlib.sha256(f"{seed}:{row.text}".encode()).digest())
             for row in chosen[:ROWS]:
+                # Labels of our own rules are checked against the rule, all others against the source.
                 rule = row.rule or "label of the source"
                 writer.writerow([label, _mark_spans(row), rule, row.group, row.origin, row.split, row.source])
     os.replace(temporary, path)
 
 
 def _mark_spans(row: Example) -> str:
-    """Return the text on one line, with the type of each span before it, in brackets."""
+    """Return the text on one line, its spans in brackets with their types before them: ``[PERSON: Ann]``."""
     text, last = "", 0
     for span in row.spans:
         text += f"{row.text[last : span.start]}[{span.type}: {row.text[span.start : span.end]}]"

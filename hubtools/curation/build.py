@@ -14,7 +14,6 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from hubtools import __version__
 from hubtools.curation.audit import write_audit
@@ -61,7 +60,7 @@ class CurationInputs:
 
 
 def compute_fingerprint(task: TaskSpec, inputs: CurationInputs) -> str:
-    """Return what stands for the dataset's content, in hex; curation is skipped while it stays the same."""
+    """Return the SHA-256 of all that decides the dataset's content, in hex; nothing is curated again while it stays."""
     digest = hashlib.sha256()
     for part in (*inputs.sources, *inputs.supplements):
         # Content alone decides, not when a file was written or where it lies.
@@ -69,6 +68,7 @@ def compute_fingerprint(task: TaskSpec, inputs: CurationInputs) -> str:
         for split, path in part.files:
             digest.update(split.encode() + bytes.fromhex(sha256_of(path)))
     main, *others = inputs.sources
+    # The version of hubtools as well: any of its rules may have changed.
     content = [__version__, FACTS, task.name, task.version, main.source.columns, _describe_mapping(main)]
     content += [inputs.label_set.name, inputs.seed, inputs.skip_bad_rows, inputs.match_lengths]
     # Further sources are named, so that one of them is told from a supplement with the same file.
@@ -77,9 +77,11 @@ def compute_fingerprint(task: TaskSpec, inputs: CurationInputs) -> str:
     return digest.hexdigest()
 
 
-def _describe_mapping(files: SourceFiles) -> dict[str, Any]:
+def _describe_mapping(files: SourceFiles) -> dict[str, object]:
+    """Return how a user's own columns are read, for the fingerprint; {} for a layout that the task knows."""
     if files.mapping is None:
         return {}
+    # A map without a line maps nothing, and is the same as none.
     label_map = {"label_map": files.mapping.label_map} if files.mapping.label_map else {}
     return {"columns": files.mapping.columns, "features": files.features, **label_map}
 
@@ -111,7 +113,7 @@ def curate(
     # Built beside the old one and swapped in at the end: a kill leaves either the old dataset or the new.
     label_set = inputs.label_set
     fresh = folder.root / "dataset.new"
-    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.rmtree(fresh, ignore_errors=True)  # of a curation that was killed
     for split in SPLITS:
         path = fresh / folder.split_file(split).relative_to(folder.dataset)
         write_split(content.select(split), task.head, label_set, path)
@@ -162,6 +164,7 @@ class _Content:
     supplements: list[SupplementRows]
 
     def select(self, split: str) -> list[Example]:
+        """Return the rows of one split, in their order."""
         return [row for row in self.rows if row.split == split]
 
 
@@ -190,6 +193,7 @@ def _make_content(task: TaskSpec, inputs: CurationInputs, dropped: Drops) -> _Co
     # Splits are fixed from here on: what is added goes to train, and never displaces a row that is held out.
     supplements = read_supplements(rows, task, label_set, inputs.supplements, seed)
     rows = [label_set.mapped(row) for row in (*rows, *(row for part in supplements for row in part.rows))]
+    # Supplements come last: what stands before them are the rows of the sources, now with the dataset's labels.
     pooled = rows[: steps["without leaks"]]
     if supplements:
         steps["with supplements"] = len(rows)
@@ -220,6 +224,7 @@ def _assign_splits(rows: Sequence[Example], label_set: LabelSet, seed: int) -> l
     official: dict[str, str] = {}
     for row in rows:
         classes[row.group] += label_set.mapped(row).classes
+        # Where rows of one group have different splits, the one that is held out most strictly takes the group.
         if row.split:
             official[row.group] = min(official.get(row.group, row.split), row.split, key=PRECEDENCE.__getitem__)
     split = split_groups(classes, seed, official)
@@ -242,6 +247,7 @@ def _check_classes(content: _Content, task: TaskSpec, inputs: CurationInputs) ->
                 found=f"{len(content.rows)} rows in {len({r.group for r in content.rows})} groups from {ids}",
                 next="give more rows",
             )
+        # By the rows that are left: cleaning and leaks may have taken the last one of a class.
         present = {name for row in part for name in row.classes}
         missing = [label for label in inputs.label_set.labels if label not in present]
         if missing and task.head.needs_every_class(split):
@@ -254,6 +260,7 @@ def _check_classes(content: _Content, task: TaskSpec, inputs: CurationInputs) ->
 
 
 def _describe_dataset(content: _Content, task: TaskSpec, inputs: CurationInputs, fingerprint: str) -> DatasetFacts:
+    """Return what ``facts.json`` says of the dataset."""
     label_set = inputs.label_set
     sources = [describe_source(files) for files in (*inputs.sources, *inputs.supplements)]
     rows, train, test = content.rows, content.select("train"), content.select("test")
@@ -263,6 +270,7 @@ def _describe_dataset(content: _Content, task: TaskSpec, inputs: CurationInputs,
         synthetic_splits = [*SPLITS]
     else:
         synthetic_splits = ["train"] if filled_supplements else []
+    # What is in neither the sources nor the supplements was composed to match lengths.
     unmatched = len(content.pooled) + sum(len(part.rows) for part in content.supplements)
     return DatasetFacts(
         task=task.name,

@@ -18,7 +18,7 @@ from hubtools.heads.span_rows import SPLIT_WORD
 from hubtools.spec import BadRow, Dropped, Example, LabelSet, Undecided
 from hubtools.task import TaskSpec
 
-MAX_CHARACTERS = 50_000
+MAX_CHARACTERS = 50_000  # of a text: far more than any model here reads, and less than what a broken file may hold
 
 # So that a source in which nothing fits cannot fill the memory or the disk.
 MAX_REASONS = 200
@@ -53,6 +53,7 @@ class Drops(Counter[str]):
         """
         reason = shorten(reason, 200)
         if reason not in self and len(self) >= MAX_REASONS:
+            # A message quotes the value behind its words: what stands before it is the same for all of its kind.
             reason = re.split(r" ['\"]", reason)[0]
         self[reason] += rows
         origins = self.origins.setdefault(reason, [])
@@ -61,7 +62,7 @@ class Drops(Counter[str]):
         return reason
 
     def write(self, path: Path, others: Iterable[Drops] = ()) -> None:
-        """Write a JSON object a line: one for each row whose origin is known, one for the other rows of a reason.
+        """Write JSON lines: one for each row whose origin is known, and one with the number of all further rows.
 
         Args:
             others: further drops that go into the same file.
@@ -92,13 +93,14 @@ def read_pool(
     rows: list[Example] = []
     bad: Counter[str] = Counter()
     read = 0
+    # All sources are read before anything is refused: a user mends all of them at once.
     for files in sources:
         # Files of two sources may share a name: with several sources, a row's origin begins with the source's.
         prefix = f"{files.source.id} " if len(sources) > 1 else ""
         part, part_read = _read_source(task, files, label_set, drops, bad, prefix)
         rows += part
         read += part_read
-    # Templates hold their types once they are filled.
+    # Templates get their types when they are filled: until then no class can be called absent.
     filled_later = any(files.source.templates for files in sources)
     absent = [] if filled_later else _list_absent_classes(rows, task, label_set, sources)
     defects = [] if skip_bad_rows else _list_defects(bad, drops)
@@ -110,7 +112,10 @@ def read_pool(
 def read_source(
     task: TaskSpec, files: SourceFiles, label_set: LabelSet, drops: Drops, *, skip_bad_rows: bool = False
 ) -> tuple[list[Example], int]:
-    """Do the same for one source that need not have every class: to add to a training split, or to score on.
+    """Return the rows of one source that need not have every class: to add to a training split, or to score on.
+
+    Returns:
+        the rows that can be used, and how many rows there were.
 
     Raises:
         SourceError: a column is missing, or rows are bad and are not to be skipped.
@@ -126,7 +131,13 @@ def read_source(
 def _read_source(
     task: TaskSpec, files: SourceFiles, label_set: LabelSet, drops: Drops, bad: Counter[str], prefix: str = ""
 ) -> tuple[list[Example], int]:
-    """Count what is bad in ``bad`` as well as in ``drops``; an origin begins with ``prefix``."""
+    """Return the usable rows of a source and the number of all its rows.
+
+    Args:
+        drops: counts what is dropped, with its reason and origin.
+        bad: counts those of them that are wrong in the source, by reason.
+        prefix: what an origin begins with.
+    """
     rows: list[Example] = []
     read = 0
     for split, path in files.files:
@@ -141,6 +152,7 @@ def _read_source(
                 # The source's own reasons come first, then the label set's, then those of cleaning.
                 example = files.source.row(raw.row)
                 task.head.check_label(example, label_set, task.label_sets)
+                # A file's split counts first, then the reader's, then a column of that name.
                 official = split or example.split or str(raw.row.get("split") or "")
                 if official not in SPLIT_NAMES:
                     raise BadRow(f"unknown split {shorten(official, 60)!r}: neither " + ", ".join(SPLITS))
@@ -171,11 +183,19 @@ def _refuse_source(
     *,
     bad_rows: bool,
 ) -> SourceError:
+    """Return the error for sources that cannot be curated from.
+
+    Args:
+        bad, read: numbers of bad rows, and of all.
+        problems: what is wrong, in the words of the message.
+        bad_rows: there are bad rows; else classes are missing.
+    """
     subject = name_sources(sources)
     columns = ", ".join(dict.fromkeys(column for files in sources for column in files.source.columns))
     if bad_rows:
         subject += f" ha{'s' if len(sources) == 1 else 've'} {bad} bad row{'s' * (bad != 1)} of {read}"
         advice = "mend them, or drop and count them with --skip-bad-rows"
+        # Labels that nobody knows are more often another vocabulary than mistakes.
         if any(problem.startswith("unknown") for problem in problems):
             advice += "; or map your labels to ours with --label-map"
     else:
@@ -192,6 +212,7 @@ def _refuse_source(
 def _list_defects(bad: Counter[str], drops: Drops) -> list[str]:
     """Return what is wrong, the most frequent first, each with the origins of the first of its rows."""
     defects = []
+    # Ten reasons and three rows of each fill a terminal; ``dropped.jsonl`` has them all.
     for reason, rows in bad.most_common(10):
         origins = drops.origins[reason]
         defects.append(f"{reason} in {rows} row{'s' * (rows != 1)} ({', '.join(origins[:3])}{', …' * (rows > 3)})")

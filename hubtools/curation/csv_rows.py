@@ -14,7 +14,7 @@ def read_csv(path: Path, columns: Collection[str]) -> Iterator[RawRow]:
     """Yield the rows below the header, and a defect for each that cannot be read."""
     csv.field_size_limit(MAX_ROW)
     header: list[str] = []
-    done = 0  # lines that are passed over
+    lines_read = 0  # of an earlier pass, which are skipped
     # The file is read once more where a quotation mark opens a row that is too large, and never closes: the csv module
     # has then swallowed all that follows, so that reading begins anew at the line after that row.
     while True:
@@ -23,20 +23,22 @@ def read_csv(path: Path, columns: Collection[str]) -> Iterator[RawRow]:
             reader = csv.reader(lines, strict=True)
             if not header:
                 header = _read_header(path, reader)
-            while lines.number < done:
+            while lines.number < lines_read:
                 lines.begin_record()
                 with contextlib.suppress(LineTooLong):
                     next(lines)
-            done = yield from _read_records(path, header, lines, reader)
-            if not done:
+            lines_read = yield from _read_records(path, header, lines, reader)
+            if not lines_read:
                 return
 
 
 def _read_header(path: Path, reader: Iterator[list[str]]) -> list[str]:
+    """Return the names of the columns: the first row that is not blank."""
     try:
         header = next((fields for fields in reader if fields), [])
     except (csv.Error, LineTooLong) as error:
         refuse(path, " has a broken header", "names of columns, with commas", error or TOO_LARGE)
+    # Spreadsheets leave columns without a name behind a table: only names must differ.
     names = [name for name in header if name]
     if len(set(names)) != len(names):
         refuse(path, " has a column twice", "each name once", ", ".join(header))
@@ -46,7 +48,11 @@ def _read_header(path: Path, reader: Iterator[list[str]]) -> list[str]:
 def _read_records(
     path: Path, header: list[str], lines: Lines, reader: Iterator[list[str]]
 ) -> Generator[RawRow, None, int]:
-    """Yield rows of the table. Returns 0 at the end, or the line to read on after, from the file anew."""
+    """Yield the rows of the table.
+
+    Returns:
+        0 at the end of the file; else the number of the line after which a new pass has to go on.
+    """
     while True:
         lines.begin_record()
         last, quotes = lines.number, lines.quotes
@@ -56,6 +62,7 @@ def _read_records(
         except StopIteration:
             return 0
         except (csv.Error, LineTooLong) as error:
+            # The csv module bounds a field, Lines a line: a row may be too large by either.
             if isinstance(error, LineTooLong) or "field larger" in str(error):
                 lines.begin_record()
                 if _skip_record(lines, quotes):
@@ -77,6 +84,7 @@ def _read_records(
 
 def _skip_record(lines: Lines, quotes: int) -> bool:
     """Go to the end of a record, where its quotation marks are even; False where there is none."""
+    # Within a quoted field a line break does not end the record.
     while (lines.quotes - quotes) % 2:
         lines.begin_record()
         try:

@@ -31,7 +31,7 @@ def make_shingles(key: str) -> frozenset[str]:
 
 
 def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
-    """Return the share of all shingles that both texts hold, from 0 to 1."""
+    """Return the Jaccard similarity of two sets of shingles, from 0 to 1: what both hold, of what either holds."""
     shared = len(a & b)
     return shared / (len(a) + len(b) - shared)
 

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from hubtools.curation.cleaning import Drops, read_source
 from hubtools.curation.duplicates import find_near_duplicates_of_earlier
@@ -15,6 +14,7 @@ from hubtools.curation.reading import SUFFIXES
 from hubtools.curation.sources import SPLIT_NAMES, SourceFiles, locate_addition
 from hubtools.curation.user_data import locate_asked
 from hubtools.errors import SourceError, UsageError, shorten
+from hubtools.heads.values import Column
 from hubtools.rows import Columns, comparison_key
 from hubtools.spec import Example, LabelSet
 from hubtools.task import TaskSpec
@@ -29,14 +29,14 @@ class LabelledRows:
         name: fit for a file's name.
         ids: origin of each row in its source, or its id in our own split.
         truth: of each row what the head's column of the truth holds, labels as indices.
-        about: where they are from and what was left out, ready for JSON.
+        about: where they are from and what was left out, as :class:`OtherDataReport` has it.
     """
 
     name: str
     ids: Sequence[str]
     texts: Sequence[str]
-    truth: Sequence[Any]
-    about: Mapping[str, Any]
+    truth: Column
+    about: Mapping[str, object]
 
 
 def read_test_split(task: TaskSpec, folder: TaskFolder) -> LabelledRows:
@@ -95,12 +95,12 @@ def read_evaluation_rows(
             next="name one of them with --split, or leave it out",
         )
     # The label set may grow by the labels themselves, which other data use as well as those of our sources.
-    files, names = _locate(task, asked, columns, label_set)
+    files, their_labels = _locate(task, asked, columns, label_set)
     split_asked = SPLIT_NAMES[split] if split else None
     # Splits that are files of their own are never opened; where a column names the split, rows are dropped below.
     files, other_files = _select_files(files, asked, split_asked)
     drops = Drops()
-    rows, read = read_source(task, files, names, drops, skip_bad_rows=skip_bad_rows)
+    rows, read = read_source(task, files, their_labels, drops, skip_bad_rows=skip_bad_rows)
     rows, chosen = _select_rows(rows, asked, split_asked)
     of_split = len(rows)
     # A row that the model was trained on, or chosen by, says nothing of what it has learned.
@@ -134,10 +134,11 @@ def read_evaluation_rows(
         },
     }
     return LabelledRows(
+        # The name of a dataset is plain from its repo or file; of an address only the file's name is.
         make_file_name(asked if "://" not in asked else files.files[0][1].name, chosen if split else ""),
         [rows[i].origin for i in kept],
         [rows[i].text for i in kept],
-        [task.head.index_truth(names.mapped(rows[i]), names) for i in kept],
+        [task.head.index_truth(their_labels.mapped(rows[i]), their_labels) for i in kept],
         about,
     )
 
@@ -167,6 +168,7 @@ def _locate(task: TaskSpec, asked: str, columns: Columns, label_set: LabelSet) -
 
 
 def _refuse_columns(what: str, asked: str, columns: Columns) -> None:
+    """Raise :class:`UsageError` where flags name columns of data that have their own."""
     if columns.given:
         raise UsageError(
             f"{what} has its own columns",
@@ -185,8 +187,10 @@ def make_file_name(asked: str, split: str = "") -> str:
 def _select_files(source: SourceFiles, asked: str, split: str | None) -> tuple[SourceFiles, set[str]]:
     """Return the files of one split, and the names of the splits that are passed over."""
     splits = {of_file for of_file, _ in source.files if of_file}
+    # Files without a split hold rows of all of them, or rows that name theirs.
     if not splits:
         return source, set()
+    # Several splits without a test split: nobody can tell which one is meant, and "test" is asked for in vain.
     name = split or ("test" if "test" in splits or len(splits) > 1 else next(iter(splits)))
     if name not in splits:
         raise _refuse_split(asked, name, splits)
@@ -217,7 +221,15 @@ def _refuse_split(asked: str, name: str, splits: set[str]) -> SourceError:
 
 
 def find_seen_rows(keys: Sequence[str], training: Sequence[str]) -> tuple[set[int], set[int]]:
-    """Return the rows whose text is one of ``training`` when both are folded, and further ones that nearly are."""
+    """Return which rows a model has seen: those whose text was trained on, and further ones that nearly were.
+
+    Args:
+        keys: comparison keys of the rows.
+        training: texts that the model was made with.
+
+    Returns:
+        indices of the rows with the same key as a training text, and of further rows with a near-duplicate there.
+    """
     # All training texts have a lower rank than all rows, so that only pairs between the two are compared.
     ours = [comparison_key(text) for text in training]
     known = set(ours)

@@ -21,6 +21,7 @@ from hubtools.records.dataset import (
 from hubtools.rows import content_hash
 from hubtools.spec import Example
 
+# A card shows them, and has to stay readable.
 _MOST_EXAMPLES, _MOST_CHARACTERS = 16, 300
 
 COMPARISON = Comparison(
@@ -31,12 +32,13 @@ COMPARISON = Comparison(
 
 
 def choose_examples(rows: Iterable[Example], head: Head, labels: Sequence[str]) -> list[DatasetExample]:
-    """Return a short row of each label, or of each type that comes first in a text and of none: text and label."""
+    """Return a short row of each label; where spans are marked, one for each type that comes first, and one without."""
     chosen: dict[str, DatasetExample] = {}
     for row in sorted(rows, key=lambda row: (content_hash(row.text), row.text)):  # whatever order they came in
         first_class = next(iter(row.classes), "")
         if first_class not in chosen and len(row.text) < _MOST_CHARACTERS:
             chosen[first_class] = DatasetExample(text=row.text, label=head.describe_label(row))
+    # A row without spans has no label of the set: it comes last.
     order: Mapping[str, int] = {label: number for number, label in enumerate(labels)}
     ordered = sorted(chosen, key=lambda label: (order.get(label, len(order)), label))
     return [chosen[label] for label in ordered][:_MOST_EXAMPLES]

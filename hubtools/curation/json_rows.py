@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from hubtools.curation.raw_rows import (
     CHUNK,
@@ -23,23 +23,25 @@ from hubtools.curation.raw_rows import (
 from hubtools.errors import shorten
 
 
-class _Doubled(dict[str, Any]):
-    """An object that has a key twice."""
+class _Ambiguous(dict[str, object]):
+    """An object that has a key twice, and so two values for one column."""
 
 
-def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _make_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return a JSON object as the decoder is to have it, whichever level it stands on."""
     values = dict(pairs)
-    return values if len(values) == len(pairs) else _Doubled(values)
+    return values if len(values) == len(pairs) else _Ambiguous(values)
 
 
 # Python would keep the last of two values of a key quietly, and the row would not say what its owner wrote.
 _DECODER = json.JSONDecoder(object_pairs_hook=_make_object)
 
 
-def _check_object(origin: str, value: Any) -> RawRow:
+def _check_object(origin: str, value: object) -> RawRow:
+    """Return a value as a row, or the defect that makes it none."""
     if not isinstance(value, dict):
         return RawRow(origin, None, "not a JSON object")
-    return RawRow(origin, None, "has a key twice") if isinstance(value, _Doubled) else RawRow(origin, value)
+    return RawRow(origin, None, "has a key twice") if isinstance(value, _Ambiguous) else RawRow(origin, value)
 
 
 def read_jsonl(path: Path, columns: Collection[str]) -> Iterator[RawRow]:
@@ -67,6 +69,7 @@ def read_jsonl(path: Path, columns: Collection[str]) -> Iterator[RawRow]:
 def read_json(path: Path, columns: Collection[str]) -> Iterator[RawRow]:
     """Yield the objects of a list, or of lines where the file holds an object a line."""
     with open_text(path, "") as text:
+        # The first line that is not blank tells a list from lines of objects.
         first = text.readline(MAX_ROW).strip()
         while not first and (line := text.readline(MAX_ROW)):
             first = line.strip()
@@ -82,13 +85,14 @@ def read_json(path: Path, columns: Collection[str]) -> Iterator[RawRow]:
 
 
 class _Buffer:
-    """A window on a text that is read on as it is needed."""
+    """A window on a text that is read on as it is needed; ``at`` is where reading goes on within ``content``."""
 
     def __init__(self, text: TextIO) -> None:
         self.text, self.content, self.at, self.ended = text, "", 0, False
 
     def read_on(self) -> bool:
-        """Read on, as much again as there is; False at the end of the text."""
+        """Drop what was read, and take in as much again as is left; return False at the end of the text."""
+        # Doubling: a value that is longer than the window is decoded again a few times, not once a chunk.
         self.content = self.content[self.at :]
         self.at = 0
         piece = self.text.read(max(CHUNK, len(self.content)))
@@ -106,7 +110,7 @@ class _Buffer:
             if not self.read_on():
                 return ""
 
-    def read_value(self) -> tuple[Any, int]:
+    def read_value(self) -> tuple[object, int]:
         """Return the JSON value that begins here, without passing it, and where it ends.
 
         Raises:
@@ -117,6 +121,7 @@ class _Buffer:
                 value, end = _DECODER.raw_decode(self.content, self.at)
             except json.JSONDecodeError as error:
                 # At the end of the window the value may only be cut off, not broken.
+                # 16 characters hold any literal or escape that the end of the window may have cut.
                 cut = error.msg.startswith("Unterminated string") or error.pos > len(self.content) - 16
                 if not cut or self.ended:
                     raise
@@ -137,6 +142,7 @@ def _read_elements(path: Path, buffer: _Buffer, columns: Collection[str]) -> Ite
     buffer.at += 1
     for number in itertools.count():
         origin = f"{path.name}[{number}]"
+        # Commas count as white space: one too many, or none, between two objects loses no row.
         start = buffer.skip(_SPACE + ",")
         if start == "]":
             buffer.at += 1

@@ -17,7 +17,9 @@ def accept_own_labels(label_set: LabelSet) -> LabelSet:
 
 
 def read_label_map(path: Path, task: TaskSpec, label_set: LabelSet) -> dict[str, str | None]:
-    """Return theirs: ours, from a YAML file. Keys are text as they are written there; ``null`` drops the row.
+    """Return our label for each of theirs, from a YAML file; None drops their rows.
+
+    Keys are text as they are written there.
 
     Raises:
         UsageError: it cannot be read, or maps to what the task does not have.
@@ -39,6 +41,7 @@ def read_label_map(path: Path, task: TaskSpec, label_set: LabelSet) -> dict[str,
         raise _refuse_map(path, ours, error) from error
     if not isinstance(content, dict) or not content:
         raise _refuse_map(path, ours, "nothing" if content is None else repr(content)[:80])
+    # All that is wrong at once: a map of a hundred types is mended in one go.
     wrong = [
         f"{theirs!r}: {target!r}"
         for theirs, target in content.items()

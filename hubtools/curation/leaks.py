@@ -57,7 +57,8 @@ def assign_groups(rows: Sequence[Example]) -> list[Example]:
     for i, row in enumerate(rows):
         if row.group:
             clusters.join(first.setdefault(row.group, i), i)
-    # A near-duplicate of an official test row is dropped later, it need not drag its whole group along.
+    # Compared within a split alone: a near-duplicate of an official test row is dropped later, and need not drag its
+    # whole group along.
     for official in PRECEDENCE:
         part = [i for i, row in enumerate(rows) if row.split == official]
         first_alike = cluster_near_duplicates([comparison_key(rows[i].text) for i in part])
@@ -96,6 +97,7 @@ def drop_leaks(rows: Iterable[Example], drops: Drops) -> list[Example]:
 
 def count_leaks(rows: Sequence[Example]) -> Leakage:
     """Count texts in several splits, rows near those of an earlier split, groups in several; all must be 0."""
+    # Counted anew, from the rows that are written, and not from what the steps before say that they did.
     splits: dict[str, set[str]] = defaultdict(set)
     groups: dict[str, set[str]] = defaultdict(set)
     for row in rows:

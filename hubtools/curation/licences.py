@@ -41,9 +41,11 @@ def parse_licence(asked: str) -> str:
     licence = asked.strip().lower()
     if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", licence):
         raise UsageError(
-            f"Licence {asked!r}", expected="an identifier as on the Hub, such as mit, apache-2.0 or cc-by-4.0",
-            found=asked, next="https://huggingface.co/docs/hub/repositories-licenses lists them",
-        )  # fmt: skip
+            f"Licence {asked!r}",
+            expected="an identifier as on the Hub, such as mit, apache-2.0 or cc-by-4.0",
+            found=asked,
+            next="https://huggingface.co/docs/hub/repositories-licenses lists them",
+        )
     return licence
 
 
@@ -64,6 +66,7 @@ def combine_licences(licences: Iterable[str]) -> tuple[str, str]:
     sharing = [name for name in names if name in _SHARING]
     commercial = [name for name in names if name in NON_COMMERCIAL]
     if sharing:
+        # Two share-alike families each want the whole under their own licence.
         family = next(family for family in SHARE_ALIKE if sharing[0] in family)
         if not set(sharing) <= set(family) or (commercial and "-nc-" not in family[0]):
             return OTHER, f"{' and '.join(sorted({*sharing, *commercial}))} exclude each other"

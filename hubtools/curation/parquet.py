@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from hubtools.heads import Head
 from hubtools.rows import content_hash
@@ -18,13 +17,14 @@ def write_split(rows: Iterable[Example], head: Head, label_set: LabelSet, path: 
 
     # So that the same rows give the same bytes, and a push of an unchanged dataset changes nothing.
     rows = sorted(rows, key=lambda row: content_hash(row.text) + row.text)
-    columns: dict[str, list[Any]] = {
+    columns: dict[str, list[object]] = {
         "id": [hashlib.sha256(r.text.encode("utf-8", "surrogatepass")).hexdigest()[:16] for r in rows],
         "text": [r.text for r in rows],
         **head.make_columns(rows, label_set),
         "group": [r.group for r in rows],
         "source": [r.source for r in rows],
     }
+    # Types are told, not guessed from the values: a split whose rows have no spans would get another type.
     text = Value("string")
     features = {"id": text, "text": text, **head.make_features(label_set), "group": text, "source": text}
     path.parent.mkdir(parents=True, exist_ok=True)

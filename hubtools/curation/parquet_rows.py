@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hubtools.curation.class_labels import name_class_labels, read_features
 from hubtools.curation.raw_rows import CHUNK, RawRow, Unreadable, refuse
 from hubtools.errors import shorten
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# What is in memory at once: one batch of rows as Python objects.
 _BATCH = 8 << 20  # bytes
 _BATCH_ROWS = 2048
 
@@ -24,6 +28,7 @@ def read_parquet(path: Path, columns: Collection[str]) -> Iterator[RawRow]:
         file = pq.ParquetFile(path, buffer_size=CHUNK)  # a page at a time, not a whole row group
         names = file.schema_arrow.names
         groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+        # A damaged footer may say anything.
         if min([0, *(group.num_rows for group in groups)]) < 0:
             raise Unreadable("a negative number of rows")
         features = read_features(file.schema_arrow.metadata)
@@ -52,7 +57,10 @@ def read_parquet(path: Path, columns: Collection[str]) -> Iterator[RawRow]:
         first += group.num_rows
 
 
-def _read_batch(batch: Any, broken: tuple[type[Exception], ...]) -> Iterator[tuple[dict[str, Any] | None, str]]:
+def _read_batch(
+    batch: pa.RecordBatch, broken: tuple[type[Exception], ...]
+) -> Iterator[tuple[Mapping[str, object] | None, str]]:
+    """Yield each row, or None and what is wrong with it."""
     try:
         rows = batch.to_pylist()
     except broken:  # one cell spoils them all: look at each

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import NoReturn, TextIO
 
 from hubtools.errors import SourceError, shorten
 
-MAX_ROW = 32 << 20  # characters
+MAX_ROW = 32 << 20  # characters: a file without line breaks must not fill the memory
 TOO_LARGE = f"row larger than {MAX_ROW >> 20} MiB"
 
 CHUNK = 1 << 20  # characters or bytes that are read at once
@@ -25,7 +25,7 @@ class RawRow:
     """
 
     origin: str
-    row: Mapping[str, Any] | None
+    row: Mapping[str, object] | None
     defect: str = ""
     rows: int = 1
 
@@ -41,7 +41,7 @@ def refuse(path: Path, problem: str, expected: str, found: object) -> NoReturn:
 
 
 def open_text(path: Path, newline: str) -> TextIO:
-    """Open the text of a file. Bytes that are none become U+FFFD, which cleaning finds where it matters."""
+    """Open the text of a file; what is no text there becomes U+FFFD, and cleaning drops the row that it stands in."""
     with path.open("rb") as start:
         byte_order = start.read(2)
     # Spreadsheets write a byte-order mark, which would become part of the first column's name.
@@ -83,6 +83,7 @@ class Lines:
         if len(line) < MAX_ROW or line.endswith(("\n", "\r")):
             self.record.append(line)
             return line
+        # Read to its end all the same, so that the next line is a line of the file.
         while not line.endswith(("\n", "\r")) and (line := self.text.readline(CHUNK)):
             self.quotes += line.count('"')
         raise LineTooLong

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from hubtools.curation.class_labels import name_class_labels
 from hubtools.curation.csv_rows import read_csv
@@ -25,7 +24,7 @@ _LOOKED_AT = 100  # rows that tell which columns a file has
 
 
 def read_rows(
-    path: Path, columns: tuple[str, ...], features: Mapping[str, Any] | None = None, advice: str = ""
+    path: Path, columns: tuple[str, ...], features: Mapping[str, object] | None = None, advice: str = ""
 ) -> Iterator[RawRow]:
     """Yield every row of a csv, json, jsonl or parquet file, in order; a row that cannot be read comes with its defect.
 
@@ -45,14 +44,16 @@ def read_rows(
     expected = "rows with " + (", ".join(columns) or "named columns")
     if path.stat().st_size == 0:
         refuse(path, " is empty", expected, "0 bytes")
+    # Looked at before the first row is handed on: an error of the whole file comes before any work.
     rows = _READERS[path.suffix](path, columns)
     first = list(itertools.islice(rows, _LOOKED_AT))
     if not first:
         refuse(path, " holds no rows", expected, f"{path.stat().st_size} bytes without a row")
     readable = [raw.row for raw in first if raw.row is not None]
+    # In a longer file readable rows may still come.
     if not readable and len(first) < _LOOKED_AT:
         refuse(path, " has no row that can be read", expected, f"{first[0].origin}: {first[0].defect}")
-    # A column that none of the first rows has is missing from the file, not from a row.
+    # A column that none of the first rows has is missing from the file, not from a row. A dict keeps the order.
     seen = {name: None for row in readable for name in row}
     lacking = [name for name in columns if name not in seen]
     if readable and lacking:

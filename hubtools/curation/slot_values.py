@@ -12,9 +12,12 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hubtools.curation.split import hash_to_fraction
+
+if TYPE_CHECKING:
+    from faker import Faker
 
 # Share of the value space that belongs to each split.
 _POOLS = {"test": (0.0, 0.15), "validation": (0.15, 0.3), "train": (0.3, 1.0)}
@@ -41,7 +44,8 @@ _NRP = (
 
 
 @cache
-def _faker(locale: str) -> Any:
+def _load_faker(locale: str) -> Faker:
+    """Return the one generator of a locale: to make one takes longer than to fill a document."""
     from faker import Faker
 
     fake = Faker(locale)
@@ -57,19 +61,23 @@ class SlotValues:
 
     def __init__(self, rng: random.Random, split: str, seed: int) -> None:
         self.rng, self.split, self.seed = rng, split, seed
+        # One country a document: its names and its addresses go together.
         locale = rng.choices(list(LOCALES), weights=list(LOCALES.values()))[0]
-        self.fake, self.us = _faker(locale), _faker("en_US")
+        self.fake, self.us = _load_faker(locale), _load_faker("en_US")
+        # Generators are shared by all documents: each document starts them anew, whatever came before it.
         for fake in (self.fake, self.us):
             fake.seed_instance(rng.getrandbits(64))
 
     def draw(self, make: Callable[[], str]) -> str:
         """Return a value of this split's pool."""
+        # By a hash of the value: whoever draws it first does not matter, it belongs to one split.
         low, high = _POOLS[self.split]
         value = make().strip()
         for _ in range(200):
             if low <= hash_to_fraction(value.casefold(), self.seed) < high:
                 break
             value = make().strip()
+        # After 200 tries a kind with few values may have none for this split: then one of another split has to do.
         return value
 
     def digits(self, pattern: str) -> str:
@@ -100,6 +108,7 @@ class SlotValues:
 
     def name(self) -> str:
         first, last = self.first_name(), self.last_name()
+        # People write their names in several ways, and some write nothing in capitals.
         form = self.rng.random()
         if form < 0.08:
             name = f"{first} {self.rng.choice('ABCDEFGHJKLMNPRSTW')}. {last}"
@@ -116,9 +125,17 @@ class SlotValues:
     def email(self) -> str:
         first, last = (re.sub(r"\W", "", part).lower() for part in (self.first_name(), self.last_name()))
         user = self.rng.choice(
-            [f"{first}.{last}", f"{first}{last}", f"{first[:1]}{last}", f"{first}_{last}", f"{last}.{first}",
-             f"{first}{self.digits('##')}", f"{first}.{last}{self.digits('%#')}", f"{last}{self.digits('###')}"]
-        )  # fmt: skip
+            [
+                f"{first}.{last}",
+                f"{first}{last}",
+                f"{first[:1]}{last}",
+                f"{first}_{last}",
+                f"{last}.{first}",
+                f"{first}{self.digits('##')}",
+                f"{first}.{last}{self.digits('%#')}",
+                f"{last}{self.digits('###')}",
+            ]
+        )
         host = self.rng.choice([self.us.free_email_domain, self.us.domain_name, self.us.safe_domain_name])()
         address = f"{user}@{host}"
         return address.title() if self.rng.random() < 0.03 else address
@@ -133,6 +150,7 @@ class SlotValues:
         return self.draw(lambda: self.digits(pattern))
 
     def ssn(self) -> str:
+        # Most with hyphens, as they are printed; some as they are typed.
         number = self.draw(self.us.ssn)
         form = self.rng.random()
         if form < 0.7:
@@ -150,9 +168,13 @@ class SlotValues:
         return str(self.us.state_abbr() if self.rng.random() < 0.4 else self.us.state())
 
     def country(self) -> str:
-        return self.us.country() if self.rng.random() < 0.6 else self.rng.choice(
-            ["United States", "USA", "United Kingdom", "Canada", "Germany", "France", "Spain", "India", "Japan"]
-        )  # fmt: skip
+        return (
+            self.us.country()
+            if self.rng.random() < 0.6
+            else self.rng.choice(
+                ["United States", "USA", "United Kingdom", "Canada", "Germany", "France", "Spain", "India", "Japan"]
+            )
+        )
 
     def zip(self) -> str:
         code = self.draw(self.us.zipcode)
@@ -165,7 +187,7 @@ class SlotValues:
         lines = [self.street_address(), f"{self.city()}, {self.us.state_abbr()} {self.zip()}"]
         return "\n".join([*lines, self.country()] if self.rng.random() < 0.3 else lines)
 
-    # What follows is not personal data, and much of it looks as if it were.
+    # What follows is not personal data, and much of it looks as if it were: a model that marks every number is wrong.
     def company(self) -> str:
         name = str(self.us.company())
         # "Stone-Davis" alone may be two people: not even a reader could tell that nobody is named.
@@ -254,11 +276,25 @@ class SlotValues:
         return number.lower() if form > 0.9 else number
 
     def driver_license(self) -> str:
+        # Each state has a pattern of its own; L stands for a letter.
         letter = self.rng.choice("ABCDEFGHJKLMNPRSTUVWY")
         pattern = self.rng.choice(
-            ["#######", "########", "#########", "L#######", "L########", "L############", "L##############",
-             "L###-####-####", "L###-###-##-###-#", "##-###-####", "####-##-####", "###-##-####L", "LL######L"]
-        )  # fmt: skip
+            [
+                "#######",
+                "########",
+                "#########",
+                "L#######",
+                "L########",
+                "L############",
+                "L##############",
+                "L###-####-####",
+                "L###-###-##-###-#",
+                "##-###-####",
+                "####-##-####",
+                "###-##-####L",
+                "LL######L",
+            ]
+        )
         return self.draw(lambda: self.digits(pattern.replace("L", letter)))
 
     def card(self) -> str:
@@ -292,9 +328,17 @@ class SlotValues:
         """Return a company called after people, whom it does not name."""
         first, second = self.last_name(), self.last_name()
         return self.rng.choice(
-            [f"{first} & {second}", f"{first} and Sons", f"{first} Brothers", f"{self.first_name()}'s Bakery",
-             f"{first} {second} LLP", f"{first}, {second} & Partners", f"{first} Motors", f"{first} Pharmaceuticals"]
-        )  # fmt: skip
+            [
+                f"{first} & {second}",
+                f"{first} and Sons",
+                f"{first} Brothers",
+                f"{self.first_name()}'s Bakery",
+                f"{first} {second} LLP",
+                f"{first}, {second} & Partners",
+                f"{first} Motors",
+                f"{first} Pharmaceuticals",
+            ]
+        )
 
 
 def blend(one: str, other: str) -> str:

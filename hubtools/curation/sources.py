@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 from urllib.parse import unquote
 
 from hubtools import __version__
@@ -24,9 +24,16 @@ from hubtools.workdir import sha256_of
 
 # What others call the splits; "" is a pool still to be split.
 SPLIT_NAMES = {
-    "": "", "train": "train", "training": "train", "validation": "validation", "valid": "validation",
-    "val": "validation", "dev": "validation", "eval": "validation", "test": "test",
-}  # fmt: skip
+    "": "",
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "eval": "validation",
+    "test": "test",
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class SourceFiles:
     source: Source
     files: tuple[tuple[str, Path], ...]
     revision: str
-    features: Mapping[str, Any] | None = None
+    features: Mapping[str, object] | None = None
     mapping: ColumnMapping | None = None
 
 
@@ -54,6 +61,7 @@ def name_sources(sources: Sequence[SourceFiles]) -> str:
 
 def are_public(task: TaskSpec, sources: Sequence[SourceFiles]) -> bool:
     """Return whether rows come from the task's public sources: not from our starter corpus, nor from a user."""
+    # By identity: a user's copy of public data is a source of its own, of which nothing is known.
     return any(files.source is source for files in sources for source in task.whole_sources)
 
 
@@ -112,6 +120,7 @@ def locate_addition(source: Source) -> SourceFiles:
     Raises:
         SourceError: it is nowhere; the message says how to do without.
     """
+    # A real Hub has none of our corpora: an addition of ours is read from the package, wherever a command runs.
     if source.starter:
         folder = Path(__file__).parent.parent / "starter" / source.id
         files = tuple((split, folder / name) for split, names in source.files.items() for name in names)
@@ -119,6 +128,7 @@ def locate_addition(source: Source) -> SourceFiles:
     try:
         return locate(source)
     except HubtoolsError as error:
+        # Whatever went wrong, a task can do without it: the message says how.
         benchmark = source.role == "test"
         mirror = "serve a copy with --mirror DIR"
         raise SourceError(
@@ -138,6 +148,7 @@ def match_files(source: Source, names: Sequence[str]) -> list[tuple[str, str]]:
     matched: list[tuple[str, str]] = []
     for split, patterns in source.files.items():
         for pattern in patterns:
+            # Sorted: the order in which a Hub lists its files is no property of the data.
             of_pattern = sorted(fnmatch.filter(names, pattern))
             if not of_pattern:
                 raise SourceError(
@@ -163,7 +174,7 @@ def refuse_unknown_repo(repo: str) -> NoReturn:
 
 
 def download_folder() -> Path:
-    """Return the folder of files that were downloaded from elsewhere than a Hub."""
+    """Return the folder of files that were downloaded from elsewhere than a Hub, beside the Hub's own cache."""
     from huggingface_hub import constants
 
     return Path(constants.HF_HOME) / "hubtools-sources"
@@ -190,6 +201,7 @@ def _find_in_folder(source: Source, folder: Path) -> SourceFiles:
                     next="put the file there, or mend the path under `sources` in the task file",
                 )
             files += [(split, path) for path in matched]
+    # Files have no commit: what stands for one is their content.
     digests = [sha256_of(path) for _, path in files]
     revision = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     return SourceFiles(source, tuple(files), f"sha256:{revision}")
@@ -202,6 +214,7 @@ def _find_on_hub(source: Source) -> SourceFiles | None:
 
     api = HfApi()
     try:
+        # All that follows is read at the commit that this answer names: the repo may change in between.
         repo, _, config = source.id.partition(":")
         info = api.dataset_info(repo, revision=source.revision)
     except RepositoryNotFoundError:
@@ -225,6 +238,7 @@ def _find_on_hub(source: Source) -> SourceFiles | None:
 
 
 def _locate_on_web(source: Source) -> SourceFiles:
+    """Return the files of a source, downloaded from its address; raises :class:`SourceError` where it has none."""
     if not source.url:
         refuse_unknown_repo(source.id)
     paths = []
@@ -242,7 +256,7 @@ def _locate_on_web(source: Source) -> SourceFiles:
 
 def download_splits(
     repo: str, config: str, revision: str
-) -> tuple[tuple[tuple[str, Path], ...], Mapping[str, Any] | None]:
+) -> tuple[tuple[tuple[str, Path], ...], Mapping[str, object] | None]:
     """Return the files of each split of a repo as ``datasets`` finds them, and the types of their columns.
 
     Args:
@@ -255,7 +269,7 @@ def download_splits(
     from datasets.utils.logging import disable_progress_bar
     from huggingface_hub import HfApi
 
-    disable_progress_bar()
+    disable_progress_bar()  # of resolving files, which is over before a bar can be read
     asked = f"{repo}:{config}" if config else repo
     try:
         builder = load_dataset_builder(repo, name=config or None, revision=revision)
@@ -276,6 +290,7 @@ def download_splits(
                 next="download its file, and give that",
             )
         for url in urls:
+            # Of ``hf://datasets/owner/name@commit/path`` the path: it is downloaded as any other file of the repo.
             name = unquote(str(url).split(f"@{revision}/", 1)[-1])
             if Path(name).suffix not in SUFFIXES:
                 raise SourceError(
@@ -306,6 +321,7 @@ def download(url: str, target: Path, what: str) -> None:
     try:
         with os.fdopen(handle, "wb") as out, get_session().stream("GET", url, follow_redirects=True) as response:
             response.raise_for_status()
+            # Some servers do not say how much there is: then the bar only counts.
             size = int(response.headers.get("Content-Length") or 0) or None
             with tqdm(total=size, desc=target.name, unit="B", unit_scale=True, leave=False, disable=None) as bar:
                 for piece in response.iter_bytes():

@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 
 SPLITS = ("train", "validation", "test")
 _RANK = ("train", "test", "validation")  # what a class must not be missing from, most of all first
-_TEST, _VALIDATION = 0.1, 0.1
+_TEST, _VALIDATION = 0.1, 0.1  # shares of the groups; the rest is for training
 
 
 def hash_to_fraction(name: str, seed: int) -> float:
     """Return a number in [0, 1) that depends on ``name`` and ``seed`` alone."""
+    # A text may hold half a pair of surrogates until it is dropped, and a group is named by its text.
     digest = hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8]) / 2**64
 

@@ -64,8 +64,8 @@ def check_names(tasks: Iterable[TaskSpec], asked: Sequence[str], left_out: Seque
     names = {source.name for task in tasks for source in task.supplements}
     # A whole source with a name can be left out as well; it is never added.
     removable = {source.name for task in tasks for source in task.whole_sources if source.name} | names | {LENGTHS}
-    for flag, given, known in (("--supplement", asked, names), ("--without", left_out, removable)):
-        for name in given:
+    for flag, flag_names, known in (("--supplement", asked, names), ("--without", left_out, removable)):
+        for name in flag_names:
             if name not in known:
                 raise UsageError(
                     f"Unknown supplement {name!r}",
@@ -100,6 +100,7 @@ def read_supplements(
     supplement would make up more than its share.
     """
     parts = [_read_supplement(task, files, label_set) for files in supplements]
+    # Filled before anything is compared: documents leak by the words of their templates as any row does.
     _fill_supplements(parts, rows, label_set, seed)
     held_out_groups = {row.group for row in rows if row.split != "train"}
     before = list(rows)
@@ -126,6 +127,7 @@ def read_supplements(
 
 
 def _read_supplement(task: TaskSpec, files: SourceFiles, label_set: LabelSet) -> SupplementRows:
+    """Return the usable rows of a supplement, one for each text."""
     drops = Drops()
     # A bad row of an addition is not worth stopping the curation for: it is dropped and counted.
     rows, read = read_source(task, files, label_set, drops, skip_bad_rows=True)
@@ -134,16 +136,16 @@ def _read_supplement(task: TaskSpec, files: SourceFiles, label_set: LabelSet) ->
 
 def _fill_supplements(parts: Sequence[SupplementRows], rows: Iterable[Example], label_set: LabelSet, seed: int) -> None:
     """Put documents in place of templates, and more of those that hold a type which is rare in training."""
-    made_of = {part.source.id: part for part in parts if part.source.templates}
-    templates = [template for part in made_of.values() for template in part.rows]
-    for part in made_of.values():
+    templated = {part.source.id: part for part in parts if part.source.templates}
+    templates = [template for part in templated.values() for template in part.rows]
+    for part in templated.values():
         part.rows = list(fill_templates(part.rows, "train", COPIES, seed))
     train = [row for row in rows if row.split == "train"] + [row for part in parts for row in part.rows]
     # Counted with the sources' own spans: a type that these have plenty of needs no further documents.
     have = Counter(span.type for row in train for span in label_set.mapped(row).spans)
     for document in fill_rare_types(templates, have, label_set.mapping, LEAST_SPANS, seed):
-        made_of[document.source].rows.append(document)
-    for part in made_of.values():
+        templated[document.source].rows.append(document)
+    for part in templated.values():
         part.documents = len(part.rows)
 
 
@@ -169,6 +171,7 @@ def limit_shares(
 
 
 def _order_by_turns(rows: Sequence[Example]) -> list[Example]:
+    """Return the rows in turns, one of each class that has any left."""
     ranks: dict[str, int] = defaultdict(int)
     order = []
     # By content, so that the same rows are chosen in whatever order a file has them.

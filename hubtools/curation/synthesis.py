@@ -18,6 +18,8 @@ from hubtools.spec import Example, Span
 
 _SLOT = re.compile(r"\{\{\s*(.*?)\s*\}\}")
 
+_SHARED = ("draw", "digits", "moment", "blend_half")  # methods of SlotValues that are no slots
+
 _ROUNDS = 200  # of filling rare types: a type that stands in no template must not keep it going
 
 # Entity type of each slot, in the names of presidio-research; a slot that is not here is no personal data of ours.
@@ -45,12 +47,13 @@ def fill_template(template: str, rng: random.Random, split: str, seed: int) -> t
         SourceError: a slot that is not known.
     """
     filler = SlotValues(rng, split, seed)
+    # Where each value stands is known when it is put in; spans are made of these positions afterwards.
     text, last, pieces = "", 0, []
     for match in _SLOT.finditer(template):
         slot = match.group(1)
         # A slot is a method of the class; what the methods share is none.
         make = vars(SlotValues).get(slot)
-        if make is None or slot in ("draw", "digits", "moment", "blend_half") or slot.startswith("_"):
+        if make is None or slot in _SHARED or slot.startswith("_"):
             raise SourceError(f"Template slot {{{{{slot}}}}} is unknown", found=template[:80])
         text += template[last : match.start()]
         value = make(filler)
@@ -72,6 +75,7 @@ def fill_template(template: str, rng: random.Random, split: str, seed: int) -> t
 
 
 def _continues(previous: str, slot: str) -> bool:
+    """Return whether ``slot`` goes on with the address, name or time that ``previous`` began."""
     return any(previous in parts and slot in parts and parts.index(previous) < parts.index(slot) for parts in _PARTS)
 
 
@@ -85,10 +89,12 @@ def vary_template(template: str, others: Sequence[str], rng: random.Random) -> s
     sign of a name, and takes any word that they lack for a name: so some words are invented, halves of two others.
     For the training split only.
     """
+    # Words at even places, the white space between them at odd ones: it is kept as it is.
     pieces = re.split(r"(\s+)", template)
     words = [i for i in range(0, len(pieces), 2) if pieces[i]]
     if len(words) > 6 and rng.random() < 0.4:
         first, last = sorted(rng.sample(words, 2))
+        # A shorter part would be of few words, and hold a slot only now and then.
         if last - first >= 6:
             pieces = pieces[first : last + 1]
     for i in range(0, len(pieces), 2):
@@ -114,7 +120,7 @@ def vary_template(template: str, others: Sequence[str], rng: random.Random) -> s
 def fill_templates(templates: Iterable[Example], split: str, copies: int, seed: int) -> Iterator[Example]:
     """Yield ``copies`` documents of each template; a template without slots gives one.
 
-    In the training split every copy but the first is of the template blend_half.
+    In the training split every copy but the first is of a variant of the template, see :func:`vary_template`.
     """
     templates = list(templates)
     texts = [template.text for template in templates]

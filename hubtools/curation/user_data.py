@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from hubtools.curation.label_maps import accept_own_labels, read_label_map
@@ -33,6 +32,7 @@ from hubtools.workdir import sha256_of
 
 def check_flags(asked: str | None, columns: Columns, license: str | None) -> None:
     """Raise :class:`UsageError` where flags speak of rows of one's own, and ``asked`` (``--source``) names none."""
+    # Rows of somebody's own take all of these flags.
     if asked not in (None, "starter"):
         return
     if columns.given:
@@ -114,6 +114,7 @@ def locate_asked(
     # Flags win over a layout: whoever names columns knows the data better.
     layout = None if columns.given else data.layout or _match_layout(task, seen)
     mapping = None
+    # Data of a layout that is known keep that source's reader; all others are read by their columns.
     if layout is None:
         label_set = accept_own_labels(label_set)
         label_map = read_label_map(columns.label_map, task, label_set) if columns.label_map else None
@@ -147,7 +148,7 @@ class _UserData:
     id: str
     files: tuple[tuple[str, Path], ...]
     revision: str
-    features: Mapping[str, Any] | None = None
+    features: Mapping[str, object] | None = None
     card_licence: str = OTHER
     layout: Source | None = None
 
@@ -158,6 +159,7 @@ def _match_layout(task: TaskSpec, seen: Sequence[str]) -> Source | None:
 
 
 def _list_file_names(source: Source) -> list[str]:
+    """Return the names of a source's files, which a copy of them on this machine would have."""
     return [Path(pattern).name for patterns in source.files.values() for pattern in patterns]
 
 
@@ -187,11 +189,13 @@ def _make_source(
             found=shorten(", ".join(seen)),
             next="name a column that is there with --group-column, or leave the flag out",
         )
+    # Of all label sets: a type that this one leaves out is known all the same.
     types = {name for labels in task.label_sets for name in labels.mapping} | set(label_set.labels)
     user_columns = task.head.choose_user_columns(columns, seen, label_map, types)
     group_column = columns.group or next((name for name in GROUPS if name in seen), "")
 
-    def read(raw: Mapping[str, Any]) -> Example:
+    def read(raw: Mapping[str, object]) -> Example:
+        # A row without a group stands for itself.
         group = raw.get(group_column)
         return replace(user_columns.read(raw), group="" if group is None else str(group))
 
@@ -208,6 +212,7 @@ def _make_source(
 
 
 def _open_file(asked: str) -> _UserData:
+    """Return a file of this machine; raises :class:`SourceError` where there is none."""
     path = Path(asked)
     if not path.is_file():
         raise SourceError(
@@ -225,6 +230,7 @@ def _download_address(asked: str) -> _UserData:
     pin = pin.lower()
     parts = urlsplit(address)
     name = Path(unquote(parts.path)).name
+    # What this machine serves itself nobody can change on the way.
     local = parts.hostname in ("localhost", "127.0.0.1", "::1")
     # Anybody on the way may change what comes over http://, unless a checksum says what to expect.
     if (parts.scheme != "https" and not (parts.scheme == "http" and (pin or local))) or not parts.hostname:
@@ -241,6 +247,7 @@ def _download_address(asked: str) -> _UserData:
             found=name or "no file name",
             next="give the address of the file itself",
         )
+    # A folder for each address, since files of many sites are called data.csv.
     target = download_folder() / "by-address" / hashlib.sha256(address.encode()).hexdigest()[:16] / name
     if not (pin and target.exists() and sha256_of(target) == pin):
         download(address, target, f"Source {name!r}")
@@ -269,6 +276,7 @@ def _download_repo(task: TaskSpec, asked: str) -> _UserData:
     named = info.card_data.get("license") if info.card_data else None
     licence = named if isinstance(named, str) else OTHER
     names = [sibling.rfilename for sibling in info.siblings or []]
+    # A configuration is chosen by ``datasets`` alone: the task's layouts know nothing of it.
     for layout in () if config else task.whole_sources:
         patterns = [pattern for of_split in layout.files.values() for pattern in of_split]
         if not all(fnmatch.filter(names, pattern) for pattern in patterns):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from hubtools.curation.licences import OTHER, choose_model_licence
 from hubtools.evaluation.tables import left_out
@@ -52,7 +52,12 @@ class ModelRun:
 
 @dataclass(frozen=True)
 class HeadlineRow:
-    """A line of the table of scores: this model's and those of the baselines; None where a score is undefined."""
+    """A line of the table of scores.
+
+    Attributes:
+        ours: the model's score; None where it is undefined.
+        baselines: those of the baselines, in the order of the table's columns.
+    """
 
     metric: Metric
     ours: Interval | float | None
@@ -73,15 +78,17 @@ def render_model_card(task: TaskSpec, repo: str, run: ModelRun) -> str:
     The template is the task's own where it has one, else that of its head with the task's :class:`CardTexts`.
     """
     training, metrics, facts = run.training, run.metrics, run.facts
+    # The table of scores: a line a metric, a column for this model and each baseline.
     rows = [
-        HeadlineRow(metric, _score(metrics.scores, metric), [_score(b, metric) for b in metrics.baselines.values()])
+        HeadlineRow(
+            metric, _find_score(metrics.scores, metric), [_find_score(b, metric) for b in metrics.baselines.values()]
+        )
         for metric in task.head.headlines
     ]
+    # A reader who finds the model by a filter must see at once that it is a stand-in.
     starter = facts.sources[0].starter
     tags = ["hubtools", "semantic-router", task.name] + (["nano"] if training.base_note else [])
-    result = make_result(
-        task, run.dataset, [(row.metric, row.ours) for row in rows], _rates_at_threshold(task, metrics)
-    )
+    result = make_result(task, run.dataset, [(row.metric, row.ours) for row in rows], _describe_rates(task, metrics))
     metadata = {
         "library_name": "transformers",
         "pipeline_tag": task.head.pipeline,
@@ -93,6 +100,7 @@ def render_model_card(task: TaskSpec, repo: str, run: ModelRun) -> str:
         "tags": tags + (["starter-corpus"] if starter else []),
         "model_max_length": training.arguments.max_length,
         **_describe_emissions(training),
+        # Answers go along: the Hub shows them without running the model.
         "widget": [
             {
                 "text": example.text,
@@ -170,7 +178,7 @@ def make_result(
     dataset: Published,
     scores: Iterable[tuple[Metric, Interval | Primary | float | None]],
     more: Sequence[FrontMatter] = (),
-) -> dict[str, Any]:
+) -> FrontMatter:
     """Return an entry of a card's ``model-index``: what a model reaches on the test split of ``dataset``.
 
     Args:
@@ -197,6 +205,7 @@ def make_result(
 
 def describe_base(training: TrainingRecord | MultitaskRecord) -> dict[str, str]:
     """Return the keys that name the base; a base from a folder has no page on the Hub to point to."""
+    # A revision is known of what the Hub has.
     if not training.base_revision:
         return {}
     return {"base_model": training.base, "base_model_relation": "finetune"}
@@ -209,13 +218,14 @@ def describe_hardware(training: TrainingRecord | MultitaskRecord) -> str:
 
 def find_origin(task: TaskSpec, facts: DatasetFacts) -> Origin:
     """Return where the rows of a dataset are from."""
+    # By the first source: what joins the training split does not decide where the rows are from.
     main = facts.sources[0]
     if main.starter:
         return "starter"
     return "public" if main.id in {source.id for source in task.whole_sources} else "own"
 
 
-def describe_access(task: TaskSpec) -> dict[str, Any]:
+def describe_access(task: TaskSpec) -> FrontMatter:
     """Return what readers of a gated repo are asked; without these keys the Hub asks in its own words."""
     if not task.access_prompt:
         return {}
@@ -227,22 +237,22 @@ def drop_interval(value: Interval | Primary | float) -> float:
     return float(value.value if isinstance(value, Interval | Primary) else value)
 
 
-def _score(scores: Record, metric: Metric) -> Interval | float | None:
+def _find_score(scores: Record, metric: Metric) -> Interval | float | None:
     """Return a score; None where these scores do not have it."""
     score: Interval | float | None = getattr(scores, metric.key, None)
     return score
 
 
-def _rates_at_threshold(task: TaskSpec, metrics: Metrics) -> list[dict[str, Any]]:
-    """Return entries for the mistakes at the threshold that a model ships with; none for a model without."""
+def _describe_rates(task: TaskSpec, metrics: Metrics) -> list[FrontMatter]:
+    """Return entries of a ``model-index`` for the rates at the threshold that a model ships with; none without one."""
     if metrics.thresholds is None:
         return []
-    rates = [(metric, _score(metrics.scores, metric)) for metric in task.head.at_threshold]
+    rates = [(metric, _find_score(metrics.scores, metric)) for metric in task.head.at_threshold]
     return [
         {
             "type": metric.hub_type,
             "name": metric.title,
-            "value": drop_interval(rate),
+            "value": drop_interval(rate),  # a plain number: the Hub refuses anything else
             "args": {"threshold": float(metrics.thresholds.threshold)},
         }
         for metric, rate in rates
@@ -252,18 +262,18 @@ def _rates_at_threshold(task: TaskSpec, metrics: Metrics) -> list[dict[str, Any]
 
 def _make_other_data_rows(reports: Sequence[OtherDataReport], task: TaskSpec) -> list[OtherDataRow]:
     """Return lines of the table of other data; a score that none of them has gets no line."""
-    rows = [OtherDataRow(m.title, [_score(report.scores, m) for report in reports]) for m in task.head.table]
+    rows = [OtherDataRow(m.title, [_find_score(report.scores, m) for report in reports]) for m in task.head.table]
     return [row for row in rows if any(score is not None for score in row.scores)]
 
 
-def _describe_emissions(training: TrainingRecord) -> dict[str, Any]:
+def _describe_emissions(training: TrainingRecord) -> FrontMatter:
     """Return the Hub's key, in grams, where the training was measured."""
     measured = training.emissions
     if measured is None:
         return {}
     return {
         "co2_eq_emissions": {
-            "emissions": round_significant(1000 * measured.co2_kg),
+            "emissions": round_significant(1000 * measured.co2_kg),  # the Hub counts in grams
             "source": measured.tool,
             "training_type": "fine-tuning",
             **({"geographical_location": measured.country} if measured.country else {}),
@@ -274,5 +284,6 @@ def _describe_emissions(training: TrainingRecord) -> dict[str, Any]:
 
 def _find_annotators(task: TaskSpec, facts: DatasetFacts) -> str:
     """Return who made the labels, as the source of the rows says; of a user's own data nobody here knows."""
+    # As with the origin, the first source speaks for the dataset.
     known = [*task.sources, *([task.starter] if task.starter else [])]
     return next((source.annotators for source in known if source.id == facts.sources[0].id), "other")

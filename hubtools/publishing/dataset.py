@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hubtools.curation.licences import check_redistribution
 from hubtools.curation.split import SPLITS
 from hubtools.errors import LicenceRefused
 from hubtools.publishing.cards import describe_access, render_dataset_card
-from hubtools.publishing.commits import Change, Files, Release, difference, release, retrying
-from hubtools.publishing.front_matter import merge_card
+from hubtools.publishing.commits import Change, Files, Release, call_with_retries, compare_with_hub, release
+from hubtools.publishing.front_matter import FrontMatter, merge_card
 from hubtools.publishing.lint import lint_card
 from hubtools.publishing.options import PushOptions
+from hubtools.records.release import Published
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder
 
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
-def push_dataset(api: Any, task: TaskSpec, folder: TaskFolder, repo: str, options: PushOptions) -> Release | Change:
+
+def push_dataset(api: HfApi, task: TaskSpec, folder: TaskFolder, repo: str, options: PushOptions) -> Release | Change:
     """Push the dataset of the work folder; on a dry run return what would change.
 
     Raises:
@@ -27,22 +31,23 @@ def push_dataset(api: Any, task: TaskSpec, folder: TaskFolder, repo: str, option
     card = _render_card(task, folder, repo)
     files = _list_files(task, folder, card, options)
     if options.dry_run:
-        return difference(api, repo, "dataset", files, _is_ours, options)
-    (folder.dataset / "README.md").write_text(merge_card(card, None, _questions(task, options)), encoding="utf-8")
-    done = release(
+        return compare_with_hub(api, repo, "dataset", files, _is_ours, options)
+    # The folder is what was pushed, for who reads it here; a person's words on the Hub's card stay there alone.
+    (folder.dataset / "README.md").write_text(merge_card(card, None, _ask_readers(task, options)), encoding="utf-8")
+    pushed = release(
         api,
         repo,
         "dataset",
         files,
         message=f"Curated {task.name} dataset, {folder.read_facts().counts.kept} rows",
-        owned=_is_ours,
+        is_ours=_is_ours,
         options=options,
     )
-    folder.record_published("dataset", dataclasses.asdict(done))
-    return done
+    folder.record_published("dataset", Published(**dataclasses.asdict(pushed)))
+    return pushed
 
 
-def check_licences(api: Any, task: TaskSpec, folder: TaskFolder, repo: str, options: PushOptions) -> None:
+def check_licences(api: HfApi, task: TaskSpec, folder: TaskFolder, repo: str, options: PushOptions) -> None:
     """Refuse a push that the licences of the sources do not allow.
 
     Raises:
@@ -51,12 +56,13 @@ def check_licences(api: Any, task: TaskSpec, folder: TaskFolder, repo: str, opti
     from huggingface_hub.errors import RepositoryNotFoundError
 
     sources = folder.read_facts().sources
+    # Only what may not be handed on depends on the repo: then it has to be private, also where it exists already.
     if not check_redistribution(
         f"the {task.name} dataset", sources, private=options.private, accepted=options.accept_license
     ):
         return
     try:
-        if retrying(lambda: api.repo_info(repo, repo_type="dataset")).private:
+        if call_with_retries(lambda: api.repo_info(repo, repo_type="dataset")).private:
             return
     except RepositoryNotFoundError:
         return  # it will be made, and private
@@ -69,6 +75,7 @@ def check_licences(api: Any, task: TaskSpec, folder: TaskFolder, repo: str, opti
 
 
 def _render_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
+    """Return the card, checked by the Hub's rules."""
     card = render_dataset_card(task, repo, folder.read_facts(), _describe_splits(folder))
     lint_card(card, "dataset")
     return card
@@ -76,7 +83,7 @@ def _render_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
 
 def _list_files(task: TaskSpec, folder: TaskFolder, card: str, options: PushOptions) -> Files:
     """Return every file of the dataset repo by its path; the README is merged with the one that is there."""
-    questions = _questions(task, options)
+    questions = _ask_readers(task, options)
     return {
         **{f"data/{path.name}": path for path in sorted((folder.dataset / "data").glob("*.parquet"))},
         "README.md": lambda theirs: merge_card(card, theirs, questions).encode(),
@@ -84,7 +91,8 @@ def _list_files(task: TaskSpec, folder: TaskFolder, card: str, options: PushOpti
     }
 
 
-def _questions(task: TaskSpec, options: PushOptions) -> dict[str, Any]:
+def _ask_readers(task: TaskSpec, options: PushOptions) -> FrontMatter:
+    """Return what readers of a gated repo agree to and fill in; nothing for a repo that is not gated."""
     return describe_access(task) if options.gated else {}
 
 
@@ -93,11 +101,12 @@ def _is_ours(path: str) -> bool:
     return path.startswith("data/")
 
 
-def _describe_splits(folder: TaskFolder) -> dict[str, Any]:
+def _describe_splits(folder: TaskFolder) -> FrontMatter:
     """Return ``configs`` and ``dataset_info`` as ``datasets`` writes them, so that viewer and loader agree."""
     import pyarrow.parquet as pq
     from datasets import DatasetInfo, Features, SplitDict, SplitInfo
 
+    # Sizes are read from the files' footers: no column is loaded for them.
     splits, features, stored = SplitDict(), None, 0
     for split in SPLITS:
         path = folder.split_file(split)
@@ -115,5 +124,6 @@ def _describe_splits(folder: TaskFolder) -> dict[str, Any]:
     data_files = [{"split": split, "path": f"data/{split}-*"} for split in SPLITS]
     return {
         "configs": [{"config_name": "default", "data_files": data_files}],
+        # Private, and the one function that writes these keys as the Hub reads them; push_to_hub calls it too.
         "dataset_info": info._to_yaml_dict(),
     }

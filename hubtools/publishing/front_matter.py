@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from hubtools.errors import CardRejected
 
@@ -12,7 +11,7 @@ from hubtools.errors import CardRejected
 START, END = "<!-- hubtools: written by a command; edit above or below -->", "<!-- hubtools: end -->"
 
 # What YAML holds: its keys are texts, its values of any kind.
-FrontMatter = Mapping[str, Any]
+FrontMatter = Mapping[str, object]
 
 _FRONT = re.compile(r"\A---\n(.*?)\n---\n?", re.DOTALL)
 
@@ -21,11 +20,12 @@ def join_card(metadata: FrontMatter, body: str) -> str:
     """Return the card made of front matter and body."""
     import yaml
 
+    # Wide lines and keys in our order: a card of today differs from one of tomorrow only where its content does.
     front = yaml.safe_dump(dict(metadata), sort_keys=False, allow_unicode=True, width=10_000)
     return f"---\n{front}---\n\n{body}"
 
 
-def split_card(card: str) -> tuple[dict[str, Any], str]:
+def split_card(card: str) -> tuple[dict[str, object], str]:
     """Return front matter and body of a card; without front matter the first is empty.
 
     Raises:
@@ -57,9 +57,11 @@ def merge_card(ours: str, theirs: str | None, offered: FrontMatter | None = None
     extra = {key: value for key, value in their_metadata.items() if key not in metadata}
     before, start, rest = their_body.partition(START)
     _, end, after = rest.partition(END)
+    # Without both marks nobody knows what was ours: our body takes the place of all of it.
     if start and end:
         body = before + body.rstrip("\n") + after
     metadata |= extra
+    # The Hub's own editor and other tools write YAML anew when a person saves a card.
     if metadata == their_metadata and _lines(body) == _lines(their_body):
         return theirs  # written by another program, with keys in another order or other blank lines: no change
     return join_card(metadata, body)

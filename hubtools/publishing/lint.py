@@ -11,8 +11,9 @@ from hubtools.publishing.front_matter import split_card
 # What a reader of the Hub filters and compares models by.
 MODEL_KEYS = ("library_name", "pipeline_tag", "language", "datasets", "metrics", "tags", "widget", "model-index")
 
-# Only what our own templates could leave: an example row may say anything.
+# Only what our own templates could leave: an example row may say anything, and must not keep a card from the Hub.
 _LEFT_OVER = re.compile(r"\[More Information Needed\]|\{\{ [a-z_.]+|\bTODO:|!!python/\S+|\*\*nan\b")
+# A heading with nothing below it.
 _EMPTY = re.compile(r"^##+ (.+)\n+(?=(?:## |# |<!--|\Z))", re.MULTILINE)
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
@@ -35,12 +36,14 @@ def lint_card(card: str, kind: str) -> None:
         raise CardRejected(
             f"The {kind} card has no front matter", expected="keys and values", found=repr(metadata)[:80]
         )
+    # All faults at once, not the first alone: a person mends a card in one go.
     faults = [f"left over: {match!r}" for match in _LEFT_OVER.findall(card)]
     licence = metadata.get("license")
     if licence is None:
         faults.append("license is missing")
     elif not isinstance(licence, str) or not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", licence) or licence == "license":
         faults.append(f"license is no identifier: {licence!r}")
+    # Keys that people write, and that the Hub takes without a word and without an effect.
     misspelled = {"licence", "licenses", "tag", "dataset"} & set(metadata)
     faults += [f"{key} is not a key that the Hub knows" for key in sorted(misspelled)]
     if kind == "space" and len(str(metadata.get("short_description", ""))) > 60:
@@ -56,6 +59,7 @@ def lint_card(card: str, kind: str) -> None:
     faults += [f"a section is empty: {title}" for title in _EMPTY.findall(body)]
     if kind == "model":
         faults += [f"{key} is missing" for key in MODEL_KEYS if key not in metadata]
+    # Warnings, the second part, keep nothing from being pushed.
     refused, _ = validate(card, kind)
     faults += [_shorten_refusal(fault) for fault in refused]
     if faults:
@@ -75,6 +79,7 @@ def check_drift(card: str, fresh: str, name: str) -> None:
     """
     if card == fresh:
         return
+    # The first line that differs is enough to see why; the rest may be the same change moved down.
     pairs = itertools.zip_longest(fresh.splitlines(), card.splitlines(), fillvalue="(nothing)")
     new, old = next((pair for pair in pairs if pair[0] != pair[1]), ("another end of the file", "this one"))
     raise CardRejected(
@@ -107,6 +112,7 @@ def _find_index_faults(index: object) -> list[str]:
                 continue
             for metric in metrics:
                 value = metric.get("value")
+                # NaN is the one number that is not equal to itself; a bool is an int, and no score.
                 if not metric.get("type") or type(value) not in (int, float) or value != value:
                     faults.append(f"model-index: {metric.get('name') or 'a metric'} is no plain number: {value!r}")
     return faults

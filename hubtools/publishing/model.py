@@ -6,24 +6,26 @@ import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hubtools.curation.licences import OTHER
 from hubtools.errors import CardRejected, MissingStage
 from hubtools.evaluation.evaluate import check_trained_on, metrics_are_current
 from hubtools.evaluation.other_data import FOLDER, reports_for_card
 from hubtools.publishing.cards import ModelRun, render_model_card
-from hubtools.publishing.commits import Change, Files, Release, difference, release
+from hubtools.publishing.commits import Change, Files, Release, compare_with_hub, release
 from hubtools.publishing.front_matter import merge_card
 from hubtools.publishing.lint import check_drift, lint_card
 from hubtools.publishing.options import PushOptions
-from hubtools.publishing.router_check import check_model_folder, note_of
-from hubtools.records import to_json
+from hubtools.publishing.router_check import check_model_folder, describe_checks
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics
 from hubtools.records.release import Published
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder, sha256_of
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 
 def render_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
@@ -37,7 +39,7 @@ def render_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
     metrics = folder.read_metrics()
     facts = folder.read_facts()
     training = folder.read_training()
-    check_trained_on(folder, training)
+    check_trained_on(folder, training)  # else the card would describe another dataset
     if published.dataset is None:
         raise MissingStage(
             f"The {task.name} dataset is not pushed",
@@ -45,7 +47,8 @@ def render_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
             found="model alone" if published.model else "nothing alone",
             next=f"hubtools push-dataset {task.name}",
         )
-    withheld = _why_withheld(facts, published.dataset)
+    # A model card can be read by everybody, whoever may read the dataset.
+    withheld = _find_reason_to_withhold(facts, published.dataset)
     run = ModelRun(
         training,
         metrics,
@@ -60,7 +63,7 @@ def render_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
     return card
 
 
-def _why_withheld(facts: DatasetFacts, dataset: Published) -> str:
+def _find_reason_to_withhold(facts: DatasetFacts, dataset: Published) -> str:
     """Return why a card, which may be public, shows no text of the dataset; "" where it may."""
     if facts.license.id == OTHER:
         return "the licence of a source does not allow to hand them on"
@@ -75,6 +78,7 @@ def _read_texts_shown(task: TaskSpec, folder: TaskFolder, metrics: Metrics) -> d
     if not wanted or not folder.split_file("test").exists():
         return {}
     rows = pq.read_table(folder.split_file("test"), columns=["id", "text"])
+    # By position, as the columns were asked for: a table keeps that order.
     texts = zip(*(column.to_pylist() for column in rows.columns), strict=True)
     return {row_id: text for row_id, text in texts if row_id in wanted}
 
@@ -96,6 +100,7 @@ def check_card(task: TaskSpec, folder: TaskFolder, repo: str | None) -> Path:
     path = folder.need(folder.model / "README.md", "model-card")
     card = path.read_text()
     lint_card(card, "model")
+    # Pictures of the release are named by their file; those of an address are not ours to check.
     missing = [name for name in re.findall(r"!\[[^\]]*\]\(([^):]+)\)", card) if not (folder.model / name).exists()]
     if missing:
         raise CardRejected(
@@ -104,6 +109,7 @@ def check_card(task: TaskSpec, folder: TaskFolder, repo: str | None) -> Path:
             found="no such files",
             next=f"hubtools evaluate {task.name} --from-predictions",
         )
+    # What would be rendered names the repo: without one there is nothing to compare with.
     if repo is not None:
         check_scores_follow(task, folder)
         check_drift(card, render_card(task, folder, repo), task.name)
@@ -111,7 +117,7 @@ def check_card(task: TaskSpec, folder: TaskFolder, repo: str | None) -> Path:
 
 
 def push_model(
-    api: Any, task: TaskSpec, folder: TaskFolder, repo: str, options: PushOptions, note: Callable[[str], None]
+    api: HfApi, task: TaskSpec, folder: TaskFolder, repo: str, options: PushOptions, note: Callable[[str], None]
 ) -> Release | Change:
     """Push what is in the model folder; on a dry run return what would change.
 
@@ -122,37 +128,40 @@ def push_model(
         MissingStage: the scores are not those of these weights.
         VerificationFailed: the Semantic Router could not load the model, or would answer otherwise.
     """
+    # Whatever would be wrong on the Hub is found before anything is uploaded.
     card = render_card(task, folder, repo)
     check_scores_belong(task, folder)
-    for line in note_of(check_model_folder(task, folder)):
+    for line in describe_checks(check_model_folder(task, folder)):
         note(f"{task.name}: {line}")
     metrics = folder.read_metrics()
     files = _list_files(folder, card, metrics)
     options = options.without_gate()
     if options.dry_run:
-        return difference(api, repo, "model", files, _is_ours, options)
+        return compare_with_hub(api, repo, "model", files, _is_ours, options)
     (folder.model / "README.md").write_text(card)
-    done = release(
+    pushed = release(
         api,
         repo,
         "model",
         files,
         message=f"{task.title} classifier, {metrics.primary.title} {metrics.primary.value:.3f}",
-        owned=_is_ours,
+        is_ours=_is_ours,
         options=options,
     )
-    published = Published(**dataclasses.asdict(done), weights_sha256=metrics.weights_sha256)
-    folder.record_published("model", to_json(published))
-    return done
+    # With the weights, so that a later command can tell whether the model here is still the one on the Hub.
+    published = Published(**dataclasses.asdict(pushed), weights_sha256=metrics.weights_sha256)
+    folder.record_published("model", published)
+    return pushed
 
 
 def _list_files(folder: TaskFolder, card: str, metrics: Metrics) -> Files:
     """Return every file of the model repo by its path; the README is merged with the one that is there."""
-    beside = (folder.metrics, folder.training, folder.predictions, folder.validation_predictions)
+    # What its scores were computed from goes along: anybody can compute them again, and verify the model by them.
+    scores = (folder.metrics, folder.training, folder.predictions, folder.validation_predictions)
     reports = [f"{FOLDER}/{report.name}.json" for report in reports_for_card(folder, metrics)]
     return {
         **{path.name: path for path in sorted(folder.model.iterdir()) if path.is_file()},
-        **{path.name: path for path in beside},
+        **{path.name: path for path in scores},
         **{name: folder.root / name for name in reports},
         "README.md": lambda theirs: merge_card(card, theirs).encode(),
     }
@@ -177,6 +186,7 @@ def check_scores_belong(task: TaskSpec, folder: TaskFolder) -> None:
     Raises:
         MissingStage: they are others, or the scores are not those of the predictions.
     """
+    # By content: a model of another training may have the same name, shape and date.
     weights = sha256_of(folder.model / "model.safetensors")
     scored = folder.read_metrics().weights_sha256
     if scored != weights:

@@ -6,13 +6,13 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hubtools.curation.licences import choose_model_licence, combine_licences
 from hubtools.errors import MissingStage
 from hubtools.evaluation.multitask import ABOUT_HEADS, MultitaskClassifier, largest_difference
 from hubtools.publishing.cards import describe_base, describe_hardware, drop_interval, make_result
-from hubtools.publishing.commits import Change, Files, Release, difference, release
+from hubtools.publishing.commits import Change, Files, Release, compare_with_hub, release
 from hubtools.publishing.front_matter import merge_card
 from hubtools.publishing.lint import check_drift, lint_card
 from hubtools.publishing.model import check_scores_belong, is_weights
@@ -29,6 +29,9 @@ from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS
 from hubtools.workdir import TaskFolder, sha256_of, task_folder
 
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
 
 @dataclass(frozen=True)
 class TaskRow:
@@ -36,8 +39,8 @@ class TaskRow:
 
     Attributes:
         dataset, model: its releases as a classifier of its own.
-        alone: the primary metric of the version published before, where that was trained for this task by itself and
-            answered the same test rows.
+        single_task_score: the primary metric of the version published before, where that was trained for this task
+            by itself and answered the same test rows; else None.
     """
 
     task: TaskSpec
@@ -45,7 +48,7 @@ class TaskRow:
     facts: DatasetFacts
     dataset: Published
     model: Published
-    alone: float | None
+    single_task_score: float | None
 
 
 def list_folders(work: Path) -> dict[str, TaskFolder]:
@@ -55,6 +58,7 @@ def list_folders(work: Path) -> dict[str, TaskFolder]:
 
 def check_same_training(work: Path) -> None:
     """Raise :class:`MissingStage` where a model is not of the multitask training, or its scores are not the model's."""
+    # The models of the tasks are cut out of one training; each can be trained anew by itself, and is another then.
     known = task_folder(work, MULTI).read_multitask_training().weights_sha256
     for name, folder in list_folders(work).items():
         file = folder.model / "model.safetensors"
@@ -69,13 +73,14 @@ def check_same_training(work: Path) -> None:
         check_scores_belong(TASKS[name], folder)
 
 
-def describe_heads(work: Path) -> dict[str, dict[str, Any]]:
+def describe_heads(work: Path) -> dict[str, dict[str, object]]:
     """Return what ``heads.json`` is to hold: by task its head's kind and labels, the temperature that is folded into
     it, and the threshold that evaluation chose, where there is one.
     """
     folder = task_folder(work, MULTI)
-    heads = folder.read(folder.model / ABOUT_HEADS, "finetune")
+    heads: dict[str, dict[str, object]] = folder.read(folder.model / ABOUT_HEADS, "finetune")
     for name, one in list_folders(work).items():
+        # A task may have been scored again for another target, or with none.
         heads[name].pop("threshold", None)
         if (one.model / THRESHOLDS).exists():
             heads[name]["threshold"] = one.read(one.model / THRESHOLDS, "evaluate")["threshold"]
@@ -92,6 +97,7 @@ def render_multitask_card(work: Path, repo: str) -> str:
     training = task_folder(work, MULTI).read_multitask_training()
     rows = [_read_task(TASKS[name], folder, training) for name, folder in list_folders(work).items()]
     starter = sorted(row.task.name for row in rows if row.facts.sources[0].starter)
+    # One result a task, in the order of TASKS: verification counts on it.
     results = [make_result(row.task, row.dataset, [(row.task.primary, row.metrics.primary)]) for row in rows]
     metadata = {
         "library_name": "transformers",
@@ -100,7 +106,7 @@ def render_multitask_card(work: Path, repo: str) -> str:
         "language": ["en"],
         **describe_base(training),
         "datasets": [row.dataset.repo for row in rows],
-        "metrics": ["f1", "roc_auc"],
+        "metrics": ["f1", "roc_auc"],  # the Hub's names of the four primary metrics
         "tags": [
             *("hubtools", "semantic-router", *TASKS),
             *(["nano"] if training.base_note else []),
@@ -142,6 +148,7 @@ def _read_task(task: TaskSpec, folder: TaskFolder, training: MultitaskRecord) ->
             found=f"{', '.join(there) or 'nothing'} alone",
             next=f"hubtools push-{missing} {task.name}",
         )
+    # What was pushed may be older than what is here.
     if model.weights_sha256 != training.weights_sha256[task.name]:
         raise MissingStage(
             f"The {task.name} model on the Hub is of another training",
@@ -150,12 +157,13 @@ def _read_task(task: TaskSpec, folder: TaskFolder, training: MultitaskRecord) ->
             next=f"hubtools push-model {task.name}",
         )
     metrics = folder.read_metrics()
-    return TaskRow(task, metrics, folder.read_facts(), dataset, model, _score_alone(metrics))
+    return TaskRow(task, metrics, folder.read_facts(), dataset, model, _find_single_task_score(metrics))
 
 
-def _score_alone(metrics: Metrics) -> float | None:
+def _find_single_task_score(metrics: Metrics) -> float | None:
     """Return the primary metric of the version before, where it was trained alone and answered the same test rows."""
     before = metrics.previous
+    # The version before answered our test rows as a baseline does, where it could be asked.
     column = metrics.baselines.get(f"previous version ({before.tag})") if before else None
     if before is None or column is None or before.method == MULTI:
         return None
@@ -187,7 +195,7 @@ def check_multitask_card(work: Path, repo: str | None) -> Path:
     return path
 
 
-def push_multitask(api: Any, work: Path, repo: str, options: PushOptions) -> Release | Change:
+def push_multitask(api: HfApi, work: Path, repo: str, options: PushOptions) -> Release | Change:
     """Push body, heads, card, and scores and predictions of all tasks; on a dry run return what would change.
 
     Raises:
@@ -197,23 +205,23 @@ def push_multitask(api: Any, work: Path, repo: str, options: PushOptions) -> Rel
     files = _list_files(work, card)
     options = options.without_gate()
     if options.dry_run:
-        return difference(api, repo, "model", files, is_weights, options)
+        return compare_with_hub(api, repo, "model", files, is_weights, options)
     write_multitask_card(work, repo)
     scores = ", ".join(
         f"{name} {folder.read_metrics().primary.value:.3f}" for name, folder in list_folders(work).items()
     )
-    done = release(
+    pushed = release(
         api,
         repo,
         "model",
         files,
         message=f"One body, four heads: {scores}",
         # Weights of another form would stand beside ours and might be loaded instead.
-        owned=is_weights,
+        is_ours=is_weights,
         options=options,
     )
-    task_folder(work, MULTI).record_published("model", dataclasses.asdict(done))
-    return done
+    task_folder(work, MULTI).record_published("model", Published(**dataclasses.asdict(pushed)))
+    return pushed
 
 
 def _list_files(work: Path, card: str) -> Files:
@@ -241,7 +249,9 @@ def verify_multitask(repo: str, revision: str) -> Verified:
     """
     rows, largest, model = 0, 0.0, None
     for number, (name, task) in enumerate(TASKS.items()):
+        # Results on the card stand in the order of the tasks.
         texts, columns = read_recorded_answers(repo, revision, f"{name}/predictions.parquet", number, MULTI)
+        # Downloaded once, after it is known that there are answers to compare with.
         model = model or MultitaskClassifier(repo, revision)
         answers = [model(text) for text in texts]
         rows, largest = rows + len(texts), max(largest, largest_difference(task.head, name, answers, columns))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Literal, Self
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class PushOptions:
     private: bool = False
     create_pr: bool = False
     dry_run: bool = False
-    gated: str | None = None
+    gated: Literal["auto", "manual"] | None = None
     accept_license: bool = False
 
     def without_gate(self) -> Self:

@@ -29,10 +29,10 @@ def render_template(folder: str, names: Iterable[str], metadata: FrontMatter, **
 
     environment = Environment(
         loader=FileSystemLoader(asset(folder)),
-        undefined=StrictUndefined,
+        undefined=StrictUndefined,  # a misspelled name must not become an empty line of a card
         trim_blocks=True,
         lstrip_blocks=True,
-        autoescape=False,
+        autoescape=False,  # Markdown, not HTML: format_cell takes the markup out of texts
     )
     environment.filters |= {
         "cell": format_cell,
@@ -47,6 +47,7 @@ def render_template(folder: str, names: Iterable[str], metadata: FrontMatter, **
         "whole": "{:,}".format,
     }
     body = environment.select_template([f"{name}.md.jinja" for name in names]).render(**values)
+    # Parts that a template leaves out leave their blank lines behind.
     body = re.sub(r"\n{3,}", "\n\n", body).strip()
     body = re.sub(r"^(- .*\n)\n(?=- )", r"\1", body, flags=re.MULTILINE)  # blank lines would make a list a loose one
     return join_card(metadata, f"{START}\n{body}\n{END}\n")
@@ -111,5 +112,6 @@ def format_cell(text: str, limit: int = 160) -> str:
     """
     flat = " ".join(text.split())
     flat = flat if len(flat) <= limit else flat[: limit - 1] + "…"
+    # HTML first: what Markdown's escapes add holds neither sign.
     flat = flat.replace("&", "&amp;").replace("<", "&lt;")
     return _LINK.sub(lambda link: link[0].replace(":", "\\:").replace(".", "\\."), _MARKUP.sub(r"\\\g<0>", flat))

@@ -52,7 +52,7 @@ def check_published(task: TaskSpec, repo: str, revision: str, texts: Sequence[st
     return tuple(RouterCheck(name=name, result=result, summary=summary) for name, result, summary in table_of(checks))
 
 
-def note_of(checks: Sequence[Check]) -> list[str]:
+def describe_checks(checks: Sequence[Check]) -> list[str]:
     """Return lines for the user: the warnings, then how many checks passed; none where nothing was checked."""
     if not checks:
         return []

@@ -11,11 +11,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hubtools.assets import asset
 from hubtools.errors import HubtoolsError, MissingStage
-from hubtools.publishing.commits import Change, Release, difference, release, retrying
+from hubtools.publishing.commits import Change, Files, Release, call_with_retries, compare_with_hub, release
 from hubtools.publishing.front_matter import END, START, join_card, merge_card, split_card
 from hubtools.publishing.lint import lint_card
 from hubtools.publishing.options import PushOptions
@@ -24,18 +24,23 @@ from hubtools.task import TaskSpec
 from hubtools.tasks import base_named
 from hubtools.workdir import TaskFolder
 
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+# Exact: the Hub builds the Space with these, whatever is newest when somebody looks at it.
 GRADIO = "6.31.0"
 PYTHON = "3.11"
 NAME = "router-classifiers"
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
-def space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder]) -> dict[str, Any]:
+def space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder]) -> dict[str, bytes | Path]:
     """Return every file of the Space for those of ``tasks`` that are released, by its path.
 
     Raises:
         MissingStage: none of them is released.
     """
+    # Whatever the others lack: a Space is not to wait for tasks that nobody trains.
     released = [task for task in tasks if folders[task.name].released]
     if not released:
         raise MissingStage(
@@ -48,28 +53,30 @@ def space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder]) ->
     architectures = set()
     for task in released:
         folder = folders[task.name]
-        published = folder.read(folder.published, "push-model")
+        published = folder.read_published("push-model")
+        model, dataset = published.model, published.dataset
+        assert model is not None, "it is released"
         architectures.add(folder.read(folder.model / "config.json", "finetune")["model_type"])
         models[task.name] = space_entry(
             task,
-            repo=published["model"]["repo"],
-            revision=published["model"]["revision"],
+            repo=model.repo,
+            revision=model.revision,
             threshold=_threshold(task, folder),
             note=base_named(folder.read(folder.training, "finetune")["base"]).note,
-            dataset=published["dataset"]["repo"] if "dataset" in published else None,
+            dataset=dataset.repo if dataset else None,
         )
     source = asset("spaces") / "router_demo"
     return {
         "app.py": source / "app.py",
         "requirements.txt": source / "requirements.txt",
         "models.json": (json.dumps({"models": models}, indent=2) + "\n").encode(),
-        "README.md": _readme(source, models, sorted(architectures)).encode(),
+        "README.md": _render_readme(source, models, sorted(architectures)).encode(),
     }
 
 
 def space_entry(
     task: TaskSpec, *, repo: str, revision: str | None, threshold: float, note: str, dataset: str | None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return what models.json says of a task; the keys are documented in ``Task`` of the Space's app.py.
 
     Args:
@@ -96,13 +103,15 @@ def space_entry(
         "examples": [*(demo.examples or task.examples)],
         "verdicts": [*(demo.verdicts or ())],
     }
+    # What is not there the Space makes of what is.
     return {key: value for key, value in entry.items() if value not in (None, "", [])}
 
 
-def _readme(source: Path, models: Mapping[str, Mapping[str, Any]], architectures: Sequence[str]) -> str:
-    """The README of a Space with these entries of models.json, checked by the rules of the Hub."""
+def _render_readme(source: Path, models: Mapping[str, Mapping[str, object]], architectures: Sequence[str]) -> str:
+    """Return the README of a Space with these entries of models.json, checked by the rules of the Hub."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+    # The template lies beside the Space's app, which is no part of the package.
     environment = Environment(loader=FileSystemLoader(source), undefined=StrictUndefined, autoescape=False)
     text = environment.get_template("README.md.jinja").render(
         sdk_version=GRADIO,
@@ -110,9 +119,9 @@ def _readme(source: Path, models: Mapping[str, Mapping[str, Any]], architectures
         license="apache-2.0",
         models=[{"task": name, **model} for name, model in models.items()],
         number=NUMBERS[len(models)] if len(models) < len(NUMBERS) else str(len(models)),
-        datasets=sorted({model["dataset"] for model in models.values() if "dataset" in model}),
+        datasets=sorted({str(model["dataset"]) for model in models.values() if "dataset" in model}),
         architectures=architectures,
-        notes="; ".join(sorted({model["note"] for model in models.values() if "note" in model})),
+        notes="; ".join(sorted({str(model["note"]) for model in models.values() if "note" in model})),
     )
     metadata, body = split_card(text)
     readme = join_card(metadata, f"{START}\n{body.strip()}\n{END}\n")
@@ -128,27 +137,28 @@ def _threshold(task: TaskSpec, folder: TaskFolder) -> float:
 
 
 def push_space(
-    api: Any, tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder], repo: str, options: PushOptions
+    api: HfApi, tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder], repo: str, options: PushOptions
 ) -> Release | Change:
     """Push the Space of those of ``tasks`` that are released; on a dry run return what would change."""
-    files = space_files(tasks, folders)
-    card = files["README.md"].decode()
+    rendered = space_files(tasks, folders)
+    card = rendered["README.md"]
+    assert isinstance(card, bytes)
 
-    def with_edits(theirs: str | None) -> bytes:
+    def keep_edits(theirs: str | None) -> bytes:
         # A Space that was only just created carries the Hub's own README, without anything of ours or of a person's.
-        return (merge_card(card, theirs) if theirs and "models" in split_card(theirs)[0] else card).encode()
+        return merge_card(card.decode(), theirs).encode() if theirs and "models" in split_card(theirs)[0] else card
 
-    files["README.md"] = with_edits
+    files: Files = {**rendered, "README.md": keep_edits}
     options = options.without_gate()
     if options.dry_run:
-        return difference(api, repo, "space", files, _is_ours, options)
+        return compare_with_hub(api, repo, "space", files, _is_ours, options)
     return release(
         api,
         repo,
         "space",
         files,
         message="Demo of the released classifiers",
-        owned=_is_ours,
+        is_ours=_is_ours,
         options=options,
         space_sdk="gradio",
     )
@@ -159,16 +169,17 @@ def _is_ours(path: str) -> bool:
     return False
 
 
-def space_stage(api: Any, repo: str, wait: float = 0) -> str:
-    """The stage of the Space, waited for while it is being built.
+def wait_for_space(api: HfApi, repo: str, wait: float = 0) -> str:
+    """Return the stage of the Space, after at most ``wait`` seconds in which it is built and started.
 
     Raises:
         HubtoolsError: the build or the start failed; the message holds the end of the Space's log.
     """
     until = time.monotonic() + wait
     while True:
-        stage = str(retrying(lambda: api.get_space_runtime(repo)).stage)
+        stage = str(call_with_retries(lambda: api.get_space_runtime(repo)).stage)
         if stage in ("BUILD_ERROR", "RUNTIME_ERROR", "CONFIG_ERROR"):
+            # The end of the log names the error; what stands before is the installation.
             lines = [str(line) for line in api.fetch_space_logs(repo, build=stage == "BUILD_ERROR")][-20:]
             raise HubtoolsError(f"The Space {repo} ended in {stage}", found="\n" + "".join(lines))
         if not stage.endswith(("BUILDING", "STARTING")) or time.monotonic() > until:
@@ -200,8 +211,10 @@ def run_space(repo: str, port: int = 0) -> tuple[subprocess.Popen[bytes], str]:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
+    # For this machine alone, whatever address the user's environment has for other apps.
     environment = os.environ | {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port)}
     process = subprocess.Popen([sys.executable, "app.py"], cwd=folder, env=environment, stdout=sys.stderr)
+    # It loads its models before it answers, and downloads them the first time.
     until = time.monotonic() + 180
     try:
         while time.monotonic() < until:
@@ -214,7 +227,7 @@ def run_space(repo: str, port: int = 0) -> tuple[subprocess.Popen[bytes], str]:
             except (urllib.error.URLError, TimeoutError, ConnectionError):
                 time.sleep(0.3)
         raise HubtoolsError(f"The Space {repo} does not answer at {url}", expected="an answer within 3 minutes")
-    except BaseException:
+    except BaseException:  # Ctrl-C as well: no process is left behind
         process.terminate()
         process.wait()
         raise

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from hubtools.errors import VerificationFailed
 from hubtools.evaluation.predictions import read_columns
+from hubtools.heads.values import Rows
 from hubtools.records.release import Verified
 from hubtools.task import TaskSpec
 
-VERIFIED_ROWS = 16
+VERIFIED_ROWS = 16  # enough to see that weights, tokenizer and labels are those that were scored
 TOLERANCE = 1e-4  # batches of other shapes differ in the last bits of float32
 
 
@@ -37,11 +37,10 @@ def verify_release(task: TaskSpec, repo: str, revision: str) -> Verified:
     return replace(_compare_answers(task, repo, revision, texts, columns), router_checks=checks)
 
 
-def _compare_answers(
-    task: TaskSpec, repo: str, revision: str, texts: list[str], columns: dict[str, list[Any]]
-) -> Verified:
+def _compare_answers(task: TaskSpec, repo: str, revision: str, texts: list[str], columns: Rows) -> Verified:
     from hubtools.heads.inference import load_pipeline
 
+    # By pipeline(), as the card tells a user to do: no code of ours answers.
     classifier = load_pipeline(task.head.pipeline, repo, revision)
     difference = task.head.compare_answers(classifier, texts, columns)
     if difference.found:
@@ -70,9 +69,7 @@ def check_difference(repo: str, revision: str, largest: float, name: str) -> Non
         )
 
 
-def read_recorded_answers(
-    repo: str, revision: str, file: str, number: int, name: str
-) -> tuple[list[str], dict[str, list[Any]]]:
+def read_recorded_answers(repo: str, revision: str, file: str, number: int, name: str) -> tuple[list[str], Rows]:
     """Read the first texts that a published model was scored on, and the columns of what it answered.
 
     Args:
@@ -92,6 +89,7 @@ def read_recorded_answers(
     try:
         columns = read_columns(hf_hub_download(repo, file, revision=revision))
         card = ModelCard.load(hf_hub_download(repo, "README.md", revision=revision))
+        # The card names the release of the dataset: its rows may have changed since.
         result = card.data.to_dict()["model-index"][0]["results"][number]["dataset"]
         rows = load_dataset(result["type"], split="test", revision=result["revision"])
         text_of = dict(zip(rows["id"], rows["text"], strict=True))

@@ -19,13 +19,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from hubtools.errors import DamagedRecord, TrainingFailed
 from hubtools.launch import copy_model, finetune_task, training_fingerprint
 from hubtools.options import TrainingOptions, WorkOptions
 from hubtools.records import from_json, write_json, write_record
-from hubtools.records.studies import Outcome, ScoreSpread, StudyMetric
+from hubtools.records.studies import Outcome, ScoreSpread, StudyMetric, StudyReport
 from hubtools.records.training import TrainingRecord
 from hubtools.task import TaskSpec
 from hubtools.training.fewshot import check_method
@@ -69,22 +69,23 @@ class Study:
     base: str
     write_data: DataWriter
 
-    def training_folder(self, name: str) -> TaskFolder:
+    def find_folder(self, name: str) -> TaskFolder:
         """Return the work folder's part for one training."""
         return replace(self.work, work_dir=self.root / name).folder(self.task)
 
     def read_outcome(self, name: str) -> Outcome | None:
-        """Return what is known of a training; None where it was not tried, or was killed."""
+        """Return the outcome of a training; None where it was not tried, or was killed."""
         path = self.root / name / "outcome.json"
         try:
             return from_json(json.loads(path.read_text()), Outcome)
         except (OSError, ValueError, DamagedRecord):
-            return None
+            return None  # trained again: a damaged outcome is as good as none
 
     def train(self, planned: PlannedTraining) -> Outcome:
-        """Train, unless that is done, and return what came of it; a failure is an outcome as well."""
+        """Train, unless there is a score already, and return the outcome; a failure is one as well."""
         outcome = self.read_outcome(planned.name)
-        lacks_model = planned.keep_model and not self.training_folder(planned.name).has_model
+        # The model of a training may have been removed, when another one was the best.
+        lacks_model = planned.keep_model and not self.find_folder(planned.name).has_model
         if outcome is None or outcome.score is None or lacks_model:
             self._note(planned.name, " ".join(planned.flags) or f"seed {planned.seed}")
             outcome = Outcome(name=planned.name, seed=planned.seed, flags=list(planned.flags))
@@ -93,29 +94,30 @@ class Study:
             except TrainingFailed as error:
                 outcome = replace(outcome, failure=error.found or error.subject)
             write_record(self.root / planned.name / "outcome.json", outcome)
-            self._note(planned.name, self._describe(outcome))
+            self._note(planned.name, self._format_outcome(outcome))
         if outcome.score is not None:
             self.remove_leftovers(planned.name)
         return outcome
 
     def remove_leftovers(self, name: str) -> None:
-        """Remove what only a training that goes on would need."""
-        run = self.training_folder(name)
+        """Remove data, tokens, checkpoints and cache, which only a training that goes on would need."""
+        run = self.find_folder(name)
         run.facts.unlink(missing_ok=True)  # first: it says that the data are there
-        for path in (run.dataset, run.tokens, run.runs, _cache_folder(run)):
+        for path in (run.dataset, run.tokens, run.runs, _locate_cache(run)):
             shutil.rmtree(path, ignore_errors=True)
 
     def _find_or_train(self, planned: PlannedTraining) -> TrainingRecord:
-        """Return the record of a training that is done in some folder of the task, else do it here."""
+        """Return the record of the same training in any folder of the task, else train here."""
         work = replace(self.work, work_dir=self.root / planned.name)
         options = replace(self.options, seed=planned.seed, flags=self.options.flags.prepend(planned.flags))
         run = work.folder(self.task)
+        # Facts are written last: without them the data are not whole.
         if not run.facts.exists():
             self.write_data(planned.name, run)
         _, fingerprint = training_fingerprint(self.task, work, options)
         record = self._find_same_training(planned, run, fingerprint)
         if record is None:
-            with _environment(HF_DATASETS_CACHE=str(_cache_folder(run).resolve())):  # keeps the user's own clean
+            with _set_environment(HF_DATASETS_CACHE=str(_locate_cache(run).resolve())):  # keeps the user's own clean
                 finetune_task(self.task, work, options)
             record = run.read_training()
         return record
@@ -132,7 +134,8 @@ class Study:
         return replace(outcome, score=score, seconds=record.seconds, steps=record.steps, epochs=record.epochs_run)
 
     def _find_same_training(self, planned: PlannedTraining, run: TaskFolder, fingerprint: str) -> TrainingRecord | None:
-        """Return the record of the very same training in another folder of the task; its model is copied if wanted."""
+        """Return the record of the same training elsewhere in the task's folder, or None; copy its model if wanted."""
+        # By its fingerprint: the default training of a search is often the one that the task has already.
         others = [folder for folder in self.work.folder(self.task).find_trained(fingerprint) if folder != run]
         if planned.keep_model:
             with run.lock(self.work.note):
@@ -143,33 +146,36 @@ class Study:
         return others[0].read_training()
 
     def remove_models_but(self, kept: str | None) -> None:
-        """Remove the models of all trainings that are done but one."""
+        """Remove the models of all trainings that have an outcome but that of ``kept``; None keeps none."""
         for path in self.root.glob("*/outcome.json"):
-            run = self.training_folder(path.parent.name)
+            run = self.find_folder(path.parent.name)
             if path.parent.name != kept and run.model.exists():
                 with run.lock(self.work.note):
                     shutil.rmtree(run.model)
 
     def _note(self, name: str, line: str) -> None:
+        """Print a line about a training."""
         self.work.note(f"{self.task.name}: {name}: {line}")
 
-    def _describe(self, outcome: Outcome) -> str:
+    def _format_outcome(self, outcome: Outcome) -> str:
+        """Return an outcome as a line for a terminal."""
         if outcome.score is None:
             return f"failed: {outcome.failure}"
         return f"{self.task.primary.title} {outcome.score:.4f} on validation, {outcome.seconds:.0f} s"
 
     @contextlib.contextmanager
-    def hold_folder(self, trainings: int, done: int = 0) -> Iterator[Callable[[], None]]:
-        """Hold the study's folder; the task's own stays free. Yields what to call after each training.
+    def lock_folder(self, trainings: int, finished: int = 0) -> Iterator[Callable[[], None]]:
+        """Lock the study's folder for the block; the task's own stays free. Yields what to call after each training.
 
         A bar that is drawn over itself would not survive what the trainings print: each state of it is a line.
 
         Args:
-            trainings: how many there are in all, of which ``done`` are behind us.
+            trainings: how many there are in all.
+            finished: how many of them have a score already.
         """
         from tqdm import tqdm  # type: ignore[import-untyped]
 
-        began, ended = time.monotonic(), itertools.count(done + 1)
+        began, ended = time.monotonic(), itertools.count(finished + 1)
 
         def tick() -> None:
             line = tqdm.format_meter(
@@ -177,7 +183,7 @@ class Study:
                 trainings,
                 time.monotonic() - began,
                 ncols=100,
-                initial=done,
+                initial=finished,  # the rate is that of the trainings of this command
                 unit="training",
                 prefix=f"{self.task.name}: trainings",
             )
@@ -189,24 +195,24 @@ class Study:
     def train_all(self, planned: Sequence[PlannedTraining]) -> list[Outcome]:
         """Return the outcomes in the order of ``planned``; a failure does not keep the others from being tried."""
         outcomes = []
-        with self.hold_folder(len(planned)) as tick:
+        with self.lock_folder(len(planned)) as tick:
             for training in planned:
                 outcomes.append(self.train(training))
                 tick()
         return outcomes
 
-    def report_fields(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-        """Return what every report of a study says, by the fields of :class:`StudyReport`."""
-        return {
-            "task": self.task.name,
-            "metric": StudyMetric(key=self.task.primary.key, title=self.task.primary.title),
-            "split": "validation",
-            "base": self.base,
-            "seed": self.options.seed,
-            "flags": list(self.options.flags.argv),
-            "folder": str(self.root),
-            "trainings": list(outcomes),
-        }
+    def describe(self, outcomes: Sequence[Outcome]) -> StudyReport:
+        """Return what every report of a study says."""
+        return StudyReport(
+            task=self.task.name,
+            metric=StudyMetric(key=self.task.primary.key, title=self.task.primary.title),
+            split="validation",
+            base=self.base,
+            seed=self.options.seed,
+            flags=list(self.options.flags.argv),
+            folder=str(self.root),
+            trainings=list(outcomes),
+        )
 
 
 def open_study(
@@ -214,7 +220,7 @@ def open_study(
     work: WorkOptions,
     options: TrainingOptions,
     kind: str,
-    causes: Any,
+    causes: object,
     write_data: DataWriter | None = None,
 ) -> Study:
     """Return the study of this ``kind`` that data, base, flags and ``causes`` identify: the same again goes on.
@@ -229,10 +235,12 @@ def open_study(
     """
     check_method(options.flags, [task], options.processes)
     base, fingerprint = training_fingerprint(task, work, options)
+    # The fingerprint names the data, the base and the flags; what else makes a study another one joins it here.
     name = hashlib.sha256(json.dumps([fingerprint, causes]).encode()).hexdigest()[:12]
     folder = work.folder(task)
 
     def link_curated(_: str, run: TaskFolder) -> None:
+        # Locked: a curation that runs at the same time swaps the files.
         with folder.lock(work.note):
             facts = folder.read(folder.facts, "curate")
             for split in ("train", "validation"):
@@ -259,6 +267,7 @@ def summarize_scores(outcomes: Sequence[Outcome]) -> ScoreSpread:
 
 def raise_failures(task: TaskSpec, outcomes: Sequence[Outcome], report: Path) -> NoReturn:
     """Raise the error of a study whose trainings have no score, or not all of them where it needs all."""
+    # Three of them are enough to see what is wrong; the report has all.
     failures = [outcome for outcome in outcomes if outcome.failure is not None]
     raise TrainingFailed(
         f"{len(failures)} of {len(outcomes)} trainings of {task.name!r} ended without a score",
@@ -268,7 +277,8 @@ def raise_failures(task: TaskSpec, outcomes: Sequence[Outcome], report: Path) ->
     )
 
 
-def _cache_folder(run: TaskFolder) -> Path:
+def _locate_cache(run: TaskFolder) -> Path:
+    """Return the folder of what ``datasets`` keeps of a training's data."""
     return run.root.parent / "cache"
 
 
@@ -281,7 +291,7 @@ def _link_or_copy(source: Path, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _environment(**values: str) -> Iterator[None]:
+def _set_environment(**values: str) -> Iterator[None]:
     """Set variables for the processes that are started within the block."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)

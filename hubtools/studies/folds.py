@@ -37,10 +37,12 @@ class Fold:
     kept_in_training: int
 
     def select(self, split: str) -> list[Example]:
+        """Return the rows of one split, in their order."""
         return [row for row in self.rows if row.split == split]
 
     @property
     def counts(self) -> dict[str, int]:
+        """Rows by what happened to them, as :class:`~hubtools.records.studies.FoldOutcome` names them."""
         sizes = {split: len(self.select(split)) for split in ("train", "validation")}
         return {**sizes, "left_out_as_leaks": self.leaks, "kept_in_training": self.kept_in_training}
 
@@ -48,6 +50,7 @@ class Fold:
 def read_rows(folder: TaskFolder, task: TaskSpec, label_set: LabelSet) -> list[Example]:
     """Return rows of the curated training and validation splits, with labels of ``label_set``, by their ids."""
     rows = []
+    # In the order of ids: folds follow from the rows, not from how curation divided them.
     for split in ("train", "validation"):
         path = folder.need(folder.split_file(split), "curate")
         rows += read_split(path, task.head, label_set, split)
@@ -79,11 +82,12 @@ def divide_rows(
             found=f"{len(divisible)} rows in {groups} groups",
             next="say so many with --folds",
         )
-    result = []
+    divisions = []
+    # All folds are made and checked before the first hour of training.
     for number, held_out in enumerate(_choose_held_out(divisible, folds, seed), 1):
-        result.append(_make_fold(divisible, train_only, held_out, task, facts))
-        _check_fold(result[-1], f"Fold {number} of {folds} of {task.name}", task, label_set)
-    return result
+        divisions.append(_make_fold(divisible, train_only, held_out, task, facts))
+        _check_fold(divisions[-1], f"Fold {number} of {folds} of {task.name}", task, label_set)
+    return divisions
 
 
 def _choose_held_out(rows: Sequence[Example], folds: int, seed: int) -> list[set[str]]:
@@ -93,9 +97,9 @@ def _choose_held_out(rows: Sequence[Example], folds: int, seed: int) -> list[set
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    often = Counter(kind for row in rows for kind in set(row.classes))
+    frequency = Counter(kind for row in rows for kind in set(row.classes))
     # The splitter takes one class a row.
-    strata = [min(row.classes, key=lambda kind: (often[kind], kind), default="") for row in rows]
+    strata = [min(row.classes, key=lambda kind: (frequency[kind], kind), default="") for row in rows]
     groups = [row.group for row in rows]
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
@@ -111,6 +115,7 @@ def _make_fold(
     task: TaskSpec,
     facts: DatasetFacts,
 ) -> Fold:
+    """Return the fold that holds the groups ``held_out`` out, but those without which training would lack a class."""
     # A class that training would lack stays there whole: it cannot be learned, and would count as never found.
     all_rows = (*divisible, *train_only)
     trained = {name for row in all_rows if row.group not in held_out for name in row.classes}
@@ -128,6 +133,7 @@ def _make_fold(
 
 
 def _check_fold(fold: Fold, name: str, task: TaskSpec, label_set: LabelSet) -> None:
+    """Raise :class:`UsageError` for a fold that cannot be trained on or scored; ``name`` begins the message."""
     held_out = {name for row in fold.select("validation") for name in row.classes}
     trained = {name for row in fold.select("train") for name in row.classes}
     missing = [label for label in label_set.labels if label not in trained]

@@ -15,8 +15,10 @@ from hubtools.training.presets import Preset
 Value = float | int | str | bool
 
 # The same for all trainings of a search, or what makes them comparable.
-_FIXED = {"task", "base", "dataset", "label_set", "work_dir", "output_dir", "hub", "fingerprint", "seed", "data_seed",
-         "method", "metric_for_best_model", "greater_is_better", "load_best_model_at_end", "eval_strategy"}  # fmt: skip
+_FIXED = {
+    *("task", "base", "dataset", "label_set", "work_dir", "output_dir", "hub", "fingerprint", "seed", "data_seed"),
+    *("method", "metric_for_best_model", "greater_is_better", "load_best_model_at_end", "eval_strategy"),
+}
 _KEYS = {"low", "high", "log", "step", "choices"}
 
 
@@ -63,14 +65,16 @@ def parse_words(flags: Sequence[str]) -> dict[str, str]:
     return {name.removeprefix("--"): value for name, value in zip(flags[::2], flags[1::2], strict=True)}
 
 
-def default_ranges(preset: Preset, batches_a_step: int) -> dict[str, Range]:
+def surround_defaults(preset: Preset, batches_a_step: int) -> dict[str, Range]:
     """Return ranges around the defaults, which follow the size of the data, the task and the base.
 
     Args:
         batches_a_step: processes times accumulation steps, among which the rows of a step are divided.
     """
+    # A preset's batch size is of a step; the flag is of one process and one accumulation step.
     rows = preset.batch_size / batches_a_step
     rate = preset.learning_rate
+    # Three digits of a rate, as on a command line: the same flag then gives the same training.
     return {
         "learning_rate": Range(float(f"{rate / 5:.3g}"), float(f"{rate * 5:.3g}"), log=True),
         "num_train_epochs": Range(max(1, round(preset.epochs / 2)), round(preset.epochs * 2)),
@@ -107,12 +111,14 @@ def read_ranges(path: Path, check: Callable[[Sequence[str]], None]) -> dict[str,
             next="mend the file",
         )
     return {
-        str(name).lstrip("-").replace("-", "_"): _make_range(path, str(name), given, check)
-        for name, given in content.items()
+        str(name).lstrip("-").replace("-", "_"): _make_range(path, str(name), values, check)
+        for name, values in content.items()
     }
 
 
-def _make_range(path: Path, name: str, given: object, check: Callable[[Sequence[str]], None]) -> Range:
+def _make_range(path: Path, name: str, values: object, check: Callable[[Sequence[str]], None]) -> Range:
+    """Return the range of one flag; raises :class:`UsageError` as :func:`read_ranges` does."""
+    # Written as on the command line or as transformers has it.
     flag = name.lstrip("-").replace("-", "_")
 
     def refuse(expected: str, found: str) -> NoReturn:
@@ -120,53 +126,57 @@ def _make_range(path: Path, name: str, given: object, check: Callable[[Sequence[
 
     if flag in _FIXED:
         refuse("a flag that may differ between the trainings of one search", f"{flag}, which must not")
-    if isinstance(given, list):
-        given = {"choices": given}
-    if not isinstance(given, dict) or not given or set(given) - _KEYS or ("choices" in given and len(given) > 1):
-        refuse("low and high (with log or step), or a list of values", repr(given)[:80])
-    if "choices" in given:
-        made = _read_choices(given["choices"], refuse)
-        examples: Sequence[Value] = made.choices
+    if isinstance(values, list):
+        values = {"choices": values}
+    if not isinstance(values, dict) or not values or set(values) - _KEYS or ("choices" in values and len(values) > 1):
+        refuse("low and high (with log or step), or a list of values", repr(values)[:80])
+    if "choices" in values:
+        span = _read_choices(values["choices"], refuse)
+        examples: Sequence[Value] = span.choices
     else:
-        made = _read_bounds(given, refuse)
+        span = _read_bounds(values, refuse)
         # One in between as well: 4.0 and 16.0 pass for whole numbers, what lies between them does not.
-        between = made.low + 0.377 * (made.high - made.low)
-        examples = (made.low, made.high) if made.whole or made.step else (made.low, made.high, between)
+        between = span.low + 0.377 * (span.high - span.low)
+        examples = (span.low, span.high) if span.whole or span.step else (span.low, span.high, between)
+    # What the training's own parser refuses is refused here, before the first trial.
     for value in examples:
         try:
             check(format_flags({flag: value}))
         except UsageError as error:
             refuse(error.expected, error.found)
-    return made
+    return span
 
 
 def _read_choices(values: object, refuse: Callable[[str, str], NoReturn]) -> Range:
+    """Return the range of a list of values; calls ``refuse`` with what is expected and what is there."""
     if not isinstance(values, list) or not values or not all(isinstance(v, Value) for v in values):
         refuse("a list of numbers, words or truth values", repr(values)[:80])
     return Range(choices=tuple(dict.fromkeys(values)))
 
 
-def _read_bounds(given: Mapping[str, object], refuse: Callable[[str, str], NoReturn]) -> Range:
-    low, high, step = (_read_number(given.get(key)) for key in ("low", "high", "step"))
-    log = given.get("log", False)
+def _read_bounds(bounds: Mapping[str, object], refuse: Callable[[str, str], NoReturn]) -> Range:
+    """Return the range between two bounds; calls ``refuse`` with what is expected and what is there."""
+    low, high, step = (_read_number(bounds.get(key)) for key in ("low", "high", "step"))
+    log = bounds.get("log", False)
     if low is None or high is None or low > high:
-        refuse("two numbers, low at most high", repr(given)[:80])
+        refuse("two numbers, low at most high", repr(bounds)[:80])
     if not isinstance(log, bool) or (log and low <= 0):
-        refuse("log: true or false, and low above 0 with it", repr(given)[:80])
-    if "step" in given and (log or step is None or step <= 0):
-        refuse("a step above 0, and no log with it", repr(given)[:80])
-    made = Range(low, high, log, step)
-    if made.whole and isinstance(step, float):
-        refuse("a whole step between whole numbers, or low as a fraction: 1.0", repr(given)[:80])
-    return made
+        refuse("log: true or false, and low above 0 with it", repr(bounds)[:80])
+    # Optuna takes one of the two: steps by order of magnitude are a list of values.
+    if "step" in bounds and (log or step is None or step <= 0):
+        refuse("a step above 0, and no log with it", repr(bounds)[:80])
+    span = Range(low, high, log, step)
+    if span.whole and isinstance(step, float):
+        refuse("a whole step between whole numbers, or low as a fraction: 1.0", repr(bounds)[:80])
+    return span
 
 
-def _read_number(given: object) -> float | int | None:
+def _read_number(value: object) -> float | int | None:
     """Return a finite number, or None; YAML reads 1e-5, without a point, as a word."""
-    if isinstance(given, bool) or not isinstance(given, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        number = float(given) if isinstance(given, str) else given
+        number = float(value) if isinstance(value, str) else value
     except ValueError:
         return None
     return number if math.isfinite(number) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hubtools.options import TrainingOptions, WorkOptions
-from hubtools.records import write_record
+from hubtools.records import extend, write_record
 from hubtools.records.studies import RepetitionReport
 from hubtools.studies.engine import PlannedTraining, open_study, raise_failures, summarize_scores
 from hubtools.task import TaskSpec
@@ -25,6 +25,7 @@ def repeat_training(task: TaskSpec, work: WorkOptions, options: TrainingOptions,
     """
     # Whichever seeds are asked for, the study is the same: each is a folder of its own.
     study = open_study(task, work, replace(options, seed=0), "seeds", None)
+    # The model of the first seed is kept, whatever its score: the best of several would be chosen by chance.
     planned = [
         PlannedTraining(f"seed-{seed}", seed, keep_model=seed == options.seed)
         for seed in range(options.seed, options.seed + seeds)
@@ -36,8 +37,10 @@ def repeat_training(task: TaskSpec, work: WorkOptions, options: TrainingOptions,
     outcomes = study.train_all(planned)
     study.remove_models_but(planned[0].name)
     spread = summarize_scores(outcomes)
-    report = RepetitionReport(
-        **(study.report_fields(outcomes) | {"seed": options.seed}),
+    report = extend(
+        study.describe(outcomes),
+        RepetitionReport,
+        seed=options.seed,  # the study's own is 0
         seeds=[training.seed for training in planned],
         **vars(spread),
         kept=planned[0].name,

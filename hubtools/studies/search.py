@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from hubtools.errors import UsageError
 from hubtools.options import TrainingOptions, WorkOptions
-from hubtools.records import to_json, write_record
+from hubtools.records import extend, to_json, write_record
 from hubtools.records.studies import Outcome, SearchReport
 from hubtools.studies.engine import PlannedTraining, Study, open_study, raise_failures
-from hubtools.studies.ranges import Range, Value, default_ranges, format_flags, read_ranges
+from hubtools.studies.ranges import Range, Value, format_flags, read_ranges, surround_defaults
 from hubtools.task import TaskSpec
 from hubtools.tasks import base_named
 from hubtools.training.fewshot import TAKEN, check_method, few_shot_preset, is_few_shot
@@ -65,6 +65,7 @@ def search_flags(
             found="hubtools without it",
             next="pip install 'hubtools[search]'",
         )
+    # A search over other ranges, or by another sampler, is another study.
     searched = _choose_ranges(task, work, options, ranges)
     records = {name: span.to_record() for name, span in searched.items()}
     written = {name: to_json(record) for name, record in records.items()}
@@ -76,10 +77,11 @@ def search_flags(
             work.note(f"  {name}: {', '.join(f'{key} {value}' for key, value in span.items())}")
         return None
     importances = _train_trials(study, searched, trials, sampler_seed)
-    outcomes = sorted(_read_outcomes(study), key=lambda outcome: -_score_of(outcome))
+    outcomes = sorted(_read_outcomes(study), key=lambda outcome: -_rank_outcome(outcome))
     scored = [outcome for outcome in outcomes if outcome.score is not None]
-    report = SearchReport(
-        **study.report_fields(outcomes),
+    report = extend(
+        study.describe(outcomes),
+        SearchReport,
         sampler_seed=sampler_seed,
         ranges=records,
         best=scored[0] if scored else None,
@@ -96,25 +98,25 @@ def search_flags(
 def _choose_ranges(task: TaskSpec, work: WorkOptions, options: TrainingOptions, path: Path | None) -> dict[str, Range]:
     """Return the ranges, but for flags that are given: these hold for all trainings."""
     if path is None:
-        ranges = _make_default_ranges(task, work, options)
+        ranges = _make_ranges(task, work, options)
     else:
 
         def check(flags: Sequence[str]) -> None:
             check_method(parse_training_flags((*options.flags.argv, *flags)), [task], options.processes)
 
         ranges = read_ranges(path, check)
-    left = {name: span for name, span in ranges.items() if name not in options.flags.given}
-    if not left:
+    open_ranges = {name: span for name, span in ranges.items() if name not in options.flags.given}
+    if not open_ranges:
         raise UsageError(
             "Nothing is left to search",
             expected="a range whose flag is not given",
             found=", ".join(sorted(ranges)),
             next="leave one of these flags out, or name further ranges",
         )
-    return left
+    return open_ranges
 
 
-def _make_default_ranges(task: TaskSpec, work: WorkOptions, options: TrainingOptions) -> dict[str, Range]:
+def _make_ranges(task: TaskSpec, work: WorkOptions, options: TrainingOptions) -> dict[str, Range]:
     """Return ranges around what this training would take without them."""
     flags = options.flags
     few = is_few_shot(flags)
@@ -123,9 +125,11 @@ def _make_default_ranges(task: TaskSpec, work: WorkOptions, options: TrainingOpt
     else:
         rows = work.folder(task).read_facts().splits["train"].rows
         base = resolve_base(options.base)
+        # Of the encoder's width: what small ones learn with is too fast for large ones.
         width = config_of(base, commit_of(base)).hidden_size
         preset, _ = preset_for(rows, task, base_named(base), width, lora=bool(flags.ours.lora_rank))
-    ranges = default_ranges(preset, options.processes * flags.trainer.get("gradient_accumulation_steps", 1))
+    # A flag that few-shot training does not take is left out below.
+    ranges = surround_defaults(preset, options.processes * flags.trainer.get("gradient_accumulation_steps", 1))
     if "max_steps" in flags.given:  # which decides, whatever the epochs
         del ranges["num_train_epochs"]
     return {name: span for name, span in ranges.items() if not few or name in TAKEN}
@@ -145,10 +149,11 @@ def _train_trials(study: Study, ranges: Mapping[str, Range], trials: int, sample
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = {name: _make_distribution(span) for name, span in ranges.items()}
     study.root.mkdir(parents=True, exist_ok=True)
-    done = sum(outcome.score is not None for outcome in _read_outcomes(study))
-    with study.hold_folder(trials + 1, done) as tick:
-        _repair(study.root / JOURNAL)
-        book = optuna.create_study(
+    finished = sum(outcome.score is not None for outcome in _read_outcomes(study))
+    with study.lock_folder(trials + 1, finished) as tick:
+        _drop_broken_line(study.root / JOURNAL)
+        # Optuna's own study: what was drawn, and what came of it, for the sampler to learn from.
+        sampled = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(study.root / JOURNAL))),
             study_name=study.root.name,
             direction="maximize",
@@ -159,37 +164,38 @@ def _train_trials(study: Study, ranges: Mapping[str, Range], trials: int, sample
             planned = PlannedTraining(f"trial-{number:03}", study.options.seed, format_flags(values))
             outcome = study.train(planned)
             state = TrialState.FAIL if outcome.score is None else TrialState.COMPLETE
-            book.tell(number, outcome.score, state)
+            sampled.tell(number, outcome.score, state)
             study.remove_leftovers(outcome.name)  # a trial that failed is not tried again
-            keep_best()
+            keep_best()  # after each trial, so that the disk holds two models at most
             tick()
 
         def keep_best() -> None:
-            study.remove_models_but(max(_read_outcomes(study), key=_score_of).name)
+            study.remove_models_but(max(_read_outcomes(study), key=_rank_outcome).name)
 
         defaults = study.read_outcome(DEFAULTS)
         if defaults is None or defaults.score is None:
             study.train(PlannedTraining(DEFAULTS, study.options.seed))
             tick()
-        lacking = trials - len(book.get_trials(states=(TrialState.COMPLETE,)))
-        for trial in book.get_trials(states=(TrialState.RUNNING,)):  # under way when a search was killed
+        lacking = trials - len(sampled.get_trials(states=(TrialState.COMPLETE,)))
+        for trial in sampled.get_trials(states=(TrialState.RUNNING,)):  # under way when a search was killed
             if set(trial.params) == set(space):
                 train(trial.number, trial.params)
                 lacking -= 1
             else:
-                book.tell(trial.number, state=TrialState.FAIL)
+                sampled.tell(trial.number, state=TrialState.FAIL)
         for _ in range(lacking):
             # A sampler of its own for each trial: one that goes on after a kill would draw its first values again.
-            number = len(book.trials)
+            number = len(sampled.trials)
             seed = random.Random(f"{sampler_seed}:{number}").getrandbits(32)
-            book.sampler = optuna.samplers.TPESampler(seed=seed)
-            train(number, book.ask(space).params)
+            sampled.sampler = optuna.samplers.TPESampler(seed=seed)
+            train(number, sampled.ask(space).params)
         keep_best()
-        scored = book.get_trials(states=(TrialState.COMPLETE,))
+        scored = sampled.get_trials(states=(TrialState.COMPLETE,))
+        # With one score alone there is no variance to explain.
         if len(scored) < _ENOUGH or len({trial.value for trial in scored}) == 1:
             return None
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-        importances = optuna.importance.get_param_importances(book, evaluator=evaluator)
+        importances = optuna.importance.get_param_importances(sampled, evaluator=evaluator)
         return {name: round(float(share), 4) for name, share in importances.items()}
 
 
@@ -199,12 +205,13 @@ def _read_outcomes(study: Study) -> list[Outcome]:
     return [outcome for name in names if (outcome := study.read_outcome(name))]
 
 
-def _score_of(outcome: Outcome) -> float:
-    """Return the score to sort by: a failure comes after all scores."""
+def _rank_outcome(outcome: Outcome) -> float:
+    """Return the score to sort by, by which a failure comes after all scores."""
     return float("-inf") if outcome.score is None else outcome.score
 
 
 def _make_distribution(span: Range) -> BaseDistribution:
+    """Return a range as Optuna has it."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if span.choices:
@@ -214,8 +221,8 @@ def _make_distribution(span: Range) -> BaseDistribution:
     return FloatDistribution(float(span.low), float(span.high), log=span.log, step=span.step)
 
 
-def _repair(journal: Path) -> None:
-    """Take a line off that a kill cut short: Optuna would write the next one behind it, and read neither."""
+def _drop_broken_line(journal: Path) -> None:
+    """Drop a last line that a kill cut short: Optuna would write the next one behind it, and read neither."""
     content = journal.read_bytes() if journal.exists() else b""
     whole = content.rfind(b"\n") + 1
     if whole < len(content):

@@ -9,47 +9,54 @@ from hubtools.records.studies import CrossValidationReport, Outcome, RepetitionR
 from hubtools.studies.ranges import parse_words
 
 
-def search_lines(report: SearchReport) -> list[str]:
-    """Return a trial a line, the best first, with what it was given."""
+def format_search(report: SearchReport) -> list[str]:
+    """Return a line for each training, the best first, with its flags; then what explains the scores."""
     table = _make_table(report, list(report.ranges), [parse_words(trial.flags) for trial in report.trainings])
     shares = ", ".join(f"{name} {share:.2f}" for name, share in (report.importances or {}).items())
     explained = [f"Share of the scores' variance: {shares}."] if shares else []
-    return [*table, *explained, *_sentences(report.notes)]
+    return [*table, *explained, *_make_sentences(report.notes)]
 
 
-def folds_lines(report: CrossValidationReport) -> list[str]:
-    """Return a fold a line with its rows, then mean and spread."""
+def format_folds(report: CrossValidationReport) -> list[str]:
+    """Return a line for each fold with its rows, then mean and spread of the scores."""
     names = ["train", "validation", "left_out_as_leaks", "kept_in_training"]
     values = [{name: str(getattr(fold, name)) for name in names} for fold in report.trainings]
-    return [*_make_table(report, names, values), _describe_spread(report), *_sentences(report.notes)]
+    return [*_make_table(report, names, values), _describe_spread(report), *_make_sentences(report.notes)]
 
 
-def seeds_lines(report: RepetitionReport) -> list[str]:
-    """Return a seed a line, then mean and spread."""
+def format_seeds(report: RepetitionReport) -> list[str]:
+    """Return a line for each seed, then mean and spread of the scores."""
     lines = [*_make_table(report, [], [{}] * len(report.trainings)), _describe_spread(report)]
     return [*lines, f"The model of {report.kept} is kept: the first, whatever the scores."]
 
 
 def _make_table(report: StudyReport, names: Sequence[str], values: Sequence[Mapping[str, str]]) -> list[str]:
-    """Return a training a line; ``values`` are its further columns, by name."""
+    """Return a heading and a line for each training.
+
+    Args:
+        names: of further columns.
+        values: what they hold, by name, for each training; a value that is missing leaves its cell empty.
+    """
     head = ["training", f"{report.metric.title}, validation", "seconds", *names]
     body = [
-        [training.name, *_score_cells(training), *(given.get(name, "") for name in names)]
-        for training, given in zip(report.trainings, values, strict=True)
+        [training.name, *_format_score(training), *(cells.get(name, "") for name in names)]
+        for training, cells in zip(report.trainings, values, strict=True)
     ]
     return aligned([head, *body])
 
 
-def _score_cells(training: Outcome) -> tuple[str, str]:
+def _format_score(training: Outcome) -> tuple[str, str]:
+    """Return the cells of a training's score and of its seconds."""
     return (f"{training.score:.4f}", f"{training.seconds:.0f}") if training.score is not None else ("failed", "")
 
 
 def _describe_spread(report: CrossValidationReport | RepetitionReport) -> str:
+    # A single score has no deviation.
     line = f"{report.metric.title} on validation: mean {report.mean:.4f}"
     if report.standard_deviation is not None:
         line += f", standard deviation {report.standard_deviation:.4f}"
     return f"{line}, from {report.low:.4f} to {report.high:.4f}, of {report.scored} trainings."
 
 
-def _sentences(notes: Sequence[str]) -> list[str]:
+def _make_sentences(notes: Sequence[str]) -> list[str]:
     return [f"{note[0].upper()}{note[1:]}." for note in notes]

@@ -18,11 +18,14 @@ TASKS: dict[str, TaskSpec] = {task.name: task for task in (CATEGORY, PII, JAILBR
 # All four trained together on one body. No fifth task: it has neither rows nor labels of its own.
 MULTI = "multi"
 MULTI_MODEL = "router_classifiers_{base}_multi_model"
+# What the checkpoint of a training of all four is chosen by.
 MEAN_SCORE = Metric("mean", "mean of the four", statistics.fmean, "mean")
 
+# Pinned: another commit of a base would be another model under the same name.
 MODERNBERT = BaseModel("answerdotai/ModernBERT-base", revision="8949b909ec900327062f0ebf497f51aef5e6f0c8")
 # An encoder whose embeddings are trained already: what few-shot training starts from.
 EMBEDDING = BaseModel("nomic-ai/modernbert-embed-base")
+# Ours, packaged: what there is to train from where a Hub has no other encoder.
 NANO = BaseModel(
     "hubtools/modernbert-nano",
     # Its score on a few validation templates jumps up and down while it learns: patience would stop it halfway.
@@ -33,7 +36,7 @@ BASES: dict[str, BaseModel] = {base.id: base for base in (MODERNBERT, EMBEDDING,
 
 
 def task_named(name: str) -> TaskSpec:
-    """The task called ``name``; raises :class:`UsageError` for any other name."""
+    """Return the built-in task called ``name``; raises :class:`UsageError` for any other name."""
     if name not in TASKS:
         raise UsageError(
             f"Unknown task {name!r}", expected="one of " + ", ".join((*TASKS, "all")), next="hubtools --help"
@@ -52,9 +55,11 @@ def select_tasks(name: str | None, task_file: Path | None) -> list[TaskSpec]:
         UsageError: no such task, none asked for, or a file that is wrong or describes another.
     """
     if task_file is not None:
+        # Imported late: a task file is made of what this module holds.
         from hubtools.tasks.file import read_task_file
 
         task = read_task_file(task_file)
+        # "all" is what some commands take where nothing is said.
         if name not in (None, "all", task.name):
             raise UsageError(
                 f"Task file {str(task_file)!r} describes the task {task.name!r}",
@@ -73,5 +78,5 @@ def select_tasks(name: str | None, task_file: Path | None) -> list[TaskSpec]:
 
 
 def base_named(repo_id: str) -> BaseModel:
-    """A base we have defaults for, or any other encoder without."""
+    """Return the base that is known by this repo, else a base without defaults: any encoder can be trained."""
     return BASES.get(repo_id, BaseModel(repo_id))

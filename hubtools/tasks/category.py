@@ -6,7 +6,6 @@ Labels and their order are the router's (``pkg/classification/mapping.go``): it 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from hubtools.heads import Classification
 from hubtools.metrics.labels import MACRO_F1
@@ -15,22 +14,44 @@ from hubtools.spec import BadRow, CardTexts, Demo, Example, LabelSet, Source
 from hubtools.task import TaskSpec
 
 LABELS = (
-    "biology", "business", "chemistry", "computer science", "economics", "engineering", "health",
-    "history", "law", "math", "other", "philosophy", "physics", "psychology",
-)  # fmt: skip
+    "biology",
+    "business",
+    "chemistry",
+    "computer science",
+    "economics",
+    "engineering",
+    "health",
+    "history",
+    "law",
+    "math",
+    "other",
+    "philosophy",
+    "physics",
+    "psychology",
+)
 
+# Ten wider domains, from MMLU-Pro's. "other" has no place among them: its rows are left out.
 SEED10 = {
-    "math": "mathematics", "physics": "physics", "chemistry": "chemistry", "biology": "biology",
-    "computer science": "computer_science", "engineering": "engineering", "economics": "economics_business",
-    "business": "economics_business", "health": "health_psychology", "psychology": "health_psychology",
-    "law": "law", "history": "history_philosophy", "philosophy": "history_philosophy",
-}  # fmt: skip
+    "math": "mathematics",
+    "physics": "physics",
+    "chemistry": "chemistry",
+    "biology": "biology",
+    "computer science": "computer_science",
+    "engineering": "engineering",
+    "economics": "economics_business",
+    "business": "economics_business",
+    "health": "health_psychology",
+    "psychology": "health_psychology",
+    "law": "law",
+    "history": "history_philosophy",
+    "philosophy": "history_philosophy",
+}
 
 
-def read_mmlu_pro_row(row: Mapping[str, Any]) -> Example:
+def read_mmlu_pro_row(row: Mapping[str, object]) -> Example:
     """Return the question alone as the prompt: options and reasoning are not what a router sees."""
     label = row.get("category")
-    if label not in LABELS:
+    if not isinstance(label, str) or label not in LABELS:
         raise BadRow(f"unknown label {label!r}")
     return Example(text=read_text(row, "question"), label=label)
 
@@ -47,6 +68,7 @@ CATEGORY = TaskSpec(
     sources=(
         Source(
             id="TIGER-Lab/MMLU-Pro",
+            # Its splits are the questions of a benchmark and few-shot examples for them: all is one pool.
             files={"": ("data/test-*.parquet", "data/validation-*.parquet")},
             columns=("question", "category"),
             row=read_mmlu_pro_row,
@@ -74,7 +96,7 @@ CATEGORY = TaskSpec(
     primary=MACRO_F1,
     model_name="category_classifier_{base}_model",
     mapping_file="category_mapping.json",
-    mapping_noun="category",
+    mapping_noun="category",  # the router reads "category_to_idx"
     threshold=0.5,
     version="1",
     card=CardTexts(noun="prompt"),

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from hubtools.heads import HEADS, Head
 from hubtools.heads.rows import LabelMap, UserColumns
@@ -22,6 +21,7 @@ from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS
 from hubtools.tasks.keys import Keys, Value, read_values
 
+# The keys that a file may have, by level: all others are refused, since a misspelled one would do nothing, quietly.
 KEYS = (
     "name", "title", "question", "head", "labels", "positive", "alarming", "fallback", "primary", "threshold",
     "weighted_loss", "language", "sources", "group_name", "dataset_name", "model_name", "examples", "card",
@@ -49,6 +49,7 @@ _NAME = r"[a-z0-9][a-z0-9_-]{0,39}"
 _REPO = r"[A-Za-z0-9][\w.-]{0,94}(?<![.-])"
 _REPO_RULE = "a repo name: letters, digits, - _ and ."
 _VERSION = r"[\w.]{1,20}"
+# What the Hub takes for a language.
 _LANGUAGE = r"[a-z]{2,3}|code|multilingual|other|unknown"
 
 
@@ -65,6 +66,7 @@ def read_task_file(path: Path) -> TaskSpec:
 def make_task(content: Value) -> TaskSpec:
     """Return the task that the content of a file describes; raises as :func:`read_task_file` does."""
     keys = content.keys(KEYS)
+    # Name, head and labels first: what follows is read by the head, with these labels.
     name = _read_name(keys.need("name", "a name of lower-case letters, digits, - and _"))
     kind = HEADS[keys.need("head", "one of " + ", ".join(HEADS)).one_of(HEADS)]
     labels = _read_labels(keys.need("labels", "a list of labels"), kind)
@@ -93,6 +95,7 @@ def make_task(content: Value) -> TaskSpec:
 
 
 def _read_name(value: Value) -> str:
+    """Return a name that folders, repos and commands can use, and that no other task has."""
     name = value.word(_NAME, "a name of lower-case letters, digits, - and _, 40 at most")
     if name in TASKS or name in _RESERVED:
         value.reject("a name that is not taken: not " + ", ".join((*TASKS, *_RESERVED)))
@@ -100,13 +103,15 @@ def _read_name(value: Value) -> str:
 
 
 def _read_labels(value: Value, kind: type[Head]) -> dict[str, str]:
-    """The labels in order, each with its description or ""."""
+    """Return the labels in order, each with its description or ""."""
     described: dict[str, str] = {}
+    # Keys with descriptions, or a plain list.
     if isinstance(value.content, dict):
         pairs = [(Value(v.file, v.key, v.line, label), v) for label, v in value.pairs().items()]
     else:
         pairs = [(item, Value(item.file, item.key, item.line, None)) for item in value.items()]
     for item, description in pairs:
+        # The one word that YAML keeps for itself, though a label may well be called so.
         if item.content is None:
             item.reject("a label; in quotation marks where it is the word null")
         label = item.word(kind.label_pattern, f"a label: {kind.label_rule}")
@@ -120,18 +125,20 @@ def _read_labels(value: Value, kind: type[Head]) -> dict[str, str]:
 
 
 def _read_head(keys: Keys, kind: type[Head], labels: Sequence[str]) -> Head:
-    """The head, with those of its fields that the file has; ``positive`` is needed where there is such a field."""
+    """Return the head with what the file says of it; ``positive`` is needed where the head has such a field."""
+    # By its fields, not by its name: a head that is added later brings its own.
     has = {field.name for field in fields(kind)}
     keys.refuse(
         [name for name in ("positive", "alarming", "fallback") if name not in has],
         f"no such key with head {kind.name}",
     )
-    values: dict[str, Any] = {}
+    values: dict[str, str | tuple[str, ...]] = {}
     if "positive" in has:
         values["positive"] = keys.need("positive", "the label that is looked for: " + " or ".join(labels)).one_of(
             labels
         )
     if alarming := keys.texts("alarming"):
+        # Compared with texts in lower case.
         values["alarming"] = tuple(word.lower() for word in alarming)
     if fallback := keys.get("fallback"):
         values["fallback"] = fallback.one_of(labels)
@@ -139,11 +146,13 @@ def _read_head(keys: Keys, kind: type[Head], labels: Sequence[str]) -> Head:
 
 
 def _read_primary(value: Value | None, kind: type[Head]) -> Metric:
+    """Return the metric that picks the checkpoint: one that the head computes while it trains, by default the first."""
     metrics = {metric.key: metric for metric in kind.selection}
     return next(iter(metrics.values())) if value is None else metrics[value.one_of(metrics)]
 
 
 def _read_model_name(value: Value | None) -> str:
+    """Return the pattern of the model's repo name, or "" where the file leaves it out."""
     if value is None:
         return ""
     name = value.text()
@@ -153,6 +162,7 @@ def _read_model_name(value: Value | None) -> str:
 
 
 def _read_languages(value: Value | None) -> tuple[str, ...]:
+    """Return the languages of the texts, for the cards; English where the file does not say."""
     if value is None:
         return ("en",)
     items = [value] if isinstance(value.content, str) else value.items()
@@ -160,7 +170,7 @@ def _read_languages(value: Value | None) -> tuple[str, ...]:
 
 
 def _read_card(value: Value | None, labels: Mapping[str, str], languages: tuple[str, ...]) -> CardTexts:
-    """What the cards say in words; the head's template has words for what is left out."""
+    """Return what the cards say in words; the head's template has words for what is left out."""
     described = {label: meaning for label, meaning in labels.items() if meaning}
     if value is None:
         return CardTexts(labels=described, languages=languages)
@@ -179,7 +189,7 @@ def _read_card(value: Value | None, labels: Mapping[str, str], languages: tuple[
 
 
 def _read_demo(value: Value | None) -> Demo:
-    """What the Space says of the task; the Space has words for what is left out."""
+    """Return what the Space says of the task; the Space has words for what is left out."""
     if value is None:
         return Demo()
     keys = value.keys(SPACE_KEYS)
@@ -196,26 +206,28 @@ def _read_demo(value: Value | None) -> Demo:
 
 
 def _digest(keys: Keys) -> str:
-    """A hash of the keys that decide data, model or scores."""
-    plain = {name: _plain(value) for name, value in keys.values.items() if name not in WORDS}
+    """Return a hash of the keys that decide data, model or scores, 12 hex digits."""
+    plain = {name: _to_json(value) for name, value in keys.values.items() if name not in WORDS}
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _plain(value: Value) -> Any:
+def _to_json(value: Value) -> object:
+    """Return a value as JSON, whose text stands for its content."""
     if isinstance(value.content, dict):
-        return [[key, _plain(inner)] for key, inner in value.content.items()]  # the order of labels counts
-    return [_plain(item) for item in value.content] if isinstance(value.content, list) else value.content
+        return [[key, _to_json(inner)] for key, inner in value.content.items()]  # the order of labels counts
+    return [_to_json(item) for item in value.content] if isinstance(value.content, list) else value.content
 
 
 # --- sources ---
 
 
 def _read_sources(value: Value | None, head: Head, labels: Sequence[str]) -> tuple[Source, ...]:
-    """The sources of the file; none where rows come with ``--source`` alone."""
+    """Return the sources of the file; none where rows come with ``--source`` alone."""
     items = [] if value is None else value.items()
     sources: list[Source] = []
     for item in items:
         source = _read_source(item, head, labels)
+        # Flags such as --without call a source by its name.
         if source.name in [other.name for other in sources]:
             item.reject("sources of different names", f"{source.name!r} a second time", "name")
         sources.append(source)
@@ -223,6 +235,7 @@ def _read_sources(value: Value | None, head: Head, labels: Sequence[str]) -> tup
 
 
 def _read_source(value: Value, head: Head, labels: Sequence[str]) -> Source:
+    """Return one source: a repo on the Hub (``id``), files beside the task file (``files``), or files of a repo."""
     keys = value.keys(SOURCE_KEYS)
     id = keys.word(
         "id", rf"{_REPO}/{_REPO}(:[\w.-]+)?", "owner/name or owner/name:config; a file goes under `files`", ""
@@ -237,6 +250,7 @@ def _read_source(value: Value, head: Head, labels: Sequence[str]) -> Source:
     role = _ROLES[keys.one_of("role", _ROLES, "whole")]
     if role != "training":
         keys.refuse(("share",), "no such key but with `role: training`")
+    # Files alone have no repo to be called by: their first one names the source.
     called = id or next(Path(pattern).name for patterns in files.values() for pattern in patterns)
     columns = _read_columns(keys.get("columns"), head)
     reader = _make_reader(head, labels, columns, _read_label_map(keys.get("label_map"), labels, head))
@@ -258,7 +272,7 @@ def _read_source(value: Value, head: Head, labels: Sequence[str]) -> Source:
 
 
 def _read_files(value: Value | None) -> dict[str, tuple[str, ...]]:
-    """File patterns by split; "" is one pool still to be split."""
+    """Return file patterns by split; "" is one pool still to be split."""
     if value is None:
         return {}
     if not isinstance(value.content, dict):
@@ -267,6 +281,7 @@ def _read_files(value: Value | None) -> dict[str, tuple[str, ...]]:
 
 
 def _read_url(keys: Keys, files: Mapping[str, Sequence[str]]) -> str:
+    """Return the address that files are fetched from where the Hub has no such repo, or ""."""
     value = keys.get("url")
     if value is None:
         return ""
@@ -279,7 +294,7 @@ def _read_url(keys: Keys, files: Mapping[str, Sequence[str]]) -> str:
 
 
 def _read_label_map(value: Value | None, labels: Sequence[str], head: Head) -> LabelMap:
-    """Theirs: ours. Nothing as ours drops the row."""
+    """Return our label for each of theirs; None drops their rows."""
     if value is None:
         return {}
     ours = head.list_map_targets(LabelSet("own", tuple(labels), {}))
@@ -290,27 +305,28 @@ def _read_label_map(value: Value | None, labels: Sequence[str], head: Head) -> L
 
 
 def _read_columns(value: Value | None, head: Head) -> Columns:
-    """The names of the source's columns; one that is left out has the name that hubtools gives it."""
+    """Return the names of the source's columns; one that is left out has the name that hubtools gives it."""
     if value is None:
         return Columns()
     # A head's truth is a column of the dataset as well: "label" or "spans".
     keys = value.keys(("text", head.truth, *(("tokens", "tags") if head.reads_tags else ()), "group"))
-    given = {name: text for name in keys.known if (text := keys.text(name))}
+    names = {name: text for name in keys.known if (text := keys.text(name))}
     return Columns(
-        text=given.get("text"),
-        label=given.get(head.truth),
-        tokens=given.get("tokens"),
-        tags=given.get("tags"),
-        group=given.get("group"),
+        text=names.get("text"),
+        label=names.get(head.truth),
+        tokens=names.get("tokens"),
+        tags=names.get("tags"),
+        group=names.get("group"),
     )
 
 
 def _make_reader(head: Head, labels: Sequence[str], columns: Columns, label_map: LabelMap) -> UserColumns:
-    """How rows are read, which is as rows of a user's own data are."""
+    """Return how rows are read: as rows of a user's own data are, with ``--source``."""
     chosen = head.choose_user_columns(columns, (), label_map, set(labels))
+    # Which columns there are is not known before the first row: a group is looked for in each.
     groups = (columns.group,) if columns.group else GROUPS
 
-    def read(raw: Mapping[str, Any]) -> Example:
+    def read(raw: Mapping[str, object]) -> Example:
         name = next((raw[group] for group in groups if raw.get(group) is not None), "")
         return replace(chosen.read(raw), group=str(name))
 

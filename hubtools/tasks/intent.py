@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from hubtools.heads import Classification
 from hubtools.metrics.labels import MACRO_F1
@@ -18,10 +17,17 @@ from hubtools.task import TaskSpec
 from hubtools.tasks.intent_rules import AMBIGUOUS, TABLE_VERSION, decide_intent, to_snake_case
 
 LABELS = (
-    "information_retrieval", "data_transformation", "calculation", "communication", "scheduling",
-    "file_operations", "analysis", "no_function_needed",
-)  # fmt: skip
+    "information_retrieval",
+    "data_transformation",
+    "calculation",
+    "communication",
+    "scheduling",
+    "file_operations",
+    "analysis",
+    "no_function_needed",
+)
 
+# A call is JSON only in part: its arguments often are not, and the name is all that is needed.
 _CALL = re.compile(r"""<functioncall>\s*\{\s*["']name["']\s*:\s*["']([^"']+)["']""")
 _CALL_TAG = "<functioncall>"
 _TURN = re.compile(r"(?:^|\n)\s*(USER|ASSISTANT|FUNCTION RESPONSE):")
@@ -44,10 +50,12 @@ _WORK = re.compile(
     r"\bhow (many|much)\b(?=.*\d)|\d.*\bhow (many|much)\b",
     re.IGNORECASE | re.DOTALL,
 )
+# Work on code, or in a program, is what a language model does by itself.
 _CODE = re.compile(
     r"(?<!\w)(algorithm|c#|c\+\+|code|excel|function|golang|html|java|javascript|matlab|php|program|python|query|r|ruby|"
-    r"scala|script|sql|swift)(?!\w)", re.IGNORECASE,
-)  # fmt: skip
+    r"scala|script|sql|swift)(?!\w)",
+    re.IGNORECASE,
+)
 
 
 def split_turns(chat: str) -> list[tuple[str, str]]:
@@ -56,7 +64,7 @@ def split_turns(chat: str) -> list[tuple[str, str]]:
     return [(who, text.replace(_END, "").strip()) for who, text in zip(pieces[1::2], pieces[2::2], strict=True)]
 
 
-def read_glaive_row(row: Mapping[str, Any]) -> Example:
+def read_glaive_row(row: Mapping[str, object]) -> Example:
     """Return the first user turn, labelled by the first function that the assistant calls.
 
     A conversation without a call is ``no_function_needed`` where the assistant's first answer is neither a
@@ -70,7 +78,9 @@ def read_glaive_row(row: Mapping[str, Any]) -> Example:
     if not turns or turns[0][0] != "USER" or not turns[0][1]:
         raise Dropped("no first user turn")
     text = turns[0][1]
+    # Whatever a conversation turns to later, its first request is the prompt.
     answers = [words for who, words in turns if who == "ASSISTANT"]
+    # A refusal says so at its beginning; further on the same words are part of an answer.
     if answers and _CALL_TAG not in answers[0] and _REFUSAL.search(answers[0][:300]):
         raise Dropped("answer is a refusal")
     calling = next((answer for answer in answers if _CALL_TAG in answer), "")
@@ -89,11 +99,13 @@ def read_glaive_row(row: Mapping[str, Any]) -> Example:
 
 
 def _label_by_function(text: str, function: str) -> Example:
+    """Return the prompt with the kind of tool that ``function`` is; raises :class:`Undecided` where no rule says."""
     label, rule = decide_intent(function)
     if label == AMBIGUOUS:
         raise Undecided("function is ambiguous")
     if not label:
         raise Undecided("function matches no rule")
+    # One group a function: its requests are alike, and a model is to be scored on functions that it has not seen.
     return Example(text=text, label=label, group=f"function {to_snake_case(function)}", rule=rule)
 
 
@@ -105,7 +117,7 @@ _NO_REQUEST = re.compile(
 )
 
 
-def read_metatool_row(row: Mapping[str, Any]) -> Example:
+def read_metatool_row(row: Mapping[str, object]) -> Example:
     """Return a query of MetaTool, labelled by the name of its tool as if it were a function's."""
     text, tool = read_text(row, "Query"), read_text(row, "Tool")
     if _NO_REQUEST.search(text):

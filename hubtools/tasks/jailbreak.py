@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from typing import Any
 
 from hubtools.heads import Detection
 from hubtools.metrics.detection import ROC_AUC
@@ -22,17 +21,18 @@ ALARMING = (
 )  # fmt: skip
 
 
-def read_jackhhao_row(row: Mapping[str, Any]) -> Example:
+def read_jackhhao_row(row: Mapping[str, object]) -> Example:
     """Return the prompt as it stands, labelled by ``type``."""
     label = row.get("type")
-    if label not in LABELS:
+    if not isinstance(label, str) or label not in LABELS:
         raise BadRow(f"unknown label {label!r}")
     return Example(text=read_text(row, "prompt"), label=label)
 
 
-def read_gpteacher_row(row: Mapping[str, Any]) -> Example:
+def read_gpteacher_row(row: Mapping[str, object]) -> Example:
     """Return a harmless role play: instruction and input; three in four go on, as when a whole scene is pasted."""
     instruction = read_text(row, "instruction")
+    # By the text, not by chance: the same row is read the same way each time, in any order.
     goes_on = zlib.crc32(instruction.encode("utf-8", "surrogatepass")) % 4 != 0
     parts = [instruction, row.get("input"), row.get("response") if goes_on else ""]
     text = "\n".join(part.strip() for part in parts if isinstance(part, str) and part.strip())
@@ -96,6 +96,7 @@ JAILBREAK = TaskSpec(
         starter=True,
         annotators="expert-generated",
     ),
+    # In the public data attacks are far longer than harmless prompts: a model would learn to measure them.
     match_lengths=True,
     group_name="prompt family and near-duplicate cluster",
     primary=ROC_AUC,
@@ -103,7 +104,7 @@ JAILBREAK = TaskSpec(
     mapping_file="jailbreak_type_mapping.json",
     threshold=0.7,
     version="2",
-    weighted_loss=True,
+    weighted_loss=True,  # with the harmless prompts that are added, attacks are the smaller class
     card=CardTexts(noun="prompt"),
     task_ids=("multi-class-classification",),
     access_prompt=(

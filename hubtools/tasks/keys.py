@@ -18,7 +18,7 @@ from hubtools.errors import UsageError
 if TYPE_CHECKING:
     import yaml
 
-MOST_BYTES = 256 << 10
+MOST_BYTES = 256 << 10  # of a file: a task of hundreds of labels with descriptions is far smaller
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _SHOWN = 80  # characters of a value in a message
@@ -120,9 +120,14 @@ class Value:
 
 @dataclass(frozen=True)
 class Keys:
-    """Keys and their values. A key with nothing behind it counts as left out."""
+    """Keys and their values. A key with nothing behind it counts as left out.
 
-    place: Value
+    Attributes:
+        whole: the value that they are the content of, for messages.
+        known: the keys that there may be.
+    """
+
+    whole: Value
     values: dict[str, Value]
     known: Collection[str] = field(default=())
 
@@ -130,8 +135,8 @@ class Keys:
         for name, value in self.values.items():
             if name not in self.known:
                 near = difflib.get_close_matches(name, self.known, 1)
-                value.reject("one of " + ", ".join(self.known), "a key that is not known" + (
-                    f"; did you mean {near[0]!r}?" if near else ""))  # fmt: skip
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                value.reject("one of " + ", ".join(self.known), f"a key that is not known{hint}")
 
     def get(self, name: str) -> Value | None:
         """Return the value of ``name``, or None where it is left out."""
@@ -142,7 +147,7 @@ class Keys:
         """Return the value of ``name``; raises :class:`UsageError` where it is left out."""
         value = self.get(name)
         if value is None:
-            self.place.reject(expected, "nothing", name)
+            self.whole.reject(expected, "nothing", name)
         return value
 
     def text(self, name: str, default: str = "") -> str:
@@ -193,11 +198,11 @@ def read_values(path: Path) -> Value:
         with path.open("rb") as file:
             raw = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
-        found = "a folder" if isinstance(error, IsADirectoryError) else getattr(error, "strerror", None) or str(error)
+        folder = isinstance(error, IsADirectoryError)
         raise UsageError(
             f"Task file {str(path)!r}",
             expected="a YAML file that describes a task",
-            found=found,
+            found="a folder" if folder else getattr(error, "strerror", None) or str(error),
             next="look at the path; `hubtools init-task NAME --labels A,B` writes such a file",
         ) from error
     return parse_values(raw, path)
@@ -208,12 +213,14 @@ def parse_values(raw: bytes, path: Path) -> Value:
     import yaml
 
     whole = Value(path, "", 1, None)
+    # Of a larger file only the beginning was read.
     if len(raw) > MOST_BYTES:
         whole.reject(f"at most {MOST_BYTES >> 10} KiB", "a larger file")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         whole.reject("a file in UTF-8", f"byte {error.object[error.start]:#04x} at {error.start}")
+    # Composed, not loaded: nodes know their lines, and nothing is made of a word but the word.
     try:
         root = yaml.compose(text, yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
@@ -228,48 +235,48 @@ def parse_values(raw: bytes, path: Path) -> Value:
     if root is None:
         whole.reject("keys such as name, head and labels", "an empty file")
     try:
-        return _value(path, "", root, set())
+        return _make_value(path, "", root, set())
     except RecursionError:
         whole.reject("lists and keys a few levels deep", "far more levels")
 
 
-def _value(path: Path, key: str, node: yaml.Node, seen: set[int]) -> Value:
-    """A node of the YAML file as a value; ``seen`` are the nodes so far, which only an alias meets again."""
+def _make_value(path: Path, key: str, node: yaml.Node, seen: set[int]) -> Value:
+    """Return a node of the YAML file as a value; ``seen`` are the nodes so far, which only an alias meets again."""
     import yaml
 
-    place = Value(path, key, node.start_mark.line + 1, None)
+    empty = Value(path, key, node.start_mark.line + 1, None)
     if id(node) in seen:  # a few aliases of aliases stand for billions of values
-        place.reject("each value written out", "an alias (*)")
-    seen.add(id(node))
-    _refuse_tag(node, place)
+        empty.reject("each value written out", "an alias (*)")
+    seen.add(id(node))  # the tree of nodes stays alive, so that no two have one id
+    _refuse_tag(node, empty)
     if isinstance(node, yaml.ScalarNode):
         if node.style is None and node.tag == "tag:yaml.org,2002:null":
-            return place
+            return empty
         if _CONTROL.search(node.value):
-            place.reject("text without control characters", repr(_CONTROL.findall(node.value)[0]))
-        return Value(path, key, place.line, str(node.value))
+            empty.reject("text without control characters", repr(_CONTROL.findall(node.value)[0]))
+        return Value(path, key, empty.line, str(node.value))
     if isinstance(node, yaml.SequenceNode):
-        return Value(path, key, place.line, [
-            _value(path, f"{key}[{number}]", item, seen) for number, item in enumerate(node.value)
-        ])  # fmt: skip
+        items = [_make_value(path, f"{key}[{number}]", item, seen) for number, item in enumerate(node.value)]
+        return Value(path, key, empty.line, items)
     assert isinstance(node, yaml.MappingNode)
-    return Value(path, key, place.line, dict(_pairs(path, key, node, seen)))
+    return Value(path, key, empty.line, dict(_read_pairs(path, key, node, seen)))
 
 
-def _pairs(path: Path, key: str, node: yaml.MappingNode, seen: set[int]) -> Iterator[tuple[str, Value]]:
+def _read_pairs(path: Path, key: str, node: yaml.MappingNode, seen: set[int]) -> Iterator[tuple[str, Value]]:
+    """Yield the keys of a mapping with their values; a key that stands there twice is refused."""
     names: set[str] = set()
     for name_node, value_node in node.value:
-        name = _value(path, key, name_node, seen)
+        name = _make_value(path, key, name_node, seen)
         if not isinstance(name.content, str) or not name.content.strip():
             name.reject("a key that is a word", name.shown())
         word = name.content.strip()
         if word in names:
             name.reject("each key once", f"{word!r} a second time")
         names.add(word)
-        yield word, _value(path, f"{key}.{word}" if key else word, value_node, seen)
+        yield word, _make_value(path, f"{key}.{word}" if key else word, value_node, seen)
 
 
-def _refuse_tag(node: yaml.Node, place: Value) -> None:
+def _refuse_tag(node: yaml.Node, value: Value) -> None:
     """Raise for a value that a tag, such as ``!!python/object``, asks to make something else of."""
     if node.tag.removeprefix("tag:yaml.org,2002:") not in _PLAIN:
-        place.reject("a value without a tag", node.tag[:_SHOWN])
+        value.reject("a value without a tag", node.tag[:_SHOWN])

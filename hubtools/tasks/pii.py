@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from hubtools.heads import Spans
 from hubtools.metrics.spans import ENTITY_F1
@@ -23,6 +22,7 @@ PRESIDIO_TYPES = (
     "US_DRIVER_LICENSE",
 )  # fmt: skip
 
+# What the Semantic Router acts on: its five types, three of presidio's places in one of them.
 ROUTER_TYPES = {
     "PERSON": "PERSON",
     "EMAIL_ADDRESS": "EMAIL_ADDRESS",
@@ -34,18 +34,21 @@ ROUTER_TYPES = {
 }
 
 
+# presidio-research's generator left some slots as they were.
 _UNFILLED = re.compile(r"\{[a-z_]+\}")
 
 
-def read_presidio_row(row: Mapping[str, Any]) -> Example:
+def read_presidio_row(row: Mapping[str, object]) -> Example:
     """Read a row of presidio-research's synthetic set; offsets are verified against ``entity_value``."""
     text = read_text(row, "full_text")
     spans = []
+    # Its text would be marked as if the slot were no personal data.
     if _UNFILLED.search(text):
         raise Dropped("a slot of the source's template is unfilled")
-    if not isinstance(row.get("spans"), list):
+    marked = row.get("spans")
+    if not isinstance(marked, list):
         raise BadRow("spans are not a list")
-    for raw in row["spans"]:
+    for raw in marked:
         try:
             start, end = raw["start_position"], raw["end_position"]
             kind, value = raw["entity_type"], raw["entity_value"]
@@ -57,6 +60,7 @@ def read_presidio_row(row: Mapping[str, Any]) -> Example:
             raise BadRow(f"unknown entity type {kind!r}")
         if start < 0 or text[start:end] != value:
             raise BadRow("span offsets do not give its value")
+        # A missing cell of the generator's table, written out as a word.
         if value == "nan":
             raise Dropped("a value of the source is missing")
         spans.append(Span(start, end, kind))
@@ -67,7 +71,7 @@ def read_presidio_row(row: Mapping[str, Any]) -> Example:
     )
 
 
-def read_template_row(row: Mapping[str, Any]) -> Example:
+def read_template_row(row: Mapping[str, object]) -> Example:
     """Read a template of our own; ``text`` still holds its slots, which curation fills."""
     return Example(text=read_text(row, "template"), group=str(row.get("id") or ""), rule="slots of a template")
 
@@ -123,6 +127,7 @@ PII = TaskSpec(
                 "7622dec1e5f7d25dc60b57c28c39f4c4af197018/data/{file}"
             ),
         ),
+        # Our templates serve twice: as the corpus where there is no public data, else beside it.
         replace(TEMPLATES, role="training"),
         RARE_TYPES,
     ),

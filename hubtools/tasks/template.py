@@ -36,11 +36,13 @@ def write_task_file(
             found=f"both, --positive {positive}",
             next="leave one of them out",
         )
+    # The two flags tell the three heads apart: nobody has to know their names.
     head: type[Head] = Spans if spans else Detection if positive else Classification
     target = Path(f"{name}.yaml") if path is None else path
     try:
         raw = render_task_file(name, labels, head, positive, target).encode()
         make_task(parse_values(raw, target))  # a file that would not be read is not written
+        # "x": a file that is there is somebody's work.
         with target.open("xb") as file:
             file.write(raw)
     except UsageError as error:  # its line would be one of a file that nobody can see
@@ -72,15 +74,22 @@ def render_task_file(name: str, labels: Sequence[str], head: type[Head], positiv
     lines = "\n".join(f"  {_quote(label)}:" for label in labels)
     looked_for = f"positive: {_quote(positive)}  # the label that is looked for\n" if positive else ""
     return _TEMPLATE.format(
-        name=_quote(name), head=head.name, labels=lines, positive=looked_for, path=path,
-        first=_quote(labels[0]) if labels else "", truth=head.truth, heads=_HEADS,
+        name=_quote(name),
+        head=head.name,
+        labels=lines,
+        positive=looked_for,
+        path=path,
+        first=_quote(labels[0]) if labels else "",
+        truth=head.truth,
+        heads=_HEADS,
         primary=head.selection[0].key,
-    )  # fmt: skip
+    )
 
 
 def _quote(word: str) -> str:
-    """A word as it is read back: in quotation marks where YAML would take it for something else."""
+    """Return a word as it is read back: in quotation marks where YAML would take it for something else."""
     plain = re.fullmatch(r"\w[\w. -]*", word) and not word.endswith(" ") and word.lower() != "null"
+    # A JSON string is a YAML string in double quotes as well.
     return word if plain else json.dumps(word, ensure_ascii=False)
 
 
@@ -93,7 +102,7 @@ _TEMPLATE = """\
 # A task of your own for hubtools; docs/own-task.md explains every key.
 # From a file with the columns text and {truth} to a demo in the browser, with --hub local for a Hub on this machine:
 # $ hubtools curate --task-file {path} --source ROWS.csv
-# $ hubtools run --task-file {path} --source ROWS.csv
+# $ hubtools run --task-file {path}
 # A key with a # before it is left out: take the # away and fill it in.
 
 name: {name}
