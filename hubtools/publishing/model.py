@@ -131,13 +131,14 @@ def push_model(
     # Whatever would be wrong on the Hub is found before anything is uploaded.
     card = render_card(task, folder, repo)
     check_scores_belong(task, folder)
-    for line in describe_checks(check_model_folder(task, folder)):
-        note(f"{task.name}: {line}")
+    checks = check_model_folder(task, folder)
     metrics = folder.read_metrics()
     files = _list_files(folder, card, metrics)
     options = options.without_gate()
     if options.dry_run:
         return compare_with_hub(api, repo, "model", files, _is_ours, options)
+    for line in describe_checks(checks):
+        note(f"{task.name}: {line}")
     (folder.model / "README.md").write_text(card)
     pushed = release(
         api,
