@@ -156,7 +156,8 @@ def push_model(task: TaskSpec, *groups: OptionGroup, **options: object) -> Relea
 
     Raises:
         MissingStage: the scores are not those of these weights, or a stage before has not run.
-        VerificationFailed: what was published answers otherwise than it was scored.
+        VerificationFailed: the Semantic Router could not load the model, so nothing was pushed; or what was published
+            answers otherwise than it was scored.
     """
     from hubtools.pipeline import push_model_task
 
@@ -167,17 +168,17 @@ def push_model(task: TaskSpec, *groups: OptionGroup, **options: object) -> Relea
 
 
 def verify(task: TaskSpec, repo: str, revision: str = "main") -> Verified:
-    """Download a published model and compare its answers with its own ``predictions.parquet``.
+    """Check what the Semantic Router needs of a published model, and its answers against its ``predictions.parquet``.
 
     Args:
         repo: ``owner/name``. revision: a commit, tag or branch.
 
     Raises:
-        VerificationFailed: an answer differs, or the repo lacks what it needs.
+        VerificationFailed: a check fails, an answer differs, or the repo lacks what it needs.
     """
-    from hubtools.publishing.verification import verify_model
+    from hubtools.publishing.verification import verify_release
 
-    return verify_model(task, repo, revision)
+    return verify_release(task, repo, revision)
 
 
 class _Options:

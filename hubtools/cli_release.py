@@ -94,7 +94,7 @@ def verify(
     hub: HubWithoutMirrors,
     json_output: Json = False,
 ) -> None:
-    """Download a published model and check its answers against its own predictions.parquet."""
+    """Check what the Semantic Router needs of a published model, and its answers against its predictions.parquet."""
     if task is None and task_file is None:
         # Our own naming, from which a release of another name differs: then --task says it.
         beginnings = {**{t: t for t in TASKS}, MULTI_MODEL.split("{")[0]: MULTI}
@@ -112,7 +112,12 @@ def verify(
 
     checked = verify_multitask(repo, revision) if options.multitask else api.verify(spec, repo, revision)
     line = f"{repo}: {checked.rows} answers agree, largest difference {checked.largest_difference:.1g}"
-    show(checked, json_output, [line])
+    lines = [line]
+    if checks := checked.router_checks:
+        passed = sum(check.result == "passed" for check in checks)
+        lines += [f"{check.result}: {check.summary}" for check in checks if check.result != "passed"]
+        lines.append(f"{repo}: {passed} of {len(checks)} checks of what the Semantic Router needs passed")
+    show(checked, json_output, lines)
 
 
 @takes_groups

@@ -264,7 +264,7 @@ def push_model_task(task: TaskSpec, work: WorkOptions, repos: RepoOptions, push:
     from hubtools.publishing.model import push_model
     from hubtools.publishing.verification import verify_model
 
-    pushed = push_model(api(), task, work.folder(task), name_model_repo(task, work, repos), push)
+    pushed = push_model(api(), task, work.folder(task), name_model_repo(task, work, repos), push, work.note)
     _note_push(work, task.name, "model", pushed)
     if isinstance(pushed, Release):
         keep_task_file(task, work.folder(task))  # its words for people may have changed since curation

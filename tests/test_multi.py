@@ -201,7 +201,7 @@ def test_the_one_repo_holds_the_body_once_four_heads_and_no_code(joint: Path, hu
     files = set(api.list_repo_files(repo)) - {".gitattributes"}
     assert files == {
         "README.md", "config.json", "heads.json", "heads.safetensors", "model.safetensors", "tokenizer.json",
-        "tokenizer_config.json", "training.json",
+        "special_tokens_map.json", "tokenizer_config.json", "training.json",
         *(f"{name}/{file}" for name in TASKS for file in ("metrics.json", "predictions.parquet")),
     }  # fmt: skip
     assert [tag.name for tag in api.list_repo_refs(repo).tags] == ["v1"]

@@ -132,7 +132,7 @@ def assemble(fresh: Path, config: PreTrainedConfig, folders: Mapping[str, TaskFo
     from safetensors.torch import save_file
 
     from hubtools.training.calibration import FILE
-    from hubtools.training.release import complete_config
+    from hubtools.training.release import complete_config, complete_tokenizer
 
     body: dict[str, Tensor] = {}
     heads: dict[str, Tensor] = {}
@@ -160,4 +160,5 @@ def assemble(fresh: Path, config: PreTrainedConfig, folders: Mapping[str, TaskFo
     body_config.architectures = ["ModernBertModel"]
     body_config.save_pretrained(fresh)
     complete_config(fresh / "config.json")
+    complete_tokenizer(fresh)
     (fresh / "training_args.bin").unlink(missing_ok=True)  # a pickle: releases are safetensors and JSON only
