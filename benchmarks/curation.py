@@ -91,14 +91,14 @@ def near_duplicates(texts: list[str], pairs: list[tuple[int, int]]) -> dict[str,
     from hubtools.curation import duplicates
     from hubtools.rows import comparison_key
 
-    compared, jaccard = 0, duplicates.jaccard
+    compared, compute_jaccard = 0, duplicates.compute_jaccard
 
     def counting(a: frozenset[str], b: frozenset[str]) -> float:
         nonlocal compared
         compared += 1
-        return jaccard(a, b)
+        return compute_jaccard(a, b)
 
-    duplicates.jaccard = counting
+    duplicates.compute_jaccard = counting
     wall, cpu = time.perf_counter(), time.process_time()
     clusters = duplicates.cluster_near_duplicates([comparison_key(text) for text in texts])
     return {

@@ -22,6 +22,7 @@ from hubtools.options import (
 )
 from hubtools.tasks import MULTI, MULTI_MODEL, TASKS, select_tasks
 
+# Mirrors hold sources of data, which these commands do not read.
 HubWithoutMirrors = Annotated[HubOptions, omit("mirrors")]
 
 

@@ -36,8 +36,8 @@ class Columns:
     label_map: Path | None = None
 
     @property
-    def given(self) -> bool:
-        """Whether any flag was given."""
+    def named(self) -> bool:
+        """Whether a flag names any of them."""
         return self != Columns()
 
 

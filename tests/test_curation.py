@@ -25,8 +25,8 @@ from hubtools.curation.cleaning import MAX_CHARACTERS
 from hubtools.curation.duplicates import (
     NEAR,
     Clusters,
+    compute_jaccard,
     find_near_duplicates_of_earlier,
-    jaccard,
     make_shingles,
 )
 from hubtools.curation.reading import read_rows
@@ -88,7 +88,7 @@ def test_a_comparison_key_is_never_empty_for_a_text_that_holds_something(text: s
 def test_a_short_text_is_one_shingle() -> None:
     assert make_shingles("one two") == {"one two"}
     assert make_shingles("one two three four") == {"one two three", "two three four"}
-    assert jaccard(make_shingles("a b c d"), make_shingles("a b c e")) == pytest.approx(1 / 3)
+    assert compute_jaccard(make_shingles("a b c d"), make_shingles("a b c e")) == pytest.approx(1 / 3)
 
 
 def near_pairs(keys: Sequence[str]) -> list[tuple[int, int]]:
@@ -112,7 +112,7 @@ def test_near_duplicates_are_exactly_those_that_brute_force_finds(data: st.DataO
         (i, j)
         for i in range(len(corpus))
         for j in range(i + 1, len(corpus))
-        if jaccard(make_shingles(corpus[i]), make_shingles(corpus[j])) >= NEAR
+        if compute_jaccard(make_shingles(corpus[i]), make_shingles(corpus[j])) >= NEAR
     ]
     assert near_pairs(corpus) == expected
 
@@ -123,7 +123,7 @@ def test_near_duplicates_at_the_very_limit_are_found() -> None:
     keys = [" ".join(words), " ".join([*words, "x"]), " ".join([*words[:10], "y", "z"])]
     assert near_pairs(keys) == [(0, 1)]
     eight_of_ten = [" ".join(words[:11]), " ".join([*words[:10], "q"])]
-    assert jaccard(*map(make_shingles, eight_of_ten)) == NEAR
+    assert compute_jaccard(*map(make_shingles, eight_of_ten)) == NEAR
     assert near_pairs(eight_of_ten) == [(0, 1)]
 
 

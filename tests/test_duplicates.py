@@ -26,8 +26,8 @@ from hubtools.curation.duplicates import (
     NEAR,
     Clusters,
     cluster_near_duplicates,
+    compute_jaccard,
     find_near_duplicates_of_earlier,
-    jaccard,
     make_shingles,
 )
 from hubtools.curation.split import SPLITS
@@ -61,7 +61,7 @@ def corpus(rng: random.Random) -> list[str]:
 
 def brute_force(keys: Sequence[str]) -> list[tuple[int, int]]:
     sets = [make_shingles(key) for key in keys]
-    return [(i, j) for i, j in combinations(range(len(keys)), 2) if jaccard(sets[i], sets[j]) >= NEAR]
+    return [(i, j) for i, j in combinations(range(len(keys)), 2) if compute_jaccard(sets[i], sets[j]) >= NEAR]
 
 
 def components(size: int, pairs: Sequence[tuple[int, int]]) -> list[int]:
@@ -78,9 +78,9 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def counting(a: frozenset[str], b: frozenset[str]) -> float:
         count[0] += 1
-        return jaccard(a, b)
+        return compute_jaccard(a, b)
 
-    monkeypatch.setattr(duplicates, "jaccard", counting)
+    monkeypatch.setattr(duplicates, "compute_jaccard", counting)
     return count
 
 
@@ -194,7 +194,7 @@ def test_fillings_that_are_just_too_different_are_not_even_compared(compared: li
     """Two in three shingles are the template's, 200 million pairs share them: MinHash would propose nearly all."""
     words = [f"t{i}" for i in range(30)]
     keys = [" ".join([*words[:15], f"one{n} two{n}", *words[15:], f"three{n}"]) for n in range(20_000)]
-    assert 0.6 < jaccard(make_shingles(keys[0]), make_shingles(keys[1])) < NEAR
+    assert 0.6 < compute_jaccard(make_shingles(keys[0]), make_shingles(keys[1])) < NEAR
     assert cluster_near_duplicates(keys) == list(range(len(keys)))
     assert compared[0] == 0
 

@@ -44,6 +44,7 @@ def read_test_split(task: TaskSpec, folder: TaskFolder) -> LabelledRows:
     import pyarrow.parquet as pq
 
     truth = task.head.truth
+    # As curation wrote it: nothing is dropped, so that all models are asked the same rows.
     path = folder.need(folder.split_file("test"), "curate")
     rows = pq.read_table(path, columns=["id", "text", truth]).to_pydict()
     about = {
@@ -138,7 +139,7 @@ def read_evaluation_rows(
         make_file_name(asked if "://" not in asked else files.files[0][1].name, chosen if split else ""),
         [rows[i].origin for i in kept],
         [rows[i].text for i in kept],
-        [task.head.index_truth(their_labels.mapped(rows[i]), their_labels) for i in kept],
+        [task.head.index_truth(their_labels.map_labels(rows[i]), their_labels) for i in kept],
         about,
     )
 
@@ -169,7 +170,7 @@ def _locate(task: TaskSpec, asked: str, columns: Columns, label_set: LabelSet) -
 
 def _refuse_columns(what: str, asked: str, columns: Columns) -> None:
     """Raise :class:`UsageError` where flags name columns of data that have their own."""
-    if columns.given:
+    if columns.named:
         raise UsageError(
             f"{what} has its own columns",
             expected=f"--dataset {asked} alone",
@@ -180,6 +181,7 @@ def _refuse_columns(what: str, asked: str, columns: Columns) -> None:
 
 def make_file_name(asked: str, split: str = "") -> str:
     """Return a name for a file from that of a dataset or model: ``owner--name``, or the stem of a file."""
+    # A repo's name may have a dot as well: only what ends as a data file does loses its suffix.
     stem = Path(asked).stem if Path(asked).suffix in SUFFIXES else asked
     return re.sub(r"[^\w.-]+", "--", stem).strip("-.") + (f"--{split}" if split else "")
 

@@ -142,7 +142,7 @@ def _fill_supplements(parts: Sequence[SupplementRows], rows: Iterable[Example], 
         part.rows = list(fill_templates(part.rows, "train", COPIES, seed))
     train = [row for row in rows if row.split == "train"] + [row for part in parts for row in part.rows]
     # Counted with the sources' own spans: a type that these have plenty of needs no further documents.
-    have = Counter(span.type for row in train for span in label_set.mapped(row).spans)
+    have = Counter(span.type for row in train for span in label_set.map_labels(row).spans)
     for document in fill_rare_types(templates, have, label_set.mapping, LEAST_SPANS, seed):
         templated[document.source].rows.append(document)
     for part in templated.values():

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hubtools.assets import asset
+from hubtools.assets import find_asset
 from hubtools.errors import HubtoolsError, MissingStage
 from hubtools.publishing.commits import Change, Files, Release, call_with_retries, compare_with_hub, release
 from hubtools.publishing.front_matter import END, START, join_card, merge_card, split_card
@@ -21,7 +21,7 @@ from hubtools.publishing.lint import lint_card
 from hubtools.publishing.options import PushOptions
 from hubtools.records.thresholds import THRESHOLDS
 from hubtools.task import TaskSpec
-from hubtools.tasks import base_named
+from hubtools.tasks import find_base
 from hubtools.workdir import TaskFolder
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder]) ->
             found="none in the work folder",
             next=f"hubtools push-model {tasks[0].name}",
         )
+    # Only what is released is known to the world: weights of this folder that are newer are not shown.
     models = {}
     architectures = set()
     for task in released:
@@ -62,10 +63,10 @@ def space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder]) ->
             repo=model.repo,
             revision=model.revision,
             threshold=_threshold(task, folder),
-            note=base_named(folder.read(folder.training, "finetune")["base"]).note,
+            note=find_base(folder.read(folder.training, "finetune")["base"]).note,
             dataset=dataset.repo if dataset else None,
         )
-    source = asset("spaces") / "router_demo"
+    source = find_asset("spaces") / "router_demo"
     return {
         "app.py": source / "app.py",
         "requirements.txt": source / "requirements.txt",
@@ -182,6 +183,7 @@ def wait_for_space(api: HfApi, repo: str, wait: float = 0) -> str:
             # The end of the log names the error; what stands before is the installation.
             lines = [str(line) for line in api.fetch_space_logs(repo, build=stage == "BUILD_ERROR")][-20:]
             raise HubtoolsError(f"The Space {repo} ended in {stage}", found="\n" + "".join(lines))
+        # Any other stage, such as PAUSED or one of a Hub that runs no Spaces, does not change by waiting.
         if not stage.endswith(("BUILDING", "STARTING")) or time.monotonic() > until:
             return stage
         time.sleep(5)
