@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -227,6 +229,69 @@ def test_predictions_of_an_earlier_version_are_read_by_todays_names(copied: Call
     pq.write_table(table.rename_columns(["found" if n == "predicted_spans" else n for n in table.column_names]), old)
     assert read_columns(old) == table.to_pydict()
     assert difference_of_rows(task.head, folder.predictions, old) == ""
+
+
+def rename_keys(value: Any, names: Mapping[str, str]) -> Any:
+    """JSON with other keys, at every depth."""
+    if isinstance(value, dict):
+        return {names.get(key, key): rename_keys(inner, names) for key, inner in value.items()}
+    return [rename_keys(inner, names) for inner in value] if isinstance(value, list) else value
+
+
+def make_older(folder: TaskFolder) -> None:
+    """Write the work folder as hubtools 0.1.0 left it: other names of keys and columns, the same numbers."""
+    for path in (folder.predictions, folder.validation_predictions):
+        table = pq.read_table(path)
+        about = json.loads(table.schema.metadata[b"hubtools"]) | {"fingerprint": "older"}
+        table = table.rename_columns(["found" if n == "predicted_spans" else n for n in table.column_names])
+        pq.write_table(table.replace_schema_metadata({"hubtools": json.dumps(about)}), path)
+    spaced = ("other bounds", "other type", "false alarm")
+    names = {"predicted": "as", **{word.replace(" ", "_"): word for word in spaced}}
+    write_json(folder.metrics, rename_keys(json.loads(folder.metrics.read_text()), names))
+
+
+@pytest.mark.parametrize("name", ["pii", "jailbreak"])
+def test_a_work_folder_of_an_older_version_is_scored_by_the_same_numbers(
+    name: str, copied: Callable[[str], TaskFolder]
+) -> None:
+    folder, task = copied(name), TASKS[name]
+    before = json.loads(folder.metrics.read_text())
+    make_older(folder)
+    with pytest.raises(MissingStage, match="another version of hubtools") as error:
+        write_model_card(task, folder, REPO)
+    assert error.value.next == f"hubtools evaluate {name}"
+    assert "predicted" in (error.value.found or "")
+    evaluate(task, folder)
+    after = json.loads(folder.metrics.read_text())
+    assert {**after, "fingerprint": ""} == {**before, "fingerprint": ""}
+    write_model_card(task, folder, REPO)
+
+
+@pytest.mark.parametrize("name", ["pii", "jailbreak"])
+def test_a_release_of_an_older_version_stands_beside_the_new_one(
+    name: str, copied: Callable[[str], TaskFolder], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder, task = copied(name), TASKS[name]
+    before = json.loads(folder.metrics.read_text())
+    published = TaskFolder(tmp_path / "published")
+    shutil.copytree(folder.root, published.root)
+    make_older(published)
+    write_json(published.metrics, json.loads(published.metrics.read_text()) | {"weights_sha256": "0" * 64})
+
+    def download(repo: str, file: str, revision: str) -> str:
+        assert (repo, revision) == (REPO, "abc")
+        return str(published.root / file)
+
+    tags = SimpleNamespace(tags=[SimpleNamespace(name="v1", target_commit="abc")])
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: SimpleNamespace(list_repo_refs=lambda repo: tags))
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    folder.metrics.unlink()
+    metrics = evaluate(task, folder, repo=REPO)
+    assert metrics.previous is not None
+    assert (metrics.previous.tag, metrics.previous.why_not) == ("v1", "")
+    assert metrics.previous.value == before["primary"]["value"]
+    beside = to_json(metrics.baselines["previous version (v1)"])
+    assert beside[task.primary.key] == before["scores"][task.primary.key]
 
 
 # --- a changed prediction -------------------------------------------------------------------------------------------

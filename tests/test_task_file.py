@@ -710,7 +710,7 @@ def commands_of_the_page() -> list[list[str]]:
 
 
 def test_a_fifth_task_goes_by_its_file_alone_from_a_table_to_the_space(
-    hubtools: Command, hub: Hub, task_files: dict[str, Path], tmp_path: Path
+    hubtools: Command, hub: Hub, tmp_path: Path
 ) -> None:
     from gradio_client import Client  # type: ignore[import-untyped]
 
@@ -726,18 +726,6 @@ def test_a_fifth_task_goes_by_its_file_alone_from_a_table_to_the_space(
     published = json.loads((folder / "published.json").read_text())
     assert published["dataset"]["repo"] == "local/router-toxicity"
     assert published["model"]["repo"] == "local/toxicity_classifier_modernbert-nano_model"
-    task = ("--task-file", "toxicity.yaml", "--hub", "local")
-    own = ("--source", "comments.csv", "--license", "cc-by-4.0")
-    hubtools.run("hubtools", "verify", published["model"]["repo"], *task, cwd=tmp_path, env=environment)
-    models = (published["model"]["repo"], folder / "model")
-    compared = hubtools.run("hubtools", "compare", *models, *task, "--json", cwd=tmp_path, env=environment)
-    report = json.loads(compared.stdout)
-    assert report["primary"]["key"] == "roc_auc"
-    assert report["models"][0]["scores"] == report["models"][1]["scores"]
-    assert report["pairs"][0]["accuracy"]["difference"] == 0
-    again = hubtools.run("hubtools", "curate", *task, *own, cwd=tmp_path, env=environment)
-    assert "up to date" in again.stderr
-
     command = [hubtools.path, "demo", "--hub", "local", "--hub-dir", str(hub.data_dir)]
     demo = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=hubtools.environ)
     try:
@@ -782,3 +770,10 @@ def test_run_takes_a_task_file_and_the_space_goes_on_showing_the_task(
     assert (tmp_path / "work" / "toxicity" / "task.yaml").read_bytes() == task_files["detection"].read_bytes()
     again = hubtools("push-space", "--space-name", "run-space", *flags)
     assert "unchanged at" in again.stderr
+    assert "up to date" in hubtools("curate", *task, *own, *flags).stderr
+    assert "answers agree" in hubtools("verify", "local/run-model", *task, *flags[:4]).stdout
+    models = ("local/run-model", tmp_path / "work" / "toxicity" / "model")
+    report = json.loads(hubtools("compare", *models, *task, "--json", *flags).stdout)
+    assert report["primary"]["key"] == "roc_auc"
+    assert report["models"][0]["scores"] == report["models"][1]["scores"]
+    assert report["pairs"][0]["accuracy"]["difference"] == 0

@@ -25,7 +25,7 @@ from hubtools.records.training import TrainingRecord
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
 from hubtools.training.calibration import FILE as CALIBRATION
-from hubtools.training.inputs import texts_sha256
+from hubtools.training.inputs import hash_texts
 from hubtools.workdir import TaskFolder, sha256_of
 
 METRICS = 5  # bumped when metrics.json says more, or says it otherwise
@@ -116,7 +116,7 @@ def check_trained_on(folder: TaskFolder, training: TrainingRecord) -> None:
     known, file = training.train_sha256, folder.split_file("train")
     if known is None or not file.exists():
         return
-    if texts_sha256(pq.read_table(file, columns=["text"])["text"].to_pylist()) != known:
+    if hash_texts(pq.read_table(file, columns=["text"])["text"].to_pylist()) != known:
         raise MissingStage(
             f"The model of {folder.task!r} was trained on other rows than those of {folder.dataset}",
             expected="rows that no test row is among, as in the dataset beside it",

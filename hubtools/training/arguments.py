@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hubtools.errors import UsageError
 from hubtools.tasks import MULTI, TASKS
 from hubtools.workdir import DEFAULT
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
 
 LONGEST = 8192  # tokens that ModernBERT reads
 SHORTEST = 3  # a token between the two that begin and end a text
@@ -116,11 +119,8 @@ class FinetuneArguments:
                 )  # fmt: skip
 
 
-def check_evaluations(args: Any) -> None:
-    """The release is the best of the checkpoints that were evaluated: each evaluation must leave one.
-
-    Args:
-        args: ``TrainingArguments``.
+def check_evaluations(args: TrainingArguments) -> None:
+    """Check that each evaluation leaves a checkpoint: the release is the best of those that were evaluated.
 
     Raises:
         UsageError: the last checkpoint is asked for in place of the best, or evaluations without one.

@@ -8,7 +8,7 @@ the step: the sum of the losses over the step's rows is divided once, so that an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -17,6 +17,22 @@ from torch.utils.data import Sampler
 
 from hubtools.errors import UsageError
 from hubtools.heads.encoding import IGNORED
+
+# What a model is given of a batch: tensors (rows, longest) or (rows,), and the real length of each row.
+ModelInputs = dict[str, torch.Tensor | list[int]]
+
+
+class EncodedRow(TypedDict):
+    """A row as ``Head.encode`` makes it, without what training does not read.
+
+    Attributes:
+        labels: a label of the whole text, or one for each token.
+        task: number of the row's task, in a multitask training.
+    """
+
+    input_ids: list[int]
+    labels: int | list[int] | np.ndarray
+    task: NotRequired[int]
 
 
 class StepBatches(Sampler[list[int]]):
@@ -41,6 +57,7 @@ class StepBatches(Sampler[list[int]]):
                 next="use fewer processes, or a smaller --gradient_accumulation_steps",
             )
         self.lengths, self.parts, self.seed, self.epoch = lengths, parts, seed, epoch
+        # Rounded down: rows that are left over make steps larger by one row, not a small last step.
         self.steps = max(1, len(lengths) // rows)
 
     def __len__(self) -> int:
@@ -72,11 +89,13 @@ class MixedBatches(StepBatches):
 
     Args:
         sizes: rows of each dataset; ``lengths`` has them one dataset behind another.
-        **options: those of :class:`StepBatches`.
+        lengths, rows, parts, seed, epoch: as in :class:`StepBatches`.
     """
 
-    def __init__(self, sizes: Sequence[int], **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(
+        self, sizes: Sequence[int], lengths: Sequence[int], rows: int, parts: int, seed: int, epoch: Callable[[], int]
+    ) -> None:
+        super().__init__(lengths, rows, parts, seed, epoch)
         self.sizes = sizes
 
     def order(self, rng: np.random.Generator) -> np.ndarray:
@@ -125,9 +144,10 @@ class Collator:
     def __init__(self, pad: int) -> None:
         self.pad = pad
 
-    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    def __call__(self, rows: Sequence[EncodedRow]) -> ModelInputs:
         lengths = [len(row["input_ids"]) for row in rows]
         labels = [torch.tensor(row["labels"]) for row in rows]
+        # lengths stay a list: a tensor would go to the device, and each look at it would wait for the device.
         return {
             "input_ids": pad_sequence([torch.tensor(row["input_ids"]) for row in rows], True, self.pad),
             "attention_mask": (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long(),

@@ -7,9 +7,8 @@ runtime that loads them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,9 +20,10 @@ from hubtools.task import TaskSpec
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from torch import nn
+    from transformers import PreTrainedModel
 
-# Makes one padded batch of rows.
-Collate = Callable[[list[Any]], Mapping[str, Any]]
+    from hubtools.training.batching import Collator
 
 BOUNDS = (0.25, 10.0)
 FILE = "calibration.json"
@@ -36,7 +36,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     split, nothing else would keep the temperature from falling until every answer is certain.
 
     Args:
-        logits: (rows, classes). labels: (rows,).
+        logits: (rows, classes).
+        labels: (rows,).
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
@@ -52,15 +53,15 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(fitted.x))
 
 
-def calibration_error(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
-    """Return the expected calibration error of the answers at ``temperature``."""
+def measure_calibration_error(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
+    """Return the expected calibration error, from 0 to 1, of the answers at ``temperature``."""
     from scipy.special import softmax
 
     answers = softmax(logits / temperature, axis=1)
     return reliability(answers.max(1), answers.argmax(1) == labels)[0]
 
 
-def calibrate(folder: Path, task: TaskSpec, encoded: Dataset, collator: Collate) -> Temperature:
+def calibrate(folder: Path, task: TaskSpec, encoded: Dataset, collator: Collator) -> Temperature:
     """Fit a temperature on ``encoded``, fold it into the weights in ``folder``, and write down there what was done.
 
     Folded once: this belongs to the end of a training, on a folder that nobody else has seen. The temperature is 1
@@ -70,11 +71,11 @@ def calibrate(folder: Path, task: TaskSpec, encoded: Dataset, collator: Collate)
     Args:
         encoded: the validation split as the training has it, with ``labels``.
     """
-    model: Any = task.head.load_model(str(folder))
-    model.eval()
-    logits, labels = validation_logits(model, encoded, collator)
+    model = task.head.load_model(str(folder))
+    model.train(False)
+    logits, labels = compute_logits(model, encoded, collator)
     temperature = fit_temperature(logits, labels)
-    before, after = (calibration_error(logits, labels, t) for t in (1.0, temperature))
+    before, after = (measure_calibration_error(logits, labels, t) for t in (1.0, temperature))
     outcome = "fitted"
     if not after < before:
         temperature, outcome = 1.0, "left at 1: another would make the calibration error on validation worse"
@@ -85,8 +86,8 @@ def calibrate(folder: Path, task: TaskSpec, encoded: Dataset, collator: Collate)
     return record
 
 
-def validation_logits(
-    model: Any, encoded: Dataset, collator: Collate, batch: int = 32
+def compute_logits(
+    model: nn.Module, encoded: Dataset, collator: Collator, batch: int = 32
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return logits (answers, labels) and labels (answers,); an answer is a row, or a token that is not ignored."""
     import torch
@@ -108,28 +109,34 @@ def validation_logits(
     return np.concatenate(answers).astype(float), np.concatenate(true)
 
 
-def fold(weights: Path, model: Any, temperature: float) -> bool:
+def fold(weights: Path, model: PreTrainedModel, temperature: float) -> bool:
     """Divide the last linear layer in ``weights`` by ``temperature``; False where ``model`` ends in no such layer."""
     import torch
     from safetensors import safe_open
     from safetensors.torch import save_file
 
-    heads = [name for name, part in model.named_modules()
-             if isinstance(part, torch.nn.Linear) and part.out_features == model.config.num_labels]  # fmt: skip
+    layers = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and module.out_features == model.config.num_labels
+    ]
     with safe_open(weights, "pt") as file:
-        about = file.metadata()
+        metadata = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    names = [f"{heads[-1]}.{part}" for part in ("weight", "bias") if f"{heads[-1]}.{part}" in tensors] if heads else []
-    if not names or not _is_last(model, heads[-1]):
+    if not layers or not _is_last(model, layers[-1]):
+        return False
+    # A layer that shares its weights with another is saved under that one's name, and cannot be divided alone.
+    names = [f"{layers[-1]}.{part}" for part in ("weight", "bias") if f"{layers[-1]}.{part}" in tensors]
+    if not names:
         return False
     for name in names:
         tensors[name] = tensors[name] / temperature
-    save_file(tensors, weights, about)
+    save_file(tensors, weights, metadata)
     return True
 
 
-def _is_last(model: Any, name: str) -> bool:
-    """Return whether what the layer ``name`` gives is what the model gives."""
+def _is_last(model: PreTrainedModel, name: str) -> bool:
+    """Return whether the output of the layer ``name`` is the output of the model."""
     import torch
 
     outputs: list[torch.Tensor] = []

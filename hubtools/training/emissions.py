@@ -6,14 +6,17 @@ import json
 import logging
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from accelerate.utils import gather_object
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hubtools.errors import UsageError
 from hubtools.records import write_json
 from hubtools.records.training import Emissions
+
+if TYPE_CHECKING:
+    from codecarbon.output_methods.emissions_data import EmissionsData
 
 
 class EmissionsTracker(TrainerCallback):
@@ -42,6 +45,7 @@ class EmissionsTracker(TrainerCallback):
                 "--emissions_country", expected="an ISO code of three letters that codecarbon knows, such as USA",
                 found=country, next="hubtools finetune TASK --emissions --emissions_country USA",
             )  # fmt: skip
+        # In place of codecarbon's usual output, a CSV file: the numbers are kept beside the checkpoints.
         output = BaseOutput()
         output.out = self._note  # type: ignore[method-assign]
         self.tracker = OfflineEmissionsTracker(
@@ -50,23 +54,28 @@ class EmissionsTracker(TrainerCallback):
         self.used = {"co2_kg": 0.0, "energy_kwh": 0.0}
         self.before = dict(self.used)
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
         if state.is_local_process_zero:
             if self._file(args).exists():
                 self.before = json.loads(self._file(args).read_text())
             self.tracker.start()
 
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
         if state.is_local_process_zero:
             self.tracker.flush()
             write_json(self._file(args), self.used)
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
         if state.is_local_process_zero:
             self.tracker.stop()
 
     def gather(self) -> Emissions:
         """Return the sum over all machines; every process must call this."""
+        # A process that measures nothing adds zeros: each machine is counted once.
         machines: list[dict[str, float]] = gather_object([self.used])
         return Emissions(
             co2_kg=sum(machine["co2_kg"] for machine in machines),
@@ -75,10 +84,10 @@ class EmissionsTracker(TrainerCallback):
             tool=f"codecarbon {version('codecarbon')}",
         )
 
-    def _file(self, args: Any) -> Path:
+    def _file(self, args: TrainingArguments) -> Path:
         return self.runs / f"emissions-{args.process_index}.json"
 
-    def _note(self, total: Any, delta: Any) -> None:
+    def _note(self, total: EmissionsData, delta: EmissionsData) -> None:
         """Take what codecarbon reports when it is flushed or stopped: ``total`` since the start of this process."""
         self.used = {
             "co2_kg": self.before["co2_kg"] + float(total.emissions),

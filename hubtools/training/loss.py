@@ -7,11 +7,29 @@ steps and the number of processes. This one divides by it, and knows class weigh
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol
 
 from hubtools.errors import UsageError
 from hubtools.heads.encoding import IGNORED
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class HasLogits(Protocol):
+    """What a model returns, as far as a loss reads it."""
+
+    @property
+    def logits(self) -> Tensor:
+        """(..., classes)."""
+
+
+class LossFunction(Protocol):
+    """A ``compute_loss_func`` of transformers' Trainer."""
+
+    def __call__(self, outputs: HasLogits, labels: Tensor, num_items_in_batch: Tensor | None = None) -> Tensor:
+        """Return the loss, a number; ``num_items_in_batch`` counts the labels of the whole step."""
 
 
 def class_weights(labels: Iterable[int], classes: int) -> list[float]:
@@ -21,7 +39,7 @@ def class_weights(labels: Iterable[int], classes: int) -> list[float]:
     return [total / (classes * counts[c]) if counts[c] else 1.0 for c in range(classes)]
 
 
-def choose_weights(asked: str, weighted: bool, labels: Iterable[Any], classes: int) -> list[float] | None:
+def choose_weights(asked: str, weighted: bool, labels: Iterable[int | list[int]], classes: int) -> list[float] | None:
     """Return the class weights that ``--class_weights`` asks for; None for a plain loss.
 
     Args:
@@ -32,6 +50,7 @@ def choose_weights(asked: str, weighted: bool, labels: Iterable[Any], classes: i
     Raises:
         UsageError: none of these.
     """
+    # A split is counted label by label: rows of tokens hold lists.
     if asked == "balanced" or (asked == "auto" and weighted):
         flat = (label for row in labels for label in (row if isinstance(row, list) else [row]))
         return class_weights((label for label in flat if label != IGNORED), classes)
@@ -49,9 +68,9 @@ def choose_weights(asked: str, weighted: bool, labels: Iterable[Any], classes: i
     return weights
 
 
-def loss_function(
+def make_loss_function(
     weights: list[float] | None, label_smoothing: float = 0.0, focal_gamma: float = 0.0
-) -> Callable[..., Any]:
+) -> LossFunction:
     """Return a ``compute_loss_func`` for the Trainer.
 
     It takes logits of any shape (..., classes) and labels of shape (...); label -100 is ignored.
@@ -63,7 +82,8 @@ def loss_function(
     """
     import torch
 
-    def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+    def loss(outputs: HasLogits, labels: Tensor, num_items_in_batch: Tensor | None = None) -> Tensor:
+        # In fp32, also under autocast: sums of many small losses in bf16 lose digits.
         logits, labels = outputs.logits.float().flatten(0, -2), labels.flatten()
         weight = torch.tensor(weights, device=logits.device) if weights else None
         each = torch.nn.functional.cross_entropy(

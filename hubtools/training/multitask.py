@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hubtools.errors import UsageError
 from hubtools.records.training import TrainingRun, Truncation
 from hubtools.tasks import MEAN_SCORE
 from hubtools.training.arguments import FinetuneArguments
 from hubtools.training.dataset import match_label_set
-from hubtools.training.inputs import config_of, texts_sha256
+from hubtools.training.inputs import hash_texts, load_config
 from hubtools.workdir import task_folder
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ def prepare_multitask(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
     from hubtools.training.tuning import tune
 
     ours, args = plan.ours, plan.args
-    model: Any = _load_model(plan)
-    limit = find_max_length(model, ours.max_length)
-    model, options, lines = tune(model, ours, args.learning_rate)
+    classifier = _load_model(plan)
+    limit = find_max_length(classifier, ours.max_length)
+    model, options, lines = tune(classifier, ours, args.learning_rate)
     parts, cut = _encode_parts(plan, tokenizer, limit)
-    hashes = {name: texts_sha256(splits["train"]["text"]) for name, splits in plan.data.items()}
+    hashes = {name: hash_texts(splits["train"]["text"]) for name, splits in plan.data.items()}
     of_tasks = {f"{part.task.name}_{part.task.primary.key}": part.task.name for part in parts}
     trainer = MultitaskTrainer(
         parts,
@@ -92,7 +92,7 @@ def _load_model(plan: Plan) -> MultitaskClassifier:
 
     from hubtools.training.multitask_model import MultitaskClassifier
 
-    config = config_of(plan.base, plan.revision)
+    config = load_config(plan.base, plan.revision)
     if config.model_type != "modernbert":
         raise UsageError(
             f"{plan.base} cannot carry four heads", expected="a ModernBERT", found=config.model_type,
@@ -102,9 +102,12 @@ def _load_model(plan: Plan) -> MultitaskClassifier:
     for task in plan.tasks:
         label_set = match_label_set(plan.data[task.name], task, None)
         heads[task.name] = (task.head, len(task.model_labels(label_set)))
-    revision: Any = plan.revision  # transformers' types forget that it may be None
     model: MultitaskClassifier = MultitaskClassifier.from_pretrained(
-        plan.base, revision=revision, dtype=torch.float32, classifier_pooling="mean", heads=heads
+        plan.base,
+        revision=plan.revision or "main",  # a folder has no revision, and transformers reads none there
+        dtype=torch.float32,
+        classifier_pooling="mean",
+        heads=heads,
     )
     return model
 
@@ -125,10 +128,11 @@ def _encode_parts(
         label_set = match_label_set(splits, task, None)
         classes = len(task.model_labels(label_set))
         cache = task_folder(plan.work_dir, task.name).tokens
+        # The first process writes the cache, and the others read it.
         with plan.args.main_process_first(desc="encoding"):
             encoded = encode_splits(splits, tokenizer, limit, task.head, label_set, cache)
         cut[task.name] = {split: measure_truncation(rows, limit) for split, rows in encoded.items()}
         weights = choose_weights(plan.ours.class_weights, task.weighted_loss, encoded["train"]["labels"], classes)
         parts.append(Part(task, label_set, first, encoded, weights, task.head.loss_weight))
-        first += classes
+        first += classes  # the labels of all tasks are numbered through
     return parts, cut

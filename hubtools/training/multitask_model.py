@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import TypeVar, Unpack, cast
 
 import numpy as np
 import torch
@@ -25,12 +25,12 @@ from hubtools.heads.encoding import IGNORED
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
 from hubtools.tasks import MEAN_SCORE
-from hubtools.training.batching import Collator, MixedBatches, StepBatches
-from hubtools.training.loss import loss_function
-from hubtools.training.selection import selection_metrics
-from hubtools.training.trainer import ClassifierTrainer
+from hubtools.training.batching import Collator, EncodedRow, MixedBatches, ModelInputs, StepBatches
+from hubtools.training.loss import HasLogits, LossFunction, make_loss_function
+from hubtools.training.selection import make_selection_metrics
+from hubtools.training.trainer import ClassifierTrainer, ModelOptions
 
-A = TypeVar("A", np.ndarray, torch.Tensor)
+LabelArray = TypeVar("LabelArray", np.ndarray, torch.Tensor)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Part:
         first: number of its first label among those of all tasks.
         encoded: its training and validation split, labels numbered from 0.
         class_weights: of its classes in its loss.
-        weight: of its loss beside the others'.
+        weight: its share in the loss of all tasks, before the shares are made to sum up to 1.
     """
 
     task: TaskSpec
@@ -60,7 +60,7 @@ class Part:
         """Rows of its training split."""
         return len(self.encoded["train"])
 
-    def owns(self, labels: A) -> A:
+    def owns(self, labels: LabelArray) -> LabelArray:
         """Return where ``labels``, an array or tensor, are of this task: as many truth values."""
         return (labels >= self.first) & (labels < self.first + len(self.labels))
 
@@ -78,12 +78,11 @@ class TaskHead(torch.nn.Module):
         self.head = ModernBertPredictionHead(config)
         self.drop = torch.nn.Dropout(config.classifier_dropout)
         self.classifier = torch.nn.Linear(config.hidden_size, labels)
-        # As ModernBERT's own classifiers begin. transformers asks only layers that hold weights themselves to begin
-        # anew, where a model is not its own.
-        dense: Any = self.head.dense
-        dense.std = config.initializer_range / math.sqrt(2 * config.num_hidden_layers)
-        last: Any = self.classifier
-        last.std = config.hidden_size**-0.5
+        # The weights begin as those of ModernBERT's own classifiers. transformers initializes a model of another
+        # project layer by layer, and asks only layers that hold weights themselves: each carries its deviation.
+        # It goes past nn.Module's own __setattr__, which is typed for tensors and modules alone.
+        vars(self.head.dense)["std"] = config.initializer_range / math.sqrt(2 * config.num_hidden_layers)
+        vars(self.classifier)["std"] = config.hidden_size**-0.5
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return logits (rows, tokens, labels) of hidden states (rows, tokens, hidden size)."""
@@ -107,14 +106,14 @@ class MultitaskClassifier(ModernBertPreTrainedModel):  # type: ignore[no-untyped
         self.post_init()  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
-    def _init_weights(self, module: Any) -> None:
+    def _init_weights(self, module: torch.nn.Module) -> None:
         super()._init_weights(module)
-        if std := getattr(module, "std", None):
+        if isinstance(module, torch.nn.Linear) and (std := getattr(module, "std", None)):
             cut = (self.config.initializer_cutoff_factor or 3) * std
             torch.nn.init.trunc_normal_(module.weight, std=std, a=-cut, b=cut)
 
     def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, task: torch.Tensor, **kwargs: Any
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, task: torch.Tensor, **kwargs: object
     ) -> TokenClassifierOutput:
         """Compute each row by the body and the head of its own task.
 
@@ -135,12 +134,12 @@ class MultitaskClassifier(ModernBertPreTrainedModel):  # type: ignore[no-untyped
             states, mask = hidden[rows], attention_mask[rows].unsqueeze(-1)
             if not per_token:
                 states = (states * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True)
-            own = head(states)
-            logits[rows, : own.shape[1], : own.shape[2]] = own.float()
+            task_logits = head(states)
+            logits[rows, : task_logits.shape[1], : task_logits.shape[2]] = task_logits.float()
         return TokenClassifierOutput(logits=logits)
 
 
-class ConcatenatedRows(Dataset[dict[str, Any]]):
+class ConcatenatedRows(Dataset[EncodedRow]):
     """Rows of several datasets, one dataset behind another, each with the number of its ``task``.
 
     Args:
@@ -155,10 +154,11 @@ class ConcatenatedRows(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.order)
 
-    def __getitem__(self, row: int) -> dict[str, Any]:
+    def __getitem__(self, row: int) -> EncodedRow:
         position = self.order[row]
         task = int(np.searchsorted(self.begins, position, side="right")) - 1
-        return {**self.datasets[task][int(position - self.begins[task])], "task": task}
+        encoded: EncodedRow = self.datasets[task][int(position - self.begins[task])]
+        return {**encoded, "task": task}
 
 
 def interleave(sizes: Sequence[int]) -> list[int]:
@@ -183,33 +183,36 @@ class MultitaskCollator(Collator):
         super().__init__(pad)
         self.firsts = firsts
 
-    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        labelled = []
+    def __call__(self, rows: Sequence[EncodedRow]) -> ModelInputs:
+        labelled: list[EncodedRow] = []
         for row in rows:
             labels = np.full(len(row["input_ids"]), IGNORED)
-            own = np.atleast_1d(row["labels"])
-            labels[: len(own)] = np.where(own == IGNORED, IGNORED, own + self.firsts[row["task"]])
+            # That of a whole text stands at the first position, as its logits do.
+            task_labels = np.atleast_1d(row["labels"])
+            labels[: len(task_labels)] = np.where(
+                task_labels == IGNORED, IGNORED, task_labels + self.firsts[row["task"]]
+            )
             labelled.append({**row, "labels": labels})
         return super().__call__(labelled) | {"task": torch.tensor([row["task"] for row in rows])}
 
 
-def make_loss(parts: Sequence[Part], label_smoothing: float, focal_gamma: float) -> Callable[..., Any]:
+def make_loss(parts: Sequence[Part], label_smoothing: float, focal_gamma: float) -> LossFunction:
     """Return a ``compute_loss_func``: the weighted mean over the tasks of each task's mean loss in the step.
 
     Its ``num_items_in_batch`` is a tensor: the labels of each task in the whole step.
     """
     shares = [part.weight / sum(other.weight for other in parts) for part in parts]
-    losses = [loss_function(part.class_weights, label_smoothing, focal_gamma) for part in parts]
+    losses = [make_loss_function(part.class_weights, label_smoothing, focal_gamma) for part in parts]
 
-    def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
-        total: Any = 0
+    def loss(outputs: HasLogits, labels: torch.Tensor, num_items_in_batch: torch.Tensor | None = None) -> torch.Tensor:
+        shared = []
         for number, (part, compute_own) in enumerate(zip(parts, losses, strict=True)):
-            own = part.owns(labels)
+            is_own = part.owns(labels)
             # A step without a label of a task would divide by 0; its loss is then 0 / 1.
-            count = (own.sum() if num_items_in_batch is None else num_items_in_batch[number]).clamp(min=1)
-            outputs_of_task = SimpleNamespace(logits=outputs.logits[own][:, : len(part.labels)])
-            total = total + compute_own(outputs_of_task, labels[own] - part.first, count) * shares[number]
-        return total
+            count = (is_own.sum() if num_items_in_batch is None else num_items_in_batch[number]).clamp(min=1)
+            outputs_of_task = SimpleNamespace(logits=outputs.logits[is_own][:, : len(part.labels)])
+            shared.append(compute_own(outputs_of_task, labels[is_own] - part.first, count) * shares[number])
+        return sum(shared[1:], shared[0])
 
     return loss
 
@@ -219,20 +222,21 @@ def make_metrics(parts: Sequence[Part]) -> Callable[[EvalPrediction], dict[str, 
 
     Its predictions are those of :func:`reduce_logits`.
     """
-    metrics = [selection_metrics(part.task, part.label_set) for part in parts]
+    metrics = [make_selection_metrics(part.task, part.label_set) for part in parts]
 
     def compute(prediction: EvalPrediction) -> dict[str, float]:
-        predictions: Any = prediction.predictions  # what reduce_logits() made, a pair
-        first, best = predictions
-        label_ids: Any = prediction.label_ids
+        # transformers types a tuple of predictions as one of a single array; reduce_logits() made a pair.
+        first, best = cast("tuple[np.ndarray, np.ndarray]", prediction.predictions)
+        label_ids = cast("np.ndarray", prediction.label_ids)
         scores: dict[str, float] = {}
         for part, compute_own in zip(parts, metrics, strict=True):
-            own = part.owns(label_ids)
-            rows = own.any(1)
-            labels = np.where(own, label_ids - part.first, IGNORED)[rows]
+            is_own = part.owns(label_ids)
+            rows = is_own.any(1)  # a row has labels of one task alone
+            labels = np.where(is_own, label_ids - part.first, IGNORED)[rows]
             predicted, true = part.task.head.multitask_predictions(first[rows, : len(part.labels)], best[rows], labels)
-            of_task = compute_own(EvalPrediction(predicted, true))
-            scores |= {f"{part.task.name}_{key}": value for key, value in of_task.items()}
+            task_scores = compute_own(EvalPrediction(predicted, true))
+            scores |= {f"{part.task.name}_{key}": value for key, value in task_scores.items()}
+        # Their plain mean: each task counts the same, however many rows it has.
         primary = [scores[f"{part.task.name}_{part.task.primary.key}"] for part in parts]
         return scores | {MEAN_SCORE.key: sum(primary) / len(primary)}
 
@@ -246,14 +250,23 @@ def reduce_logits(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Ten
     return logits[:, 0], logits.argmax(-1)
 
 
+class MultitaskOptions(ModelOptions, total=False):
+    """Options of a :class:`ClassifierTrainer` but for those that follow from the tasks: rows, loss and metrics."""
+
+    tokens_per_batch: int | None
+    may_pack: bool
+    layer_decay: float
+
+
 class MultitaskTrainer(ClassifierTrainer):
     """A :class:`ClassifierTrainer` of a :class:`MultitaskClassifier`.
 
     Args:
-        **options: without datasets, loss and metrics, which follow from ``parts``.
+        parts: the tasks, from which rows, loss and metrics follow.
+        focal_gamma: of each task's loss.
     """
 
-    def __init__(self, parts: Sequence[Part], *, focal_gamma: float = 0.0, **options: Any) -> None:
+    def __init__(self, parts: Sequence[Part], *, focal_gamma: float = 0.0, **options: Unpack[MultitaskOptions]) -> None:
         self.parts = parts
         args = options["args"]
         args.remove_unused_columns = False  # the Trainer would take ``labels`` for unused
@@ -264,25 +277,28 @@ class MultitaskTrainer(ClassifierTrainer):
             eval_dataset=ConcatenatedRows(validation, interleave([len(rows) for rows in validation])),
             compute_loss_func=make_loss(parts, args.label_smoothing_factor, focal_gamma),
             compute_metrics=make_metrics(parts),
-            preprocess_logits_for_metrics=reduce_logits,
+            # transformers takes a tuple as well, though its type names a tensor alone.
+            preprocess_logits_for_metrics=cast("Callable[[torch.Tensor, torch.Tensor], torch.Tensor]", reduce_logits),
             **options,
         )
         self.data_collator = MultitaskCollator(
             options["processing_class"].pad_token_id or 0, [part.first for part in parts]
         )
 
-    def make_batches(self, **options: Any) -> StepBatches:
+    def make_batches(self, rows: int, parts: int, seed: int, epoch: Callable[[], int]) -> StepBatches:
         """Return steps with rows of all tasks."""
         train = [part.encoded["train"] for part in self.parts]
-        lengths = [length for rows in train for length in rows["length"][:]]
-        return MixedBatches([part.rows for part in self.parts], lengths=lengths, **options)
+        lengths = [length for split in train for length in split["length"][:]]
+        return MixedBatches([part.rows for part in self.parts], lengths, rows, parts, seed, epoch)
 
-    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
+    def _get_num_items_in_batch(
+        self, batch_samples: list[dict[str, torch.Tensor]], device: torch.device
+    ) -> torch.Tensor | None:
         """Count the labels of each task in a step: (tasks,)."""
         if not batch_samples:
             return None
-        counts = sum(torch.stack([part.owns(batch["labels"]).sum() for part in self.parts]) for batch in batch_samples)
-        counts = counts.to(device)  # type: ignore[union-attr]
+        of_batches = [[part.owns(batch["labels"]).sum() for part in self.parts] for batch in batch_samples]
+        counts = torch.stack([torch.stack(of_batch) for of_batch in of_batches]).sum(0).to(device)
         if self.args.average_tokens_across_devices and self.args.world_size > 1:
-            return self.accelerator.reduce(counts, "sum")
+            counts = self.accelerator.reduce(counts, "sum")
         return counts

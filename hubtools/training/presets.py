@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from hubtools.spec import BaseModel
 from hubtools.task import TaskSpec
@@ -50,7 +49,7 @@ WIDTH = 768  # hidden size of ModernBERT-base
 STEPS = 100  # that a small encoder takes at least, within 20 epochs
 
 
-def for_smaller(rows: int, width: int) -> dict[str, float | int]:
+def adapt_to_width(rows: int, width: int) -> dict[str, float | int]:
     """Return what an encoder narrower than ModernBERT-base takes instead: larger steps, and enough of them.
 
     With the rates and the few steps of the tiers, a small encoder has learned next to nothing when its training ends.
@@ -70,7 +69,7 @@ def for_smaller(rows: int, width: int) -> dict[str, float | int]:
     }
 
 
-def preset_for(
+def choose_preset(
     rows: int, task: TaskSpec | None, base: BaseModel, width: int = WIDTH, *, lora: bool = False
 ) -> tuple[Preset, list[str]]:
     """Return the defaults for ``rows`` training rows, and a line a layer that says where they come from.
@@ -84,7 +83,7 @@ def preset_for(
     lines = [f"size: {tier}: {list_values(asdict(preset))}"]
     for layer, overrides in (
         (f"task {name}", of_task),
-        (f"encoder of width {width}", for_smaller(rows, width)),
+        (f"encoder of width {width}", adapt_to_width(rows, width)),
         (f"base {base.short_name}", base.by_task.get(name, {})),
     ):
         if overrides:
@@ -97,9 +96,9 @@ def preset_for(
     return preset, lines
 
 
-def training_arguments(
+def make_trainer_arguments(
     preset: Preset, rows: int, batches_a_step: int = 1, strategy: str | None = None, every: float | None = None
-) -> dict[str, Any]:
+) -> dict[str, str | float]:
     """Return the preset as defaults of transformers' ``TrainingArguments``.
 
     Args:
@@ -113,7 +112,7 @@ def training_arguments(
     steps_per_epoch = max(1, rows // (per_device * batches_a_step))
     by_epoch = preset.eval_steps == 0 or preset.eval_steps > steps_per_epoch
     how = strategy or ("steps" if every or not by_epoch else "epoch")
-    when: dict[str, Any] = {"eval_strategy": how, "save_strategy": how}
+    when: dict[str, str | float] = {"eval_strategy": how, "save_strategy": how}
     if how == "steps":
         steps = every or preset.eval_steps or steps_per_epoch
         when |= {"eval_steps": steps, "save_steps": steps}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hubtools.errors import TrainingFailed
 from hubtools.spec import Metric
@@ -14,6 +13,7 @@ from hubtools.spec import Metric
 
 def check_loss(loss: float, step: int) -> None:
     """Raise :class:`TrainingFailed` where the loss of a step is no number: the weights are lost."""
+    # Left alone, the Trainer trains on with NaN to its last step.
     if not math.isfinite(loss):
         raise TrainingFailed(
             f"The loss is {loss} at step {step}",
@@ -32,19 +32,24 @@ class Progress(TrainerCallback):
     def __init__(self, name: str, primary: Metric, others: Mapping[str, str] | None = None) -> None:
         self.name, self.primary, self.others, self.loss = name, primary, others or {}, float("nan")
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
+        logs: Mapping[str, float] | None = None, **kwargs: object,
+    ) -> None:  # fmt: skip
         loss = (logs or {}).get("loss")
         if loss is None:
             return
         self.loss = float(loss)
         check_loss(self.loss, state.global_step)
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
+        metrics: Mapping[str, float] | None = None, **kwargs: object,
+    ) -> None:  # fmt: skip
         scores = metrics or {}
         # A person may let another metric choose the checkpoint; the line shows the primary one all the same.
-        score, chosen = (
-            float(scores[f"eval_{key.removeprefix('eval_')}"]) for key in (self.primary.key, args.metric_for_best_model)
-        )
+        key_of_choice = (args.metric_for_best_model or self.primary.key).removeprefix("eval_")
+        score, chosen = (float(scores[f"eval_{key}"]) for key in (self.primary.key, key_of_choice))
         if state.is_world_process_zero:
             # The Trainer notes the best after this; a training that goes on knows it from its checkpoint.
             before = state.best_metric
@@ -70,7 +75,10 @@ class PairProgress(TrainerCallback):
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
+        logs: Mapping[str, float] | None = None, **kwargs: object,
+    ) -> None:  # fmt: skip
         loss = (logs or {}).get("embedding_loss")
         if loss is not None:
             check_loss(float(loss), state.global_step)
@@ -78,5 +86,7 @@ class PairProgress(TrainerCallback):
                 f"[{self.name}] pairs: step {state.global_step}/{state.max_steps}  loss {float(loss):.4f}", flush=True
             )
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.steps, self.epoch = state.global_step, float(state.epoch)
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        self.steps, self.epoch = state.global_step, float(state.epoch or 0)

@@ -7,19 +7,30 @@ which rows a step takes (``StepBatches``), and that a batch goes through the mod
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import NotRequired, TypedDict, Unpack, cast
 
 import torch
-from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerState
+from datasets import Dataset as HubDataset
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from transformers import (
+    EvalPrediction,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.trainer import TRAINER_STATE_NAME
 
 from hubtools.errors import UsageError
 from hubtools.heads.encoding import IGNORED
-from hubtools.training.batching import Collator, StepBatches, divide_into_passes
-from hubtools.training.packing import pack, reason_not_to_pack
+from hubtools.training.batching import Collator, EncodedRow, ModelInputs, StepBatches, divide_into_passes
+from hubtools.training.loss import LossFunction
+from hubtools.training.packing import find_reason_not_to_pack, pack
 from hubtools.training.progress import check_loss
 from hubtools.training.tuning import decay_by_depth, plain
 
@@ -30,6 +41,25 @@ PASS_ELSEWHERE = 4096
 BUDGET = {"cpu": 4096}
 BUDGET_ELSEWHERE = 16_384
 WATCHED = 20  # steps between looks at the loss on a device that would have to be waited for
+
+
+class ModelOptions(TypedDict):
+    """Options of transformers' Trainer that every training of ours gives it: see there."""
+
+    model: nn.Module
+    args: TrainingArguments
+    processing_class: PreTrainedTokenizerBase
+    callbacks: NotRequired[list[TrainerCallback]]
+
+
+class TrainerOptions(ModelOptions, total=False):
+    """Options of transformers' Trainer that :class:`ClassifierTrainer` takes: see there."""
+
+    train_dataset: HubDataset | Dataset[EncodedRow]
+    eval_dataset: HubDataset | Dataset[EncodedRow]
+    compute_loss_func: LossFunction
+    compute_metrics: Callable[[EvalPrediction], dict[str, float]]
+    preprocess_logits_for_metrics: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None
 
 
 class ClassifierTrainer(Trainer):
@@ -44,14 +74,15 @@ class ClassifierTrainer(Trainer):
     """
 
     def __init__(
-        self, *, tokens_per_batch: int | None = None, may_pack: bool = True, layer_decay: float = 1.0, **options: Any
-    ) -> None:
+        self, *, tokens_per_batch: int | None = None, may_pack: bool = True, layer_decay: float = 1.0,
+        **options: Unpack[TrainerOptions],
+    ) -> None:  # fmt: skip
         model, args = plain(options["model"]), options["args"]
         self.layer_decay = layer_decay
         # Otherwise the Trainer takes ModernBERT's **kwargs for support of num_items_in_batch and scales gradients up.
-        model.accepts_loss_kwargs = False
+        vars(model)["accepts_loss_kwargs"] = False
         kind = args.device.type
-        reason = reason_not_to_pack(model, args.device, args.bf16) if may_pack else "packing is switched off"
+        reason = find_reason_not_to_pack(model, args.device, args.bf16) if may_pack else "packing is switched off"
         self.packed = not reason
         if self.packed:
             pack(model)
@@ -72,7 +103,7 @@ class ClassifierTrainer(Trainer):
                 found="FSDP or DeepSpeed", next="accelerate launch --config_file configs/ddp.yaml ...",
             )  # fmt: skip
 
-    def get_train_dataloader(self) -> DataLoader[Any]:
+    def get_train_dataloader(self) -> DataLoader[ModelInputs]:
         """Return :class:`StepBatches`, or the Trainer's own where ``train_sampling_strategy`` asks for them."""
         args = self.args
         if args.train_sampling_strategy != "random":
@@ -84,13 +115,14 @@ class ClassifierTrainer(Trainer):
             seed=args.seed if args.data_seed is None else args.data_seed,
             epoch=lambda: int(self.state.epoch or 0),
         )
-        data: Any = self.train_dataset
+        data: HubDataset = self.train_dataset
         loader = DataLoader(
             data, batch_sampler=batches, collate_fn=self.data_collator,
             num_workers=args.dataloader_num_workers, pin_memory=args.dataloader_pin_memory,
             persistent_workers=args.dataloader_persistent_workers, prefetch_factor=args.dataloader_prefetch_factor,
         )  # fmt: skip
-        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+        prepared: DataLoader[ModelInputs] = self.accelerator.prepare(loader)
+        return prepared
 
     def load_finished(self, checkpoint: str) -> bool:
         """Load the best weights where the training of ``checkpoint`` had stopped; return whether it had.
@@ -109,66 +141,71 @@ class ClassifierTrainer(Trainer):
         self._load_best_model()
         return True
 
-    def create_optimizer(self, *given: Any) -> torch.optim.Optimizer:
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Create the Trainer's, with learning rates by depth where they are asked for."""
         is_new = self.optimizer is None
-        optimizer: torch.optim.Optimizer = super().create_optimizer(*given)
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
         if is_new and self.layer_decay < 1:
-            decay_by_depth(optimizer, given[0] if given and given[0] else self.model, self.layer_decay)
+            decay_by_depth(optimizer, model or cast("nn.Module", self.model), self.layer_decay)
         return optimizer
 
-    def make_batches(self, **options: Any) -> StepBatches:
+    def make_batches(self, rows: int, parts: int, seed: int, epoch: Callable[[], int]) -> StepBatches:
         """Return which rows of the training split the steps take."""
-        data: Any = self.train_dataset
-        return StepBatches(data["length"][:], **options)
+        data: HubDataset = self.train_dataset
+        return StepBatches(data["length"][:], rows, parts, seed, epoch)
 
-    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+    def training_step(
+        self, model: nn.Module, inputs: ModelInputs, num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
         """Do the Trainer's step, pass by pass. Processes exchange gradients once, after the last."""
-        parts = self._parts(inputs)
-        total: Any = 0
+        parts = self._divide(inputs)
+        losses = []
         for number, (_, part) in enumerate(parts, 1):
             with contextlib.nullcontext() if number == len(parts) else self.accelerator.no_sync(model):
-                total = total + super().training_step(model, part, num_items_in_batch)
+                losses.append(super().training_step(model, part, num_items_in_batch))
+        total = sum(losses[1:], losses[0])
         if self.args.device.type == "cpu" or self.state.global_step % WATCHED == 0:
             check_loss(float(total), self.state.global_step + 1)
-        return total  # type: ignore[no-any-return]
+        return total
 
     def prediction_step(
-        self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
-    ) -> tuple[Any, Any, Any]:
+        self, model: nn.Module, inputs: ModelInputs, prediction_loss_only: bool, ignore_keys: list[str] | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """Return loss, logits and labels of a batch, its rows in their own order."""
         inputs = self._prepare_inputs(inputs)
-        labels, logits = inputs["labels"], None
+        labels, logits = cast("torch.Tensor", inputs["labels"]), None
         with torch.no_grad(), self.compute_loss_context_manager():
-            for rows, part in self._parts(inputs):
-                del part["labels"]
-                own = model(**part).logits.float()
+            for rows, part in self._divide(inputs):
+                del part["labels"]  # the model would compute a loss of its own
+                part_logits = model(**part).logits.float()
                 if logits is None:
-                    logits = own.new_zeros(*labels.shape, own.shape[-1])
-                if own.dim() == 2:
-                    logits[rows] = own[: len(rows)]
+                    logits = part_logits.new_zeros(*labels.shape, part_logits.shape[-1])
+                if part_logits.dim() == 2:
+                    logits[rows] = part_logits[: len(rows)]
                 else:  # a pass is padded to its own longest row
-                    logits[rows, : own.shape[1]] = own[: len(rows)]
+                    logits[rows, : part_logits.shape[1]] = part_logits[: len(rows)]
             loss = self.compute_loss_func(SimpleNamespace(logits=logits), labels)  # type: ignore[misc]
         check_loss(float(loss), self.state.global_step)  # the last step may have been the one too many
         return loss, None if prediction_loss_only else logits, None if prediction_loss_only else labels
 
-    def _parts(self, inputs: dict[str, Any]) -> list[tuple[list[int], dict[str, Any]]]:
+    def _divide(self, inputs: ModelInputs) -> list[tuple[list[int], ModelInputs]]:
         """Divide a batch into passes: the rows of each, and what the model is given."""
-        lengths = inputs.get("lengths") or inputs["attention_mask"].sum(1).tolist()
-        parts = []
+        tensors = {name: value for name, value in inputs.items() if isinstance(value, torch.Tensor)}
+        counted = inputs.get("lengths")
+        lengths: list[int] = counted if isinstance(counted, list) else tensors["attention_mask"].sum(1).tolist()
+        parts: list[tuple[list[int], ModelInputs]] = []
         for rows in divide_into_passes(lengths, self.budget, not self.packed, self.a_pass):
-            part: dict[str, Any] = {name: value for name, value in inputs.items() if name != "lengths"}
+            part: ModelInputs = {**tensors}
             if len(rows) < len(lengths):
                 longest = max(lengths[row] for row in rows)
-                part = {name: v[rows, :longest] if v.dim() > 1 else v[rows] for name, v in part.items()}
+                part = {name: v[rows, :longest] if v.dim() > 1 else v[rows] for name, v in tensors.items()}
             if self.packed:
                 part["lengths"] = [lengths[row] for row in rows]
             parts.append((rows, part))
         # A pass without a label of its own, for as long as another process still computes: the gradient is not changed.
         for _ in range(self._most(len(parts)) - len(parts)):
-            idle = torch.full_like(parts[0][1]["labels"], IGNORED)
-            parts.append(([], parts[0][1] | {"labels": idle}))
+            first = parts[0][1]
+            parts.append(([], first | {"labels": torch.full_like(cast("torch.Tensor", first["labels"]), IGNORED)}))
         return parts
 
     def _most(self, count: int) -> int:
