@@ -89,7 +89,7 @@ def near_duplicates(texts: list[str], pairs: list[tuple[int, int]]) -> dict[str,
     import numpy  # noqa: F401  (its import is not what is measured)
 
     from hubtools.curation import duplicates
-    from hubtools.rows import comparison_key
+    from hubtools.rows import make_comparison_key
 
     compared, compute_jaccard = 0, duplicates.compute_jaccard
 
@@ -100,7 +100,7 @@ def near_duplicates(texts: list[str], pairs: list[tuple[int, int]]) -> dict[str,
 
     duplicates.compute_jaccard = counting
     wall, cpu = time.perf_counter(), time.process_time()
-    clusters = duplicates.cluster_near_duplicates([comparison_key(text) for text in texts])
+    clusters = duplicates.cluster_near_duplicates([make_comparison_key(text) for text in texts])
     return {
         "rows": len(texts),
         "seconds": time.perf_counter() - wall,

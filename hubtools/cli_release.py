@@ -132,11 +132,11 @@ def push_space(
     json_output: Json = False,
 ) -> None:
     """Publish the Gradio Space that demos every model released in the work folder."""
-    given = [task for path in task_file or () for task in select_tasks(None, path)]
+    further = [task for path in task_file or () for task in select_tasks(None, path)]
     hub.connect()
     from hubtools.pipeline import push_space_of
 
-    show_pushed({"space": push_space_of(given, work, repos, push)}, json_output)
+    show_pushed({"space": push_space_of(further, work, repos, push)}, json_output)
 
 
 @takes_groups

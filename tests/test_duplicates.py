@@ -32,7 +32,7 @@ from hubtools.curation.duplicates import (
 )
 from hubtools.curation.split import SPLITS
 from hubtools.curation.user_data import choose_sources
-from hubtools.rows import Columns, comparison_key
+from hubtools.rows import Columns, make_comparison_key
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.workdir import TaskFolder
 
@@ -125,7 +125,10 @@ def test_repeated_shingles_count_once() -> None:
 
 
 def test_a_text_of_half_a_pair_of_surrogates_is_compared() -> None:
-    assert cluster_near_duplicates([comparison_key("\ud83d one two"), comparison_key("\ud83d ONE two")]) == [0, 0]
+    assert cluster_near_duplicates([make_comparison_key("\ud83d one two"), make_comparison_key("\ud83d ONE two")]) == [
+        0,
+        0,
+    ]
 
 
 def test_near_duplicates_far_apart_in_a_large_corpus_are_found() -> None:
@@ -245,7 +248,7 @@ def test_no_near_duplicates_stand_in_two_splits_of_a_curated_dataset(official: l
             row |= {"type": ("benign", "jailbreak")[i % 2], "split": official[i // 2 % len(official)]}
         across += sum(rows[i]["split"] != rows[j]["split"] for i, j in brute_force([row["prompt"] for row in rows]))
         kept = curated(rows)
-        keys = [comparison_key(row["text"]) for row in kept]
+        keys = [make_comparison_key(row["text"]) for row in kept]
         pairs = brute_force(keys)
         assert [(keys[i], keys[j]) for i, j in pairs if kept[i]["split"] != kept[j]["split"]] == []
         if official == [""]:  # then clusters go to one split whole, and no row needs to be dropped

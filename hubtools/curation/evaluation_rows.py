@@ -15,7 +15,7 @@ from hubtools.curation.sources import SPLIT_NAMES, SourceFiles, locate_addition
 from hubtools.curation.user_data import locate_asked
 from hubtools.errors import SourceError, UsageError, shorten
 from hubtools.heads.values import Column
-from hubtools.rows import Columns, comparison_key
+from hubtools.rows import Columns, make_comparison_key
 from hubtools.spec import Example, LabelSet
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder
@@ -105,7 +105,7 @@ def read_evaluation_rows(
     rows, chosen = _select_rows(rows, asked, split_asked)
     of_split = len(rows)
     # A row that the model was trained on, or chosen by, says nothing of what it has learned.
-    keys = [comparison_key(row.text) for row in rows]
+    keys = [make_comparison_key(row.text) for row in rows]
     exact, near = (set[int](), set[int]()) if training is None else find_seen_rows(keys, training)
     kept = [i for i in range(len(rows)) if i not in exact and i not in near]
     if not kept:
@@ -233,7 +233,7 @@ def find_seen_rows(keys: Sequence[str], training: Sequence[str]) -> tuple[set[in
         indices of the rows with the same key as a training text, and of further rows with a near-duplicate there.
     """
     # All training texts have a lower rank than all rows, so that only pairs between the two are compared.
-    ours = [comparison_key(text) for text in training]
+    ours = [make_comparison_key(text) for text in training]
     known = set(ours)
     exact = {i for i, key in enumerate(keys) if key in known}
     near = find_near_duplicates_of_earlier([*ours, *keys], [0] * len(ours) + [1] * len(keys))

@@ -34,7 +34,7 @@ NAME = "router-classifiers"
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
-def space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder]) -> dict[str, bytes | Path]:
+def list_space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder]) -> dict[str, bytes | Path]:
     """Return every file of the Space for those of ``tasks`` that are released, by its path.
 
     Raises:
@@ -58,11 +58,11 @@ def space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder]) ->
         model, dataset = published.model, published.dataset
         assert model is not None, "it is released"
         architectures.add(folder.read(folder.model / "config.json", "finetune")["model_type"])
-        models[task.name] = space_entry(
+        models[task.name] = make_space_entry(
             task,
             repo=model.repo,
             revision=model.revision,
-            threshold=_threshold(task, folder),
+            threshold=_choose_threshold(task, folder),
             note=find_base(folder.read(folder.training, "finetune")["base"]).note,
             dataset=dataset.repo if dataset else None,
         )
@@ -75,7 +75,7 @@ def space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder]) ->
     }
 
 
-def space_entry(
+def make_space_entry(
     task: TaskSpec, *, repo: str, revision: str | None, threshold: float, note: str, dataset: str | None
 ) -> dict[str, object]:
     """Return what models.json says of a task; the keys are documented in ``Task`` of the Space's app.py.
@@ -130,7 +130,7 @@ def _render_readme(source: Path, models: Mapping[str, Mapping[str, object]], arc
     return readme
 
 
-def _threshold(task: TaskSpec, folder: TaskFolder) -> float:
+def _choose_threshold(task: TaskSpec, folder: TaskFolder) -> float:
     """Return the threshold that the Space acts on: what was chosen and released with the model, or the default."""
     path = folder.model / THRESHOLDS
     chosen = float(folder.read(path, "evaluate")["threshold"]) if path.exists() else None
@@ -141,7 +141,7 @@ def push_space(
     api: HfApi, tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder], repo: str, options: PushOptions
 ) -> Release | Change:
     """Push the Space of those of ``tasks`` that are released; on a dry run return what would change."""
-    rendered = space_files(tasks, folders)
+    rendered = list_space_files(tasks, folders)
     card = rendered["README.md"]
     assert isinstance(card, bytes)
 
