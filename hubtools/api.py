@@ -42,6 +42,7 @@ def load_task(name: str | Path) -> TaskSpec:
     """
     path = Path(name)
     # A file called after a built-in task, without a suffix, has to be given as a Path.
+    # A file called pii.yaml is a file; the name pii is the built-in task.
     by_file = str(name) not in TASKS and (isinstance(name, Path) or path.suffix in (".yaml", ".yml"))
     [task] = select_tasks(None, path) if by_file else select_tasks(str(name), None)
     return task
@@ -84,6 +85,7 @@ def push_dataset(task: TaskSpec, *groups: OptionGroup, **options: object) -> Rel
     repos, push = chosen.take(RepoOptions), chosen.take(PushOptions)
     chosen.refuse_rest("push_dataset")
     # The stage takes several tasks, so that all are checked before the first upload.
+    # The same function as for several tasks, which checks all licences before the first upload.
     [pushed] = push_datasets([task], work, source, repos, push).values()
     return pushed
 
@@ -200,8 +202,10 @@ class _Options:
     def take(self, kind: type[G]) -> G:
         """Return the group of this kind that was given, or its defaults, with the keywords that are its fields."""
         # Two groups may share a field, such as the seed: both get the keyword.
+        # Annotations are texts until here: the module postpones them.
         hints = get_type_hints(kind)
         names = [field.name for field in dataclasses.fields(kind) if field.init]
+        # Kept for the message: what would have been right.
         self._known |= dict.fromkeys(names)
         values = {name: _convert(self._options[name], hints[name]) for name in names if name in self._options}
         group = next((one for one in self._groups if isinstance(one, kind)), None) or kind()
@@ -221,6 +225,7 @@ class _Options:
 def _convert(value: object, hint: object) -> object:
     """Return a text as a path where the field is one, and a list as a tuple."""
     kinds = get_args(hint) or (hint,)
+    # A field that takes a text as well, such as source, keeps it: a repo is no path.
     if isinstance(value, str) and Path in kinds and str not in kinds:
         return Path(value)
     return tuple(value) if isinstance(value, list) else value

@@ -101,6 +101,7 @@ def finetune_tasks(
             yield FinishedTraining(task, _describe_planned(task, work, options))
         return
     waiting = [*tasks]
+    # In the order in which they were started; they may end in any other.
     running: list[_Running] = []
     gpus = list_visible_gpus() if options.jobs > 1 else []
     with contextlib.ExitStack() as everything:
@@ -111,6 +112,7 @@ def finetune_tasks(
                 # Each position has devices of its own: the smallest free one, so that none is left idle.
                 taken = {one.position for one in running}
                 position = next(number for number in itertools.count() if number not in taken)
+                # A position that is free again gives its GPUs to the next training.
                 devices = choose_devices(position, options.processes, gpus)
                 resources = everything.enter_context(contextlib.ExitStack())
                 process = resources.enter_context(_train(task, work, options, devices))

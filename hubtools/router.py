@@ -39,8 +39,10 @@ class Router:
         tasks: Iterable[TaskSpec] = tuple(TASKS.values()),
     ) -> None:
         # Looked for before anything is loaded: a model takes seconds, and a name that is wrong takes none.
+        # By name: answers are asked for by the names that the task files give.
         known = {task.name: task for task in tasks}
         if models is None:
+            # Asked of the Hub one by one: a router with three of four models would answer wrongly without a word.
             models = {task.name: _find_model(task, find_namespace(namespace)) for task in known.values()}
         unknown = [name for name in models if name not in known]
         if unknown:
@@ -51,6 +53,7 @@ class Router:
                 next="give a task of your own with tasks=[hubtools.load_task(FILE)]",
             )
         self.tasks = {name: known[name] for name in models}
+        # Now, so that a model that cannot be loaded is an error here and not at the first prompt.
         self._opened = {name: _open_model(known[name], str(model)) for name, model in models.items()}
 
     def __call__(self, text: str) -> dict[str, Answer]:
@@ -63,8 +66,10 @@ class Router:
         for name, (classifier, label_set) in self._opened.items():
             head, labels = self.tasks[name].head, label_set.labels
             # One text at a time, as a router has them.
+            # One text at a time, as a router gets them.
             [prediction] = head.predict(classifier.pipeline, classifier.plan, [text], labels)
             # The release's own threshold, where one was chosen for it; 0.0 is one too.
+            # What a model ships with was chosen for it; the router's default was not.
             threshold = self.tasks[name].threshold if classifier.threshold is None else classifier.threshold
             answers[name] = head.decide(prediction, labels, threshold)
         return answers
@@ -90,6 +95,7 @@ def _open_model(task: TaskSpec, model: str) -> tuple[Classifier, LabelSet]:
     from transformers import AutoConfig
 
     # A release may be of another label set than the default, such as presidio17.
+    # A variant of the labels has a head of another width: the default label set would not fit.
     named = set(AutoConfig.from_pretrained(model).id2label.values())
     fitting = (labels for labels in task.label_sets if set(task.model_labels(labels)) == named)
     label_set = next(fitting, task.label_set())

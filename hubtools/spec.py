@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 # What a source gives: rows for all three splits, rows that join the training split alone, or rows that are only ever
 # scored (a benchmark).
+# Words of the task files as well: see tasks/file.py.
 Role = Literal["whole", "training", "test"]
 
 

@@ -177,6 +177,7 @@ class TaskFolder:
         Yields a file descriptor. A child that inherits it keeps the folder locked, as long as it lives: where a
         command is killed and its training is not, the next command waits for the training instead of joining in.
         """
+        # The lock is a file of the folder, which may not be there yet.
         self.root.mkdir(parents=True, exist_ok=True)
         # A file of its own: those that are swapped in take no lock along.
         with open(self.root / ".lock", "a") as file:

@@ -41,6 +41,7 @@ class Check:
     @property
     def message(self) -> str:
         """The file, what was found out and, where something is wrong, what was expected and what to do."""
+        # In the order of every error of hubtools.
         parts = (("expected", self.expected), ("found", self.found), ("next", self.next))
         return "\n".join([f"{self.file}: {self.summary}", *(f"  {name}: {text}" for name, text in parts if text)])
 

@@ -35,16 +35,19 @@ def decode_spans(text: str, answers: Sequence[TokenAnswer]) -> list[PredictedSpa
     open_type = ""
     for answer in answers:
         prefix, _, kind = answer.tag.partition("-")
+        # O, or a tag without a prefix.
         if prefix not in ("B", "I"):
             open_type = ""
         elif prefix == "I" and kind == open_type:
             spans[-1].append(answer)
+        # Also an I- that follows no span of its type: the router begins one there, and so does pipeline().
         else:
             spans.append([answer])
             open_type = kind
     found = []
     for tokens in spans:
         start, end = trim(text, tokens[0].start, tokens[-1].end)
+        # A token of white space alone leaves nothing.
         if start < end:
             score = sum(token.probability for token in tokens) / len(tokens)
             found.append(PredictedSpan(start, end, tokens[0].tag.partition("-")[2], score))
@@ -65,6 +68,7 @@ def cut_windows(tokens: int, size: int, overlap: int) -> Iterator[range]:
     start = 0
     while True:
         yield range(start, min(start + size, tokens))
+        # The last window ends where the text does, however short it is.
         if start + size >= tokens:
             return
         start += size - overlap

@@ -25,7 +25,9 @@ class SecondForward:
 
         self.config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         self.weights: dict[str, Tensor] = load_file(folder / WEIGHTS)
+        # The class decides, as in the runtime: no other key tells the two heads apart.
         self.answers_tokens = self.config["architectures"] == [TOKEN]
+        # layer_types wins where it is there; older files only say how often a layer sees all tokens.
         layers, every = int(self.config["num_hidden_layers"]), self.config.get("global_attn_every_n_layers")
         self.layer_types: list[str] = self.config.get("layer_types") or [
             "sliding_attention" if i % (every or GLOBAL_EVERY) else "full_attention" for i in range(layers)
@@ -42,6 +44,7 @@ class SecondForward:
         with torch.inference_mode():
             hidden = self._encode(torch.tensor(ids))
             if not self.answers_tokens:
+                # The runtime takes cls where the key is missing, which is how a file without it goes wrong.
                 pooled = self.config.get("classifier_pooling", "cls")
                 hidden = hidden[0] if pooled == "cls" else hidden.mean(0)
             hidden = self._activation("classifier_activation")(self._linear(hidden, "head.dense"))
@@ -56,6 +59,7 @@ class SecondForward:
             # The first layer has no norm before its attention: it would follow that of the embeddings.
             normed = self._norm(hidden, f"{layer}.attn_norm") if number else hidden
             hidden = hidden + self._attend(normed, f"{layer}.attn", kind)
+            # GeGLU: one matrix for the value and its gate.
             value, gate = self._linear(self._norm(hidden, f"{layer}.mlp_norm"), f"{layer}.mlp.Wi").chunk(2, dim=-1)
             hidden = hidden + self._linear(self._activation("hidden_activation")(value) * gate, f"{layer}.mlp.Wo")
         return self._norm(hidden, "model.final_norm")
@@ -66,9 +70,11 @@ class SecondForward:
         tokens, width = hidden.shape
         heads = int(self.config["num_attention_heads"])
         each = width // heads
+        # One matrix for query, key and value, one behind the other.
         parts = self._linear(hidden, f"{name}.Wqkv").view(tokens, 3, heads, each).permute(1, 2, 0, 3)
         query, key = (self._rotate(part, kind) for part in parts[:2])
         scores = query @ key.transpose(1, 2) / each**0.5  # (heads, tokens, tokens)
+        # A local layer sees half of local_attention to each side.
         if kind == "sliding_attention":
             places = torch.arange(tokens)
             far = (places[:, None] - places[None, :]).abs() > int(self.config.get("local_attention", 128)) // 2
@@ -81,12 +87,14 @@ class SecondForward:
         import torch
 
         _, tokens, each = part.shape
+        # Nested keys of transformers 5 win over the legacy pair, as in the runtime.
         nested = (self.config.get("rope_parameters") or {}).get(kind) or {}
         legacy, default = next((legacy, default) for name, legacy, default in ROPE if name == kind)
         theta = float(nested.get("rope_theta", self.config.get(legacy, default)))
         speeds = theta ** -(torch.arange(0, each, 2).float() / each)
         angles = torch.arange(tokens).float()[:, None] * speeds[None, :]
         sine, cosine = angles.sin(), angles.cos()
+        # ModernBERT pairs a dimension with the one half a head further on, not with its neighbour.
         left, right = part.chunk(2, dim=-1)
         return torch.cat([left * cosine - right * sine, right * cosine + left * sine], dim=-1)
 
@@ -98,12 +106,14 @@ class SecondForward:
     def _norm(self, x: Tensor, name: str) -> Tensor:
         from torch.nn.functional import layer_norm
 
+        # norm_eps alone is used: layer_norm_eps is for other readers.
         eps = float(self.config.get("norm_eps", NORM_EPS))
         return layer_norm(x, x.shape[-1:], self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias"), eps)
 
     def _activation(self, key: str) -> Callable[[Tensor], Tensor]:
         from torch.nn import functional
 
+        # The exact gelu by default, with erf and not tanh.
         name = str(self.config.get(key, "gelu"))
         known: dict[str, Callable[[Tensor], Tensor]] = {
             "gelu": functional.gelu,

@@ -32,6 +32,7 @@ def check_package(folder: Path, labels: Sequence[str], texts: Sequence[str]) -> 
         labels: the model's labels in the order of their ids, as the task has them.
         texts: what both forwards answer, such as 50 rows of a split; one longer than 512 tokens is made of them.
     """
+    # Without the files nothing else can be looked at, and each later check needs those before it.
     checks = _check_files(folder)
     config, unreadable = _read_json(folder, "config.json")
     checks += [unreadable] if unreadable else check_config(config, labels)
@@ -42,6 +43,7 @@ def check_package(folder: Path, labels: Sequence[str], texts: Sequence[str]) -> 
     if not lacking & {"config.json", "tokenizer.json", "tokenizer_config.json"}:
         tokenizer_config, unreadable = _read_json(folder, "tokenizer_config.json")
         checks += [unreadable] if unreadable else check_tokenizer(folder, config, tokenizer_config, texts)
+    # A second forward over broken weights would only repeat what is wrong.
     if failures(checks):
         return [*checks, _not_compared()]
     return [*checks, *check_answers(folder, config, labels, texts)]
@@ -60,6 +62,7 @@ def _check_files(folder: Path) -> list[Check]:
         path = folder / name
         if not path.exists():
             problems.append(failed("files", name, "the router needs this file", expected=name, found="no such file"))
+        # A snapshot of the Hub's cache is links; anywhere else the router refuses one.
         elif path.is_symlink() and not _in_hub_cache(path):
             problems.append(
                 failed("files", name, "the router refuses a link outside the Hub's cache", expected="a regular file",
@@ -69,6 +72,7 @@ def _check_files(folder: Path) -> list[Check]:
             problems.append(failed("files", name, "no regular file", expected="a file", found="a folder"))
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         reason = UNWANTED.get(path.name)
+        # Clients that prefer another form would load it, and nobody scored it.
         if path.name != WEIGHTS and path.name.endswith(OTHER_WEIGHTS):
             reason = "weights of another form might be loaded in place of the one file"
         if reason:
@@ -82,6 +86,7 @@ def _check_files(folder: Path) -> list[Check]:
 def _in_hub_cache(path: Path) -> bool:
     """Whether a link is the Hub client's: from ``snapshots/<commit>`` into ``blobs`` of the same repo."""
     snapshot = path.parent
+    # The layout of the client's cache: snapshots/<commit>/<file> is a link into blobs/.
     if snapshot.parent.name != "snapshots" or not re.fullmatch(r"[0-9a-f]{40}", snapshot.name):
         return False
     return path.resolve().is_relative_to((snapshot.parent.parent / "blobs").resolve())
@@ -94,6 +99,7 @@ def _read_json(folder: Path, name: str) -> tuple[dict[str, Any], Check | None]:
         content = json.loads((folder / name).read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         return {}, failed(subject, name, "cannot be read", expected="a JSON object", found=str(error))
+    # JSON, but a list or a number: no reader expects that.
     if not isinstance(content, dict):
         return {}, failed(subject, name, "cannot be read", expected="a JSON object", found=content)
     return content, None

@@ -32,11 +32,14 @@ def read_header(path: Path) -> dict[str, Tensor]:
         ValueError, KeyError, TypeError: it is no safetensors file.
     """
     with path.open("rb") as file:
+        # The format: eight bytes with the header's length, the header as JSON, then the tensors.
         size = int.from_bytes(file.read(8), "little")
         if size > path.stat().st_size - 8:
             raise VerificationFailed("the header is longer than the file")
         header = json.loads(file.read(size))
+    # Free words of whoever saved the file, no tensor.
     header.pop("__metadata__", None)
+    # A download that was cut off has a whole header and too few bytes.
     end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
     if path.stat().st_size != 8 + size + end:
         raise VerificationFailed(f"{path.stat().st_size} bytes, where the header tells of {8 + size + end}")
@@ -72,6 +75,7 @@ def check_weights(folder: Path, config: Mapping[str, Any]) -> list[Check]:
         for name, tensor in sorted(found.items())
         if tensor.dtype != "F32"
     ]
+    # The runtime compares the count of parameters exactly.
     elements = sum(math.prod(tensor.shape) for tensor in found.values())
     size = elements * BYTES_OF_A_FLOAT / 1e6
     good = passed("weights", WEIGHTS, f"{len(found)} tensors of float32 as config.json says, {size:.1f} MB",
@@ -94,6 +98,7 @@ def _expected_shapes(folder: Path, architecture: str) -> dict[str, tuple[int, ..
     import transformers
 
     config = load_config(folder)
+    # Shapes alone: no memory, no random numbers, whatever the size of the model.
     with torch.device("meta"):
         model = getattr(transformers, architecture)(config)
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
