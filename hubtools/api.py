@@ -41,6 +41,7 @@ def load_task(name: str | Path) -> TaskSpec:
         UsageError: no such task, or a file that describes none.
     """
     path = Path(name)
+    # A file called after a built-in task, without a suffix, has to be given as a Path.
     by_file = str(name) not in TASKS and (isinstance(name, Path) or path.suffix in (".yaml", ".yml"))
     [task] = select_tasks(None, path) if by_file else select_tasks(str(name), None)
     return task
@@ -82,6 +83,7 @@ def push_dataset(task: TaskSpec, *groups: OptionGroup, **options: object) -> Rel
     work, source = chosen.take(WorkOptions), chosen.take(SourceOptions)
     repos, push = chosen.take(RepoOptions), chosen.take(PushOptions)
     chosen.refuse_rest("push_dataset")
+    # The stage takes several tasks, so that all are checked before the first upload.
     [pushed] = push_datasets([task], work, source, repos, push).values()
     return pushed
 
@@ -103,7 +105,8 @@ def train(task: TaskSpec, *groups: OptionGroup, **options: object) -> TrainingRe
 
     chosen = _Options(groups, options)
     work, training = chosen.take(WorkOptions), chosen.take(TrainingOptions)
-    if argv := _as_flags(chosen.rest):
+    # What no group has is a flag of the training, whose own parser says so where it is none.
+    if argv := _format_flags(chosen.rest):
         training = dataclasses.replace(training, flags=parse_training_flags([*training.flags.argv, *argv]))
     return finetune_task(task, work, training)
 
@@ -196,6 +199,7 @@ class _Options:
 
     def take(self, kind: type[G]) -> G:
         """Return the group of this kind that was given, or its defaults, with the keywords that are its fields."""
+        # Two groups may share a field, such as the seed: both get the keyword.
         hints = get_type_hints(kind)
         names = [field.name for field in dataclasses.fields(kind) if field.init]
         self._known |= dict.fromkeys(names)
@@ -222,10 +226,11 @@ def _convert(value: object, hint: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _as_flags(options: Mapping[str, object]) -> list[str]:
+def _format_flags(options: Mapping[str, object]) -> list[str]:
     """Return keywords as flags of the training: ``learning_rate=5e-5`` is ``--learning_rate 5e-5``."""
     argv: list[str] = []
     for name, value in options.items():
         values = value if isinstance(value, list | tuple) else [value]
+        # transformers reads truth values as true and false.
         argv += [f"--{name}", *(str(one).lower() if isinstance(one, bool) else str(one) for one in values)]
     return argv

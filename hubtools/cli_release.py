@@ -22,6 +22,7 @@ from hubtools.options import (
 )
 from hubtools.tasks import MULTI, MULTI_MODEL, TASKS, select_tasks
 
+# Mirrors hold sources of data, which these commands do not read.
 HubWithoutMirrors = Annotated[HubOptions, omit("mirrors")]
 
 
@@ -136,11 +137,11 @@ def push_space(
     json_output: Json = False,
 ) -> None:
     """Publish the Gradio Space that demos every model released in the work folder."""
-    given = [task for path in task_file or () for task in select_tasks(None, path)]
+    further = [task for path in task_file or () for task in select_tasks(None, path)]
     hub.connect()
     from hubtools.pipeline import push_space_of
 
-    show_pushed({"space": push_space_of(given, work, repos, push)}, json_output)
+    show_pushed({"space": push_space_of(further, work, repos, push)}, json_output)
 
 
 @takes_groups

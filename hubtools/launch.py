@@ -22,7 +22,7 @@ from hubtools.options import TrainingOptions, WorkOptions
 from hubtools.records import write_record
 from hubtools.records.training import MultitaskRecord, PlannedCommand, TrainingRecord
 from hubtools.task import TaskSpec
-from hubtools.tasks import MULTI, TASKS, base_named
+from hubtools.tasks import MULTI, TASKS, find_base
 from hubtools.training.child_process import TrainingProcess
 from hubtools.training.fewshot import check_method, list_preferred_bases
 from hubtools.training.inputs import identify_contents, resolve_base
@@ -65,7 +65,7 @@ def compute_training_fingerprint(task: TaskSpec, work: WorkOptions, options: Tra
     folder = work.folder(task)
     facts = folder.read(folder.facts, "curate")
     base = resolve_base(options.base, list_preferred_bases(options.flags))
-    defaults = [dict(task.overrides), dict(base_named(base).by_task.get(task.name, {}))]
+    defaults = [dict(task.overrides), dict(find_base(base).by_task.get(task.name, {}))]
     causes = [__version__, facts["fingerprint"], base, *identify_contents(base, options.flags), options.seed,
               options.processes, options.flags.argv, defaults]  # fmt: skip
     return base, hashlib.sha256(json.dumps(causes).encode()).hexdigest()
@@ -75,7 +75,7 @@ def compute_multitask_fingerprint(work: WorkOptions, options: TrainingOptions) -
     """Return the same of all four tasks trained together."""
     of_each = [compute_training_fingerprint(task, work, options) for task in TASKS.values()]
     base = of_each[0][0]  # all tasks have the same: it follows from the flags alone
-    causes = [MULTI, dict(base_named(base).by_task.get(MULTI, {})), *(fingerprint for _, fingerprint in of_each)]
+    causes = [MULTI, dict(find_base(base).by_task.get(MULTI, {})), *(fingerprint for _, fingerprint in of_each)]
     return base, hashlib.sha256(json.dumps(causes).encode()).hexdigest()
 
 

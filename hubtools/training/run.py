@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from hubtools.records import write_json
 from hubtools.records.training import Emissions, TrainingRun, TrainingValues
-from hubtools.tasks import base_named
+from hubtools.tasks import find_base
 from hubtools.training.arguments import SETFIT
 from hubtools.training.job import Job, prepare_task
 from hubtools.training.multitask import prepare_multitask
@@ -153,7 +153,7 @@ def _describe(plan: Plan, job: Job, result: Result) -> TrainingRun:
         fingerprint=plan.ours.fingerprint,
         base=plan.base,
         base_revision=plan.revision,
-        base_note=base_named(plan.base).note,
+        base_note=find_base(plan.base).note,
         method=plan.ours.method,
         presets=plan.presets,
         arguments=values,
