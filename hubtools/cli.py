@@ -244,6 +244,7 @@ def main() -> None:
     try:
         app()
     except (KeyboardInterrupt, SystemExit) as end:
+        # typer makes an exit code of Ctrl-C; all other codes are final.
         if isinstance(end, SystemExit) and end.code != _INTERRUPTED:
             raise
         # What was finished is known by its fingerprint, and a training has checkpoints.
@@ -251,8 +252,10 @@ def main() -> None:
         sys.exit(_INTERRUPTED)
     except Exception as error:
         # The one place where errors become messages; who debugs wants the traceback.
+        # For whoever reports a bug: the stack trace that everybody else is spared.
         if os.environ.get("HUBTOOLS_DEBUG"):
             raise
+        # An error of a library has words of ours where we know what a person can do.
         known = translate_error(error)
         if known is None:
             known = HubtoolsError(
