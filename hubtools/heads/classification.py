@@ -6,8 +6,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
-
 from hubtools.errors import shorten
 from hubtools.heads import thresholds
 from hubtools.heads.answers import Answer
@@ -20,6 +18,7 @@ from hubtools.heads.rows import LabelMap, UserColumns, describe_split, measure_l
 from hubtools.heads.scores import ANOTHER, abstaining_scores, classification_scores
 from hubtools.heads.slices import classification_mistakes, classification_slices
 from hubtools.heads.values import Column, Pipeline, Rows
+from hubtools.lazy_numpy import np
 from hubtools.metrics.calibration import reliability
 from hubtools.metrics.labels import (
     ACCURACY,

@@ -7,8 +7,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
-
 from hubtools.heads.answers import Answer, AnsweredSpan
 from hubtools.heads.base import AnswerDifference, Batch, Head, LabelPlan, Words
 from hubtools.heads.baselines import answer_by_rules
@@ -29,6 +27,7 @@ from hubtools.heads.span_rows import (
 )
 from hubtools.heads.user_spans import choose_span_columns
 from hubtools.heads.values import Column, Pipeline, Rows, SpanValues
+from hubtools.lazy_numpy import np
 from hubtools.metrics.calibration import reliability
 from hubtools.metrics.spans import (
     COVERED,

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-import numpy as np
-
+from hubtools.lazy_numpy import np
 from hubtools.spec import Metric
 
 # ``start``, ``end`` (exclusive) and ``label``, which is the index of its type.
