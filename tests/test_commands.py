@@ -297,21 +297,19 @@ def edited(api: HfApi, repo: str, kind: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("kind", "repo", "command", "name", "changed"),
-    [
-        ("dataset", "small-dataset", "push-dataset", "--dataset-name", "facts.json"),
-        ("model", "small-model", "push-model", "--model-name", "training.json"),
-    ],
+    ("kind", "repo", "changed", "key"),
+    [("dataset", "small-dataset", "facts.json", "seed"), ("model", "small-model", "training.json", "steps")],
 )
 def test_what_a_person_wrote_on_a_card_survives_the_next_push(
-    hubtools: Command, hub: Hub, api: HfApi, released: Path, kind: str, repo: str, command: str, name: str, changed: str
+    hubtools: Command, hub: Hub, api: HfApi, released: Path, kind: str, repo: str, changed: str, key: str
 ) -> None:
-    push = (command, "intent", name, repo, "--hub", "local", "--hub-dir", hub.data_dir, "--work-dir", released)
+    work = ("--hub", "local", "--hub-dir", hub.data_dir, "--work-dir", released)
+    push = (f"push-{kind}", "intent", f"--{kind}-name", repo, *work)
     hubtools(*push)
     noted = edited(api, f"local/{repo}", kind)
     path = released / "intent" / changed
     before = path.read_text()
-    path.write_text(json.dumps(json.loads(before) | {"seed": 4711}))
+    path.write_text(json.dumps(json.loads(before) | {key: 4711}))
     try:
         hubtools(*push)
     finally:
@@ -319,7 +317,7 @@ def test_what_a_person_wrote_on_a_card_survives_the_next_push(
     assert commits(api, f"local/{repo}", kind)[1] == noted  # ours stands on the person's
     files = [Path(api.hf_hub_download(f"local/{repo}", file, repo_type=kind)) for file in ("README.md", changed)]
     card, pushed = (file.read_text() for file in files)
-    assert json.loads(pushed)["seed"] == 4711
+    assert json.loads(pushed)[key] == 4711
     assert "A note by a person." in card
     assert yaml.safe_load(card.split("---\n")[1])["extra_gated_prompt"] == "Be kind."
 

@@ -7,9 +7,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
-
 from hubtools.heads.values import PredictedSpan, Rows
+from hubtools.lazy_numpy import np
 from hubtools.metrics.spans import SpanDict
 
 # Types whose form is fixed enough for a pattern; a name or an address is not.

@@ -6,8 +6,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
-import numpy as np
-
 from hubtools.errors import shorten
 from hubtools.heads import thresholds
 from hubtools.heads.answers import Answer

@@ -6,9 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from hubtools.heads.wording import ClassNouns
+from hubtools.lazy_numpy import np
 from hubtools.records.metrics import Metrics
 from hubtools.records.scores import ClassificationScores, DetectionScores, SpanScores
 from hubtools.records.thresholds import AbstentionThresholds, DetectionThresholds

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
+from hubtools.lazy_numpy import np
 from hubtools.metrics.detection import (
     FNR_AT_THRESHOLD,
     FPR_AT_THRESHOLD,

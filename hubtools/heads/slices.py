@@ -7,9 +7,8 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from hubtools.heads.values import Rows
+from hubtools.lazy_numpy import np
 from hubtools.metrics.detection import DetectionAnswers, matched_roc_auc, roc_auc
 from hubtools.metrics.intervals import bootstrap, rate, score_metric
 from hubtools.metrics.labels import LabelAnswers

@@ -7,8 +7,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
-import numpy as np
-
 from hubtools.heads.answers import Answer, AnsweredSpan
 from hubtools.heads.base import Head
 from hubtools.heads.baselines import answer_by_rules

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
+from hubtools.lazy_numpy import np
 from hubtools.metrics.detection import DetectionAnswers, count_false_alarms, count_missed
 from hubtools.metrics.intervals import rate
 from hubtools.metrics.labels import LabelAnswers, accuracy, count_answered, count_right_of_answered, macro_f1

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from hubtools.lazy_numpy import np
 from hubtools.records.thresholds import Bin
 
 BINS = 15  # as in most reports of this error, so that the numbers can be compared

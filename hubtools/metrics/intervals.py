@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, Self
 
-import numpy as np
-
+from hubtools.lazy_numpy import np
 from hubtools.records.comparison import AccuracyDifference, Difference
 from hubtools.records.scores import Interval
 from hubtools.spec import Metric

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Self
 
-import numpy as np
-
+from hubtools.lazy_numpy import np
 from hubtools.spec import Metric
 
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self, TypedDict
 
-import numpy as np
-
+from hubtools.lazy_numpy import np
 from hubtools.spec import Metric
 
 
