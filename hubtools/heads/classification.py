@@ -29,6 +29,7 @@ from hubtools.heads.values import (
     Truth,
 )
 from hubtools.heads.wording import Words
+from hubtools.lazy_numpy import np
 from hubtools.metrics.calibration import measure_reliability
 from hubtools.metrics.labels import (
     ACCURACY,
