@@ -93,7 +93,7 @@ def trained(way: str, spec: SimpleNamespace) -> dict[str, Any]:
 
     from hubtools.tasks.jailbreak import JAILBREAK
     from hubtools.training.encoding import encode_splits
-    from hubtools.training.loss import loss_function
+    from hubtools.training.loss import make_loss_function
     from hubtools.training.plan import has_bf16
     from hubtools.training.trainer import ClassifierTrainer
 
@@ -129,7 +129,7 @@ def trained(way: str, spec: SimpleNamespace) -> dict[str, Any]:
         )  # fmt: skip
         common: dict[str, Any] = {"model": model, "args": args, "train_dataset": train, "processing_class": tokenizer}
         if ours:
-            trainer: Trainer = ClassifierTrainer(compute_loss_func=loss_function(None), **common)
+            trainer: Trainer = ClassifierTrainer(compute_loss_func=make_loss_function(None), **common)
         else:
             padding = {"padding": "max_length", "max_length": spec.max_length} if way == FIXED else {}
             trainer = Trainer(data_collator=DataCollatorWithPadding(tokenizer, **padding), **common)

@@ -30,7 +30,7 @@ if not __package__:  # started by path: the repository root, not hubtools/, must
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from hubtools.errors import HubtoolsError, TrainingFailed
-from hubtools.training.flags import parse_training_flags, read_hub, training_parser
+from hubtools.training.flags import make_training_parser, parse_training_flags, read_hub
 from hubtools.training.plan import Plan, plan_training
 from hubtools.training.processes import fail, start_processes, world_size
 from hubtools.training.run import run_training
@@ -46,7 +46,7 @@ def parse(argv: list[str]) -> Plan:
 
     set_verbosity(logging.ERROR)  # a new head is what fine-tuning is for: no report that it is missing
     if {"-h", "--help"} & set(argv):
-        training_parser(prog="finetune.py", description=__doc__).print_help()
+        make_training_parser(prog="finetune.py", description=__doc__).print_help()
         sys.exit(0)
     return plan_training(parse_training_flags(argv))
 

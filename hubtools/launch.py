@@ -24,8 +24,8 @@ from hubtools.records.training import MultitaskRecord, PlannedCommand, TrainingR
 from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS, base_named
 from hubtools.training.child_process import TrainingProcess
-from hubtools.training.fewshot import check_method, preferred_bases
-from hubtools.training.inputs import contents, resolve_base
+from hubtools.training.fewshot import check_method, list_preferred_bases
+from hubtools.training.inputs import identify_contents, resolve_base
 from hubtools.workdir import TaskFolder, sha256_of, task_folder
 
 
@@ -60,21 +60,21 @@ class _Running:
     resources: contextlib.ExitStack
 
 
-def training_fingerprint(task: TaskSpec, work: WorkOptions, options: TrainingOptions) -> tuple[str, str]:
+def compute_training_fingerprint(task: TaskSpec, work: WorkOptions, options: TrainingOptions) -> tuple[str, str]:
     """Return the base to train from, and what identifies the training: data, base and its content, flags, version."""
     folder = work.folder(task)
     facts = folder.read(folder.facts, "curate")
-    base = resolve_base(options.base, preferred_bases(options.flags))
+    base = resolve_base(options.base, list_preferred_bases(options.flags))
     defaults = [dict(task.overrides), dict(base_named(base).by_task.get(task.name, {}))]
-    causes = [__version__, facts["fingerprint"], base, *contents(base, options.flags), options.seed,
+    causes = [__version__, facts["fingerprint"], base, *identify_contents(base, options.flags), options.seed,
               options.processes, options.flags.argv, defaults]  # fmt: skip
     return base, hashlib.sha256(json.dumps(causes).encode()).hexdigest()
 
 
-def multitask_fingerprint(work: WorkOptions, options: TrainingOptions) -> tuple[str, str]:
+def compute_multitask_fingerprint(work: WorkOptions, options: TrainingOptions) -> tuple[str, str]:
     """Return the same of all four tasks trained together."""
-    of_each = [training_fingerprint(task, work, options) for task in TASKS.values()]
-    base = of_each[0][0]
+    of_each = [compute_training_fingerprint(task, work, options) for task in TASKS.values()]
+    base = of_each[0][0]  # all tasks have the same: it follows from the flags alone
     causes = [MULTI, dict(base_named(base).by_task.get(MULTI, {})), *(fingerprint for _, fingerprint in of_each)]
     return base, hashlib.sha256(json.dumps(causes).encode()).hexdigest()
 
@@ -102,12 +102,13 @@ def finetune_tasks(
         return
     waiting = [*tasks]
     running: list[_Running] = []
-    gpus = visible_gpus() if options.jobs > 1 else []
+    gpus = list_visible_gpus() if options.jobs > 1 else []
     with contextlib.ExitStack() as everything:
 
         def start() -> None:
             while waiting and len(running) < options.jobs:
                 task = waiting.pop(0)
+                # Each position has devices of its own: the smallest free one, so that none is left idle.
                 taken = {one.position for one in running}
                 position = next(number for number in itertools.count() if number not in taken)
                 devices = choose_devices(position, options.processes, gpus)
@@ -129,11 +130,11 @@ def finetune_tasks(
             start()  # before whoever asks does something with those that ended
             for task, seconds in finished:
                 yield FinishedTraining(task, work.folder(task).read_training(), seconds)
-            if not ended:
+            if not ended:  # a short sleep: the time that a training took is measured here
                 time.sleep(0.1)
 
 
-def visible_gpus() -> list[str]:
+def list_visible_gpus() -> list[str]:
     """Return what ``CUDA_VISIBLE_DEVICES`` names, or the number of each GPU of the machine."""
     if not shutil.which("nvidia-smi"):  # where there is none, torch need not be loaded to count them
         return []
@@ -151,8 +152,8 @@ def choose_devices(position: int, processes: int, gpus: Sequence[str]) -> dict[s
     Args:
         position: of the training among those side by side, from 0.
     """
-    own = [gpus[(position * processes + number) % len(gpus)] for number in range(processes if gpus else 0)]
-    return {"CUDA_VISIBLE_DEVICES": ",".join(dict.fromkeys(own))} if own else {}
+    devices = [gpus[(position * processes + number) % len(gpus)] for number in range(processes if gpus else 0)]
+    return {"CUDA_VISIBLE_DEVICES": ",".join(dict.fromkeys(devices))} if devices else {}
 
 
 def finetune_multi(work: WorkOptions, options: TrainingOptions) -> MultitaskRecord | PlannedCommand:
@@ -165,7 +166,7 @@ def finetune_multi(work: WorkOptions, options: TrainingOptions) -> MultitaskReco
     """
     check_method(options.flags, [*TASKS.values()], options.processes)
     folder = task_folder(work.work_dir, MULTI)
-    base, fingerprint = multitask_fingerprint(work, options)
+    base, fingerprint = compute_multitask_fingerprint(work, options)
     command = _make_command(MULTI, base, fingerprint, work, options)
     with contextlib.ExitStack() as stack:
         locks = []
@@ -200,7 +201,7 @@ def _train(
 ) -> Iterator[TrainingProcess | None]:
     """Start the training of a task in its locked folder; yield None where the model is up to date."""
     folder = work.folder(task)
-    base, fingerprint = training_fingerprint(task, work, options)
+    base, fingerprint = compute_training_fingerprint(task, work, options)
     with folder.lock(work.note) as lock:
         if _is_up_to_date(folder, fingerprint):
             work.note(f"{task.name}: model is up to date")
@@ -230,7 +231,7 @@ def _start(
 def _describe_planned(task: TaskSpec, work: WorkOptions, options: TrainingOptions) -> TrainingRecord | PlannedCommand:
     """Return the record of a training where it is done, else the command that a run would start."""
     folder = work.folder(task)
-    base, fingerprint = training_fingerprint(task, work, options)
+    base, fingerprint = compute_training_fingerprint(task, work, options)
     if _is_up_to_date(folder, fingerprint):
         work.note(f"{task.name}: model is up to date")
         return folder.read_training()
@@ -299,7 +300,7 @@ def _make_error(folder: TaskFolder, code: int) -> TrainingFailed:
     failure = folder.root / "failure.txt"
     message = " ".join(failure.read_text().split()) if failure.exists() else ""
     failure.unlink(missing_ok=True)
-    if not message and code < 0:
+    if not message and code < 0:  # a process that is killed leaves no message
         message = f"killed by {signal.Signals(-code).name}"
     return TrainingFailed(
         f"Training {folder.task!r} ended without a model",

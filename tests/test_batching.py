@@ -32,8 +32,8 @@ from hubtools.heads.encoding import IGNORED
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.training.batching import Collator, StepBatches, divide_into_passes
 from hubtools.training.encoding import encode_splits
-from hubtools.training.loss import choose_weights, loss_function
-from hubtools.training.packing import Texts, attend, pack, reason_not_to_pack
+from hubtools.training.loss import choose_weights, make_loss_function
+from hubtools.training.packing import Texts, attend, find_reason_not_to_pack, pack
 from hubtools.training.trainer import ClassifierTrainer
 
 __all__ = ["one_thread", "tokenizer"]  # fixtures
@@ -85,7 +85,7 @@ def test_a_packed_batch_has_the_loss_and_the_gradients_of_a_padded_one(head: str
             pack(model)
             batch |= {"lengths": lengths} if told else {}
         logits = model(**batch).logits
-        loss = loss_function(None)(SimpleNamespace(logits=logits), labels)
+        loss = make_loss_function(None)(SimpleNamespace(logits=logits), labels)
         loss.backward()
         found.append((logits.detach()[labels != IGNORED], loss.detach(), gradients(model)))
     for padded, packed in zip(*found, strict=True):
@@ -127,7 +127,7 @@ def test_gradient_checkpointing_changes_no_gradient_of_a_packed_model() -> None:
         pack(model)
         if checkpointing:
             getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
-        loss_function(None)(model(**batch), labels).backward()
+        make_loss_function(None)(model(**batch), labels).backward()
         found.append(gradients(model))
     assert torch.allclose(*found, atol=1e-7)
 
@@ -159,11 +159,15 @@ def test_attention_within_texts_is_block_diagonal_and_near() -> None:
 
 def test_what_cannot_be_packed_says_why() -> None:
     cpu = torch.device("cpu")
-    assert reason_not_to_pack(model_for("token"), cpu, bf16=False) == ""
-    assert "bert knows no packed rows" in reason_not_to_pack(BertForSequenceClassification(bert()), cpu, bf16=False)
-    assert "mps" in reason_not_to_pack(model_for("token"), torch.device("mps"), bf16=False)
-    assert "bf16" in reason_not_to_pack(model_for("token"), torch.device("cuda"), bf16=False)
-    assert "dropout" in reason_not_to_pack(model_for("token", attention_dropout=0.1), torch.device("cuda"), bf16=True)
+    assert find_reason_not_to_pack(model_for("token"), cpu, bf16=False) == ""
+    assert "bert knows no packed rows" in find_reason_not_to_pack(
+        BertForSequenceClassification(bert()), cpu, bf16=False
+    )
+    assert "mps" in find_reason_not_to_pack(model_for("token"), torch.device("mps"), bf16=False)
+    assert "bf16" in find_reason_not_to_pack(model_for("token"), torch.device("cuda"), bf16=False)
+    assert "dropout" in find_reason_not_to_pack(
+        model_for("token", attention_dropout=0.1), torch.device("cuda"), bf16=True
+    )
 
 
 # --- batches and passes ---------------------------------------------------------------------------------------------
@@ -245,7 +249,7 @@ def bert() -> BertConfig:
 def trainer_for(model: Any, rows: list[dict[str, Any]], folder: Path, **options: Any) -> ClassifierTrainer:
     own = ("tokens_per_batch", "may_pack", "layer_decay", "callbacks")
     ours = {name: options.pop(name) for name in own if name in options}
-    loss = options.pop("loss", loss_function(None))
+    loss = options.pop("loss", make_loss_function(None))
     args = TrainingArguments(
         str(folder), **{"max_steps": 1, "max_grad_norm": 0, "report_to": "none", "use_cpu": True, "save_strategy": "no",
         "disable_tqdm": True, "dataloader_pin_memory": False, "logging_strategy": "no", "optim": "sgd",
@@ -385,7 +389,7 @@ def some_logits() -> tuple[Any, torch.Tensor]:
 def test_label_smoothing_is_the_trainers_own() -> None:
     outputs, labels = some_logits()
     expected = LabelSmoother(0.2)({"logits": outputs.logits}, labels, num_items_in_batch=7)
-    assert loss_function(None, label_smoothing=0.2)(outputs, labels, 7).item() == pytest.approx(expected.item())
+    assert make_loss_function(None, label_smoothing=0.2)(outputs, labels, 7).item() == pytest.approx(expected.item())
 
 
 def test_focal_loss_counts_an_item_by_what_the_model_lacks() -> None:
@@ -394,9 +398,9 @@ def test_focal_loss_counts_an_item_by_what_the_model_lacks() -> None:
     p = outputs.logits.softmax(-1)[kept].gather(1, labels[kept][:, None]).squeeze(1)
     weights = [1.0, 2.0, 0.5, 1.0, 3.0]
     expected = ((1 - p) ** 2 * -p.log() * torch.tensor(weights)[labels[kept]]).sum() / 5
-    assert loss_function(weights, focal_gamma=2)(outputs, labels).item() == pytest.approx(expected.item())
+    assert make_loss_function(weights, focal_gamma=2)(outputs, labels).item() == pytest.approx(expected.item())
     sure = SimpleNamespace(logits=torch.tensor([[100.0, -100.0]], requires_grad=True))
-    loss_function(None, focal_gamma=0.5)(sure, torch.tensor([0])).backward()
+    make_loss_function(None, focal_gamma=0.5)(sure, torch.tensor([0])).backward()
     assert sure.logits.grad.isfinite().all()
 
 

@@ -37,10 +37,10 @@ from hubtools.tasks.pii import PII
 from hubtools.training.calibration import (
     BOUNDS,
     calibrate,
-    calibration_error,
+    compute_logits,
     fit_temperature,
     fold,
-    validation_logits,
+    measure_calibration_error,
 )
 
 NANO = Path(__file__).parent.parent / "hubtools" / "starter" / "hubtools" / "modernbert-nano"
@@ -202,7 +202,7 @@ def test_the_error_on_validation_never_gets_worse(sequences: tuple[Path, Dataset
     start = (folder / "model.safetensors").read_bytes()
     collator = DataCollatorWithPadding(tokenizer)
     model = ModernBertForSequenceClassification.from_pretrained(folder).eval()
-    logits, _ = validation_logits(model, encoded(rows, tokenizer), collator)
+    logits, _ = compute_logits(model, encoded(rows, tokenizer), collator)
     rng = np.random.default_rng(0)
     for noise in (0.0, 0.05, 0.3, 1.0):
         order = np.argsort([len(ids) for ids in encoded(rows, tokenizer)["input_ids"]], kind="stable")
@@ -211,8 +211,8 @@ def test_the_error_on_validation_never_gets_worse(sequences: tuple[Path, Dataset
         (folder / "model.safetensors").write_bytes(start)
         given = rows.remove_columns("label").add_column("label", labels.tolist())
         done = calibrate(folder, JAILBREAK, encoded(given, tokenizer), collator)
-        after = calibration_error(logits, labels[order], done.temperature)
-        assert after <= calibration_error(logits, labels[order], 1.0)
+        after = measure_calibration_error(logits, labels[order], done.temperature)
+        assert after <= measure_calibration_error(logits, labels[order], 1.0)
 
 
 def test_another_architecture_is_folded_too(tmp_path: Path) -> None:

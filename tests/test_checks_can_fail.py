@@ -19,7 +19,7 @@ from transformers import AttentionInterface, EarlyStoppingCallback
 from hubtools import finetune
 from hubtools.heads.encoding import IGNORED, make_bio_labels
 from hubtools.training import packing
-from hubtools.training.loss import loss_function
+from hubtools.training.loss import make_loss_function
 from hubtools.training.packing import Texts, attend
 from hubtools.training.trainer import ClassifierTrainer
 from hubtools.workdir import TaskFolder
@@ -34,10 +34,10 @@ def test_gradients_that_grow_with_accumulated_batches_and_passes_are_seen(
     cut: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def each_by_itself(*given: Any) -> Callable[..., Any]:
-        loss = loss_function(*given)
+        loss = make_loss_function(*given)
         return lambda outputs, labels, num_items_in_batch=None: loss(outputs, labels)
 
-    monkeypatch.setattr(test_batching, "loss_function", each_by_itself)
+    monkeypatch.setattr(test_batching, "make_loss_function", each_by_itself)
     with pytest.raises(AssertionError):
         test_batching.test_a_step_has_the_gradient_of_its_rows_however_they_are_cut("token", cut, tmp_path)
 
@@ -75,7 +75,7 @@ def test_labels_that_are_not_on_every_subword_are_seen(
         inside = {label for (_, kind), label in ids.items() if kind == "I"}
         return [rest if label in inside else label for label in make_bio_labels(offsets, text, spans, ids)]
 
-    monkeypatch.setattr(test_training, "bio_labels", wrong)
+    monkeypatch.setattr(test_training, "make_bio_labels", wrong)
     for check in (
         test_training.test_every_subword_after_the_first_is_i,
         test_training.test_labels_of_a_span_over_several_lines_decode_to_one_span,

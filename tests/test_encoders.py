@@ -23,7 +23,7 @@ from transformers import (
 
 from hubtools.heads.encoding import IGNORED, encode_tokens
 from hubtools.training.model import find_max_length
-from hubtools.training.tuning import depths
+from hubtools.training.tuning import measure_depths
 from hubtools.workdir import TaskFolder
 
 __all__ = ["curated", "one_thread", "run_finetune", "tiny_base", "tokenizer"]  # fixtures
@@ -81,7 +81,7 @@ def test_every_encoder_trains_with_every_option_and_its_release_loads(
     after = load_file(folder.model / "model.safetensors")
     body = {name: weight for name, weight in before.named_parameters() if name.startswith(before.base_model_prefix)}
     moved = {name for name, weight in body.items() if not torch.equal(weight.detach(), after[name])}
-    depth = depths(before)
+    depth = measure_depths(before)
     assert {depth[name] for name in moved if "pooler" not in name} == {2}, "layer 1 and the embeddings are frozen"
     [answer] = pipeline("text-classification", model=str(folder.model))(["please help kindly"])
     assert answer["label"] in ("benign", "jailbreak")

@@ -30,7 +30,7 @@ from hubtools.tasks.category import CATEGORY
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
 from hubtools.training.batching import Collator
-from hubtools.training.calibration import validation_logits
+from hubtools.training.calibration import compute_logits
 from hubtools.training.fewshot import check_method
 from hubtools.training.flags import parse_training_flags
 from hubtools.training.inputs import resolve_base
@@ -174,12 +174,12 @@ def test_the_last_layer_answers_as_the_regression_does(classes: int) -> None:
     collator = Collator(0)
     encoder, last = model.model.state_dict(), model.classifier
     regression = fit_head(model, rows, collator)
-    logits, _ = validation_logits(model, rows, collator)
+    logits, _ = compute_logits(model, rows, collator)
 
     model.classifier = torch.nn.Identity()
-    features, _ = validation_logits(model, rows, collator)
+    features, _ = compute_logits(model, rows, collator)
     model.head = torch.nn.Identity()
-    embeddings, _ = validation_logits(model, rows, collator)
+    embeddings, _ = compute_logits(model, rows, collator)
     assert softmax(logits, axis=1) == pytest.approx(regression.predict_proba(features), abs=1e-5)
     centred = embeddings - embeddings.mean(1, keepdims=True)
     cosines = (features * centred).sum(1) / np.linalg.norm(features, axis=1) / np.linalg.norm(centred, axis=1)
@@ -190,14 +190,14 @@ def test_the_last_layer_answers_as_the_regression_does(classes: int) -> None:
 
 
 def test_few_shot_training_prefers_an_embedding_model_where_the_hub_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hubtools.training.fewshot import preferred_bases
+    from hubtools.training.fewshot import list_preferred_bases
 
     there: set[str] = set()
     monkeypatch.setattr("hubtools.connection.first_repo", lambda ids, _: next((i for i in ids if i in there), None))
-    asked = preferred_bases(parse_training_flags(["--method", "setfit"]))
+    asked = list_preferred_bases(parse_training_flags(["--method", "setfit"]))
     there = {"nomic-ai/modernbert-embed-base", MODERNBERT.id, "hubtools/modernbert-nano"}
     assert resolve_base(None, asked) == "nomic-ai/modernbert-embed-base"
-    assert resolve_base(None, preferred_bases(parse_training_flags(["--learning_rate", "1"]))) == MODERNBERT.id
+    assert resolve_base(None, list_preferred_bases(parse_training_flags(["--learning_rate", "1"]))) == MODERNBERT.id
     assert resolve_base(MODERNBERT.id, asked) == MODERNBERT.id
     there = {"hubtools/modernbert-nano"}
     assert resolve_base(None, asked) == "hubtools/modernbert-nano"

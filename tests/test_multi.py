@@ -52,7 +52,7 @@ from hubtools.training.batching import MixedBatches
 from hubtools.training.multitask_model import MultitaskClassifier, MultitaskCollator, MultitaskTrainer, Part, interleave
 from hubtools.training.multitask_release import export
 from hubtools.training.packing import pack
-from hubtools.training.selection import selection_metrics
+from hubtools.training.selection import make_selection_metrics
 from hubtools.workdir import TaskFolder, task_folder
 
 __all__ = ["one_thread", "tokenizer"]  # fixtures
@@ -569,7 +569,7 @@ def test_the_scores_of_a_joint_training_are_those_of_each_task_by_itself(tmp_pat
         rows = part.encoded["validation"]
         with torch.no_grad():
             logits = [alone(torch.tensor([ids])).logits[0].numpy() for ids in rows["input_ids"]]
-        scores = selection_metrics(part.task, part.label_set)
+        scores = make_selection_metrics(part.task, part.label_set)
         if part.task.head.per_token:
             longest = max(rows["length"])
             labels, chosen = (

@@ -40,9 +40,9 @@ from hubtools.training.encoding import describe_truncation, encode_counted, enco
 from hubtools.training.flags import TrainingFlags, parse_training_flags
 from hubtools.training.model import find_max_length
 from hubtools.training.packing import PackedModernBert, pack
-from hubtools.training.presets import preset_for
+from hubtools.training.presets import choose_preset
 from hubtools.training.trainer import ClassifierTrainer
-from hubtools.training.tuning import add_lora, depths, freeze, merge_adapters, plain
+from hubtools.training.tuning import add_lora, freeze, measure_depths, merge_adapters, plain
 from hubtools.workdir import TaskFolder
 
 __all__ = ["curated", "one_thread", "run_finetune", "tiny_base", "tokenizer"]  # fixtures
@@ -78,7 +78,7 @@ def test_what_lora_leaves_is_a_plain_model_that_answers_as_the_best_adapters_did
 
         return scores
 
-    monkeypatch.setattr("hubtools.training.selection.selection_metrics", scripted)
+    monkeypatch.setattr("hubtools.training.selection.make_selection_metrics", scripted)
     folder = run_finetune(
         "lora", "--lora_rank", "4", "--num_train_epochs", "3", "--patience", "9", "--learning_rate", "3e-2"
     )
@@ -139,11 +139,11 @@ def test_packed_adapters_have_the_gradients_of_padded_ones(tmp_path: Path) -> No
 
 
 def test_lora_trains_adapters_and_the_head_at_up_to_ten_times_the_rate() -> None:
-    full, _ = preset_for(6000, INTENT, BaseModel("some/encoder"))
-    lora, said = preset_for(6000, INTENT, BaseModel("some/encoder"), lora=True)
+    full, _ = choose_preset(6000, INTENT, BaseModel("some/encoder"))
+    lora, said = choose_preset(6000, INTENT, BaseModel("some/encoder"), lora=True)
     assert lora.learning_rate == pytest.approx(10 * full.learning_rate)
     assert said[-1] == "LoRA: learning_rate 0.0003, 10 times the usual"
-    nano, _ = preset_for(6000, INTENT, NANO, 192, lora=True)
+    nano, _ = choose_preset(6000, INTENT, NANO, 192, lora=True)
     assert nano.learning_rate == 3e-3, "a rate that is high already is not made ten times as high"
     model, _ = add_lora(model_for("sequence"), 2, 4, 0.0, "Wqkv")
     trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
@@ -649,7 +649,7 @@ def test_an_encoder_without_numbered_layers_says_so() -> None:
         num_attention_heads=2,
     )  # fmt: skip
     with pytest.raises(UsageError, match="type albert has no numbered layers"):
-        depths(AlbertForSequenceClassification(config))
+        measure_depths(AlbertForSequenceClassification(config))
 
 
 def test_the_help_of_finetune_names_every_flag_of_ours(hubtools: Command) -> None:

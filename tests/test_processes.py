@@ -20,7 +20,7 @@ from hubtools import finetune
 from hubtools.launch import choose_devices
 from hubtools.training import plan
 from hubtools.training.flags import TrainingFlags, parse_training_flags
-from hubtools.training.inputs import contents
+from hubtools.training.inputs import identify_contents
 from hubtools.workdir import TaskFolder
 
 __all__ = ["curated", "one_thread", "run_finetune", "tiny_base", "tokenizer"]  # fixtures
@@ -191,13 +191,13 @@ def test_a_training_is_known_by_what_its_folders_hold_not_by_their_names(tmp_pat
         folder.mkdir(parents=True)
         (folder / "content").write_text("first")
     flags = parse_training_flags(["--learning_rate", "1e-4", "--dataset", str(rows)])
-    seen = [contents(str(base), flags)]
+    seen = [identify_contents(str(base), flags)]
     for folder in (base, rows / "data"):
         (folder / "content").write_text("other")
-        seen.append(contents(str(base), flags))
+        seen.append(identify_contents(str(base), flags))
     assert len({tuple(found) for found in seen}) == 3
-    assert contents(str(base), flags) == seen[-1]
-    assert len(contents(str(base), TrainingFlags())) == 1
+    assert identify_contents(str(base), flags) == seen[-1]
+    assert len(identify_contents(str(base), TrainingFlags())) == 1
 
 
 def test_label_smoothing_and_focal_loss_reach_the_training(run_finetune: Callable[..., TaskFolder]) -> None:

@@ -45,7 +45,7 @@ from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
 from hubtools.training.fewshot import check_method
 from hubtools.training.flags import parse_training_flags
-from hubtools.training.presets import Preset, preset_for
+from hubtools.training.presets import Preset, choose_preset
 from hubtools.workdir import TaskFolder, task_folder
 
 LABELS = JAILBREAK.label_set()
@@ -251,7 +251,7 @@ def trainings(
             "train", "validation",
         ]  # fmt: skip
         score = how["score"](options.seed, options.flags.argv)
-        _, mark = engine.training_fingerprint(task, work, options)
+        _, mark = engine.compute_training_fingerprint(task, work, options)
         write_record(folder.training, training_record(mark, score))
         folder.model.mkdir()
         (folder.model / "model.safetensors").touch()
@@ -322,7 +322,7 @@ def test_a_search_surrounds_what_this_base_would_be_trained_with(trainings: Any,
     folder = chosen[0].folder(JAILBREAK)
     rows = json.loads(folder.facts.read_text())["splits"]["train"]["rows"]
     width = tiny_config().hidden_size
-    preset, _ = preset_for(rows, JAILBREAK, BaseModel(chosen[1].base), width, lora=bool(flags))
+    preset, _ = choose_preset(rows, JAILBREAK, BaseModel(chosen[1].base), width, lora=bool(flags))
     found = search_flags(JAILBREAK, *changed(chosen, flags=parse_training_flags(flags)), 1).ranges["learning_rate"]
     assert found.low == pytest.approx(preset.learning_rate / 5, rel=0.01)
     assert found.high == pytest.approx(preset.learning_rate * 5, rel=0.01)

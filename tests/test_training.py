@@ -45,12 +45,12 @@ from hubtools.tasks.category import CATEGORY
 from hubtools.tasks.intent import INTENT
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
-from hubtools.training.loss import class_weights, loss_function
-from hubtools.training.presets import STEPS, Preset, preset_for, training_arguments
+from hubtools.training.loss import class_weights, make_loss_function
+from hubtools.training.presets import STEPS, Preset, choose_preset, make_trainer_arguments
 from hubtools.training.progress import Progress
-from hubtools.training.release import complete_config, finish_release, label_mapping
+from hubtools.training.release import complete_config, finish_release, make_label_mapping
 from hubtools.training.run import find_checkpoint
-from hubtools.training.selection import selection_metrics
+from hubtools.training.selection import make_selection_metrics
 from hubtools.workdir import TaskFolder
 
 STARTER = Path(__file__).parent.parent / "hubtools" / "starter" / "hubtools"
@@ -236,8 +236,10 @@ def test_the_loss_is_cross_entropy_of_what_is_not_ignored() -> None:
     labels = torch.tensor([[-100, 1, 2, -100], [-100, 0, 0, -100], [-100, 4, -100, -100]])
     outputs = SimpleNamespace(logits=logits)
     expected = torch.nn.functional.cross_entropy(logits[labels != -100], labels[labels != -100], reduction="sum")
-    assert loss_function(None)(outputs, labels).item() == pytest.approx(expected.item() / 5)
-    assert loss_function(None)(outputs, labels, num_items_in_batch=20).item() == pytest.approx(expected.item() / 20)
+    assert make_loss_function(None)(outputs, labels).item() == pytest.approx(expected.item() / 5)
+    assert make_loss_function(None)(outputs, labels, num_items_in_batch=20).item() == pytest.approx(
+        expected.item() / 20
+    )
 
 
 def test_a_weighted_loss_counts_each_class_by_its_weight() -> None:
@@ -247,7 +249,7 @@ def test_a_weighted_loss_counts_each_class_by_its_weight() -> None:
     weights = class_weights(labels.tolist(), 2)
     assert weights == pytest.approx([2 / 3, 2.0])
     expected = (each[:3].sum() * 2 / 3 + each[3] * 2) / 4
-    assert loss_function(weights)(SimpleNamespace(logits=logits), labels).item() == pytest.approx(expected.item())
+    assert make_loss_function(weights)(SimpleNamespace(logits=logits), labels).item() == pytest.approx(expected.item())
 
 
 def one_step(tmp_path: Path, batch: int, accumulation: int, *, accepts: bool | None, loss: Any) -> torch.Tensor:
@@ -288,23 +290,23 @@ def one_step(tmp_path: Path, batch: int, accumulation: int, *, accepts: bool | N
 
 
 def test_accumulating_four_times_four_gives_the_gradient_of_sixteen(tmp_path: Path) -> None:
-    whole = one_step(tmp_path, 16, 1, accepts=False, loss=loss_function(None))
-    parts = one_step(tmp_path, 4, 4, accepts=False, loss=loss_function(None))
+    whole = one_step(tmp_path, 16, 1, accepts=False, loss=make_loss_function(None))
+    parts = one_step(tmp_path, 4, 4, accepts=False, loss=make_loss_function(None))
     assert whole.norm() > 0.01
     assert (parts - whole).norm() < 1e-4 * whole.norm()
 
 
 def test_a_weighted_loss_accumulates_exactly_too(tmp_path: Path) -> None:
-    weighted = loss_function([3.0, 1.0, 0.5])
+    weighted = make_loss_function([3.0, 1.0, 0.5])
     whole = one_step(tmp_path, 16, 1, accepts=False, loss=weighted)
     parts = one_step(tmp_path, 4, 4, accepts=False, loss=weighted)
     assert (parts - whole).norm() < 1e-4 * whole.norm()
-    plain = one_step(tmp_path, 16, 1, accepts=False, loss=loss_function(None))
+    plain = one_step(tmp_path, 16, 1, accepts=False, loss=make_loss_function(None))
     assert (whole - plain).norm() > 0.1 * plain.norm()
 
 
 def test_without_our_loss_the_gradient_grows_with_the_accumulation(tmp_path: Path) -> None:
-    """Why loss_function exists. Should this ever fail, transformers has mended it: ModernBERT's own loss then does."""
+    """Why make_loss_function exists. Should this fail, transformers has mended it: ModernBERT's own loss then does."""
     whole = one_step(tmp_path, 16, 1, accepts=None, loss=None)
     parts = one_step(tmp_path, 4, 4, accepts=None, loss=None)
     assert (parts.norm() / whole.norm()).item() == pytest.approx(4, rel=0.05)
@@ -327,18 +329,18 @@ PLAIN = BaseModel("some/encoder")
     ],
 )
 def test_the_size_of_the_training_split_decides_the_defaults(rows: int, expected: Preset) -> None:
-    preset, said = preset_for(rows, INTENT, PLAIN)
+    preset, said = choose_preset(rows, INTENT, PLAIN)
     assert preset == expected
     assert len(said) == 1
     assert said[0].startswith("size: ")
 
 
 def test_a_task_beats_the_size_and_a_base_beats_the_task() -> None:
-    by_task, said = preset_for(6000, CATEGORY, MODERNBERT)
+    by_task, said = choose_preset(6000, CATEGORY, MODERNBERT)
     assert by_task == Preset(3, 8, 2e-5, 0.1, 0.03, 200, 3)
     assert [line.split(":")[0] for line in said] == ["size", "task category"]
     base = BaseModel("some/encoder", by_task={"category": {"epochs": 9, "patience": 7}})
-    by_base, said = preset_for(6000, CATEGORY, base)
+    by_base, said = choose_preset(6000, CATEGORY, base)
     assert by_base == Preset(9, 8, 2e-5, 0.1, 0.03, 200, 7)
     assert said[-1] == "base encoder: epochs 9, patience 7"
 
@@ -346,22 +348,22 @@ def test_a_task_beats_the_size_and_a_base_beats_the_task() -> None:
 @pytest.mark.parametrize("width", [768, 1024])
 def test_encoders_of_base_size_and_larger_keep_the_presets_of_the_design(width: int) -> None:
     for rows in (400, 2_000, 20_000):
-        assert preset_for(rows, INTENT, PLAIN, width) == preset_for(rows, INTENT, MODERNBERT)
+        assert choose_preset(rows, INTENT, PLAIN, width) == choose_preset(rows, INTENT, MODERNBERT)
 
 
 def test_a_smaller_encoder_takes_larger_steps_the_narrower_the_larger() -> None:
-    rates = [preset_for(9_000, CATEGORY, PLAIN, width)[0].learning_rate for width in (767, 512, 384, 192, 32)]
+    rates = [choose_preset(9_000, CATEGORY, PLAIN, width)[0].learning_rate for width in (767, 512, 384, 192, 32)]
     assert rates == sorted(rates)
     assert rates[0] == pytest.approx(3e-5)
     assert rates[-1] == rates[-2] == 1e-3
-    preset, said = preset_for(9_000, CATEGORY, PLAIN, 192)
+    preset, said = choose_preset(9_000, CATEGORY, PLAIN, 192)
     assert [line.split(":")[0] for line in said] == ["size", "task category", "encoder of width 192"]
     assert (preset.eval_steps, preset.warmup) == (200, 0.03), "what it does not change is the tier's"
 
 
 @pytest.mark.parametrize("rows", [1, 100, 457, 799, 801, 50_000])
 def test_a_smaller_encoder_takes_enough_steps_of_few_rows(rows: int) -> None:
-    preset, _ = preset_for(rows, INTENT, PLAIN, 384)
+    preset, _ = choose_preset(rows, INTENT, PLAIN, 384)
     steps = preset.epochs * rows / preset.batch_size
     assert 4 <= preset.epochs <= 20
     assert steps >= 0.95 * STEPS or preset.epochs == 20
@@ -376,8 +378,8 @@ def test_a_smaller_encoder_takes_enough_steps_of_few_rows(rows: int) -> None:
 def test_every_run_is_evaluated_at_least_once_and_leaves_a_checkpoint(
     task: Any, base: BaseModel, width: int, rows: int, processes: int, tmp_path: Path
 ) -> None:
-    preset, _ = preset_for(rows, task, base, width)
-    chosen = training_arguments(preset, rows, processes)
+    preset, _ = choose_preset(rows, task, base, width)
+    chosen = make_trainer_arguments(preset, rows, processes)
     args = TrainingArguments(
         str(tmp_path), use_cpu=True, load_best_model_at_end=True, metric_for_best_model=task.primary.key, **chosen
     )
@@ -395,18 +397,18 @@ def test_every_run_is_evaluated_at_least_once_and_leaves_a_checkpoint(
 def test_a_run_shorter_than_its_steps_between_evaluations_is_evaluated_by_epoch(
     rows: int, processes: int, expected: str
 ) -> None:
-    assert training_arguments(Preset(3, 16, 2e-5, 0.1, 0.06, 100, 2), rows, processes)["eval_strategy"] == expected
+    assert make_trainer_arguments(Preset(3, 16, 2e-5, 0.1, 0.06, 100, 2), rows, processes)["eval_strategy"] == expected
 
 
 @pytest.mark.parametrize(("parts", "each"), [(1, 16), (2, 8), (4, 4), (3, 5), (64, 1)])
 def test_the_batch_of_a_tier_is_shared_by_processes_and_accumulation(parts: int, each: int) -> None:
     preset = Preset(3, 16, 2e-5, 0.1, 0.06, 100, 2)
-    assert training_arguments(preset, 5000, parts)["per_device_train_batch_size"] == each
+    assert make_trainer_arguments(preset, 5000, parts)["per_device_train_batch_size"] == each
 
 
 def test_warm_up_is_a_share_of_all_steps(tmp_path: Path) -> None:
-    preset, _ = preset_for(2000, INTENT, PLAIN)
-    args = TrainingArguments(str(tmp_path), use_cpu=True, **training_arguments(preset, 2000))
+    preset, _ = choose_preset(2000, INTENT, PLAIN)
+    args = TrainingArguments(str(tmp_path), use_cpu=True, **make_trainer_arguments(preset, 2000))
     assert args.get_warmup_steps(1000) == 60
 
 
@@ -462,21 +464,21 @@ def test_a_config_of_another_architecture_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_mapping_files_use_the_keys_that_the_router_reads() -> None:
-    category = label_mapping(CATEGORY, CATEGORY.label_set())
+    category = make_label_mapping(CATEGORY, CATEGORY.label_set())
     assert list(category) == ["category_to_idx", "idx_to_category"]
     assert category["category_to_idx"]["biology"] == 0
     assert category["idx_to_category"]["13"] == "psychology"
-    pii = label_mapping(PII, PII.label_set())
+    pii = make_label_mapping(PII, PII.label_set())
     assert list(pii) == ["label_to_idx", "idx_to_label"]
     assert pii["label_to_idx"]["O"] == 0
-    assert label_mapping(JAILBREAK, JAILBREAK.label_set()) == {
+    assert make_label_mapping(JAILBREAK, JAILBREAK.label_set()) == {
         "label_to_idx": {"benign": 0, "jailbreak": 1}, "idx_to_label": {"0": "benign", "1": "jailbreak"},
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
 def test_both_maps_of_a_mapping_say_the_same_from_zero_on(task: Any) -> None:
-    there, back = label_mapping(task, task.label_set()).values()
+    there, back = make_label_mapping(task, task.label_set()).values()
     assert [back[str(i)] for i in range(len(back))] == list(there)
     assert list(there.values()) == list(range(len(there)))
 
@@ -515,7 +517,7 @@ def test_a_release_with_other_labels_or_without_weights_is_refused(tmp_path: Pat
 def test_selection_scores_of_a_sequence_task_agree_with_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(60, 14)), rng.integers(0, 13, 60)  # label 13 never occurs
-    found = selection_metrics(CATEGORY, CATEGORY.label_set())(EvalPrediction(logits, labels))
+    found = make_selection_metrics(CATEGORY, CATEGORY.label_set())(EvalPrediction(logits, labels))
     chosen = logits.argmax(1)
     assert found == pytest.approx({
         "accuracy": accuracy_score(labels, chosen),
@@ -527,7 +529,7 @@ def test_selection_scores_of_a_sequence_task_agree_with_scikit_learn() -> None:
 def test_selection_of_a_detector_uses_the_area_under_the_curve_of_its_positive_class() -> None:
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(60, 2)), rng.integers(0, 2, 60)
-    found = selection_metrics(JAILBREAK, JAILBREAK.label_set())(EvalPrediction(logits, labels))
+    found = make_selection_metrics(JAILBREAK, JAILBREAK.label_set())(EvalPrediction(logits, labels))
     assert found["roc_auc"] == pytest.approx(roc_auc_score(labels, logits[:, 1] - logits[:, 0]))
     assert JAILBREAK.primary.key in found
 
@@ -551,7 +553,7 @@ def test_selection_scores_count_the_spans_that_a_pipeline_would_show() -> None:
     chosen[labels == -100] = 5  # what stands on special tokens must not count
     pairs = [(spans(row[1:-1]), spans(guess[1:-1])) for row, guess in zip(labels, chosen, strict=True)]
     right, marked, given = (sum(map(len, part)) for part in zip(*[(t & f, f, t) for t, f in pairs], strict=True))
-    scores = selection_metrics(PII, PII.label_set())(EvalPrediction(chosen, labels))
+    scores = make_selection_metrics(PII, PII.label_set())(EvalPrediction(chosen, labels))
     assert scores == pytest.approx({
         "entity_f1": 2 * right / (marked + given),
         "entity_precision": right / marked,
@@ -747,7 +749,7 @@ def test_the_best_checkpoint_is_released_and_patience_stops_the_training(
 
         return scores
 
-    monkeypatch.setattr("hubtools.training.selection.selection_metrics", scripted)
+    monkeypatch.setattr("hubtools.training.selection.make_selection_metrics", scripted)
     folder = run_finetune(
         "best", "--num_train_epochs", "8", "--patience", "2", "--learning_rate", "0.01", "--max_length", "64"
     )

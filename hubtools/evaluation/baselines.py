@@ -20,7 +20,7 @@ from hubtools.records.metrics import PreviousVersion
 from hubtools.records.scores import Baseline
 from hubtools.records.training import TrainingRecord
 from hubtools.task import TaskSpec
-from hubtools.training.fewshot import MAX_LENGTH, SHOTS, draw_shots, few_shot_preset
+from hubtools.training.fewshot import MAX_LENGTH, SHOTS, choose_few_shot_preset, draw_shots
 from hubtools.workdir import TaskFolder, sha256_of
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def predict_few_shot(
     from hubtools.training.setfit import PairTraining, train_on_pairs
 
     chosen = draw_shots(labels, SHOTS, seed)
-    preset, _ = few_shot_preset()
+    preset, _ = choose_few_shot_preset()
     few = [texts[i] for i in chosen], [labels[i] for i in chosen]
     model = train_on_pairs(base, revision, *few, PairTraining(preset, seed, max_length=max_length))
     # A class that has no training row is none of the model's: it stays at 0.

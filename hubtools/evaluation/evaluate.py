@@ -24,7 +24,7 @@ from hubtools.records.training import TrainingRecord
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
 from hubtools.training.calibration import FILE as CALIBRATION
-from hubtools.training.inputs import texts_sha256
+from hubtools.training.inputs import hash_texts
 from hubtools.workdir import TaskFolder, sha256_of
 
 METRICS = 5  # bumped when metrics.json holds more, or a number is computed in another way
@@ -141,7 +141,7 @@ def check_trained_on(folder: TaskFolder, training: TrainingRecord) -> None:
     # An earlier version did not record it, and without the split there is nothing to compare.
     if recorded is None or not file.exists():
         return
-    if texts_sha256(pq.read_table(file, columns=["text"])["text"].to_pylist()) != recorded:
+    if hash_texts(pq.read_table(file, columns=["text"])["text"].to_pylist()) != recorded:
         raise MissingStage(
             f"The model of {folder.task!r} was trained on other rows than those of {folder.dataset}",
             expected="rows that no test row is among, as in the dataset beside it",

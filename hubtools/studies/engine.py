@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from hubtools.errors import DamagedRecord, TrainingFailed
-from hubtools.launch import copy_model, finetune_task, training_fingerprint
+from hubtools.launch import compute_training_fingerprint, copy_model, finetune_task
 from hubtools.options import TrainingOptions, WorkOptions
 from hubtools.records import from_json, write_json, write_record
 from hubtools.records.studies import Outcome, ScoreSpread, StudyMetric, StudyReport
@@ -114,7 +114,7 @@ class Study:
         # Facts are written last: without them the data are not whole.
         if not run.facts.exists():
             self.write_data(planned.name, run)
-        _, fingerprint = training_fingerprint(self.task, work, options)
+        _, fingerprint = compute_training_fingerprint(self.task, work, options)
         record = self._find_same_training(planned, run, fingerprint)
         if record is None:
             with _set_environment(HF_DATASETS_CACHE=str(_locate_cache(run).resolve())):  # keeps the user's own clean
@@ -234,7 +234,7 @@ def open_study(
         UsageError: flags that do not go together.
     """
     check_method(options.flags, [task], options.processes)
-    base, fingerprint = training_fingerprint(task, work, options)
+    base, fingerprint = compute_training_fingerprint(task, work, options)
     # The fingerprint names the data, the base and the flags; what else makes a study another one joins it here.
     name = hashlib.sha256(json.dumps([fingerprint, causes]).encode()).hexdigest()[:12]
     folder = work.folder(task)

@@ -20,10 +20,10 @@ from hubtools.studies.engine import PlannedTraining, Study, open_study, raise_fa
 from hubtools.studies.ranges import Range, Value, format_flags, read_ranges, surround_defaults
 from hubtools.task import TaskSpec
 from hubtools.tasks import base_named
-from hubtools.training.fewshot import TAKEN, check_method, few_shot_preset, is_few_shot
+from hubtools.training.fewshot import TAKEN, check_method, choose_few_shot_preset, is_few_shot
 from hubtools.training.flags import parse_training_flags
-from hubtools.training.inputs import commit_of, config_of, resolve_base
-from hubtools.training.presets import preset_for
+from hubtools.training.inputs import find_commit, load_config, resolve_base
+from hubtools.training.presets import choose_preset
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -121,13 +121,13 @@ def _make_ranges(task: TaskSpec, work: WorkOptions, options: TrainingOptions) ->
     flags = options.flags
     few = is_few_shot(flags)
     if few:
-        preset, _ = few_shot_preset()
+        preset, _ = choose_few_shot_preset()
     else:
         rows = work.folder(task).read_facts().splits["train"].rows
         base = resolve_base(options.base)
         # Of the encoder's width: what small ones learn with is too fast for large ones.
-        width = config_of(base, commit_of(base)).hidden_size
-        preset, _ = preset_for(rows, task, base_named(base), width, lora=bool(flags.ours.lora_rank))
+        width = load_config(base, find_commit(base)).hidden_size
+        preset, _ = choose_preset(rows, task, base_named(base), width, lora=bool(flags.ours.lora_rank))
     # A flag that few-shot training does not take is left out below.
     ranges = surround_defaults(preset, options.processes * flags.trainer.get("gradient_accumulation_steps", 1))
     if "max_steps" in flags.given:  # which decides, whatever the epochs

@@ -57,6 +57,7 @@ class StepBatches(Sampler[list[int]]):
                 next="use fewer processes, or a smaller --gradient_accumulation_steps",
             )
         self.lengths, self.parts, self.seed, self.epoch = lengths, parts, seed, epoch
+        # Rounded down: rows that are left over make steps larger by one row, not a small last step.
         self.steps = max(1, len(lengths) // rows)
 
     def __len__(self) -> int:
@@ -146,6 +147,7 @@ class Collator:
     def __call__(self, rows: Sequence[EncodedRow]) -> ModelInputs:
         lengths = [len(row["input_ids"]) for row in rows]
         labels = [torch.tensor(row["labels"]) for row in rows]
+        # lengths stay a list: a tensor would go to the device, and each look at it would wait for the device.
         return {
             "input_ids": pad_sequence([torch.tensor(row["input_ids"]) for row in rows], True, self.pad),
             "attention_mask": (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long(),

@@ -20,7 +20,7 @@ from hubtools.task import TaskSpec
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from torch import Tensor, nn
+    from torch import nn
     from transformers import PreTrainedModel
 
     from hubtools.training.batching import Collator
@@ -49,11 +49,11 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     def loss(log_temperature: float) -> float:
         return float(-(target * log_softmax(logits / np.exp(log_temperature), axis=1)).sum(1).mean())
 
-    minimum = minimize_scalar(loss, bounds=np.log(BOUNDS), method="bounded", options={"xatol": 1e-5})
-    return float(np.exp(minimum.x))
+    fitted = minimize_scalar(loss, bounds=np.log(BOUNDS), method="bounded", options={"xatol": 1e-5})
+    return float(np.exp(fitted.x))
 
 
-def calibration_error(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
+def measure_calibration_error(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
     """Return the expected calibration error, from 0 to 1, of the answers at ``temperature``."""
     from scipy.special import softmax
 
@@ -62,7 +62,7 @@ def calibration_error(logits: np.ndarray, labels: np.ndarray, temperature: float
 
 
 def calibrate(folder: Path, task: TaskSpec, encoded: Dataset, collator: Collator) -> Temperature:
-    """Fit on ``encoded``, fold into the weights in ``folder``, and write down there what was done.
+    """Fit a temperature on ``encoded``, fold it into the weights in ``folder``, and write down there what was done.
 
     Folded once: this belongs to the end of a training, on a folder that nobody else has seen. The temperature is 1
     where another would make the calibration error on the validation split worse, or where the model's last layer is
@@ -73,9 +73,9 @@ def calibrate(folder: Path, task: TaskSpec, encoded: Dataset, collator: Collator
     """
     model = task.head.load_model(str(folder))
     model.train(False)
-    logits, labels = validation_logits(model, encoded, collator)
+    logits, labels = compute_logits(model, encoded, collator)
     temperature = fit_temperature(logits, labels)
-    before, after = (calibration_error(logits, labels, t) for t in (1.0, temperature))
+    before, after = (measure_calibration_error(logits, labels, t) for t in (1.0, temperature))
     outcome = "fitted"
     if not after < before:
         temperature, outcome = 1.0, "left at 1: another would make the calibration error on validation worse"
@@ -86,7 +86,7 @@ def calibrate(folder: Path, task: TaskSpec, encoded: Dataset, collator: Collator
     return record
 
 
-def validation_logits(
+def compute_logits(
     model: nn.Module, encoded: Dataset, collator: Collator, batch: int = 32
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return logits (answers, labels) and labels (answers,); an answer is a row, or a token that is not ignored."""
@@ -95,18 +95,18 @@ def validation_logits(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device)
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]["input_ids"]))  # a batch is padded to its longest
-    kept_logits, kept_labels = [], []
+    answers, true = [], []
     with torch.inference_mode():
         for start in range(0, len(order), batch):
             rows = collator([encoded[i] for i in order[start : start + batch]])
             inputs = {name: value.to(device) for name, value in rows.items() if isinstance(value, torch.Tensor)}
             labels = inputs.pop("labels").reshape(-1)
             logits = model(**inputs).logits.float().reshape(len(labels), -1)
-            counted = labels != IGNORED
-            kept_logits.append(logits[counted].cpu().numpy())
-            kept_labels.append(labels[counted].cpu().numpy())
+            kept = labels != IGNORED
+            answers.append(logits[kept].cpu().numpy())
+            true.append(labels[kept].cpu().numpy())
     model.to("cpu")
-    return np.concatenate(kept_logits).astype(float), np.concatenate(kept_labels)
+    return np.concatenate(answers).astype(float), np.concatenate(true)
 
 
 def fold(weights: Path, model: PreTrainedModel, temperature: float) -> bool:
@@ -115,22 +115,21 @@ def fold(weights: Path, model: PreTrainedModel, temperature: float) -> bool:
     from safetensors import safe_open
     from safetensors.torch import save_file
 
-    labels = model.config.num_labels
     layers = [
         name
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and module.out_features == labels
+        if isinstance(module, torch.nn.Linear) and module.out_features == model.config.num_labels
     ]
     with safe_open(weights, "pt") as file:
         metadata = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if not layers or not _is_last(model, layers[-1]):
         return False
-    # A layer that is computed from other weights has none under its own name, and cannot be divided.
-    scaled = [f"{layers[-1]}.{kind}" for kind in ("weight", "bias") if f"{layers[-1]}.{kind}" in tensors]
-    if not scaled:
+    # A layer that shares its weights with another is saved under that one's name, and cannot be divided alone.
+    names = [f"{layers[-1]}.{part}" for part in ("weight", "bias") if f"{layers[-1]}.{part}" in tensors]
+    if not names:
         return False
-    for name in scaled:
+    for name in names:
         tensors[name] = tensors[name] / temperature
     save_file(tensors, weights, metadata)
     return True
@@ -140,11 +139,11 @@ def _is_last(model: PreTrainedModel, name: str) -> bool:
     """Return whether the output of the layer ``name`` is the output of the model."""
     import torch
 
-    outputs: list[Tensor] = []
+    outputs: list[torch.Tensor] = []
     hook = model.get_submodule(name).register_forward_hook(lambda _, __, output: outputs.append(output))
     try:
         with torch.inference_mode():
             logits = model(input_ids=torch.tensor([[1, 2]]), attention_mask=torch.tensor([[1, 1]])).logits
     finally:
         hook.remove()
-    return len(outputs) == 1 and outputs[0].shape == logits.shape and torch.equal(outputs[0], logits)
+    return len(outputs) == 1 and outputs[0].shape == logits.shape and bool(torch.equal(outputs[0], logits))

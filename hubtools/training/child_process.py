@@ -63,15 +63,16 @@ class TrainingProcess:
 @contextlib.contextmanager
 def _defer_signals() -> Iterator[list[int]]:
     """Keep signals that would end us for later: one that comes while a child is started would leave it behind."""
-    kept: list[int] = []
-    ours = threading.current_thread() is threading.main_thread()  # no other may set handlers, or is interrupted
+    deferred: list[int] = []
+    # No other thread may set handlers, and none is interrupted by a signal.
+    is_main_thread = threading.current_thread() is threading.main_thread()
     before = {
-        number: signal.signal(number, lambda number, _: kept.append(number))
+        number: signal.signal(number, lambda number, _: deferred.append(number))
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        if ours
+        if is_main_thread
     }
     try:
-        yield kept
+        yield deferred
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

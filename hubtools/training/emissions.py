@@ -45,6 +45,7 @@ class EmissionsTracker(TrainerCallback):
                 "--emissions_country", expected="an ISO code of three letters that codecarbon knows, such as USA",
                 found=country, next="hubtools finetune TASK --emissions --emissions_country USA",
             )  # fmt: skip
+        # In place of codecarbon's usual output, a CSV file: the numbers are kept beside the checkpoints.
         output = BaseOutput()
         output.out = self._note  # type: ignore[method-assign]
         self.tracker = OfflineEmissionsTracker(
@@ -74,6 +75,7 @@ class EmissionsTracker(TrainerCallback):
 
     def gather(self) -> Emissions:
         """Return the sum over all machines; every process must call this."""
+        # A process that measures nothing adds zeros: each machine is counted once.
         machines: list[dict[str, float]] = gather_object([self.used])
         return Emissions(
             co2_kg=sum(machine["co2_kg"] for machine in machines),

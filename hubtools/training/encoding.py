@@ -86,7 +86,7 @@ def encode_splits(
     content = json.loads(tokenizer.backend_tokenizer.to_str()) if tokenizer.is_fast else tokenizer.get_vocab()
     vocabulary = {key: value for key, value in content.items() if key not in ("truncation", "padding")}
     code = b"".join(Path(str(module)).read_bytes() for module in (__file__, encoding.__file__))
-    encoded, kept = {}, set()
+    encoded, current_files = {}, set()
     cache.mkdir(parents=True, exist_ok=True)
     for split in ("train", "validation"):
         causes = hashlib.sha256(code)
@@ -94,13 +94,13 @@ def encode_splits(
         causes.update(_content(data[split]))
         fingerprint = causes.hexdigest()[:16]
         file = cache / f"{split}-{fingerprint}.arrow"
-        kept.add(file)
+        current_files.add(file)
         encoded[split] = data[split].map(
             encode_counted, batched=True, remove_columns=data[split].column_names, cache_file_name=str(file),
             fn_kwargs={"tokenizer": tokenizer, "max_length": max_length, "head": head, "label_set": label_set},
             new_fingerprint=fingerprint,
         )  # fmt: skip
-    for file in set(cache.glob("*.arrow")) - kept:
+    for file in set(cache.glob("*.arrow")) - current_files:
         file.unlink(missing_ok=True)
     return encoded
 

@@ -30,7 +30,7 @@ def is_few_shot(flags: TrainingFlags) -> bool:
     return flags.ours.method == SETFIT
 
 
-def preferred_bases(flags: TrainingFlags) -> tuple[BaseModel, ...]:
+def list_preferred_bases(flags: TrainingFlags) -> tuple[BaseModel, ...]:
     """Return the bases to start from, before the usual ones, where none is asked for."""
     return (EMBEDDING,) if is_few_shot(flags) else ()
 
@@ -52,10 +52,10 @@ def check_method(flags: TrainingFlags, tasks: Sequence[TaskSpec], processes: int
         )  # fmt: skip
     unused = [spelled for name, spelled in flags.given.items() if name not in TAKEN]
     if unused:
-        ours = sorted(TAKEN - {"task", "task_file", "fingerprint"})
+        accepted = sorted(TAKEN - {"task", "task_file", "fingerprint"})
         raise UsageError(
             f"With --method {SETFIT}, {', '.join(unused)} would change nothing",
-            expected="of " + ", ".join(f"--{name}" for name in ours), found=", ".join(unused), next="leave it out",
+            expected="of " + ", ".join(f"--{name}" for name in accepted), found=", ".join(unused), next="leave it out",
         )  # fmt: skip
     if processes > 1:
         raise UsageError(
@@ -64,7 +64,7 @@ def check_method(flags: TrainingFlags, tasks: Sequence[TaskSpec], processes: int
         )  # fmt: skip
 
 
-def few_shot_preset() -> tuple[Preset, list[str]]:
+def choose_few_shot_preset() -> tuple[Preset, list[str]]:
     """Return the defaults of contrastive training, which are SetFit's own for every base, and the line that says so."""
     preset = Preset(1, 16, 2e-5, weight_decay=0.01, warmup=0.1, eval_steps=0, patience=0)
     counted = {name: getattr(preset, name) for name in ("epochs", "batch_size", "learning_rate")}

@@ -46,7 +46,7 @@ def read_hub(argv: Sequence[str]) -> str | None:
     return hub
 
 
-def training_parser(
+def make_training_parser(
     *, prog: str | None = None, description: str | None = None, add_help: bool = True
 ) -> ArgumentParser:
     """Return the parser of all flags of a training, with the defaults of the classes.
@@ -77,10 +77,11 @@ def parse_training_flags(argv: Sequence[str]) -> TrainingFlags:
             found=message, next="python hubtools/finetune.py --help lists those of the training",
         )  # fmt: skip
 
-    parser = training_parser(add_help=False)
+    parser = make_training_parser(add_help=False)
     parser.error = refuse  # type: ignore[method-assign]
     for action in parser._actions:
         action.default = SUPPRESS  # what is parsed then holds the flags that were given, and no other
+    # HfArgumentParser knows --learning-rate and --learning_rate: both spellings lead to one name.
     flags = {spelling: action.dest for action in parser._actions for spelling in action.option_strings}
     parsed, unknown = parser.parse_known_args([_rename(word, flags) for word in argv])
     if unknown:
@@ -88,12 +89,12 @@ def parse_training_flags(argv: Sequence[str]) -> TrainingFlags:
     values = vars(parsed)
     words = (word.split("=")[0] for word in argv)
     spelled = {flags[word]: word for word in words if word in flags}
-    own = {field.name for field in dataclasses.fields(FinetuneArguments)}
+    own_names = {field.name for field in dataclasses.fields(FinetuneArguments)}
     return TrainingFlags(
         argv=tuple(argv),
-        ours=FinetuneArguments(**{name: value for name, value in values.items() if name in own}),
+        ours=FinetuneArguments(**{name: value for name, value in values.items() if name in own_names}),
         given=MappingProxyType(spelled),
-        trainer=MappingProxyType({name: value for name, value in values.items() if name not in own}),
+        trainer=MappingProxyType({name: value for name, value in values.items() if name not in own_names}),
     )
 
 

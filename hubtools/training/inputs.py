@@ -42,21 +42,22 @@ def resolve_base(asked: str | None, preferred: Sequence[BaseModel] = ()) -> str:
     return base
 
 
-def commit_of(base_id: str) -> str | None:
+def find_commit(base_id: str) -> str | None:
     """Return the commit that a base is loaded at: the pinned one, else the newest; None for a folder."""
     from hubtools.connection import api
 
     if Path(base_id).is_dir():
         return None
+    # A name alone says less than a commit: what it stands for may be pushed anew.
     return str(api().model_info(base_id, revision=base_named(base_id).revision).sha)
 
 
-def contents(base_id: str, flags: TrainingFlags) -> list[str | None]:
+def identify_contents(base_id: str, flags: TrainingFlags) -> list[str | None]:
     """Return what the names of a base and of ``--dataset`` do not say: a repo's commit, a hash of a folder's files."""
     from hubtools.connection import api
 
     dataset = flags.ours.dataset
-    identified = [_files_of(base_id) if Path(base_id).is_dir() else commit_of(base_id)]
+    identified = [_files_of(base_id) if Path(base_id).is_dir() else find_commit(base_id)]
     if dataset is not None:
         is_folder = Path(dataset).is_dir()
         identified.append(_files_of(dataset) if is_folder else str(api().dataset_info(dataset).sha))
@@ -64,17 +65,18 @@ def contents(base_id: str, flags: TrainingFlags) -> list[str | None]:
 
 
 def _files_of(folder: str) -> str:
+    # By paths below the folder, in order: a copy of it elsewhere is the same base.
     files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
     hashes = [(str(path.relative_to(folder)), sha256_of(path)) for path in files]
     return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
 
 
-def texts_sha256(texts: Iterable[str]) -> str:
+def hash_texts(texts: Iterable[str]) -> str:
     """Return what tells training rows from others, in hexadecimal digits."""
     return hashlib.sha256(json.dumps([*texts]).encode()).hexdigest()
 
 
-def config_of(base_id: str, revision: str | None) -> PreTrainedConfig:
+def load_config(base_id: str, revision: str | None) -> PreTrainedConfig:
     """Return the configuration of a base; loads no weights."""
     from transformers import AutoConfig
 

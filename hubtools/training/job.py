@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hubtools.records import extend
 from hubtools.records.training import TaskTrainingValues, TrainingRecord, TrainingRun, TuningOptions
 from hubtools.training.dataset import match_label_set
-from hubtools.training.inputs import texts_sha256
+from hubtools.training.inputs import hash_texts
 from hubtools.training.plan import Plan
 
 if TYPE_CHECKING:
@@ -50,11 +50,11 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
 
     from hubtools.training.batching import Collator
     from hubtools.training.encoding import describe_truncation, encode_splits, measure_truncation
-    from hubtools.training.loss import choose_weights, loss_function
-    from hubtools.training.model import find_max_length, new_classifier
+    from hubtools.training.loss import choose_weights, make_loss_function
+    from hubtools.training.model import find_max_length, load_new_classifier
     from hubtools.training.progress import Progress
     from hubtools.training.release import release_model
-    from hubtools.training.selection import evaluation_of_best, selection_metrics
+    from hubtools.training.selection import find_best_evaluation, make_selection_metrics
     from hubtools.training.trainer import ClassifierTrainer
     from hubtools.training.tuning import tune
 
@@ -62,11 +62,13 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
     ours, args, data = plan.ours, plan.args, plan.data[task.name]
     label_set = match_label_set(data, task, ours.label_set)
     names = task.model_labels(label_set)
-    classifier = new_classifier(task.head, names, plan.base, plan.revision)
+    classifier = load_new_classifier(task.head, names, plan.base, plan.revision)
     limit = find_max_length(classifier, ours.max_length)
     model, options, lines = tune(classifier, ours, args.learning_rate)
+    # The first process writes the cache, and the others read it.
     with args.main_process_first(desc="encoding"):
         encoded = encode_splits(data, tokenizer, limit, task.head, label_set, plan.folder.tokens)
+    # Counted while encoding: what is cut cannot be told from the encoded rows.
     cut = {split: measure_truncation(part, limit) for split, part in encoded.items()}
     weights = choose_weights(ours.class_weights, task.weighted_loss, encoded["train"]["labels"], len(names))
     trainer = ClassifierTrainer(
@@ -78,8 +80,8 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
         train_dataset=encoded["train"],
         eval_dataset=encoded["validation"],
         processing_class=tokenizer,
-        compute_loss_func=loss_function(weights, args.label_smoothing_factor, ours.focal_gamma),
-        compute_metrics=selection_metrics(task, label_set),
+        compute_loss_func=make_loss_function(weights, args.label_smoothing_factor, ours.focal_gamma),
+        compute_metrics=make_selection_metrics(task, label_set),
         preprocess_logits_for_metrics=task.head.reduce_logits(),
         callbacks=[EarlyStoppingCallback(plan.patience), Progress(task.name, task.primary)],
     )
@@ -87,13 +89,14 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
     collator = Collator(tokenizer.pad_token_id or 0)
 
     def release(fresh: Path, run: TrainingRun) -> None:
-        best = evaluation_of_best(trainer.state).get(f"eval_{task.primary.key}")
+        # The primary metric, even where a person let another one choose the checkpoint.
+        best = find_best_evaluation(trainer.state).get(f"eval_{task.primary.key}")
         record = extend(
             run,
             TrainingRecord,
             task=task.name,
             label_set=label_set.name,
-            train_sha256=texts_sha256(data["train"]["text"]),
+            train_sha256=hash_texts(data["train"]["text"]),
             arguments=extend(run.arguments, TaskTrainingValues, class_weights=weights),
             truncation=cut,
             best_validation={task.primary.key: best},

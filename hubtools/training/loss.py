@@ -50,6 +50,7 @@ def choose_weights(asked: str, weighted: bool, labels: Iterable[int | list[int]]
     Raises:
         UsageError: none of these.
     """
+    # A split is counted label by label: rows of tokens hold lists.
     if asked == "balanced" or (asked == "auto" and weighted):
         flat = (label for row in labels for label in (row if isinstance(row, list) else [row]))
         return class_weights((label for label in flat if label != IGNORED), classes)
@@ -67,7 +68,9 @@ def choose_weights(asked: str, weighted: bool, labels: Iterable[int | list[int]]
     return weights
 
 
-def loss_function(weights: list[float] | None, label_smoothing: float = 0.0, focal_gamma: float = 0.0) -> LossFunction:
+def make_loss_function(
+    weights: list[float] | None, label_smoothing: float = 0.0, focal_gamma: float = 0.0
+) -> LossFunction:
     """Return a ``compute_loss_func`` for the Trainer.
 
     It takes logits of any shape (..., classes) and labels of shape (...); label -100 is ignored.
@@ -80,6 +83,7 @@ def loss_function(weights: list[float] | None, label_smoothing: float = 0.0, foc
     import torch
 
     def loss(outputs: HasLogits, labels: Tensor, num_items_in_batch: Tensor | None = None) -> Tensor:
+        # In fp32, also under autocast: sums of many small losses in bf16 lose digits.
         logits, labels = outputs.logits.float().flatten(0, -2), labels.flatten()
         weight = torch.tensor(weights, device=logits.device) if weights else None
         each = torch.nn.functional.cross_entropy(

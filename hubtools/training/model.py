@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hubtools.errors import UsageError
 from hubtools.heads import Head
 from hubtools.training.arguments import LONGEST
-from hubtools.training.inputs import config_of
+from hubtools.training.inputs import load_config
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 USUAL = 512  # tokens: what most prompts fit in
 
 
-def new_classifier(head: Head, names: Sequence[str], base_id: str, revision: str | None) -> PreTrainedModel:
+def load_new_classifier(head: Head, names: Sequence[str], base_id: str, revision: str | None) -> PreTrainedModel:
     """Return a model of ``base_id`` with a new head for ``names``, the labels in the order of their ids, in fp32."""
     import torch
 
     # The router reads the mean of the tokens; ModernBERT's own default is the first.
-    extra = {"classifier_pooling": "mean"} if "modernbert" in config_of(base_id, revision).model_type else {}
+    extra = {"classifier_pooling": "mean"} if "modernbert" in load_config(base_id, revision).model_type else {}
     return head.load_model(
         base_id, revision=revision, num_labels=len(names), id2label=dict(enumerate(names)),
         label2id={name: i for i, name in enumerate(names)}, dtype=torch.float32, **extra,

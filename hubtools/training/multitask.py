@@ -10,7 +10,7 @@ from hubtools.records.training import TrainingRun, Truncation
 from hubtools.tasks import MEAN_SCORE
 from hubtools.training.arguments import FinetuneArguments
 from hubtools.training.dataset import match_label_set
-from hubtools.training.inputs import config_of, texts_sha256
+from hubtools.training.inputs import hash_texts, load_config
 from hubtools.workdir import task_folder
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def prepare_multitask(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
     limit = find_max_length(classifier, ours.max_length)
     model, options, lines = tune(classifier, ours, args.learning_rate)
     parts, cut = _encode_parts(plan, tokenizer, limit)
-    hashes = {name: texts_sha256(splits["train"]["text"]) for name, splits in plan.data.items()}
+    hashes = {name: hash_texts(splits["train"]["text"]) for name, splits in plan.data.items()}
     of_tasks = {f"{part.task.name}_{part.task.primary.key}": part.task.name for part in parts}
     trainer = MultitaskTrainer(
         parts,
@@ -92,7 +92,7 @@ def _load_model(plan: Plan) -> MultitaskClassifier:
 
     from hubtools.training.multitask_model import MultitaskClassifier
 
-    config = config_of(plan.base, plan.revision)
+    config = load_config(plan.base, plan.revision)
     if config.model_type != "modernbert":
         raise UsageError(
             f"{plan.base} cannot carry four heads", expected="a ModernBERT", found=config.model_type,
@@ -128,10 +128,11 @@ def _encode_parts(
         label_set = match_label_set(splits, task, None)
         classes = len(task.model_labels(label_set))
         cache = task_folder(plan.work_dir, task.name).tokens
+        # The first process writes the cache, and the others read it.
         with plan.args.main_process_first(desc="encoding"):
             encoded = encode_splits(splits, tokenizer, limit, task.head, label_set, cache)
         cut[task.name] = {split: measure_truncation(rows, limit) for split, rows in encoded.items()}
         weights = choose_weights(plan.ours.class_weights, task.weighted_loss, encoded["train"]["labels"], classes)
         parts.append(Part(task, label_set, first, encoded, weights, task.head.loss_weight))
-        first += classes
+        first += classes  # the labels of all tasks are numbered through
     return parts, cut

@@ -26,8 +26,8 @@ from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
 from hubtools.tasks import MEAN_SCORE
 from hubtools.training.batching import Collator, EncodedRow, MixedBatches, ModelInputs, StepBatches
-from hubtools.training.loss import HasLogits, LossFunction, loss_function
-from hubtools.training.selection import selection_metrics
+from hubtools.training.loss import HasLogits, LossFunction, make_loss_function
+from hubtools.training.selection import make_selection_metrics
 from hubtools.training.trainer import ClassifierTrainer, ModelOptions
 
 LabelArray = TypeVar("LabelArray", np.ndarray, torch.Tensor)
@@ -134,8 +134,8 @@ class MultitaskClassifier(ModernBertPreTrainedModel):  # type: ignore[no-untyped
             states, mask = hidden[rows], attention_mask[rows].unsqueeze(-1)
             if not per_token:
                 states = (states * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True)
-            own = head(states)
-            logits[rows, : own.shape[1], : own.shape[2]] = own.float()
+            task_logits = head(states)
+            logits[rows, : task_logits.shape[1], : task_logits.shape[2]] = task_logits.float()
         return TokenClassifierOutput(logits=logits)
 
 
@@ -187,8 +187,11 @@ class MultitaskCollator(Collator):
         labelled: list[EncodedRow] = []
         for row in rows:
             labels = np.full(len(row["input_ids"]), IGNORED)
-            own = np.atleast_1d(row["labels"])
-            labels[: len(own)] = np.where(own == IGNORED, IGNORED, own + self.firsts[row["task"]])
+            # That of a whole text stands at the first position, as its logits do.
+            task_labels = np.atleast_1d(row["labels"])
+            labels[: len(task_labels)] = np.where(
+                task_labels == IGNORED, IGNORED, task_labels + self.firsts[row["task"]]
+            )
             labelled.append({**row, "labels": labels})
         return super().__call__(labelled) | {"task": torch.tensor([row["task"] for row in rows])}
 
@@ -199,16 +202,16 @@ def make_loss(parts: Sequence[Part], label_smoothing: float, focal_gamma: float)
     Its ``num_items_in_batch`` is a tensor: the labels of each task in the whole step.
     """
     shares = [part.weight / sum(other.weight for other in parts) for part in parts]
-    losses = [loss_function(part.class_weights, label_smoothing, focal_gamma) for part in parts]
+    losses = [make_loss_function(part.class_weights, label_smoothing, focal_gamma) for part in parts]
 
     def loss(outputs: HasLogits, labels: torch.Tensor, num_items_in_batch: torch.Tensor | None = None) -> torch.Tensor:
         shared = []
         for number, (part, compute_own) in enumerate(zip(parts, losses, strict=True)):
-            own = part.owns(labels)
+            is_own = part.owns(labels)
             # A step without a label of a task would divide by 0; its loss is then 0 / 1.
-            count = (own.sum() if num_items_in_batch is None else num_items_in_batch[number]).clamp(min=1)
-            outputs_of_task = SimpleNamespace(logits=outputs.logits[own][:, : len(part.labels)])
-            shared.append(compute_own(outputs_of_task, labels[own] - part.first, count) * shares[number])
+            count = (is_own.sum() if num_items_in_batch is None else num_items_in_batch[number]).clamp(min=1)
+            outputs_of_task = SimpleNamespace(logits=outputs.logits[is_own][:, : len(part.labels)])
+            shared.append(compute_own(outputs_of_task, labels[is_own] - part.first, count) * shares[number])
         return sum(shared[1:], shared[0])
 
     return loss
@@ -219,7 +222,7 @@ def make_metrics(parts: Sequence[Part]) -> Callable[[EvalPrediction], dict[str, 
 
     Its predictions are those of :func:`reduce_logits`.
     """
-    metrics = [selection_metrics(part.task, part.label_set) for part in parts]
+    metrics = [make_selection_metrics(part.task, part.label_set) for part in parts]
 
     def compute(prediction: EvalPrediction) -> dict[str, float]:
         # transformers types a tuple of predictions as one of a single array; reduce_logits() made a pair.
@@ -227,14 +230,15 @@ def make_metrics(parts: Sequence[Part]) -> Callable[[EvalPrediction], dict[str, 
         label_ids = cast("np.ndarray", prediction.label_ids)
         scores: dict[str, float] = {}
         for part, compute_own in zip(parts, metrics, strict=True):
-            own = part.owns(label_ids)
-            rows = own.any(1)
-            labels = np.where(own, label_ids - part.first, IGNORED)[rows]
+            is_own = part.owns(label_ids)
+            rows = is_own.any(1)  # a row has labels of one task alone
+            labels = np.where(is_own, label_ids - part.first, IGNORED)[rows]
             predicted, true = part.task.head.select_multitask_predictions(
                 first[rows, : len(part.labels)], best[rows], labels
             )
-            of_task = compute_own(EvalPrediction(predicted, true))
-            scores |= {f"{part.task.name}_{key}": value for key, value in of_task.items()}
+            task_scores = compute_own(EvalPrediction(predicted, true))
+            scores |= {f"{part.task.name}_{key}": value for key, value in task_scores.items()}
+        # Their plain mean: each task counts the same, however many rows it has.
         primary = [scores[f"{part.task.name}_{part.task.primary.key}"] for part in parts]
         return scores | {MEAN_SCORE.key: sum(primary) / len(primary)}
 

@@ -49,10 +49,10 @@ def release_all(
 
     from hubtools.training.batching import Collator
     from hubtools.training.release import release_model
-    from hubtools.training.selection import evaluation_of_best
+    from hubtools.training.selection import find_best_evaluation
 
     weights = load_file(fresh / WEIGHTS)
-    best = evaluation_of_best(trainer.state)
+    best = find_best_evaluation(trainer.state)
     config = cast("PreTrainedModel", trainer.model).config
     tokenizer = cast("PreTrainedTokenizerBase", trainer.processing_class)
     collator = Collator(tokenizer.pad_token_id or 0)
@@ -82,6 +82,7 @@ def release_all(
         release_model(made, folder, task, part.label_set, part.encoded["validation"], collator, record)
     folder = plan.folder
     assemble(fresh, config, folders, trainer.parts)
+    # Replaced last: until its training.json is written, the training of all tasks counts as not done.
     shutil.rmtree(folder.model, ignore_errors=True)
     fresh.rename(folder.model)
     record_of_all = extend(
@@ -116,11 +117,11 @@ def export(weights: Mapping[str, Tensor], config: PreTrainedConfig, part: Part, 
     head = f"heads.{part.task.name}."
     tensors = {name.removeprefix(head): tensor for name, tensor in weights.items() if name.startswith((BODY, head))}
     save_file(tensors, folder / WEIGHTS, {"format": "pt"})
-    own = copy.deepcopy(config)
-    own.architectures = [f"ModernBert{part.task.head.architecture}"]
-    own.id2label = dict(enumerate(part.labels))
-    own.label2id = {name: i for i, name in enumerate(part.labels)}
-    own.save_pretrained(folder)
+    task_config = copy.deepcopy(config)
+    task_config.architectures = [f"ModernBert{part.task.head.architecture}"]
+    task_config.id2label = dict(enumerate(part.labels))
+    task_config.label2id = {name: i for i, name in enumerate(part.labels)}
+    task_config.save_pretrained(folder)
 
 
 def assemble(fresh: Path, config: PreTrainedConfig, folders: Mapping[str, TaskFolder], parts: Sequence[Part]) -> None:
@@ -154,8 +155,9 @@ def assemble(fresh: Path, config: PreTrainedConfig, folders: Mapping[str, TaskFo
     save_file(body, fresh / WEIGHTS, {"format": "pt"})
     save_file(heads, fresh / HEADS, {"format": "pt"})
     write_json(fresh / ABOUT_HEADS, about)
-    own = copy.deepcopy(config)
-    own.architectures = ["ModernBertModel"]
-    own.save_pretrained(fresh)
+    # The file that was saved with the weights names the model that trained, a class of ours.
+    body_config = copy.deepcopy(config)
+    body_config.architectures = ["ModernBertModel"]
+    body_config.save_pretrained(fresh)
     complete_config(fresh / "config.json")
     (fresh / "training_args.bin").unlink(missing_ok=True)  # a pickle: releases are safetensors and JSON only

@@ -13,13 +13,13 @@ from hubtools.task import TaskSpec
 from hubtools.tasks import MEAN_SCORE, MULTI, TASKS, base_named, select_tasks
 from hubtools.training.arguments import FinetuneArguments, check_evaluations
 from hubtools.training.dataset import load_splits, obtain_dataset
-from hubtools.training.fewshot import check_method, few_shot_preset, is_few_shot, preferred_bases
+from hubtools.training.fewshot import check_method, choose_few_shot_preset, is_few_shot, list_preferred_bases
 from hubtools.training.flags import TrainingFlags
-from hubtools.training.inputs import commit_of, config_of, resolve_base
+from hubtools.training.inputs import find_commit, load_config, resolve_base
 from hubtools.training.multitask import check_flags
-from hubtools.training.presets import Preset, preset_for, training_arguments
+from hubtools.training.presets import Preset, choose_preset, make_trainer_arguments
 from hubtools.training.processes import world_size
-from hubtools.training.tracking import PROJECT, prepare_reports, usual_report
+from hubtools.training.tracking import PROJECT, choose_report, prepare_reports
 from hubtools.workdir import TaskFolder, task_folder
 
 if TYPE_CHECKING:
@@ -89,18 +89,19 @@ def plan_training(flags: TrainingFlags) -> Plan:
     folders = {task.name: task_folder(Path(ours.work_dir), task.name) for task in tasks}
     data = {task.name: load_splits(obtain_dataset(task, ours, folders[task.name]), task) for task in tasks}
     rows = sum(len(splits["train"]) for splits in data.values())
-    base = resolve_base(ours.base, preferred_bases(flags))
-    revision = commit_of(base)
-    config = config_of(base, revision)
+    base = resolve_base(ours.base, list_preferred_bases(flags))
+    revision = find_commit(base)
+    config = load_config(base, revision)
     if is_few_shot(flags):
-        preset, presets = few_shot_preset()
+        preset, presets = choose_few_shot_preset()
     else:
         task = None if name == MULTI else tasks[0]
-        preset, presets = preset_for(rows, task, base_named(base), config.hidden_size, lora=bool(ours.lora_rank))
+        preset, presets = choose_preset(rows, task, base_named(base), config.hidden_size, lora=bool(ours.lora_rank))
     folder = task_folder(Path(ours.work_dir), name)
     metric = MEAN_SCORE if name == MULTI else tasks[0].primary
     args = _make_arguments(flags, preset, rows, config, {"output_dir": str(folder.runs),
                                                          "metric_for_best_model": metric.key})  # fmt: skip
+    # Before anything is built: a name that is not there should not cost minutes.
     prepare_reports(args.report_to or [], folder)
     patience = preset.patience if ours.patience is None else ours.patience
     return Plan(flags, name, tuple(tasks), data, base, revision, args, presets, patience)
@@ -140,7 +141,7 @@ def _make_arguments(
         "save_total_limit": 2,
         "restore_callback_states_from_checkpoint": True,  # evaluations that have brought nothing are not forgotten
         "logging_steps": 0.1,
-        "report_to": usual_report(),
+        "report_to": choose_report(),
         "project": PROJECT,
         "per_device_eval_batch_size": 128,
         "use_cpu": on_cpu,
@@ -150,7 +151,7 @@ def _make_arguments(
         "disable_tqdm": not sys.stderr.isatty(),
         "dataloader_pin_memory": torch.cuda.is_available(),
         **own,
-        **training_arguments(preset, rows, batches_a_step, given.get("eval_strategy"), given.get("eval_steps")),
+        **make_trainer_arguments(preset, rows, batches_a_step, given.get("eval_strategy"), given.get("eval_steps")),
     }
     try:
         args = TrainingArguments(**(defaults | dict(given)))
@@ -159,6 +160,7 @@ def _make_arguments(
             "These flags of the training do not go together", found=" ".join(str(error).split()),
             next="python hubtools/finetune.py --help lists them",
         ) from error  # fmt: skip
+    # Only now: what a flag leaves open, transformers fills in.
     check_evaluations(args)
     return args
 

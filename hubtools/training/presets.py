@@ -49,7 +49,7 @@ WIDTH = 768  # hidden size of ModernBERT-base
 STEPS = 100  # that a small encoder takes at least, within 20 epochs
 
 
-def for_smaller(rows: int, width: int) -> dict[str, float | int]:
+def adapt_to_width(rows: int, width: int) -> dict[str, float | int]:
     """Return what an encoder narrower than ModernBERT-base takes instead: larger steps, and enough of them.
 
     With the rates and the few steps of the tiers, a small encoder has learned next to nothing when its training ends.
@@ -69,7 +69,7 @@ def for_smaller(rows: int, width: int) -> dict[str, float | int]:
     }
 
 
-def preset_for(
+def choose_preset(
     rows: int, task: TaskSpec | None, base: BaseModel, width: int = WIDTH, *, lora: bool = False
 ) -> tuple[Preset, list[str]]:
     """Return the defaults for ``rows`` training rows, and a line a layer that says where they come from.
@@ -83,7 +83,7 @@ def preset_for(
     lines = [f"size: {tier}: {list_values(asdict(preset))}"]
     for layer, overrides in (
         (f"task {name}", of_task),
-        (f"encoder of width {width}", for_smaller(rows, width)),
+        (f"encoder of width {width}", adapt_to_width(rows, width)),
         (f"base {base.short_name}", base.by_task.get(name, {})),
     ):
         if overrides:
@@ -96,7 +96,7 @@ def preset_for(
     return preset, lines
 
 
-def training_arguments(
+def make_trainer_arguments(
     preset: Preset, rows: int, batches_a_step: int = 1, strategy: str | None = None, every: float | None = None
 ) -> dict[str, str | float]:
     """Return the preset as defaults of transformers' ``TrainingArguments``.

@@ -27,12 +27,14 @@ def start_processes(script: str, argv: list[str]) -> None:
         return
     import psutil
 
+    # accelerate gives its children no flag or variable for this.
     asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     asked.add_argument("--num_processes", "--num-processes", type=int, default=1)
     parent = psutil.Process().parent()
     count = asked.parse_known_args(parent.cmdline() if parent else [])[0].num_processes
     if count < 2:
         return
+    # torch's own launcher, which needs no mpirun.
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 

@@ -13,6 +13,7 @@ from hubtools.spec import Metric
 
 def check_loss(loss: float, step: int) -> None:
     """Raise :class:`TrainingFailed` where the loss of a step is no number: the weights are lost."""
+    # Left alone, the Trainer trains on with NaN to its last step.
     if not math.isfinite(loss):
         raise TrainingFailed(
             f"The loss is {loss} at step {step}",

@@ -45,11 +45,12 @@ def complete_config(path: Path) -> None:
     if "global_attn_every_n_layers" not in config:
         kinds = config.get("layer_types") or []
         full = [i for i, kind in enumerate(kinds) if kind == "full_attention"]
+        # The first layer is a global one: the number of the second is the distance between them.
         config["global_attn_every_n_layers"] = full[1] if len(full) > 1 else max(1, len(kinds))
     write_json(path, config)
 
 
-def label_mapping(task: TaskSpec, label_set: LabelSet) -> dict[str, dict[str, int] | dict[str, str]]:
+def make_label_mapping(task: TaskSpec, label_set: LabelSet) -> dict[str, dict[str, int] | dict[str, str]]:
     """Return the mapping file's content, in the keys that the router expects for this task."""
     labels = task.model_labels(label_set)
     return {
@@ -67,12 +68,13 @@ def finish_release(folder: Path, task: TaskSpec, label_set: LabelSet) -> None:
     complete_config(folder / "config.json")
     config = json.loads((folder / "config.json").read_text())
     expected = {str(i): label for i, label in enumerate(task.model_labels(label_set))}
+    # transformers' pipelines name labels from here, by their ids.
     if config.get("id2label") != expected:
         raise TrainingFailed(f"Labels of {folder}", expected=str(expected), found=str(config.get("id2label")))
     if not (folder / "model.safetensors").exists():
         raise TrainingFailed(f"{folder} lacks model.safetensors", expected="one file of weights")
     if task.mapping_file:
-        write_json(folder / task.mapping_file, label_mapping(task, label_set))
+        write_json(folder / task.mapping_file, make_label_mapping(task, label_set))
 
 
 def release_model(
@@ -107,7 +109,7 @@ def describe_device(device: torch.device) -> str:
     return f"CPU, {threads} thread{'s' * (threads > 1)}"
 
 
-def library_versions(*more: str) -> dict[str, str]:
+def read_versions(*more: str) -> dict[str, str]:
     """Return the versions of hubtools, Python and the libraries that decide a training, and of ``more`` packages."""
     names = ("torch", "transformers", "datasets", "accelerate", "huggingface_hub", "tokenizers", *more)
     return {"hubtools": __version__, "python": sys.version.split()[0], **{name: version(name) for name in names}}

@@ -73,6 +73,7 @@ def run_training(plan: Plan) -> None:
     fresh = plan.folder.root / "model.new"
     if trainer.is_world_process_zero():
         shutil.rmtree(fresh, ignore_errors=True)
+    # What truncates by the release's tokenizer then cuts where training did.
     tokenizer.model_max_length = job.max_length
     trainer.model = merge_adapters(cast("nn.Module", trainer.model))
     trainer.save_model(str(fresh))  # all take part where the weights are sharded; the first writes
@@ -132,7 +133,7 @@ def _train(job: Job, checkpoint: str | None, tracker: EmissionsTracker | None) -
 
 def _describe(plan: Plan, job: Job, result: Result) -> TrainingRun:
     """Return what ``training.json`` says of every training."""
-    from hubtools.training.release import describe_device, library_versions
+    from hubtools.training.release import describe_device, read_versions
 
     args, state = plan.args, job.trainer.state
     values = TrainingValues(
@@ -166,7 +167,7 @@ def _describe(plan: Plan, job: Job, result: Result) -> TrainingRun:
         path=job.trainer.path,
         emissions=result.emissions,
         device=describe_device(args.device),
-        versions=library_versions(),
+        versions=read_versions(),
     )
 
 
@@ -179,10 +180,10 @@ def find_checkpoint(runs: Path, fingerprint: str, last: Callable[[str], str | No
         fingerprint: of the training that is to go on.
         last: gives the newest checkpoint in a folder.
     """
-    known = runs / "fingerprint.json"
+    identity = runs / "fingerprint.json"
     if not runs.exists():
         return None
-    if not known.exists() or json.loads(known.read_text()) != fingerprint or not fingerprint:
+    if not identity.exists() or json.loads(identity.read_text()) != fingerprint or not fingerprint:
         shutil.rmtree(runs, ignore_errors=True)
         return None
     while checkpoint := last(str(runs)):

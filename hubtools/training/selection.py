@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import EvalPrediction, TrainerState
 
 
-def evaluation_of_best(state: TrainerState) -> dict[str, float]:
+def find_best_evaluation(state: TrainerState) -> dict[str, float]:
     """Return what the Trainer logged when it evaluated the checkpoint that it chose; empty where it did not.
 
     Args:
@@ -26,7 +26,7 @@ def evaluation_of_best(state: TrainerState) -> dict[str, float]:
     return next((entry for entry in history if entry["step"] == state.best_global_step), {})
 
 
-def selection_metrics(task: TaskSpec, label_set: LabelSet) -> Callable[[EvalPrediction], dict[str, float]]:
+def make_selection_metrics(task: TaskSpec, label_set: LabelSet) -> Callable[[EvalPrediction], dict[str, float]]:
     """Return ``compute_metrics`` for the Trainer: the head's metrics, the task's primary one among them."""
     metrics = dict.fromkeys((*task.head.selection, task.primary))
 

@@ -25,7 +25,7 @@ from hubtools.tasks import EMBEDDING, base_named
 from hubtools.training.arguments import SETFIT
 from hubtools.training.dataset import match_label_set
 from hubtools.training.fewshot import MAX_LENGTH, SHOTS, draw_shots
-from hubtools.training.inputs import config_of, texts_sha256
+from hubtools.training.inputs import hash_texts, load_config
 from hubtools.training.plan import Plan
 from hubtools.training.presets import Preset
 
@@ -120,6 +120,7 @@ def train_on_pairs(
     body.max_seq_length = min(pairs.max_length, body.max_seq_length or pairs.max_length)
     model = SetFitModel(model_body=body, model_head=LogisticRegression(max_iter=1000))
     preset = pairs.preset
+    # num_iterations pairs of each kind for each row, as SetFit draws them.
     epoch = math.ceil(2 * PAIRS * len(texts) / preset.batch_size)
     steps = pairs.max_steps if pairs.max_steps > 0 else preset.epochs * epoch
     with tempfile.TemporaryDirectory() as aside:
@@ -157,13 +158,13 @@ def fit_head(model: ModernBertForSequenceClassification, rows: Dataset, collator
     import torch
     from sklearn.linear_model import LogisticRegression
 
-    from hubtools.training.calibration import validation_logits
+    from hubtools.training.calibration import compute_logits
 
     head, last = model.head, model.classifier
     # Without its head and its last layer, what the model answers is the embedding of a text.
     for name in ("head", "classifier"):
         model.set_submodule(name, torch.nn.Identity())
-    embeddings, _ = validation_logits(model, rows, collator)
+    embeddings, _ = compute_logits(model, rows, collator)
     model.head = head
     with torch.no_grad():
         torch.nn.init.eye_(head.dense.weight).mul_(LARGEST / float(np.abs(embeddings).max()))
@@ -171,7 +172,8 @@ def fit_head(model: ModernBertForSequenceClassification, rows: Dataset, collator
         for offset in (head.dense.bias, head.norm.bias):
             if offset is not None:
                 offset.zero_()
-    features, labels = validation_logits(model, rows, collator)
+    features, labels = compute_logits(model, rows, collator)
+    # The norm makes all outputs of one length; SetFit's regularization is right for that of the embeddings.
     scale = float(np.sqrt((embeddings**2).mean() / (features**2).mean()))
     model.classifier = last
     regression = LogisticRegression(max_iter=1000).fit(scale * features, labels)
@@ -194,23 +196,23 @@ def run_setfit(plan: Plan) -> None:
     from transformers import AutoTokenizer, EvalPrediction, set_seed
 
     from hubtools.training.batching import Collator
-    from hubtools.training.calibration import validation_logits
+    from hubtools.training.calibration import compute_logits
     from hubtools.training.encoding import describe_truncation, encode_splits, measure_truncation
-    from hubtools.training.model import find_max_length, new_classifier
+    from hubtools.training.model import find_max_length, load_new_classifier
     from hubtools.training.progress import PairProgress
     from hubtools.training.release import release_model
-    from hubtools.training.selection import selection_metrics
+    from hubtools.training.selection import make_selection_metrics
 
     [task] = plan.tasks
     data, args, folder = plan.data[task.name], plan.args, plan.folder
     label_set = match_label_set(data, task, plan.ours.label_set)
-    _check_head(plan.base, config_of(plan.base, plan.revision))
+    _check_head(plan.base, load_config(plan.base, plan.revision))
     drawn = _draw(plan, label_set)
     _log(task, *plan.presets, drawn.line, f"base {plan.base}, device {args.device.type}, fp32")
 
     set_seed(args.seed)
     tokenizer = AutoTokenizer.from_pretrained(plan.base, revision=plan.revision)
-    classifier = new_classifier(task.head, task.model_labels(label_set), plan.base, plan.revision)
+    classifier = load_new_classifier(task.head, task.model_labels(label_set), plan.base, plan.revision)
     model = cast("ModernBertForSequenceClassification", classifier)  # _check_head() let no other pass
     model.train(False)
     limit = find_max_length(model, plan.ours.max_length)
@@ -225,11 +227,12 @@ def run_setfit(plan: Plan) -> None:
     started = time.time()
     few = train_on_pairs(plan.base, plan.revision, drawn.rows["text"], drawn.rows["label"], pairs, [progress])
     body = few.model_body
+    # Only the encoder is taken over; SetFit's regression is a pickle, and is fitted again below.
     model.model.load_state_dict(body[0].model.state_dict())
     fit_head(model, encoded["train"], collator)
     seconds = time.time() - started
-    logits, labels = validation_logits(model, encoded["validation"], collator)
-    score = selection_metrics(task, label_set)(EvalPrediction(logits, labels))[task.primary.key]
+    logits, labels = compute_logits(model, encoded["validation"], collator)
+    score = make_selection_metrics(task, label_set)(EvalPrediction(logits, labels))[task.primary.key]
     _log(task, f"validation {task.primary.title} {score:.4f}")
 
     fresh = folder.root / "model.new"
@@ -280,7 +283,7 @@ def _plan_pairs(plan: Plan, limit: int) -> PairTraining:
 
 def _describe(plan: Plan, outcome: Outcome) -> TrainingRecord:
     """Return what ``training.json`` says."""
-    from hubtools.training.release import describe_device, library_versions
+    from hubtools.training.release import describe_device, read_versions
 
     [task] = plan.tasks
     drawn, progress, preset = outcome.drawn, outcome.progress, outcome.pairs.preset
@@ -315,10 +318,10 @@ def _describe(plan: Plan, outcome: Outcome) -> TrainingRecord:
         processes=1,
         path="pairs of texts, padded, fp32",
         device=describe_device(plan.args.device),
-        versions=library_versions("setfit", "scikit-learn"),
+        versions=read_versions("setfit", "scikit-learn"),
         task=task.name,
         label_set=outcome.label_set.name,
-        train_sha256=texts_sha256(plan.data[task.name]["train"]["text"]),
+        train_sha256=hash_texts(plan.data[task.name]["train"]["text"]),
         truncation=outcome.truncation,
         best_validation={task.primary.key: outcome.score},
     )

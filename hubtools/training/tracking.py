@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PROJECT = "hubtools"
 
 
-def usual_report() -> str:
+def choose_report() -> str:
     """Return where curves go unless a flag says so."""
     return "tensorboard" if find_spec("tensorboard") else "none"
 
@@ -33,11 +33,11 @@ def prepare_reports(names: Sequence[str], folder: TaskFolder) -> None:
     """
     from transformers.integrations.integration_utils import get_available_reporting_integrations
 
-    there = get_available_reporting_integrations()  # type: ignore[no-untyped-call]
+    available = get_available_reporting_integrations()  # type: ignore[no-untyped-call]
     for name in names:
-        if name not in there:
+        if name not in available:
             raise UsageError(
-                f"--report_to {name}", expected=" or ".join(["none", *there]), found="no such package is installed",
+                f"--report_to {name}", expected=" or ".join(["none", *available]), found="no such package is installed",
                 next=f"pip install '{'hubtools[tracking]' if name == 'trackio' else name}'",
             )  # fmt: skip
     # Read when trackio is imported. Its own folder lies below HF_HOME, which is another one with the embedded Hub.
@@ -52,9 +52,10 @@ def keep_curves(trainer: Trainer, folder: TaskFolder, resumed: bool) -> list[str
     """
     from transformers.integrations.integration_utils import TensorBoardCallback
 
-    args, known = trainer.args, folder.runs / "curves.json"
-    name = json.loads(known.read_text()) if resumed and known.exists() else time.strftime("%Y-%m-%d-%H%M%S")
-    write_json(known, name)
+    # The folder's name is kept beside the checkpoints: a training that goes on adds to the curves of its first part.
+    args, name_file = trainer.args, folder.runs / "curves.json"
+    name = json.loads(name_file.read_text()) if resumed and name_file.exists() else time.strftime("%Y-%m-%d-%H%M%S")
+    write_json(name_file, name)
     args.run_name = args.run_name or f"{folder.task}-{name}"
     lines = []
     for callback in trainer.callback_handler.callbacks:
@@ -62,8 +63,8 @@ def keep_curves(trainer: Trainer, folder: TaskFolder, resumed: bool) -> list[str
             callback.logging_dir = str(folder.logs / name)
             lines.append(f"curves: tensorboard --logdir {shlex.quote(str(folder.logs))}")
     if "trackio" in (args.report_to or []):
-        where = shlex.quote(os.environ["TRACKIO_DIR"])
-        lines.append(f"curves: TRACKIO_DIR={where} trackio show --project {shlex.quote(args.project)}")
-    if not args.report_to and usual_report() == "none":
+        trackio_dir = shlex.quote(os.environ["TRACKIO_DIR"])
+        lines.append(f"curves: TRACKIO_DIR={trackio_dir} trackio show --project {shlex.quote(args.project)}")
+    if not args.report_to and choose_report() == "none":
         lines.append("no curves are kept: pip install tensorboard, or see --report_to")
     return lines

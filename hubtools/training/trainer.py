@@ -30,7 +30,7 @@ from hubtools.errors import UsageError
 from hubtools.heads.encoding import IGNORED
 from hubtools.training.batching import Collator, EncodedRow, ModelInputs, StepBatches, divide_into_passes
 from hubtools.training.loss import LossFunction
-from hubtools.training.packing import pack, reason_not_to_pack
+from hubtools.training.packing import find_reason_not_to_pack, pack
 from hubtools.training.progress import check_loss
 from hubtools.training.tuning import decay_by_depth, plain
 
@@ -82,7 +82,7 @@ class ClassifierTrainer(Trainer):
         # Otherwise the Trainer takes ModernBERT's **kwargs for support of num_items_in_batch and scales gradients up.
         vars(model)["accepts_loss_kwargs"] = False
         kind = args.device.type
-        reason = reason_not_to_pack(model, args.device, args.bf16) if may_pack else "packing is switched off"
+        reason = find_reason_not_to_pack(model, args.device, args.bf16) if may_pack else "packing is switched off"
         self.packed = not reason
         if self.packed:
             pack(model)
@@ -176,14 +176,14 @@ class ClassifierTrainer(Trainer):
         labels, logits = cast("torch.Tensor", inputs["labels"]), None
         with torch.no_grad(), self.compute_loss_context_manager():
             for rows, part in self._divide(inputs):
-                del part["labels"]
-                own = model(**part).logits.float()
+                del part["labels"]  # the model would compute a loss of its own
+                part_logits = model(**part).logits.float()
                 if logits is None:
-                    logits = own.new_zeros(*labels.shape, own.shape[-1])
-                if own.dim() == 2:
-                    logits[rows] = own[: len(rows)]
+                    logits = part_logits.new_zeros(*labels.shape, part_logits.shape[-1])
+                if part_logits.dim() == 2:
+                    logits[rows] = part_logits[: len(rows)]
                 else:  # a pass is padded to its own longest row
-                    logits[rows, : own.shape[1]] = own[: len(rows)]
+                    logits[rows, : part_logits.shape[1]] = part_logits[: len(rows)]
             loss = self.compute_loss_func(SimpleNamespace(logits=logits), labels)  # type: ignore[misc]
         check_loss(float(loss), self.state.global_step)  # the last step may have been the one too many
         return loss, None if prediction_loss_only else logits, None if prediction_loss_only else labels

@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 _LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
 
 
-def depths(model: nn.Module) -> dict[str, int]:
+def measure_depths(model: nn.Module) -> dict[str, int]:
     """Return how far from the input each weight stands, by its name: 0 for embeddings, 1 for the lowest layer and so
     on, and one more than there are layers for what comes after them.
 
     Raises:
         UsageError: the encoder has no layers with numbers, as all but a few have.
     """
-    known: dict[str, int | None] = {}
+    depths: dict[str, int | None] = {}
     for name, _ in model.named_parameters():
         number = _LAYER.search(name)
-        known[name] = int(number[1]) + 1 if number else 0 if "embeddings" in name else None
-    layers = max((depth or 0 for depth in known.values()), default=0)
+        depths[name] = int(number[1]) + 1 if number else 0 if "embeddings" in name else None
+    layers = max((depth or 0 for depth in depths.values()), default=0)
     if not layers:
         raise UsageError(
             f"An encoder of type {plain(model).config.model_type} has no numbered layers",
             expected="BERT, RoBERTa, DistilBERT, DeBERTa, ModernBERT or the like for --freeze_layers and --layer_decay",
             next="train without these flags, or from another --base",
         )
-    return {name: layers + 1 if depth is None else depth for name, depth in known.items()}
+    return {name: layers + 1 if depth is None else depth for name, depth in depths.items()}
 
 
 def freeze(model: nn.Module, count: int) -> int:
@@ -50,7 +50,7 @@ def freeze(model: nn.Module, count: int) -> int:
     Raises:
         UsageError: fewer than ``count``.
     """
-    depth = depths(model)
+    depth = measure_depths(model)
     layers = max(depth.values()) - 1
     if count > layers:
         raise UsageError(
@@ -95,6 +95,7 @@ def add_lora(
             expected=f"all, or some of the linear layers that are not frozen: {', '.join(kinds) or 'there are none'}",
             found=targets, next="hubtools finetune TASK --lora_rank 16",
         )  # fmt: skip
+    # peft freezes all that is neither an adapter nor named here: all that is not the encoder must be.
     head = [name for name, part in model.named_children() if name != encoder and any(True for _ in part.parameters())]
     head += [f"{encoder}.pooler"] if getattr(model.base_model, "pooler", None) is not None else []
     config = LoraConfig(
@@ -147,7 +148,7 @@ def tune(
             "merged at the end"
         )
     if ours.layer_decay < 1:
-        lowest = rate * ours.layer_decay ** max(depths(model).values())
+        lowest = rate * ours.layer_decay ** max(measure_depths(model).values())
         lines.append(
             f"learning rate {rate:g} at the head, {lowest:.2g} at the embeddings: times {ours.layer_decay:g} a layer"
         )
@@ -165,9 +166,10 @@ def decay_by_depth(optimizer: torch.optim.Optimizer, model: nn.Module, decay: fl
     The head keeps the full rate, and its groups come first: their rate is the one that is logged. What else a group
     says, such as its weight decay, stays.
     """
-    names = depths(model)
-    depth = {id(weight): names[name] for name, weight in model.named_parameters()}
-    top = max(names.values())
+    # An optimizer holds weights without their names.
+    depth_by_name = measure_depths(model)
+    depth = {id(weight): depth_by_name[name] for name, weight in model.named_parameters()}
+    top = max(depth_by_name.values())
     groups = optimizer.param_groups[:]
     optimizer.param_groups.clear()
     for level in range(top, -1, -1):
