@@ -89,18 +89,18 @@ def near_duplicates(texts: list[str], pairs: list[tuple[int, int]]) -> dict[str,
     import numpy  # noqa: F401  (its import is not what is measured)
 
     from hubtools.curation import duplicates
-    from hubtools.rows import comparison_key
+    from hubtools.rows import make_comparison_key
 
-    compared, jaccard = 0, duplicates.jaccard
+    compared, compute_jaccard = 0, duplicates.compute_jaccard
 
     def counting(a: frozenset[str], b: frozenset[str]) -> float:
         nonlocal compared
         compared += 1
-        return jaccard(a, b)
+        return compute_jaccard(a, b)
 
-    duplicates.jaccard = counting
+    duplicates.compute_jaccard = counting
     wall, cpu = time.perf_counter(), time.process_time()
-    clusters = duplicates.cluster_near_duplicates([comparison_key(text) for text in texts])
+    clusters = duplicates.cluster_near_duplicates([make_comparison_key(text) for text in texts])
     return {
         "rows": len(texts),
         "seconds": time.perf_counter() - wall,

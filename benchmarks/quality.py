@@ -146,7 +146,7 @@ def plain(
     )
     from transformers.utils.logging import set_verbosity_error
 
-    from hubtools.tasks import base_named
+    from hubtools.tasks import find_base
     from hubtools.training.presets import choose_preset
 
     set_verbosity_error()
@@ -156,7 +156,7 @@ def plain(
     tokenizer = AutoTokenizer.from_pretrained(spec.base)
     head = AutoModelForTokenClassification if token else AutoModelForSequenceClassification
     model = head.from_pretrained(spec.base, num_labels=len(names), dtype=torch.float32)
-    preset, _ = choose_preset(len(data["train"]), task, base_named(spec.base), model.config.hidden_size)
+    preset, _ = choose_preset(len(data["train"]), task, find_base(spec.base), model.config.hidden_size)
     encoded = data.map(
         first_subwords if token else whole_texts, batched=True, remove_columns=data["train"].column_names,
         fn_kwargs={"tokenizer": tokenizer, "max_length": spec.max_length},

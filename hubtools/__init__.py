@@ -49,6 +49,7 @@ __all__ = [
     "verify",
 ]
 
+# Looked up at the first use: importing hubtools must not load what a program does not need.
 _MODULES = {"Router": "hubtools.router", "connect": "hubtools.connection"}
 
 

@@ -41,6 +41,8 @@ def load_task(name: str | Path) -> TaskSpec:
         UsageError: no such task, or a file that describes none.
     """
     path = Path(name)
+    # A file called after a built-in task, without a suffix, has to be given as a Path.
+    # A file called pii.yaml is a file; the name pii is the built-in task.
     by_file = str(name) not in TASKS and (isinstance(name, Path) or path.suffix in (".yaml", ".yml"))
     [task] = select_tasks(None, path) if by_file else select_tasks(str(name), None)
     return task
@@ -82,6 +84,8 @@ def push_dataset(task: TaskSpec, *groups: OptionGroup, **options: object) -> Rel
     work, source = chosen.take(WorkOptions), chosen.take(SourceOptions)
     repos, push = chosen.take(RepoOptions), chosen.take(PushOptions)
     chosen.refuse_rest("push_dataset")
+    # The stage takes several tasks, so that all are checked before the first upload.
+    # The same function as for several tasks, which checks all licences before the first upload.
     [pushed] = push_datasets([task], work, source, repos, push).values()
     return pushed
 
@@ -103,7 +107,8 @@ def train(task: TaskSpec, *groups: OptionGroup, **options: object) -> TrainingRe
 
     chosen = _Options(groups, options)
     work, training = chosen.take(WorkOptions), chosen.take(TrainingOptions)
-    if argv := _as_flags(chosen.rest):
+    # What no group has is a flag of the training, whose own parser says so where it is none.
+    if argv := _format_flags(chosen.rest):
         training = dataclasses.replace(training, flags=parse_training_flags([*training.flags.argv, *argv]))
     return finetune_task(task, work, training)
 
@@ -156,7 +161,8 @@ def push_model(task: TaskSpec, *groups: OptionGroup, **options: object) -> Relea
 
     Raises:
         MissingStage: the scores are not those of these weights, or a stage before has not run.
-        VerificationFailed: what was published answers otherwise than it was scored.
+        VerificationFailed: the Semantic Router could not load the model, so nothing was pushed; or what was published
+            answers otherwise than it was scored.
     """
     from hubtools.pipeline import push_model_task
 
@@ -167,17 +173,17 @@ def push_model(task: TaskSpec, *groups: OptionGroup, **options: object) -> Relea
 
 
 def verify(task: TaskSpec, repo: str, revision: str = "main") -> Verified:
-    """Download a published model and compare its answers with its own ``predictions.parquet``.
+    """Check what the Semantic Router needs of a published model, and its answers against its ``predictions.parquet``.
 
     Args:
         repo: ``owner/name``. revision: a commit, tag or branch.
 
     Raises:
-        VerificationFailed: an answer differs, or the repo lacks what it needs.
+        VerificationFailed: a check fails, an answer differs, or the repo lacks what it needs.
     """
-    from hubtools.publishing.verification import verify_model
+    from hubtools.publishing.verification import verify_release
 
-    return verify_model(task, repo, revision)
+    return verify_release(task, repo, revision)
 
 
 class _Options:
@@ -195,8 +201,11 @@ class _Options:
 
     def take(self, kind: type[G]) -> G:
         """Return the group of this kind that was given, or its defaults, with the keywords that are its fields."""
+        # Two groups may share a field, such as the seed: both get the keyword.
+        # Annotations are texts until here: the module postpones them.
         hints = get_type_hints(kind)
         names = [field.name for field in dataclasses.fields(kind) if field.init]
+        # Kept for the message: what would have been right.
         self._known |= dict.fromkeys(names)
         values = {name: _convert(self._options[name], hints[name]) for name in names if name in self._options}
         group = next((one for one in self._groups if isinstance(one, kind)), None) or kind()
@@ -216,15 +225,17 @@ class _Options:
 def _convert(value: object, hint: object) -> object:
     """Return a text as a path where the field is one, and a list as a tuple."""
     kinds = get_args(hint) or (hint,)
+    # A field that takes a text as well, such as source, keeps it: a repo is no path.
     if isinstance(value, str) and Path in kinds and str not in kinds:
         return Path(value)
     return tuple(value) if isinstance(value, list) else value
 
 
-def _as_flags(options: Mapping[str, object]) -> list[str]:
+def _format_flags(options: Mapping[str, object]) -> list[str]:
     """Return keywords as flags of the training: ``learning_rate=5e-5`` is ``--learning_rate 5e-5``."""
     argv: list[str] = []
     for name, value in options.items():
         values = value if isinstance(value, list | tuple) else [value]
+        # transformers reads truth values as true and false.
         argv += [f"--{name}", *(str(one).lower() if isinstance(one, bool) else str(one) for one in values)]
     return argv

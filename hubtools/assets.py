@@ -7,7 +7,7 @@ from pathlib import Path
 from hubtools.errors import UsageError
 
 
-def asset(name: str) -> Path:
+def find_asset(name: str) -> Path:
     """Return the folder ``name``, such as "model_cards"; raises :class:`UsageError` where the installation lacks it."""
     here = Path(__file__).parent
     # The wheel first: beside an installed package another folder of that name may lie.

@@ -47,6 +47,7 @@ app = typer.Typer(
     help="From public data to four published classifiers on the Hugging Face Hub: "
     "curate, push, fine-tune, evaluate, release, demo.",
     no_args_is_help=True,
+    # Errors are messages of ours, and help is plain text that a pipe or a test can read.
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -101,6 +102,7 @@ def init_task(
     """Write the YAML file of a task of your own; --task-file hands it to the other commands."""
     from hubtools.tasks.template import write_task_file
 
+    # A comma at the end, or a space behind each, is no label.
     names = [label.strip() for label in labels.split(",") if label.strip()]
     print(write_task_file(name, names, output, positive=positive, spans=spans))
 
@@ -121,9 +123,9 @@ def check(
     """
     tasks = task.select()
     hub.connect()
-    from hubtools.preflight import preflight
+    from hubtools.preflight import check_requirements
 
-    findings = preflight(tasks, work, source, repos.namespace, training.base)
+    findings = check_requirements(tasks, work, source, repos.namespace, training.base)
     show(findings, json_output, [f"{'ok  ' if f.ok else 'FAIL'}  {f.what}: {f.found}" for f in findings])
     # For scripts: what is lacking is an exit code as well.
     if not all(f.ok for f in findings):
@@ -181,6 +183,7 @@ def finetune(
     hub.connect()
     from hubtools.launch import finetune_multi, finetune_tasks
 
+    # Parsed before anything starts: a flag that no training knows costs nothing.
     training = dataclasses.replace(training, flags=parse_training_flags(argv), task_file=task.task_file)
     records: dict[str, Record]
     if task.multitask:
@@ -217,6 +220,7 @@ def run(
     show(record, json_output, format_summary(record))
 
 
+# In the order of a run, which is the order of --help.
 for command in (init_task, check, curate, push_dataset):
     app.command()(command)
 app.command(context_settings=PASS_ON, epilog=_describe_training_flags())(finetune)
@@ -240,14 +244,18 @@ def main() -> None:
     try:
         app()
     except (KeyboardInterrupt, SystemExit) as end:
+        # typer makes an exit code of Ctrl-C; all other codes are final.
         if isinstance(end, SystemExit) and end.code != _INTERRUPTED:
             raise
+        # What was finished is known by its fingerprint, and a training has checkpoints.
         print("\nInterrupted. Run the same command again: it goes on where it stopped.", file=sys.stderr)
         sys.exit(_INTERRUPTED)
     except Exception as error:
         # The one place where errors become messages; who debugs wants the traceback.
+        # For whoever reports a bug: the stack trace that everybody else is spared.
         if os.environ.get("HUBTOOLS_DEBUG"):
             raise
+        # An error of a library has words of ours where we know what a person can do.
         known = translate_error(error)
         if known is None:
             known = HubtoolsError(

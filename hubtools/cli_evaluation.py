@@ -25,6 +25,7 @@ from hubtools.records.comparison import OtherDataReport
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS, select_tasks
 
+# Options that say how other data are laid out.
 _COLUMNS = ("text_column", "label_column", "tokens_column", "tags_column")
 
 
@@ -58,6 +59,7 @@ def evaluate(
             found=", ".join(test_split_flags) or str(task.task),
             next=f"hubtools evaluate {tasks[0].name} --dataset {data.dataset}",
         )
+    # With several tasks it is for those that it suits.
     if options.baseline and not any(t.head.few_shot for t in tasks):
         raise UsageError(
             f"SetFit labels whole texts, and {tasks[0].name!r} asks for spans",
@@ -116,6 +118,7 @@ def _format_other_data(task: TaskSpec, report: OtherDataReport) -> list[str]:
     """Return the rows of other data that were scored, and the primary metric, or where they have none the accuracy."""
     from hubtools.evaluation.tables import describe_rows, format_score
 
+    # Other data may lack what the primary metric needs, such as one of two classes.
     title, score = task.primary.title, getattr(report.scores, task.primary.key, None)
     if score is None:  # undefined where a class has no row
         title, score = "accuracy", getattr(report.scores, "accuracy", None)

@@ -63,7 +63,7 @@ def print_status(hub: DataFolder, json_output: Json = False) -> None:
     status = {"running": running is not None, "url": running.url if running else None, "data_dir": str(folder)}
     show(status, json_output, [running.url if running else f"no Hub runs on {folder}"])
     if running is None:
-        raise typer.Exit(1)
+        raise typer.Exit(1)  # so that a script can ask
 
 
 @app.command("env")

@@ -22,6 +22,7 @@ from hubtools.options import (
 )
 from hubtools.tasks import MULTI, MULTI_MODEL, TASKS, select_tasks
 
+# Mirrors hold sources of data, which these commands do not read.
 HubWithoutMirrors = Annotated[HubOptions, omit("mirrors")]
 
 
@@ -94,7 +95,7 @@ def verify(
     hub: HubWithoutMirrors,
     json_output: Json = False,
 ) -> None:
-    """Download a published model and check its answers against its own predictions.parquet."""
+    """Check what the Semantic Router needs of a published model, and its answers against its predictions.parquet."""
     if task is None and task_file is None:
         # Our own naming, from which a release of another name differs: then --task says it.
         beginnings = {**{t: t for t in TASKS}, MULTI_MODEL.split("{")[0]: MULTI}
@@ -112,7 +113,12 @@ def verify(
 
     checked = verify_multitask(repo, revision) if options.multitask else api.verify(spec, repo, revision)
     line = f"{repo}: {checked.rows} answers agree, largest difference {checked.largest_difference:.1g}"
-    show(checked, json_output, [line])
+    lines = [line]
+    if checks := checked.router_checks:
+        passed = sum(check.result == "passed" for check in checks)
+        lines += [f"{check.result}: {check.summary}" for check in checks if check.result != "passed"]
+        lines.append(f"{repo}: {passed} of {len(checks)} checks of what the Semantic Router needs passed")
+    show(checked, json_output, lines)
 
 
 @takes_groups
@@ -131,11 +137,11 @@ def push_space(
     json_output: Json = False,
 ) -> None:
     """Publish the Gradio Space that demos every model released in the work folder."""
-    given = [task for path in task_file or () for task in select_tasks(None, path)]
+    further = [task for path in task_file or () for task in select_tasks(None, path)]
     hub.connect()
     from hubtools.pipeline import push_space_of
 
-    show_pushed({"space": push_space_of(given, work, repos, push)}, json_output)
+    show_pushed({"space": push_space_of(further, work, repos, push)}, json_output)
 
 
 @takes_groups

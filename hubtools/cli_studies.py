@@ -122,6 +122,7 @@ def repeat(
     _show(reports, json_output, lines)
 
 
+# Registered by cli.py, which passes further flags on.
 COMMANDS = (search, cross_validate, repeat)
 
 # Parameters that hubtools finetune has as well.
@@ -130,6 +131,7 @@ _SHARED = ("task_file", "base", "processes", "seed", "hub", "hub_dir", "mirrors"
 
 def _run_studies(tasks: Sequence[TaskSpec], study: Callable[[TaskSpec], R | None]) -> list[tuple[TaskSpec, R]]:
     """Return each task with the report of its study; a dry run has none."""
+    # One after the other: trainings side by side would share the cores, and their seconds would not compare.
     return [(task, report) for task in tasks if (report := study(task))]
 
 

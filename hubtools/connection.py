@@ -102,14 +102,15 @@ def find_namespace(asked: str | None = None) -> str:
     return asked or mine[0]
 
 
-def first_repo(candidates: Iterable[str], kind: str) -> str | None:
+def find_first_repo(candidates: Iterable[str], kind: str) -> str | None:
     """Return the first of the repos that this Hub has, or None."""
-    client = api()
+    client = open_client()
+    # Asked one by one: the first is there more often than not.
     return next((repo for repo in candidates if client.repo_exists(repo, repo_type=kind)), None)
 
 
-def api() -> HfApi:
-    """Return a client of the Hub."""
+def open_client() -> HfApi:
+    """Return a client of the Hub that this process was connected to."""
     from huggingface_hub import HfApi
 
     return HfApi()

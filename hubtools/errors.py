@@ -20,6 +20,7 @@ from __future__ import annotations
 
 def shorten(text: object, most: int = 400) -> str:
     """Return ``text`` for a message: on one line, and of at most ``most`` characters before " …"."""
+    # Messages of libraries may be tracebacks of several lines, or quote a whole row.
     line = " ".join(str(text).split())
     return line if len(line) <= most else line[:most] + " …"
 
@@ -34,13 +35,14 @@ class HubtoolsError(Exception):
         next: the command or action that helps.
     """
 
-    exit_code = 1
+    exit_code = 1  # of the command that ends with it
 
     def __init__(self, subject: str, *, expected: str = "", found: str = "", next: str = "") -> None:
         self.subject, self.expected, self.found, self.next = subject, expected, found, next
         super().__init__(subject)
 
     def __str__(self) -> str:
+        # Three words of one width, so that what is expected and what is there stand below each other.
         lines = [self.subject.rstrip(".") + "."]
         if self.expected:
             lines.append(f"  expected: {self.expected}")
@@ -52,7 +54,7 @@ class HubtoolsError(Exception):
 
 
 class UsageError(HubtoolsError):
-    exit_code = 2
+    exit_code = 2  # as with click's own errors about flags
 
 
 class HubUnavailable(HubtoolsError):

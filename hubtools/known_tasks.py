@@ -21,16 +21,20 @@ def keep_task_file(task: TaskSpec, folder: TaskFolder) -> None:
     """
     if task.file is None:
         return
+    # Written beside and renamed: a kill leaves the old copy or the new one.
     part = folder.root / f"{KEPT}.part"
     part.write_bytes(task.file.read_bytes())
     os.replace(part, folder.root / KEPT)
 
 
-def list_known_tasks(work_dir: Path, given: Iterable[TaskSpec] = ()) -> list[TaskSpec]:
-    """Return the built-in tasks, those whose files are kept in the work folder, and ``given`` in place of the like.
+def list_known_tasks(work_dir: Path, further: Iterable[TaskSpec] = ()) -> list[TaskSpec]:
+    """Return the built-in tasks, those whose files are kept in the work folder, and ``further`` ones.
+
+    Of tasks of one name the last of these counts.
 
     Raises:
         UsageError: a kept file was damaged, or is of a version with other keys.
     """
+    # A file that is given is newer than its copy: it comes last, and counts.
     kept = (read_task_file(path) for path in sorted(work_dir.glob(f"*/{KEPT}")))
-    return [*(TASKS | {task.name: task for task in (*kept, *given)}).values()]
+    return [*(TASKS | {task.name: task for task in (*kept, *further)}).values()]

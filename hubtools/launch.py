@@ -22,7 +22,7 @@ from hubtools.options import TrainingOptions, WorkOptions
 from hubtools.records import write_record
 from hubtools.records.training import MultitaskRecord, PlannedCommand, TrainingRecord
 from hubtools.task import TaskSpec
-from hubtools.tasks import MULTI, TASKS, base_named
+from hubtools.tasks import MULTI, TASKS, find_base
 from hubtools.training.child_process import TrainingProcess
 from hubtools.training.fewshot import check_method, list_preferred_bases
 from hubtools.training.inputs import identify_contents, resolve_base
@@ -65,7 +65,7 @@ def compute_training_fingerprint(task: TaskSpec, work: WorkOptions, options: Tra
     folder = work.folder(task)
     facts = folder.read(folder.facts, "curate")
     base = resolve_base(options.base, list_preferred_bases(options.flags))
-    defaults = [dict(task.overrides), dict(base_named(base).by_task.get(task.name, {}))]
+    defaults = [dict(task.overrides), dict(find_base(base).by_task.get(task.name, {}))]
     causes = [__version__, facts["fingerprint"], base, *identify_contents(base, options.flags), options.seed,
               options.processes, options.flags.argv, defaults]  # fmt: skip
     return base, hashlib.sha256(json.dumps(causes).encode()).hexdigest()
@@ -75,7 +75,7 @@ def compute_multitask_fingerprint(work: WorkOptions, options: TrainingOptions) -
     """Return the same of all four tasks trained together."""
     of_each = [compute_training_fingerprint(task, work, options) for task in TASKS.values()]
     base = of_each[0][0]  # all tasks have the same: it follows from the flags alone
-    causes = [MULTI, dict(base_named(base).by_task.get(MULTI, {})), *(fingerprint for _, fingerprint in of_each)]
+    causes = [MULTI, dict(find_base(base).by_task.get(MULTI, {})), *(fingerprint for _, fingerprint in of_each)]
     return base, hashlib.sha256(json.dumps(causes).encode()).hexdigest()
 
 
@@ -101,6 +101,7 @@ def finetune_tasks(
             yield FinishedTraining(task, _describe_planned(task, work, options))
         return
     waiting = [*tasks]
+    # In the order in which they were started; they may end in any other.
     running: list[_Running] = []
     gpus = list_visible_gpus() if options.jobs > 1 else []
     with contextlib.ExitStack() as everything:
@@ -111,6 +112,7 @@ def finetune_tasks(
                 # Each position has devices of its own: the smallest free one, so that none is left idle.
                 taken = {one.position for one in running}
                 position = next(number for number in itertools.count() if number not in taken)
+                # A position that is free again gives its GPUs to the next training.
                 devices = choose_devices(position, options.processes, gpus)
                 resources = everything.enter_context(contextlib.ExitStack())
                 process = resources.enter_context(_train(task, work, options, devices))

@@ -33,6 +33,7 @@ def translate_error(error: BaseException) -> HubtoolsError | None:
 
 
 def _keep_ours(error: BaseException) -> HubtoolsError | None:
+    # First in the table: what one of ours was raised from is told by it already.
     return error if isinstance(error, HubtoolsError) else None
 
 

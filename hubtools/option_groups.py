@@ -75,6 +75,7 @@ def takes_groups(command: Callable[..., None]) -> Callable[..., None]:
         if not (isinstance(kind, type) and issubclass(kind, OptionGroup)):
             parameters[name] = parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
             continue
+        # In the order of the command's parameters and of the group's fields, which is that of --help.
         options = _make_parameters(kind, details)
         groups[name] = kind, [*options]
         for option, described in options.items():

@@ -27,10 +27,12 @@ from hubtools.workdir import DEFAULT, TaskFolder, task_folder
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
+# Options that more than one group has, so that they have one help everywhere.
 TaskFile = Annotated[
     Path | None, typer.Option(help="YAML file of a task of your own (see hubtools init-task); names the task as well.")
 ]
 
+# By name, not "a task": the help of every command then answers what may stand there.
 _ONE_TASK = "One of " + ", ".join(TASKS)
 
 
@@ -58,6 +60,7 @@ class TaskOptions(OptionGroup):
 
     def take_flags(self, flags: Sequence[str]) -> tuple[Self, list[str]]:
         """Return the options and the training's flags; where TASK is left out, the first flag stands in its place."""
+        # click takes an unknown flag for the first argument, where that is left out.
         if self.task is None or not self.task.startswith("-"):
             return self, [*flags]
         return replace(self, task=type(self)().task), [self.task, *flags]
@@ -67,6 +70,7 @@ class TaskOptions(OptionGroup):
 class AllTasksOptions(TaskOptions):
     """Which task a command is about: all of them where none is named."""
 
+    # The default alone differs.
     task: Annotated[str | None, typer.Argument(metavar="TASK", help=f"{_ONE_TASK}, or all.")] = "all"
 
 
@@ -81,6 +85,7 @@ class MultitaskOptions(TaskOptions):
     @property
     def multitask(self) -> bool:
         """Whether the command is about the model that answers all four."""
+        # A user's own task cannot be called multi, but what stands beside a file is checked against it.
         return self.task == MULTI and self.task_file is None
 
     def select(self) -> list[TaskSpec]:
@@ -124,8 +129,9 @@ class WorkOptions(OptionGroup):
         note: takes a line about what is being done; prints it to stderr by default.
     """
 
+    # Relative to where a command is called: several runs on one machine are folders beside one another.
     work_dir: Annotated[Path, typer.Option(help="Folder of the run's files, one subfolder a task.")] = DEFAULT
-    note: Callable[[str], None] = note_to_stderr
+    note: Callable[[str], None] = note_to_stderr  # no option: callers in Python set it
 
     def folder(self, task: TaskSpec) -> TaskFolder:
         """Return the folder of a task."""
@@ -154,7 +160,8 @@ SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Drop and cou
 Seed = Annotated[int, typer.Option(help="Seed of splits, synthesis and training.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 
-# Fields of SourceOptions that are about a user's own data.
+# Fields of SourceOptions that are about a user's own data, which a command that works on all tasks leaves out: no file
+# has the labels of several.
 OWN_DATA = (
     *("source", "text_column", "label_column", "label_map", "group_column", "tokens_column", "tags_column"),
     "license",
@@ -199,6 +206,7 @@ class SourceOptions(OptionGroup):
             "other for a file]",
         ),
     ] = None
+    # Tuples, though typer knows lists: a group is frozen, and can be compared.
     label_sets: Annotated[
         tuple[str, ...],
         typer.Option(
@@ -227,6 +235,7 @@ class SourceOptions(OptionGroup):
     @property
     def columns(self) -> Columns:
         """How the rows of a user's own data are laid out."""
+        # Curation knows nothing of flags: it gets the names alone.
         return Columns(
             text=self.text_column,
             label=self.label_column,
@@ -299,6 +308,7 @@ class TrainingOptions(OptionGroup):
     ] = 1
     seed: Seed = 0
     dry_run: DryRun = False
+    # What follows are no options: commands fill them in from further flags and from TASK.
     flags: TrainingFlags = field(default_factory=TrainingFlags)
     task_file: Path | None = None
 
@@ -330,6 +340,7 @@ class EvaluationOptions(TargetOptions):
         bool,
         typer.Option("--from-predictions", help="Compute every number again from the predictions, without the model."),
     ] = False
+    # Not among the usual baselines: it trains a model of its own.
     baseline: Annotated[
         Literal["setfit"] | None,
         typer.Option(help="A further baseline on the card that costs time: SetFit on 8 rows a class (not of spans)."),
@@ -354,6 +365,8 @@ class RepoOptions(OptionGroup):
 class PushOptions(publishing.PushOptions, OptionGroup):
     """How repos are pushed."""
 
+    # The fields of the value that publishing takes, with their options.
+
     private: Annotated[bool, typer.Option("--private", help="Create repos as private.")] = False
     accept_license: Annotated[
         bool,
@@ -371,7 +384,7 @@ class PushOptions(publishing.PushOptions, OptionGroup):
     dry_run: DryRun = False
 
 
-# Further flags go to the training; ours may be written as its are, with underscores.
+# For commands whose further flags go to the training; ours may be written as its are, with underscores.
 PASS_ON = {
     "allow_extra_args": True,
     "ignore_unknown_options": True,
@@ -382,13 +395,13 @@ PASS_ON = {
 def show(data: object, as_json: bool, lines: Sequence[str]) -> None:
     """Print the data, in which records may stand, as JSON, or else its ``lines``, to stdout."""
     if as_json:
-        print(json.dumps(data, indent=2, ensure_ascii=False, default=_as_json))
+        print(json.dumps(data, indent=2, ensure_ascii=False, default=_convert_to_json))
     else:
         for line in lines:
             print(line)
 
 
-def _as_json(value: object) -> dict[str, object]:
+def _convert_to_json(value: object) -> dict[str, object]:
     """Return what ``json`` cannot write itself: records, and other dataclasses."""
     if isinstance(value, Record):
         return to_json(value)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hubtools.connection import api
+from hubtools.connection import open_client
 from hubtools.curation.sources import SourceFiles, are_public, locate_addition
 from hubtools.curation.supplements import LENGTHS, check_names, choose_supplements
 from hubtools.curation.user_data import check_flags, choose_sources
@@ -137,7 +137,7 @@ def check_licences_of(task: TaskSpec, work: WorkOptions, repos: RepoOptions, pus
     from hubtools.publishing.dataset import check_licences
 
     repo = name_dataset_repo(task, repos)
-    check_licences(api(), task, work.folder(task), repo, push)
+    check_licences(open_client(), task, work.folder(task), repo, push)
 
 
 def push_datasets(
@@ -168,7 +168,9 @@ def push_datasets(
                 curate_task(task, work_of[task.name], source)
             check_licences_of(task, work_of[task.name], repos, push)
         for task in tasks:
-            pushed[task.name] = push_dataset(api(), task, work_of[task.name].folder(task), names[task.name], push)
+            pushed[task.name] = push_dataset(
+                open_client(), task, work_of[task.name].folder(task), names[task.name], push
+            )
             _note_push(work, task.name, "dataset", pushed[task.name])
     return pushed
 
@@ -264,7 +266,7 @@ def push_model_task(task: TaskSpec, work: WorkOptions, repos: RepoOptions, push:
     from hubtools.publishing.model import push_model
     from hubtools.publishing.verification import verify_model
 
-    pushed = push_model(api(), task, work.folder(task), name_model_repo(task, work, repos), push)
+    pushed = push_model(open_client(), task, work.folder(task), name_model_repo(task, work, repos), push, work.note)
     _note_push(work, task.name, "model", pushed)
     if isinstance(pushed, Release):
         keep_task_file(task, work.folder(task))  # its words for people may have changed since curation
@@ -298,7 +300,7 @@ def push_multitask_model(work: WorkOptions, repos: RepoOptions, push: PushOption
     """Release the one repo that answers all four; where a commit was made, load it back and compare."""
     from hubtools.publishing.multitask import push_multitask, verify_multitask
 
-    pushed = push_multitask(api(), work.work_dir, name_multitask_repo(work, repos), push)
+    pushed = push_multitask(open_client(), work.work_dir, name_multitask_repo(work, repos), push)
     _note_push(work, MULTI, "model", pushed)
     if isinstance(pushed, Release) and not push.create_pr:
         checked = verify_multitask(pushed.repo, pushed.revision)
@@ -321,11 +323,11 @@ def push_space_of(
 
     repo = name_space_repo(repos)
     tasks = list_known_tasks(work.work_dir, tasks)
-    pushed = push_space(api(), tasks, {task.name: work.folder(task) for task in tasks}, repo, push)
+    pushed = push_space(open_client(), tasks, {task.name: work.folder(task) for task in tasks}, repo, push)
     _note_push(work, "space", "Space", pushed)
     # A Hub that runs no Spaces says so by the stage, at once.
     if isinstance(pushed, Release) and not push.create_pr:
-        stage = wait_for_space(api(), repo, wait=_SPACE_SECONDS)
+        stage = wait_for_space(open_client(), repo, wait=_SPACE_SECONDS)
         running = stage == "RUNNING"
         work.note(f"space: {f'running at {pushed.url}' if running else f'{stage} on this Hub; here: hubtools demo'}")
     return pushed

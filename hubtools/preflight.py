@@ -29,7 +29,7 @@ class Finding:
     found: str
 
 
-def preflight(
+def check_requirements(
     tasks: Sequence[TaskSpec], work: WorkOptions, source: SourceOptions, namespace: str | None, base: str | None
 ) -> list[Finding]:
     """Return one finding for each thing that a run needs."""
@@ -42,6 +42,7 @@ def preflight(
             message = " ".join(str(error).split())
             findings.append(Finding(what, False, message or type(error).__name__))
 
+    # What costs nothing first; sources may have to be downloaded.
     check("token", lambda: f"repos go to {find_namespace(namespace)}")
     for task in tasks:
         check(f"source of {task.name}", lambda task=task: _check_sources(task, source))  # type: ignore[misc]
@@ -91,6 +92,7 @@ def _check_base(asked: str | None) -> str:
 
 
 def _check_disk(folder: Path) -> str:
+    # The work folder may not be there yet: the disk is that of its first parent that is.
     existing = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
     free = shutil.disk_usage(existing).free / 2**30
     if free < DISK_GIB:

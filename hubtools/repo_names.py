@@ -5,7 +5,7 @@ from __future__ import annotations
 from hubtools.connection import find_namespace
 from hubtools.options import RepoOptions, WorkOptions
 from hubtools.task import TaskSpec
-from hubtools.tasks import MULTI, MULTI_MODEL, base_named
+from hubtools.tasks import MULTI, MULTI_MODEL, find_base
 from hubtools.workdir import task_folder
 
 
@@ -20,7 +20,7 @@ def name_model_repo(task: TaskSpec, work: WorkOptions, repos: RepoOptions) -> st
     name = repos.model_name
     if name is None:
         base = work.folder(task).read_training().base
-        name = task.model_name.format(base=base_named(base).short_name)
+        name = task.model_name.format(base=find_base(base).short_name)
     return f"{find_namespace(repos.namespace)}/{name}"
 
 
@@ -29,12 +29,13 @@ def name_multitask_repo(work: WorkOptions, repos: RepoOptions) -> str:
     name = repos.model_name
     if name is None:
         base = task_folder(work.work_dir, MULTI).read_multitask_training().base
-        name = MULTI_MODEL.format(base=base_named(base).short_name)
+        name = MULTI_MODEL.format(base=find_base(base).short_name)
     return f"{find_namespace(repos.namespace)}/{name}"
 
 
 def name_space_repo(repos: RepoOptions) -> str:
     """Return the repo of the Space."""
+    # Imported late: most commands have no Space.
     from hubtools.publishing.space import NAME
 
     return f"{find_namespace(repos.namespace)}/{repos.space_name or NAME}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from hubtools.connection import find_namespace, first_repo
+from hubtools.connection import find_first_repo, find_namespace
 from hubtools.errors import UsageError
 from hubtools.evaluation.classifiers import Classifier, open_classifier
 from hubtools.heads.answers import Answer
@@ -38,8 +38,11 @@ class Router:
         namespace: str | None = None,
         tasks: Iterable[TaskSpec] = tuple(TASKS.values()),
     ) -> None:
+        # Looked for before anything is loaded: a model takes seconds, and a name that is wrong takes none.
+        # By name: answers are asked for by the names that the task files give.
         known = {task.name: task for task in tasks}
         if models is None:
+            # Asked of the Hub one by one: a router with three of four models would answer wrongly without a word.
             models = {task.name: _find_model(task, find_namespace(namespace)) for task in known.values()}
         unknown = [name for name in models if name not in known]
         if unknown:
@@ -50,6 +53,7 @@ class Router:
                 next="give a task of your own with tasks=[hubtools.load_task(FILE)]",
             )
         self.tasks = {name: known[name] for name in models}
+        # Now, so that a model that cannot be loaded is an error here and not at the first prompt.
         self._opened = {name: _open_model(known[name], str(model)) for name, model in models.items()}
 
     def __call__(self, text: str) -> dict[str, Answer]:
@@ -61,7 +65,11 @@ class Router:
         answers = {}
         for name, (classifier, label_set) in self._opened.items():
             head, labels = self.tasks[name].head, label_set.labels
+            # One text at a time, as a router has them.
+            # One text at a time, as a router gets them.
             [prediction] = head.predict(classifier.pipeline, classifier.plan, [text], labels)
+            # The release's own threshold, where one was chosen for it; 0.0 is one too.
+            # What a model ships with was chosen for it; the router's default was not.
             threshold = self.tasks[name].threshold if classifier.threshold is None else classifier.threshold
             answers[name] = head.decide(prediction, labels, threshold)
         return answers
@@ -69,8 +77,9 @@ class Router:
 
 def _find_model(task: TaskSpec, owner: str) -> str:
     """Return the repo that hubtools would publish the task's model as; raises :class:`UsageError` for none."""
+    # The larger base first: where both are there, the nano model is the stand-in.
     names = [f"{owner}/{task.model_name.format(base=base.short_name)}" for base in (MODERNBERT, NANO)]
-    repo = first_repo(names, "model")
+    repo = find_first_repo(names, "model")
     if repo is None:
         raise UsageError(
             f"There is no {task.name} model of {owner!r} on this Hub",
@@ -85,6 +94,8 @@ def _open_model(task: TaskSpec, model: str) -> tuple[Classifier, LabelSet]:
     """Load a model with the label set that its labels are those of, or else the task's default."""
     from transformers import AutoConfig
 
+    # A release may be of another label set than the default, such as presidio17.
+    # A variant of the labels has a head of another width: the default label set would not fit.
     named = set(AutoConfig.from_pretrained(model).id2label.values())
     fitting = (labels for labels in task.label_sets if set(task.model_labels(labels)) == named)
     label_set = next(fitting, task.label_set())

@@ -36,8 +36,8 @@ class Columns:
     label_map: Path | None = None
 
     @property
-    def given(self) -> bool:
-        """Whether any flag was given."""
+    def named(self) -> bool:
+        """Whether a flag names any of them."""
         return self != Columns()
 
 
@@ -73,7 +73,7 @@ def sort_spans(text: str, spans: Sequence[Span]) -> tuple[Span, ...]:
     return tuple(ordered)
 
 
-def comparison_key(text: str) -> str:
+def make_comparison_key(text: str) -> str:
     """Return ``text`` as it is compared, never as it is trained on: words in lower case, one space between them.
 
     A text of punctuation alone is compared as it is, or all of them would be duplicates.
@@ -83,7 +83,7 @@ def comparison_key(text: str) -> str:
     return _NO_WORD.sub(" ", folded).strip() or folded
 
 
-def content_hash(text: str) -> str:
+def hash_content(text: str) -> str:
     """Return the SHA-256 of the comparison key, in hex: the identity of a text for duplicates and splits."""
     # Half a pair of surrogates has no UTF-8 form: a text with one is dropped later, and compared until then.
-    return hashlib.sha256(comparison_key(text).encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(make_comparison_key(text).encode("utf-8", "surrogatepass")).hexdigest()

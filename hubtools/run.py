@@ -71,6 +71,7 @@ def run_tasks(tasks: Sequence[TaskSpec], options: RunOptions) -> RunRecord:
     find_namespace(options.repos.namespace)
     check_method(options.training.flags, tasks, options.training.processes)
     check_targets(tasks, options.targets)
+    # Each stage below does nothing where it is up to date: to go on after a kill is to begin anew.
     clock = _Clock()
     results: dict[str, TaskResult | SpaceResult] = {}
     began = time.time()
@@ -85,6 +86,7 @@ def run_tasks(tasks: Sequence[TaskSpec], options: RunOptions) -> RunRecord:
         with clock.measure("space", "push-space"):
             space = push_space_of(tasks, options.work, options.repos, options.push)
         results["space"] = SpaceResult(url=space.url, repo=space.repo) if isinstance(space, Release) else SpaceResult()
+    # Stages of several tasks overlap with --jobs: the total is less than their sum then.
     record = RunRecord(seconds=dict(clock.seconds), total_seconds=round(time.time() - began, 1), results=results)
     if not dry_run:
         write_record(options.work.work_dir / "run.json", record)
@@ -136,6 +138,7 @@ def _make_result(task: TaskSpec, work: WorkOptions) -> TaskResult:
     folder = work.folder(task)
     metrics = folder.read_metrics()
     published = folder.read_published("push-model")
+    # Every baseline has the metric that heads the card; it would be no baseline otherwise.
     key = metrics.primary.key
     return TaskResult(
         metric=metrics.primary.title,

@@ -13,7 +13,11 @@ from typing import Any, Literal
 
 # What a source gives: rows for all three splits, rows that join the training split alone, or rows that are only ever
 # scored (a benchmark).
+# Words of the task files as well: see tasks/file.py.
 Role = Literal["whole", "training", "test"]
+
+
+# Caught where rows are read (curation/cleaning.py), and nowhere else: a reader says what is wrong, not what to do.
 
 
 class Dropped(Exception):
@@ -64,6 +68,7 @@ class Example:
     @property
     def classes(self) -> tuple[str, ...]:
         """Its label, or the type of each of its spans."""
+        # A type counts as often as it is marked: that is what is balanced, and what a model learns from.
         return (self.label,) if self.label else tuple(span.type for span in self.spans)
 
 
@@ -94,6 +99,7 @@ class Source:
     """
 
     id: str
+    # Patterns, since a repo may split a file into shards whose number changes.
     files: Mapping[str, tuple[str, ...]]
     columns: tuple[str, ...]
     # A raw row is whatever a file holds: its reader checks each value before it is used.
@@ -128,12 +134,13 @@ class LabelSet:
     labels: tuple[str, ...]
     mapping: Mapping[str, str]
 
-    def mapped(self, row: Example) -> Example:
+    def map_labels(self, row: Example) -> Example:
         """Return ``row`` with its label, or the types of its spans, as ``labels`` has them; other spans are left out.
 
         Raises:
             KeyError: its label has no place in the set.
         """
+        # A text without spans of ours is of use all the same; a text whose label is none of ours is not.
         spans = tuple(replace(s, type=self.mapping[s.type]) for s in row.spans if s.type in self.mapping)
         return replace(row, label=row.label and self.mapping[row.label], spans=spans)
 
@@ -167,6 +174,7 @@ class Metric:
 
         def function(answers: Any) -> float:
             hits, rows = counts(answers)
+            # Undefined, not 0: there was nothing to get wrong.
             return hits / rows if rows else float("nan")
 
         return cls(key, title, function, key, greater_is_better, counts)
@@ -196,6 +204,7 @@ class CardTexts:
     out_of_scope: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
     citation: str = ""
+    # Read-only, as the whole value is: one empty mapping may stand in many tasks.
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     dataset_sentence: str = ""
     dataset_limits: tuple[str, ...] = ()

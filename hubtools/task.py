@@ -54,6 +54,7 @@ class TaskSpec:
     threshold: float
     version: str
     dataset_pattern: str = "router-{name}"
+    # What only some tasks have.
     mapping_noun: str = "label"
     starter: Source | None = None
     weighted_loss: bool = False
@@ -64,6 +65,7 @@ class TaskSpec:
     demo: Demo = field(default_factory=Demo)
     task_ids: tuple[str, ...] = ()
     access_prompt: str = ""
+    # As the Hub has them: a kind of field by its label, or its kind with the choices.
     access_fields: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     file: Path | None = None
 
@@ -95,6 +97,7 @@ class TaskSpec:
         """
         if name is None:
             return self.label_sets[0]
+        # An unknown name is the caller's to explain: only it knows where the name is from.
         return {s.name: s for s in self.label_sets}[name]
 
     def model_labels(self, label_set: LabelSet) -> tuple[str, ...]:

@@ -27,6 +27,8 @@ class TaskFolder:
 
     root: Path
 
+    # In the order in which a run writes them.
+
     @property
     def task(self) -> str:
         """The name of the task, which its folder bears."""
@@ -140,6 +142,7 @@ class TaskFolder:
     def read(self, path: Path, command: str) -> dict[str, Any]:
         """Return the JSON object in ``path``, unchecked; raises :class:`MissingStage` where it is absent or cut off."""
         try:
+            # For who needs a key or two of a file that any version may have written.
             content: dict[str, Any] = json.loads(self.need(path, command).read_text())
         except ValueError as error:
             raise MissingStage(
@@ -174,7 +177,9 @@ class TaskFolder:
         Yields a file descriptor. A child that inherits it keeps the folder locked, as long as it lives: where a
         command is killed and its training is not, the next command waits for the training instead of joining in.
         """
+        # The lock is a file of the folder, which may not be there yet.
         self.root.mkdir(parents=True, exist_ok=True)
+        # A file of its own: those that are swapped in take no lock along.
         with open(self.root / ".lock", "a") as file:
             # The lock goes with the process, however it ends: no file is left that would have to be removed.
             try:
@@ -186,6 +191,7 @@ class TaskFolder:
 
     def record_published(self, kind: Literal["dataset", "model"], release: Published) -> None:
         """Write the newest release of a kind into ``published.json``; those of the other kind stay."""
+        # As it stands there, not as a record: what a later version wrote stays.
         known = json.loads(self.published.read_text()) if self.published.exists() else {}
         write_json(self.published, {**known, kind: to_json(release)})
 

@@ -25,8 +25,8 @@ from hubtools.curation.cleaning import MAX_CHARACTERS
 from hubtools.curation.duplicates import (
     NEAR,
     Clusters,
+    compute_jaccard,
     find_near_duplicates_of_earlier,
-    jaccard,
     make_shingles,
 )
 from hubtools.curation.reading import read_rows
@@ -37,7 +37,7 @@ from hubtools.curation.user_data import choose_sources
 from hubtools.errors import HubtoolsError, SourceError
 from hubtools.heads.span_rows import tag_words
 from hubtools.records import to_json
-from hubtools.rows import Columns, comparison_key, content_hash
+from hubtools.rows import Columns, hash_content, make_comparison_key
 from hubtools.spec import Example, Span
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS
@@ -69,26 +69,26 @@ def sentence(rng: random.Random, words: int = 9) -> str:
     ],
 )
 def test_texts_that_differ_in_case_width_or_punctuation_are_the_same(a: str, b: str) -> None:
-    assert comparison_key(a) == comparison_key(b)
-    assert content_hash(a) == content_hash(b)
+    assert make_comparison_key(a) == make_comparison_key(b)
+    assert hash_content(a) == hash_content(b)
 
 
 @pytest.mark.parametrize(("a", "b"), [("2+2", "22"), ("?", "!"), ("cafe", "café"), ("a b", "ab"), ("no", "on")])
 def test_texts_that_differ_in_a_letter_or_a_boundary_are_not_the_same(a: str, b: str) -> None:
-    assert comparison_key(a) != comparison_key(b)
+    assert make_comparison_key(a) != make_comparison_key(b)
 
 
 @settings(derandomize=True)
 @given(st.text())
 def test_a_comparison_key_is_never_empty_for_a_text_that_holds_something(text: str) -> None:
-    assert bool(comparison_key(text).strip()) == bool(text.strip())
-    assert len(content_hash(text)) == 64
+    assert bool(make_comparison_key(text).strip()) == bool(text.strip())
+    assert len(hash_content(text)) == 64
 
 
 def test_a_short_text_is_one_shingle() -> None:
     assert make_shingles("one two") == {"one two"}
     assert make_shingles("one two three four") == {"one two three", "two three four"}
-    assert jaccard(make_shingles("a b c d"), make_shingles("a b c e")) == pytest.approx(1 / 3)
+    assert compute_jaccard(make_shingles("a b c d"), make_shingles("a b c e")) == pytest.approx(1 / 3)
 
 
 def near_pairs(keys: Sequence[str]) -> list[tuple[int, int]]:
@@ -112,7 +112,7 @@ def test_near_duplicates_are_exactly_those_that_brute_force_finds(data: st.DataO
         (i, j)
         for i in range(len(corpus))
         for j in range(i + 1, len(corpus))
-        if jaccard(make_shingles(corpus[i]), make_shingles(corpus[j])) >= NEAR
+        if compute_jaccard(make_shingles(corpus[i]), make_shingles(corpus[j])) >= NEAR
     ]
     assert near_pairs(corpus) == expected
 
@@ -123,7 +123,7 @@ def test_near_duplicates_at_the_very_limit_are_found() -> None:
     keys = [" ".join(words), " ".join([*words, "x"]), " ".join([*words[:10], "y", "z"])]
     assert near_pairs(keys) == [(0, 1)]
     eight_of_ten = [" ".join(words[:11]), " ".join([*words[:10], "q"])]
-    assert jaccard(*map(make_shingles, eight_of_ten)) == NEAR
+    assert compute_jaccard(*map(make_shingles, eight_of_ten)) == NEAR
     assert near_pairs(eight_of_ten) == [(0, 1)]
 
 

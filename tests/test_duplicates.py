@@ -26,13 +26,13 @@ from hubtools.curation.duplicates import (
     NEAR,
     Clusters,
     cluster_near_duplicates,
+    compute_jaccard,
     find_near_duplicates_of_earlier,
-    jaccard,
     make_shingles,
 )
 from hubtools.curation.split import SPLITS
 from hubtools.curation.user_data import choose_sources
-from hubtools.rows import Columns, comparison_key
+from hubtools.rows import Columns, make_comparison_key
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.workdir import TaskFolder
 
@@ -61,7 +61,7 @@ def corpus(rng: random.Random) -> list[str]:
 
 def brute_force(keys: Sequence[str]) -> list[tuple[int, int]]:
     sets = [make_shingles(key) for key in keys]
-    return [(i, j) for i, j in combinations(range(len(keys)), 2) if jaccard(sets[i], sets[j]) >= NEAR]
+    return [(i, j) for i, j in combinations(range(len(keys)), 2) if compute_jaccard(sets[i], sets[j]) >= NEAR]
 
 
 def components(size: int, pairs: Sequence[tuple[int, int]]) -> list[int]:
@@ -78,9 +78,9 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def counting(a: frozenset[str], b: frozenset[str]) -> float:
         count[0] += 1
-        return jaccard(a, b)
+        return compute_jaccard(a, b)
 
-    monkeypatch.setattr(duplicates, "jaccard", counting)
+    monkeypatch.setattr(duplicates, "compute_jaccard", counting)
     return count
 
 
@@ -125,7 +125,10 @@ def test_repeated_shingles_count_once() -> None:
 
 
 def test_a_text_of_half_a_pair_of_surrogates_is_compared() -> None:
-    assert cluster_near_duplicates([comparison_key("\ud83d one two"), comparison_key("\ud83d ONE two")]) == [0, 0]
+    assert cluster_near_duplicates([make_comparison_key("\ud83d one two"), make_comparison_key("\ud83d ONE two")]) == [
+        0,
+        0,
+    ]
 
 
 def test_near_duplicates_far_apart_in_a_large_corpus_are_found() -> None:
@@ -194,7 +197,7 @@ def test_fillings_that_are_just_too_different_are_not_even_compared(compared: li
     """Two in three shingles are the template's, 200 million pairs share them: MinHash would propose nearly all."""
     words = [f"t{i}" for i in range(30)]
     keys = [" ".join([*words[:15], f"one{n} two{n}", *words[15:], f"three{n}"]) for n in range(20_000)]
-    assert 0.6 < jaccard(make_shingles(keys[0]), make_shingles(keys[1])) < NEAR
+    assert 0.6 < compute_jaccard(make_shingles(keys[0]), make_shingles(keys[1])) < NEAR
     assert cluster_near_duplicates(keys) == list(range(len(keys)))
     assert compared[0] == 0
 
@@ -245,7 +248,7 @@ def test_no_near_duplicates_stand_in_two_splits_of_a_curated_dataset(official: l
             row |= {"type": ("benign", "jailbreak")[i % 2], "split": official[i // 2 % len(official)]}
         across += sum(rows[i]["split"] != rows[j]["split"] for i, j in brute_force([row["prompt"] for row in rows]))
         kept = curated(rows)
-        keys = [comparison_key(row["text"]) for row in kept]
+        keys = [make_comparison_key(row["text"]) for row in kept]
         pairs = brute_force(keys)
         assert [(keys[i], keys[j]) for i, j in pairs if kept[i]["split"] != kept[j]["split"]] == []
         if official == [""]:  # then clusters go to one split whole, and no row needs to be dropped

@@ -193,7 +193,9 @@ def test_few_shot_training_prefers_an_embedding_model_where_the_hub_has_one(monk
     from hubtools.training.fewshot import list_preferred_bases
 
     there: set[str] = set()
-    monkeypatch.setattr("hubtools.connection.first_repo", lambda ids, _: next((i for i in ids if i in there), None))
+    monkeypatch.setattr(
+        "hubtools.connection.find_first_repo", lambda ids, _: next((i for i in ids if i in there), None)
+    )
     asked = list_preferred_bases(parse_training_flags(["--method", "setfit"]))
     there = {"nomic-ai/modernbert-embed-base", MODERNBERT.id, "hubtools/modernbert-nano"}
     assert resolve_base(None, asked) == "nomic-ai/modernbert-embed-base"

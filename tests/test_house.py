@@ -43,7 +43,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": VALUES | {"curation", "training"},
     # Cards show the scores that evaluation puts at the head, and a release is verified as it was scored;
     # a dataset is pushed in the splits that curation makes. Cards are checked by the Hub's rules before they go there.
-    "publishing": VALUES | {"assets", "evaluation", "curation", "localhub"},
+    "publishing": VALUES | {"assets", "evaluation", "curation", "localhub", "router_contract"},
+    # What the Semantic Router needs of a model folder; a release is held against it before it is pushed.
+    "router_contract": {"heads", "records", "spec", "errors"},
     "training": VALUES | {"connection"},
     "finetune": VALUES | {"training", "connection"},
     "option_groups": set(),

@@ -201,7 +201,7 @@ def test_the_one_repo_holds_the_body_once_four_heads_and_no_code(joint: Path, hu
     files = set(api.list_repo_files(repo)) - {".gitattributes"}
     assert files == {
         "README.md", "config.json", "heads.json", "heads.safetensors", "model.safetensors", "tokenizer.json",
-        "tokenizer_config.json", "training.json",
+        "special_tokens_map.json", "tokenizer_config.json", "training.json",
         *(f"{name}/{file}" for name in TASKS for file in ("metrics.json", "predictions.parquet")),
     }  # fmt: skip
     assert [tag.name for tag in api.list_repo_refs(repo).tags] == ["v1"]
@@ -288,9 +288,14 @@ def copy(joint: Path, tmp_path: Path) -> Path:
 def test_the_card_tells_what_sharing_costs_where_each_task_was_trained_alone_before(copy: Path) -> None:
     file = copy / "pii" / "metrics.json"
     metrics = json.loads(file.read_text())
+    scores = {key: metrics["scores"][key] for key in ("entity_precision", "entity_recall", "overlap_f1", "macro_f1")}
+    scores |= {"covered": None, "false_alarms": None, "entity_f1": {"value": 0.8125, "low": 0.8, "high": 0.82}}
     for method, shown in (("", True), (MULTI, False)):
-        metrics["previous"] = {"tag": "v1", "method": method}
-        metrics["baselines"]["previous version (v1)"] = {"entity_f1": 0.8125}
+        metrics["previous"] = {
+            "repo": "local/before", "tag": "v1", "revision": "0" * 40, "method": method, "why_not": "",
+            "title": "entity F1", "value": 0.8125,
+        }  # fmt: skip
+        metrics["baselines"]["previous version (v1)"] = {"about": "the version published before", **scores}
         file.write_text(json.dumps(metrics))
         card = render_multitask_card(copy, "local/one")
         assert ("| trained alone |" in card) is shown

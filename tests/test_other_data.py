@@ -38,6 +38,7 @@ from hubtools.tasks.category import CATEGORY
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
 from hubtools.training.fewshot import draw_shots
+from hubtools.training.release import finish_release
 
 TRAINING: dict[str, Any] = {
     "task": "jailbreak", "fingerprint": "by hand", "base": "hubtools/modernbert-nano", "base_revision": None,
@@ -57,6 +58,7 @@ def with_model(work: Path, seed: int) -> Path:
     folder = work / "jailbreak"
     shutil.rmtree(folder / "model", ignore_errors=True)
     make_classifier(folder / "model", ["benign", "jailbreak"], seed=seed)
+    finish_release(folder / "model", JAILBREAK, JAILBREAK.label_set())
     (folder / "training.json").write_text(json.dumps(TRAINING | {"fingerprint": str(seed)}))
     return work
 

@@ -36,7 +36,7 @@ from hubtools.evaluation.previous import describe_row_difference
 from hubtools.heads.encoding import encode_sequence, encode_tokens
 from hubtools.publishing.front_matter import split_card
 from hubtools.publishing.model import check_card, check_scores_belong, write_model_card
-from hubtools.publishing.space import space_entry, space_files
+from hubtools.publishing.space import list_space_files, make_space_entry
 from hubtools.records import to_json, write_json
 from hubtools.records.release import Published
 from hubtools.records.thresholds import Target
@@ -495,7 +495,7 @@ def test_the_space_ships_the_chosen_threshold_of_a_detector_alone(copied: Callab
         write_json(folder.published, known | {"model": to_json(released_as(name))})
 
     def shipped() -> dict[str, float]:
-        models = json.loads(space_files([TASKS[name] for name in folders], folders)["models.json"])["models"]
+        models = json.loads(list_space_files([TASKS[name] for name in folders], folders)["models.json"])["models"]
         return {name: model["threshold"] for name, model in models.items()}
 
     chosen = json.loads((folders["jailbreak"].model / "thresholds.json").read_text())["threshold"]
@@ -509,7 +509,7 @@ def test_the_space_shows_what_is_released_and_later_releases_join_it(copied: Cal
     tasks = [TASKS[name] for name in folders]
 
     def shown() -> list[str]:
-        return [*json.loads(space_files(tasks, folders)["models.json"])["models"]]
+        return [*json.loads(list_space_files(tasks, folders)["models.json"])["models"]]
 
     with pytest.raises(MissingStage, match=r"(?s)No model is released.*hubtools push-model category"):
         shown()
@@ -521,7 +521,7 @@ def test_the_space_shows_what_is_released_and_later_releases_join_it(copied: Cal
 
 def test_what_a_task_does_not_say_of_itself_the_space_takes_from_its_question() -> None:
     task = replace(TASKS["jailbreak"], demo=Demo())
-    entry = space_entry(task, repo="ann/x", revision="0" * 40, threshold=0.7, note="", dataset=None)
+    entry = make_space_entry(task, repo="ann/x", revision="0" * 40, threshold=0.7, note="", dataset=None)
     assert entry["question"] == entry["about"] == task.question
     assert entry["examples"] == [*task.examples]
     assert (entry["head"], entry["positive"]) == ("detection", "jailbreak")

@@ -28,12 +28,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_curation import build, everything, files_of, jailbreak_rows, labelled, near, presidio_rows, rows_in, write
 
-from hubtools.curation.duplicates import NEAR, jaccard, make_shingles
+from hubtools.curation.duplicates import NEAR, compute_jaccard, make_shingles
 from hubtools.curation.reading import read_rows
 from hubtools.curation.split import SPLITS, hash_to_fraction, split_groups
 from hubtools.curation.supplements import COPIES
 from hubtools.curation.synthesis import fill_templates
-from hubtools.rows import comparison_key
+from hubtools.rows import make_comparison_key
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII, TEMPLATES, read_template_row
 
@@ -147,9 +147,9 @@ def test_near_duplicates_of_near_duplicates_are_one_cluster(tmp_path: Path) -> N
     """The first and the last of a chain are not alike, and still on one side."""
     words = [f"word{i}" for i in range(20)]
     chain = [" ".join([*words[i:], *(f"other{j}" for j in range(i))]) for i in range(10)]
-    keys = [make_shingles(comparison_key(text)) for text in chain]
-    assert all(jaccard(a, b) >= NEAR for a, b in pairwise(keys))
-    assert jaccard(keys[0], keys[-1]) < NEAR / 2
+    keys = [make_shingles(make_comparison_key(text)) for text in chain]
+    assert all(compute_jaccard(a, b) >= NEAR for a, b in pairwise(keys))
+    assert compute_jaccard(keys[0], keys[-1]) < NEAR / 2
     rows = [*jailbreak_rows(30), *({"prompt": text, "type": "benign"} for text in chain)]
     random.Random(1).shuffle(rows)
     for name, order in (("forwards", rows), ("backwards", rows[::-1])):

@@ -31,7 +31,7 @@ from hubtools.launch import finetune_task
 from hubtools.options import TrainingOptions, WorkOptions
 from hubtools.records import write_record
 from hubtools.records.dataset import Counts, DatasetFacts, Leakage, LicenseFacts, SupplementFacts
-from hubtools.records.training import TrainingRecord, TrainingValues
+from hubtools.records.training import TaskTrainingValues, TrainingRecord
 from hubtools.rows import Columns
 from hubtools.spec import BaseModel, Example, Span
 from hubtools.studies import engine
@@ -208,8 +208,17 @@ def test_default_ranges_surround_the_defaults_however_a_step_is_shared() -> None
 
 def training_record(fingerprint: str, score: float) -> TrainingRecord:
     """What a training that took no time leaves."""
-    values = TrainingValues(epochs=1, batch_size=2, learning_rate=1e-4, weight_decay=0, warmup=0, max_length=32, seed=0,
-                            precision="fp32", class_weights=None)  # fmt: skip
+    values = TaskTrainingValues(
+        epochs=1,
+        batch_size=2,
+        learning_rate=1e-4,
+        weight_decay=0,
+        warmup=0,
+        max_length=32,
+        seed=0,
+        precision="fp32",
+        class_weights=None,
+    )
     return TrainingRecord(
         task="jailbreak", fingerprint=fingerprint, base="base", base_revision=None, base_note="", label_set="binary",
         presets=[], arguments=values, steps=2, epochs_run=1.0, best_validation={"roc_auc": score}, history=[],

@@ -761,18 +761,19 @@ def test_run_takes_a_task_file_and_the_space_goes_on_showing_the_task(
     hubtools: Command, task_files: dict[str, Path], hub: Hub, flags: tuple[object, ...], tmp_path: Path
 ) -> None:
     task, rows = ("--task-file", task_files["detection"]), own_file(tmp_path, "detection")
-    repos = ("--dataset-name", "run-rows", "--model-name", "run-model", "--space-name", "run-space")
     own = ("--source", rows, "--license", "cc-by-4.0")
-    done = hubtools("run", *task, *own, *repos, *flags, "--max_steps", 2)
+    hubtools("curate", *task, *own, *flags)
+    done = hubtools("run", *task, *flags, "--max_steps", 2)
     record = json.loads((tmp_path / "work" / "run.json").read_text())
     assert [*record["results"]] == ["toxicity", "space"]
-    assert "run-model" in done.stdout
+    model = "local/toxicity_classifier_modernbert-nano_model"
+    assert model in done.stdout
     assert (tmp_path / "work" / "toxicity" / "task.yaml").read_bytes() == task_files["detection"].read_bytes()
-    again = hubtools("push-space", "--space-name", "run-space", *flags)
+    again = hubtools("push-space", *flags)
     assert "unchanged at" in again.stderr
     assert "up to date" in hubtools("curate", *task, *own, *flags).stderr
-    assert "answers agree" in hubtools("verify", "local/run-model", *task, *flags[:4]).stdout
-    models = ("local/run-model", tmp_path / "work" / "toxicity" / "model")
+    assert "answers agree" in hubtools("verify", model, *task, *flags[:4]).stdout
+    models = (model, tmp_path / "work" / "toxicity" / "model")
     report = json.loads(hubtools("compare", *models, *task, "--json", *flags).stdout)
     assert report["primary"]["key"] == "roc_auc"
     assert report["models"][0]["scores"] == report["models"][1]["scores"]

@@ -10,7 +10,7 @@ import pytest
 from hubtools.errors import UsageError
 from hubtools.rows import read_labelled_row
 from hubtools.spec import Dropped, Span
-from hubtools.tasks import NANO, TASKS, base_named, select_tasks, task_named
+from hubtools.tasks import NANO, TASKS, find_base, find_task, select_tasks
 from hubtools.tasks.category import CATEGORY, read_mmlu_pro_row
 from hubtools.tasks.intent import INTENT, read_glaive_row, split_turns
 from hubtools.tasks.intent_rules import AMBIGUOUS, RULES, TABLE, apply_rules, decide_intent
@@ -92,7 +92,7 @@ def test_every_mapping_reaches_every_label_and_no_other(task: Any, label_set: An
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
 def test_repo_names_are_what_the_router_looks_for(task: Any) -> None:
-    name = task.model_name.format(base=base_named("answerdotai/ModernBERT-base").short_name)
+    name = task.model_name.format(base=find_base("answerdotai/ModernBERT-base").short_name)
     assert (
         name
         == {
@@ -118,16 +118,16 @@ def test_only_what_the_router_has_a_slot_for_carries_a_mapping_file() -> None:
 
 
 def test_tasks_are_found_by_name_and_all_is_all_four() -> None:
-    assert task_named("pii") is PII
+    assert find_task("pii") is PII
     assert select_tasks("all", None) == [CATEGORY, PII, JAILBREAK, INTENT]
     with pytest.raises(UsageError, match="category, pii, jailbreak, intent"):
-        task_named("domain")
+        find_task("domain")
 
 
 def test_an_unknown_base_is_taken_as_it_is() -> None:
-    assert base_named("bert-base-cased").by_task == {}
-    assert base_named(NANO.id) is NANO
-    assert base_named("./models/My-Encoder/").short_name == "my-encoder"
+    assert find_base("bert-base-cased").by_task == {}
+    assert find_base(NANO.id) is NANO
+    assert find_base("./models/My-Encoder/").short_name == "my-encoder"
 
 
 # --- intent: the table over function names -----------------------------------------------------------------------

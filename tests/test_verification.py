@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,15 +20,23 @@ from tiny_classifiers import make_classifier
 from hubtools.heads.inference import load_pipeline, predict_spans
 from hubtools.localhub import Hub
 from hubtools.tasks.pii import PII
+from hubtools.training.release import finish_release
 
 TEXTS = ["Ann Lee", "mail to ann@example.org", "nobody at home"]
-Publish = Callable[[str, str, list[Any]], str]
+Publish = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("verified") / "model"
-    return make_classifier(folder, list(PII.model_labels(PII.label_set())), "token", "B-PERSON")
+    return make_pii_model(folder, "B-PERSON")
+
+
+def make_pii_model(folder: Path, sure_of: str) -> Path:
+    """A release that answers ``sure_of`` to every token."""
+    make_classifier(folder, list(PII.model_labels(PII.label_set())), "token", sure_of)
+    finish_release(folder, PII, PII.label_set())
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +46,10 @@ def answers(model: Path) -> list[Any]:
 
 @pytest.fixture
 def publish(api: HfApi, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Publish:
-    """Publish the model with a file of predictions of the given column, scored on a dataset of three texts."""
+    """Publish a model with a file of predictions of the given column, scored on a dataset of three texts."""
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # the embedded Hub has none
 
-    def release(name: str, column: str, recorded: list[Any]) -> str:
+    def release(name: str, column: str, recorded: list[Any], model: Path = model) -> str:
         repo, dataset = f"local/{name}", f"local/{name}-rows"
         ids = [f"row{i}" for i in range(len(TEXTS))]
         pq.write_table(pa.table({"id": ids, "text": TEXTS}), tmp_path / "test-00000-of-00001.parquet")
@@ -70,6 +80,9 @@ def test_a_release_of_an_older_version_is_verified_by_the_column_that_it_has(
     report = json.loads(done.stdout)
     assert (report["repo"], report["rows"]) == (repo, len(TEXTS))
     assert report["largest_difference"] < 1e-5
+    assert {check["name"]: check["result"] for check in report["router_checks"]} == dict.fromkeys(
+        ("files", "config", "mapping", "weights", "tokenizer", "answers", "spans", "windows", "self-check"), "passed"
+    )
 
 
 def test_other_spans_than_the_recorded_ones_are_an_error_that_shows_both(
@@ -81,3 +94,52 @@ def test_other_spans_than_the_recorded_ones_are_an_error_that_shows_both(
     assert f"Error: Model '{repo}' at main finds other spans than it was scored with." in done.stderr
     assert "expected:" in done.stderr
     assert "hubtools push-model pii" in done.stderr
+
+
+def test_two_labels_that_were_swapped_in_a_published_config_are_named(
+    hubtools: Command, hub: Hub, api: HfApi, publish: Publish, answers: list[Any], tmp_path: Path
+) -> None:
+    repo = publish("pii_classifier_swapped", "predicted_spans", answers)
+    config = json.loads(Path(api.hf_hub_download(repo, "config.json", local_dir=tmp_path)).read_text())
+    names = config["id2label"]
+    names["1"], names["3"] = names["3"], names["1"]
+    content = json.dumps(config).encode()
+    api.upload_file(path_or_fileobj=content, path_in_repo="config.json", repo_id=repo)
+    done = hubtools("verify", repo, "--hub", "local", "--hub-dir", hub.data_dir, check=False)
+    assert done.returncode == 1
+    assert f"Error: Model '{repo}' at main fails 1 of " in done.stderr
+    assert "config.json: id2label: its entry '1' is not the task's" in done.stderr
+    assert f"expected: {names['3']}" in done.stderr
+    assert f"found: {names['1']}" in done.stderr
+    assert "next:     hubtools push-model pii" in done.stderr
+
+
+def test_a_model_that_finds_no_span_is_verified_with_a_warning(
+    hubtools: Command, hub: Hub, publish: Publish, tmp_path: Path
+) -> None:
+    repo = publish("pii_classifier_silent", "predicted_spans", [[], [], []], make_pii_model(tmp_path / "silent", "O"))
+    done = hubtools("verify", repo, "--hub", "local", "--hub-dir", hub.data_dir)
+    assert "warning: model.safetensors: the model finds no span in two texts" in done.stdout
+    assert f"{repo}: 8 of 9 checks of what the Semantic Router needs passed" in done.stdout
+
+
+def test_a_model_that_lacks_a_file_of_its_tokenizer_is_not_pushed(
+    hubtools: Command, hub: Hub, api: HfApi, released: Path, tmp_path: Path
+) -> None:
+    work = Path(shutil.copytree(released, tmp_path / "work"))
+    (work / "intent" / "model" / "special_tokens_map.json").unlink()
+    flags = ("--hub", "local", "--hub-dir", hub.data_dir, "--work-dir", work)
+    done = hubtools("push-model", "intent", "--model-name", "lacking-model", *flags, check=False)
+    assert done.returncode == 1
+    assert "fails 1 of " in done.stderr
+    for line in (
+        "special_tokens_map.json: the router needs this file",
+        "  found: no such file",
+        "  next: remove the model folder, then hubtools finetune intent",
+        "  next:     do that, then hubtools push-model intent",
+    ):
+        assert line in done.stderr
+    assert not api.repo_exists("local/lacking-model")
+    shutil.copy(released / "intent" / "model" / "special_tokens_map.json", work / "intent" / "model")
+    done = hubtools("push-model", "intent", "--model-name", "lacking-model", *flags)
+    assert re.search(r"intent: (\d+) of \1 checks of what the Semantic Router needs passed\n", done.stderr)

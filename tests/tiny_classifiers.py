@@ -14,7 +14,7 @@ def make_classifier(folder: Path, labels: list[str], kind: str = "sequence", sur
     from transformers import ModernBertConfig, ModernBertForSequenceClassification, ModernBertForTokenClassification
 
     torch.manual_seed(seed)
-    tokenizer = _tokenizer()
+    tokenizer = make_tokenizer()
     config = ModernBertConfig(
         vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
         max_position_embeddings=WINDOW, classifier_pooling="mean", pad_token_id=tokenizer.pad_token_id,
@@ -34,7 +34,8 @@ def make_classifier(folder: Path, labels: list[str], kind: str = "sequence", sur
     return folder
 
 
-def _tokenizer() -> Any:
+def make_tokenizer() -> Any:
+    """Make one of bytes that frames a text with [CLS] and [SEP] and stops at :data:`WINDOW` tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 

@@ -192,7 +192,7 @@ def _make_content(task: TaskSpec, inputs: CurationInputs, dropped: Drops) -> _Co
         )
     # Splits are fixed from here on: what is added goes to train, and never displaces a row that is held out.
     supplements = read_supplements(rows, task, label_set, inputs.supplements, seed)
-    rows = [label_set.mapped(row) for row in (*rows, *(row for part in supplements for row in part.rows))]
+    rows = [label_set.map_labels(row) for row in (*rows, *(row for part in supplements for row in part.rows))]
     # Supplements come last: what stands before them are the rows of the sources, now with the dataset's labels.
     pooled = rows[: steps["without leaks"]]
     if supplements:
@@ -223,7 +223,7 @@ def _assign_splits(rows: Sequence[Example], label_set: LabelSet, seed: int) -> l
     classes: dict[str, list[str]] = defaultdict(list)
     official: dict[str, str] = {}
     for row in rows:
-        classes[row.group] += label_set.mapped(row).classes
+        classes[row.group] += label_set.map_labels(row).classes
         # Where rows of one group have different splits, the one that is held out most strictly takes the group.
         if row.split:
             official[row.group] = min(official.get(row.group, row.split), row.split, key=PRECEDENCE.__getitem__)

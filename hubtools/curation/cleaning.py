@@ -230,7 +230,7 @@ def _list_absent_classes(
         split_of_group |= {row.group: split for row in rows if row.group and row.split == split}
     for row in rows:
         split = split_of_group.get(row.group, row.split)
-        classes.setdefault(split, set()).update(label_set.mapped(row).classes)
+        classes.setdefault(split, set()).update(label_set.map_labels(row).classes)
     absent = []
     # What the task's own sources lack, its supplements may bring.
     if not are_public(task, sources):

@@ -30,7 +30,7 @@ def make_shingles(key: str) -> frozenset[str]:
     return frozenset(" ".join(words[i : i + 3]) for i in range(max(1, len(words) - 2)))
 
 
-def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
+def compute_jaccard(a: frozenset[str], b: frozenset[str]) -> float:
     """Return the Jaccard similarity of two sets of shingles, from 0 to 1: what both hold, of what either holds."""
     shared = len(a & b)
     return shared / (len(a) + len(b) - shared)
@@ -115,7 +115,7 @@ def _make_comparison(keys: Sequence[str]) -> Callable[[_Entry, _Entry], bool]:
     def near(a: _Entry, b: _Entry) -> bool:
         if min(a.rest, b.rest) * (1 + NEAR) < (a.size + b.size) * NEAR - _SLACK:
             return False
-        return jaccard(shingles_of(a.row), shingles_of(b.row)) >= NEAR
+        return compute_jaccard(shingles_of(a.row), shingles_of(b.row)) >= NEAR
 
     return near
 

@@ -15,7 +15,7 @@ from hubtools.curation.sources import SPLIT_NAMES, SourceFiles, locate_addition
 from hubtools.curation.user_data import locate_asked
 from hubtools.errors import SourceError, UsageError, shorten
 from hubtools.heads.values import Column
-from hubtools.rows import Columns, comparison_key
+from hubtools.rows import Columns, make_comparison_key
 from hubtools.spec import Example, LabelSet
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder
@@ -44,6 +44,7 @@ def read_test_split(task: TaskSpec, folder: TaskFolder) -> LabelledRows:
     import pyarrow.parquet as pq
 
     truth = task.head.truth
+    # As curation wrote it: nothing is dropped, so that all models are asked the same rows.
     path = folder.need(folder.split_file("test"), "curate")
     rows = pq.read_table(path, columns=["id", "text", truth]).to_pydict()
     about = {
@@ -104,7 +105,7 @@ def read_evaluation_rows(
     rows, chosen = _select_rows(rows, asked, split_asked)
     of_split = len(rows)
     # A row that the model was trained on, or chosen by, says nothing of what it has learned.
-    keys = [comparison_key(row.text) for row in rows]
+    keys = [make_comparison_key(row.text) for row in rows]
     exact, near = (set[int](), set[int]()) if training is None else find_seen_rows(keys, training)
     kept = [i for i in range(len(rows)) if i not in exact and i not in near]
     if not kept:
@@ -138,7 +139,7 @@ def read_evaluation_rows(
         make_file_name(asked if "://" not in asked else files.files[0][1].name, chosen if split else ""),
         [rows[i].origin for i in kept],
         [rows[i].text for i in kept],
-        [task.head.index_truth(their_labels.mapped(rows[i]), their_labels) for i in kept],
+        [task.head.index_truth(their_labels.map_labels(rows[i]), their_labels) for i in kept],
         about,
     )
 
@@ -169,7 +170,7 @@ def _locate(task: TaskSpec, asked: str, columns: Columns, label_set: LabelSet) -
 
 def _refuse_columns(what: str, asked: str, columns: Columns) -> None:
     """Raise :class:`UsageError` where flags name columns of data that have their own."""
-    if columns.given:
+    if columns.named:
         raise UsageError(
             f"{what} has its own columns",
             expected=f"--dataset {asked} alone",
@@ -180,6 +181,7 @@ def _refuse_columns(what: str, asked: str, columns: Columns) -> None:
 
 def make_file_name(asked: str, split: str = "") -> str:
     """Return a name for a file from that of a dataset or model: ``owner--name``, or the stem of a file."""
+    # A repo's name may have a dot as well: only what ends as a data file does loses its suffix.
     stem = Path(asked).stem if Path(asked).suffix in SUFFIXES else asked
     return re.sub(r"[^\w.-]+", "--", stem).strip("-.") + (f"--{split}" if split else "")
 
@@ -231,7 +233,7 @@ def find_seen_rows(keys: Sequence[str], training: Sequence[str]) -> tuple[set[in
         indices of the rows with the same key as a training text, and of further rows with a near-duplicate there.
     """
     # All training texts have a lower rank than all rows, so that only pairs between the two are compared.
-    ours = [comparison_key(text) for text in training]
+    ours = [make_comparison_key(text) for text in training]
     known = set(ours)
     exact = {i for i, key in enumerate(keys) if key in known}
     near = find_near_duplicates_of_earlier([*ours, *keys], [0] * len(ours) + [1] * len(keys))

@@ -18,7 +18,7 @@ from hubtools.records.dataset import (
     RowsAndShare,
     SourceFacts,
 )
-from hubtools.rows import content_hash
+from hubtools.rows import hash_content
 from hubtools.spec import Example
 
 # A card shows them, and has to stay readable.
@@ -34,7 +34,7 @@ COMPARISON = Comparison(
 def choose_examples(rows: Iterable[Example], head: Head, labels: Sequence[str]) -> list[DatasetExample]:
     """Return a short row of each label; where spans are marked, one for each type that comes first, and one without."""
     chosen: dict[str, DatasetExample] = {}
-    for row in sorted(rows, key=lambda row: (content_hash(row.text), row.text)):  # whatever order they came in
+    for row in sorted(rows, key=lambda row: (hash_content(row.text), row.text)):  # whatever order they came in
         first_class = next(iter(row.classes), "")
         if first_class not in chosen and len(row.text) < _MOST_CHARACTERS:
             chosen[first_class] = DatasetExample(text=row.text, label=head.describe_label(row))

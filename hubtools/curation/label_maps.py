@@ -26,6 +26,7 @@ def read_label_map(path: Path, task: TaskSpec, label_set: LabelSet) -> dict[str,
     """
     import yaml
 
+    # YAML would read labels such as 1, no or 2020-01-01 as other types, and they would match none of the data's.
     class Words(yaml.SafeLoader):
         """Leaves 1, yes and 2020-01-01 as they are written: labels of a file are text."""
 

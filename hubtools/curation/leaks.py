@@ -9,7 +9,7 @@ from dataclasses import replace
 from hubtools.curation.cleaning import Drops
 from hubtools.curation.duplicates import Clusters, cluster_near_duplicates, find_near_duplicates_of_earlier
 from hubtools.records.dataset import Leakage
-from hubtools.rows import comparison_key, content_hash
+from hubtools.rows import hash_content, make_comparison_key
 from hubtools.spec import Example
 
 # Of two rows that are alike in different splits, the one whose split comes first stays.
@@ -21,7 +21,7 @@ def drop_duplicates(rows: Iterable[Example], drops: Drops) -> list[Example]:
     by_content: dict[str, list[Example]] = defaultdict(list)
     # Compared as they are folded: a text in capitals is the same row.
     for row in rows:
-        by_content[content_hash(row.text)].append(row)
+        by_content[hash_content(row.text)].append(row)
     kept = []
     for same in by_content.values():
         if len({_read_annotation(row) for row in same}) > 1:
@@ -42,12 +42,12 @@ def _read_annotation(row: Example) -> tuple[object, ...]:
 
     Not their offsets, which differ with white space.
     """
-    return row.label, *((span.type, comparison_key(row.text[span.start : span.end])) for span in row.spans)
+    return row.label, *((span.type, make_comparison_key(row.text[span.start : span.end])) for span in row.spans)
 
 
 def name_group(row: Example) -> str:
     """Return the group that the row names, or one of its own, by its text."""
-    return row.group or f"text {content_hash(row.text)[:16]}"
+    return row.group or f"text {hash_content(row.text)[:16]}"
 
 
 def assign_groups(rows: Sequence[Example]) -> list[Example]:
@@ -61,7 +61,7 @@ def assign_groups(rows: Sequence[Example]) -> list[Example]:
     # whole group along.
     for official in PRECEDENCE:
         part = [i for i, row in enumerate(rows) if row.split == official]
-        first_alike = cluster_near_duplicates([comparison_key(rows[i].text) for i in part])
+        first_alike = cluster_near_duplicates([make_comparison_key(rows[i].text) for i in part])
         for i, earlier in zip(part, first_alike, strict=True):
             clusters.join(part[earlier], i)
     names: dict[int, str] = {}
@@ -78,7 +78,7 @@ def drop_leaks(rows: Iterable[Example], drops: Drops) -> list[Example]:
     Exact duplicates go within a split as well. Within a split the order stays.
     """
     rows = sorted(rows, key=lambda row: PRECEDENCE[row.split])
-    keys = [comparison_key(row.text) for row in rows]
+    keys = [make_comparison_key(row.text) for row in rows]
     reasons: dict[int, str] = {}
     seen: set[str] = set()
     for i, key in enumerate(keys):
@@ -101,11 +101,11 @@ def count_leaks(rows: Sequence[Example]) -> Leakage:
     splits: dict[str, set[str]] = defaultdict(set)
     groups: dict[str, set[str]] = defaultdict(set)
     for row in rows:
-        splits[content_hash(row.text)].add(row.split)
+        splits[hash_content(row.text)].add(row.split)
         groups[row.group].add(row.split)
     ranks = [PRECEDENCE[row.split] for row in rows]
     return Leakage(
         exact_across_splits=sum(len(s) > 1 for s in splits.values()),
-        near_across_splits=len(find_near_duplicates_of_earlier([comparison_key(r.text) for r in rows], ranks)),
+        near_across_splits=len(find_near_duplicates_of_earlier([make_comparison_key(r.text) for r in rows], ranks)),
         groups_across_splits=sum(len(s) > 1 for s in groups.values()),
     )

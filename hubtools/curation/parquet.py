@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hubtools.heads import Head
-from hubtools.rows import content_hash
+from hubtools.rows import hash_content
 from hubtools.spec import Example, LabelSet
 
 
@@ -16,7 +16,7 @@ def write_split(rows: Iterable[Example], head: Head, label_set: LabelSet, path: 
     from datasets import Dataset, Features, Value
 
     # So that the same rows give the same bytes, and a push of an unchanged dataset changes nothing.
-    rows = sorted(rows, key=lambda row: content_hash(row.text) + row.text)
+    rows = sorted(rows, key=lambda row: hash_content(row.text) + row.text)
     columns: dict[str, Sequence[object]] = {
         "id": [hashlib.sha256(r.text.encode("utf-8", "surrogatepass")).hexdigest()[:16] for r in rows],
         "text": [r.text for r in rows],

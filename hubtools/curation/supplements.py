@@ -13,7 +13,7 @@ from hubtools.curation.sources import SourceFiles, are_public
 from hubtools.curation.synthesis import fill_rare_types, fill_templates
 from hubtools.errors import UsageError
 from hubtools.records.dataset import DecidedBy, SupplementFacts
-from hubtools.rows import content_hash
+from hubtools.rows import hash_content
 from hubtools.spec import Example, LabelSet, Source
 from hubtools.task import TaskSpec
 
@@ -142,7 +142,7 @@ def _fill_supplements(parts: Sequence[SupplementRows], rows: Iterable[Example], 
         part.rows = list(fill_templates(part.rows, "train", COPIES, seed))
     train = [row for row in rows if row.split == "train"] + [row for part in parts for row in part.rows]
     # Counted with the sources' own spans: a type that these have plenty of needs no further documents.
-    have = Counter(span.type for row in train for span in label_set.mapped(row).spans)
+    have = Counter(span.type for row in train for span in label_set.map_labels(row).spans)
     for document in fill_rare_types(templates, have, label_set.mapping, LEAST_SPANS, seed):
         templated[document.source].rows.append(document)
     for part in templated.values():
@@ -175,7 +175,7 @@ def _order_by_turns(rows: Sequence[Example]) -> list[Example]:
     ranks: dict[str, int] = defaultdict(int)
     order = []
     # By content, so that the same rows are chosen in whatever order a file has them.
-    for row in sorted(rows, key=lambda row: (content_hash(row.text), row.text)):
+    for row in sorted(rows, key=lambda row: (hash_content(row.text), row.text)):
         order.append((ranks[row.label], row.label, row))
         ranks[row.label] += 1
     return [row for _, _, row in sorted(order, key=lambda entry: entry[:2])]

@@ -35,7 +35,7 @@ def check_flags(asked: str | None, columns: Columns, license: str | None) -> Non
     # Rows of somebody's own take all of these flags.
     if asked not in (None, "starter"):
         return
-    if columns.given:
+    if columns.named:
         raise UsageError(
             "Columns and labels are mapped without data of your own",
             expected="--source",
@@ -100,7 +100,7 @@ def locate_asked(
             found="starter",
             next=f"hubtools curate {task.name} --source FILE.csv",
         )
-    if task.starter and asked in ("starter", task.starter.id) and not columns.given and license is None:
+    if task.starter and asked in ("starter", task.starter.id) and not columns.named and license is None:
         return locate(task.starter), label_set
     declared = parse_licence(license) if license is not None else ""
     if "://" in asked:
@@ -112,7 +112,7 @@ def locate_asked(
     # The first file speaks for all: where another lacks a column, reading says so.
     seen = list_columns(data.files[0][1])
     # Flags win over a layout: whoever names columns knows the data better.
-    layout = None if columns.given else data.layout or _match_layout(task, seen)
+    layout = None if columns.named else data.layout or _match_layout(task, seen)
     mapping = None
     # Data of a layout that is known keep that source's reader; all others are read by their columns.
     if layout is None:

@@ -33,6 +33,7 @@ class Answer:
         spans: those with a score at or above the threshold, in the order of the text; () for whole texts.
     """
 
+    # Plain values: they go into JSON and logs as they are.
     label: str
     score: float
     flagged: bool

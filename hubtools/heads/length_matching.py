@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from hubtools.records.dataset import BeforeAfter, LengthBaseline, LongLengthBaseline
-from hubtools.rows import content_hash
+from hubtools.rows import hash_content
 from hubtools.spec import Example
 
 RATIO = 6  # negative texts for each positive one, at every length
@@ -29,7 +29,7 @@ def compose_negatives(rows: Sequence[Example], positive: str, seed: int) -> Iter
     """
     lengths = sorted(len(row.text) for row in rows if row.label == positive)
     # Sorted by content: the order in which sources were read must not decide which rows are drawn.
-    negatives = sorted((row for row in rows if row.label != positive), key=lambda row: content_hash(row.text))
+    negatives = sorted((row for row in rows if row.label != positive), key=lambda row: hash_content(row.text))
     # One source a text: licences and style of two are not mixed in one row.
     by_source: dict[str, list[Example]] = defaultdict(list)
     for row in negatives:
@@ -56,7 +56,7 @@ def compose_negatives(rows: Sequence[Example], positive: str, seed: int) -> Iter
                 yield Example(
                     text=text,
                     label=parts[0].label,
-                    group=f"{_GROUP}{content_hash(text)[:16]}",
+                    group=f"{_GROUP}{hash_content(text)[:16]}",
                     split="train",
                     source=parts[0].source,
                     rule=f"{len(parts)} harmless prompts of the training split",

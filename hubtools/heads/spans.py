@@ -122,7 +122,7 @@ class Spans(Head):
     def find_defect(self, row: Example, label_set: LabelSet) -> str:
         """Return "" where the spans come back from the tags of words: a model that tags words cannot mark others."""
         # Of the types of this label set alone: what it leaves out is not tagged either.
-        spans = label_set.mapped(row).spans
+        spans = label_set.map_labels(row).spans
         return "" if survive_tagging(row.text, spans, label_set.labels) else SPLIT_WORD
 
     def describe_label(self, row: Example) -> str:

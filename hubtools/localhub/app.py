@@ -191,6 +191,7 @@ def _on_disk_error(request: Request, error: Exception) -> Response:
     log.error("%s %s: %s", request.method, request.url.path, error)
     root = request.app.state.backend.store.root
     reason = error.strerror or str(error)
+    # A full disk does not get better by asking again.
     status = 507 if error.errno in _DISK else 500
     return answer_refusal(Refusal(status, f"The Hub cannot use its data folder {root}: {reason}"))
 

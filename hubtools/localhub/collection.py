@@ -32,6 +32,7 @@ def listing(call: Call) -> Response:
     if query.get("item"):
         wanted = re.sub(r"^(models|datasets|spaces)/", "", query["item"])
         found = [item for item in found if any(entry["id"] == wanted for entry in item["items"])]
+    # The newest first, as the Hub lists them.
     found.sort(key=lambda item: str(item["lastUpdated"]), reverse=True)
     # list_collections counts positions itself and takes none from here.
     return answer_page(call, [{k: v for k, v in _to_response(item).items() if k != "position"} for item in found], 100)

@@ -71,6 +71,7 @@ def _model(backend: Backend, repo: Repo, commit: Commit, card: dict[str, Any]) -
     for name, field in (("model-index", "model-index"), ("widget", "widgetData")):
         if card.get(name):
             found[field] = card[name]
+    # One file of weights alone: sharded ones are not counted here.
     weights = commit.tree.get("model.safetensors")
     if weights:
         parameters = _parameters(backend, repo, commit)
@@ -116,6 +117,7 @@ def _tags(repo: Repo, card: dict[str, Any], found: dict[str, Any]) -> list[str]:
         relation = card.get("base_model_relation")
         for base in cards.as_list(card.get("base_model")):
             tags += [f"base_model:{base}", *([f"base_model:{relation}:{base}"] if relation else [])]
+    # list_models(filter="license:mit") looks for exactly this.
     tags += [f"license:{name}" for name in cards.as_list(card.get("license"))]
     return list(dict.fromkeys(tag for tag in tags if isinstance(tag, str) and tag))
 

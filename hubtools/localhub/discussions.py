@@ -109,6 +109,7 @@ def merge(call: Call) -> Response:
     item = _find(repo, call.params["num"])
     if not item["isPullRequest"] or item["status"] in ("merged", "closed"):
         raise Refusal(409, f"#{item['num']} is not an open pull request")
+    # Three commits, as in git: where both began, what the branch is now, and what the request brings.
     base = call.backend.commit(repo, item["base_id"])
     ours = call.backend.commit(repo, item["base"])
     theirs = call.backend.commit(repo, f"refs/pr/{item['num']}")

@@ -64,6 +64,7 @@ class Faults:
                 and fault.get("method", scope["method"]) == scope["method"]
                 and re.search(fault.get("path_regex", ""), scope["path"])
             ):
+                # Counted in memory: the file belongs to the test that wrote it.
                 fault["times"] = fault.get("times", 1) - 1
                 return fault
         return None

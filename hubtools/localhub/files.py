@@ -44,6 +44,7 @@ def tree(call: Call) -> Response:
         if recursive or len(parts) == 1:
             files.append(path)
     items = [_folder(commit, path) for path in folders] + [_file(commit, path) for path in files]
+    # Reading the history is slow; clients that want it say so.
     if call.flag("expand"):
         _add_last_commits(call, repo, commit, items)
     return answer_page(call, items)
@@ -78,6 +79,7 @@ def resolve(call: Call) -> Response:
     matter when a redirect stays on the same host."""
     repo, commit, path, entry = _find_file(call)
     headers = _headers(commit, entry, path, download=call.flag("download"))
+    # The Hub's clients name a file in their cache by these, where it is an LFS object.
     if entry.sha256:
         headers["X-Linked-Etag"] = headers["ETag"]
         headers["X-Linked-Size"] = str(entry.size)
@@ -94,6 +96,7 @@ def raw(call: Call) -> Response:
     _, commit, path, entry = _find_file(call)
     if not entry.sha256:
         return resolve(call)
+    # As git would check it out without the LFS extension.
     content = lfs.pointer(entry.sha256, entry.size)
     return Response(content, headers=_headers(commit, entry, path), media_type="text/plain")
 

@@ -117,6 +117,7 @@ class Mirrors:
             return commit
 
     def _entry(self, file: Path, status: os.stat_result) -> Entry:
+        # A file with the same path, size and time is not read again.
         size, key = status.st_size, (str(file), status.st_size, status.st_mtime_ns)
         with open(file, "rb") as stream:
             large = lfs.is_lfs(file.name, size, stream.read(512))

@@ -36,6 +36,7 @@ def repo(call: Call) -> Response:
     revision = call.params.get("rev", "main")
     commit = call.commit(found)
     note = f"<p>{escape(spaces.NOT_RUN)}</p>" if found.kind == "spaces" else ""
+    # As text: rendered, a card of somebody else's could hold anything.
     card = call.backend.text(found, commit, "README.md")
     shown = f"<h2>Card</h2><pre>{escape(card)}</pre>" if card else "<p>No card.</p>"
     title = f"<p>{escape(revision)} at {commit.id[:12]}: {escape(commit.title)} ({escape(commit.date)})</p>"

@@ -156,6 +156,7 @@ def listing(call: Call) -> Response:
             item = {name: value for name, value in item.items() if name in kept}
         found.append(item)
     # Python's sort is stable, so that equal keys keep the order by id.
+    # By id first, so that repos of the same time keep one order from call to call.
     found.sort(key=lambda item: item["id"])
     found.sort(key=lambda item: item[_SORT_KEYS.get(query.get("sort", ""), "lastModified")], reverse=True)
     if query.get("direction") == "1":
@@ -181,6 +182,7 @@ def mine(call: Call) -> Response:
                         "storage": sum(entry.size for entry in commit.tree.values()),
                     }
                 )
+    # No division by zero where nothing is stored yet.
     total = sum(item["storage"] for item in found) or 1
     found.sort(key=lambda item: item["storage"], reverse=True)
     return answer_page(call, [{**item, "storagePercent": 100 * item["storage"] / total} for item in found])

@@ -78,6 +78,7 @@ def default_dir() -> Path:
     """``$HUBTOOLS_HUB_DIR``, else ``hubtools/hub`` under the user's data folder."""
     if os.environ.get("HUBTOOLS_HUB_DIR"):
         return Path(os.environ["HUBTOOLS_HUB_DIR"]).expanduser()
+    # What a user keeps, not a cache: a push must outlive a cleaning.
     data = os.environ.get("XDG_DATA_HOME")
     return (Path(data) if data else Path.home() / ".local" / "share") / "hubtools" / "hub"
 
@@ -97,6 +98,7 @@ def find(data_dir: Path) -> Hub | None:
     except (OSError, ValueError, KeyError):
         return None
     try:
+        # Signal 0 sends nothing: it only asks whether there is such a process.
         os.kill(hub.pid, 0)
     except ProcessLookupError:
         return None  # without asking at the port: who has it now may take its time
@@ -135,6 +137,7 @@ def start(data_dir: Path, mirrors: Sequence[Path] = (), port: int = 0, timeout: 
         # The package may be importable only because of where this process was started.
         root = str(Path(__file__).resolve().parent.parent.parent)
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        # Only between two servers: nobody writes to it now.
         if log.exists() and log.stat().st_size > LOG_LIMIT:
             os.replace(log, log.with_suffix(".log.1"))
         with open(log, "ab") as output:
@@ -218,6 +221,7 @@ def serve(data_dir: Path, mirrors: Sequence[Path] = (), port: int = 0, host: str
         store.sweep()
         packaged = _STARTER if _STARTER.is_dir() else None
         backend = Backend(store, Mirrors(data_dir / "mirrors.json", packaged), _read_token(data_dir))
+        # Opened here and handed on, so that the address is known before the first request.
         with contextlib.closing(_open_socket(data_dir, port, host)) as listener:
             port = listener.getsockname()[1]
             _write(data_dir / "port", str(port))

@@ -64,6 +64,7 @@ def hardware(call: Call) -> Response:
 
 
 def sleep_time(call: Call) -> Response:
+    # -1 means never, as on the Hub.
     seconds = call.json().get("seconds")
     if not isinstance(seconds, int):
         raise Refusal(400, '"seconds" must be a number')

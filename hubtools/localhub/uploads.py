@@ -135,9 +135,11 @@ def _commit(call: Call, body: Path) -> Response:
         raise Refusal(400, "The first line of a commit must be its header")
     header = header["value"]
     title, message = str(header.get("summary") or ""), str(header.get("description") or "")
+    # The Hub refuses it as well; git would open an editor.
     if not title:
         raise Refusal(400, "The commit has no summary")
     edits = [edit for edit in (_edit(call.backend, repo, line) for line in lines) if edit]
+    # Filled within the commit's own lock: the number and the ref belong together.
     numbers: list[str] = []
 
     def pull(repo: Repo, base_id: str, new_id: str) -> str:

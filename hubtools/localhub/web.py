@@ -54,6 +54,7 @@ class Call:
 
     @property
     def token(self) -> str:
+        # Basic credentials and cookies are not looked at.
         scheme, _, token = self.request.headers.get("authorization", "").partition(" ")
         return token.strip() if scheme.lower() == "bearer" else ""
 
@@ -139,6 +140,7 @@ def answer_page(call: Call, items: Sequence[Any], page: int = PAGE) -> Response:
     start, size = call.number("cursor", 0), min(call.number("limit", page) or page, page)
     headers = {}
     if start + size < len(items):
+        # Every other parameter stays: the next page is of the same question.
         query = [(k, v) for k, v in call.request.query_params.multi_items() if k != "cursor"]
         query.append(("cursor", str(start + size)))
         headers["Link"] = f'<{call.base}{call.request.scope["path"]}?{urlencode(query)}>; rel="next"'

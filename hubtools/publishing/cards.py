@@ -88,6 +88,7 @@ def render_model_card(task: TaskSpec, repo: str, run: ModelRun) -> str:
     # A reader who finds the model by a filter must see at once that it is a stand-in.
     starter = facts.sources[0].starter
     tags = ["hubtools", "semantic-router", task.name] + (["nano"] if training.base_note else [])
+    # The same numbers as in the table: what the Hub compares models by is what a reader sees.
     result = make_result(task, run.dataset, [(row.metric, row.ours) for row in rows], _describe_rates(task, metrics))
     metadata = {
         "library_name": "transformers",
@@ -262,6 +263,7 @@ def _describe_rates(task: TaskSpec, metrics: Metrics) -> list[FrontMatter]:
 
 def _make_other_data_rows(reports: Sequence[OtherDataReport], task: TaskSpec) -> list[OtherDataRow]:
     """Return lines of the table of other data; a score that none of them has gets no line."""
+    # Sets of other data differ in what they ask: a metric is shown where any of them has it.
     rows = [OtherDataRow(m.title, [_find_score(report.scores, m) for report in reports]) for m in task.head.table]
     return [row for row in rows if any(score is not None for score in row.scores)]
 

@@ -29,6 +29,7 @@ def push_dataset(api: HfApi, task: TaskSpec, folder: TaskFolder, repo: str, opti
     """
     check_licences(api, task, folder, repo, options)
     card = _render_card(task, folder, repo)
+    # The card is merged again for each try: the one on the Hub may have changed in between.
     files = _list_files(task, folder, card, options)
     if options.dry_run:
         return compare_with_hub(api, repo, "dataset", files, _is_ours, options)

@@ -62,10 +62,10 @@ def merge_card(ours: str, theirs: str | None, offered: FrontMatter | None = None
         body = before + body.rstrip("\n") + after
     metadata |= extra
     # The Hub's own editor and other tools write YAML anew when a person saves a card.
-    if metadata == their_metadata and _lines(body) == _lines(their_body):
+    if metadata == their_metadata and _list_lines(body) == _list_lines(their_body):
         return theirs  # written by another program, with keys in another order or other blank lines: no change
     return join_card(metadata, body)
 
 
-def _lines(text: str) -> list[str]:
+def _list_lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.splitlines() if line.strip()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from hubtools.publishing.commits import Change, Files, Release, compare_with_hub
 from hubtools.publishing.front_matter import merge_card
 from hubtools.publishing.lint import check_drift, lint_card
 from hubtools.publishing.options import PushOptions
+from hubtools.publishing.router_check import check_model_folder, describe_checks
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics
 from hubtools.records.release import Published
@@ -114,20 +116,29 @@ def check_card(task: TaskSpec, folder: TaskFolder, repo: str | None) -> Path:
     return path
 
 
-def push_model(api: HfApi, task: TaskSpec, folder: TaskFolder, repo: str, options: PushOptions) -> Release | Change:
+def push_model(
+    api: HfApi, task: TaskSpec, folder: TaskFolder, repo: str, options: PushOptions, note: Callable[[str], None]
+) -> Release | Change:
     """Push what is in the model folder; on a dry run return what would change.
+
+    Args:
+        note: takes a line about what was checked.
 
     Raises:
         MissingStage: the scores are not those of these weights.
+        VerificationFailed: the Semantic Router could not load the model, or would answer otherwise.
     """
     # Whatever would be wrong on the Hub is found before anything is uploaded.
     card = render_card(task, folder, repo)
     check_scores_belong(task, folder)
+    checks = check_model_folder(task, folder)
     metrics = folder.read_metrics()
     files = _list_files(folder, card, metrics)
     options = options.without_gate()
     if options.dry_run:
         return compare_with_hub(api, repo, "model", files, _is_ours, options)
+    for line in describe_checks(checks):
+        note(f"{task.name}: {line}")
     (folder.model / "README.md").write_text(card)
     pushed = release(
         api,

@@ -207,6 +207,7 @@ def push_multitask(api: HfApi, work: Path, repo: str, options: PushOptions) -> R
     if options.dry_run:
         return compare_with_hub(api, repo, "model", files, is_weights, options)
     write_multitask_card(work, repo)
+    # In the title of the commit, so that a list of releases shows what each was worth.
     scores = ", ".join(
         f"{name} {folder.read_metrics().primary.value:.3f}" for name, folder in list_folders(work).items()
     )

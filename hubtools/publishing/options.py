@@ -19,6 +19,7 @@ class PushOptions:
         accept_license: of a dataset: push it, privately, though its licences do not allow to publish it.
     """
 
+    # The defaults change nothing but the repo's content.
     private: bool = False
     create_pr: bool = False
     dry_run: bool = False

@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Iterable, Sequence
 
-from hubtools.assets import asset
+from hubtools.assets import find_asset
 from hubtools.publishing.front_matter import END, START, FrontMatter, join_card
 from hubtools.records import Record
 from hubtools.records.metrics import Primary
@@ -28,7 +28,7 @@ def render_template(folder: str, names: Iterable[str], metadata: FrontMatter, **
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(asset(folder)),
+        loader=FileSystemLoader(find_asset(folder)),
         undefined=StrictUndefined,  # a misspelled name must not become an empty line of a card
         trim_blocks=True,
         lstrip_blocks=True,

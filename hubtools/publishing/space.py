@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hubtools.assets import asset
+from hubtools.assets import find_asset
 from hubtools.errors import HubtoolsError, MissingStage
 from hubtools.publishing.commits import Change, Files, Release, call_with_retries, compare_with_hub, release
 from hubtools.publishing.front_matter import END, START, join_card, merge_card, split_card
@@ -21,7 +21,7 @@ from hubtools.publishing.lint import lint_card
 from hubtools.publishing.options import PushOptions
 from hubtools.records.thresholds import THRESHOLDS
 from hubtools.task import TaskSpec
-from hubtools.tasks import base_named
+from hubtools.tasks import find_base
 from hubtools.workdir import TaskFolder
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ NAME = "router-classifiers"
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
-def space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder]) -> dict[str, bytes | Path]:
+def list_space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder]) -> dict[str, bytes | Path]:
     """Return every file of the Space for those of ``tasks`` that are released, by its path.
 
     Raises:
@@ -49,6 +49,7 @@ def space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder]) ->
             found="none in the work folder",
             next=f"hubtools push-model {tasks[0].name}",
         )
+    # Only what is released is known to the world: weights of this folder that are newer are not shown.
     models = {}
     architectures = set()
     for task in released:
@@ -57,15 +58,15 @@ def space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder]) ->
         model, dataset = published.model, published.dataset
         assert model is not None, "it is released"
         architectures.add(folder.read(folder.model / "config.json", "finetune")["model_type"])
-        models[task.name] = space_entry(
+        models[task.name] = make_space_entry(
             task,
             repo=model.repo,
             revision=model.revision,
-            threshold=_threshold(task, folder),
-            note=base_named(folder.read(folder.training, "finetune")["base"]).note,
+            threshold=_choose_threshold(task, folder),
+            note=find_base(folder.read(folder.training, "finetune")["base"]).note,
             dataset=dataset.repo if dataset else None,
         )
-    source = asset("spaces") / "router_demo"
+    source = find_asset("spaces") / "router_demo"
     return {
         "app.py": source / "app.py",
         "requirements.txt": source / "requirements.txt",
@@ -74,7 +75,7 @@ def space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder]) ->
     }
 
 
-def space_entry(
+def make_space_entry(
     task: TaskSpec, *, repo: str, revision: str | None, threshold: float, note: str, dataset: str | None
 ) -> dict[str, object]:
     """Return what models.json says of a task; the keys are documented in ``Task`` of the Space's app.py.
@@ -129,7 +130,7 @@ def _render_readme(source: Path, models: Mapping[str, Mapping[str, object]], arc
     return readme
 
 
-def _threshold(task: TaskSpec, folder: TaskFolder) -> float:
+def _choose_threshold(task: TaskSpec, folder: TaskFolder) -> float:
     """Return the threshold that the Space acts on: what was chosen and released with the model, or the default."""
     path = folder.model / THRESHOLDS
     chosen = float(folder.read(path, "evaluate")["threshold"]) if path.exists() else None
@@ -140,7 +141,7 @@ def push_space(
     api: HfApi, tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder], repo: str, options: PushOptions
 ) -> Release | Change:
     """Push the Space of those of ``tasks`` that are released; on a dry run return what would change."""
-    rendered = space_files(tasks, folders)
+    rendered = list_space_files(tasks, folders)
     card = rendered["README.md"]
     assert isinstance(card, bytes)
 
@@ -182,6 +183,7 @@ def wait_for_space(api: HfApi, repo: str, wait: float = 0) -> str:
             # The end of the log names the error; what stands before is the installation.
             lines = [str(line) for line in api.fetch_space_logs(repo, build=stage == "BUILD_ERROR")][-20:]
             raise HubtoolsError(f"The Space {repo} ended in {stage}", found="\n" + "".join(lines))
+        # Any other stage, such as PAUSED or one of a Hub that runs no Spaces, does not change by waiting.
         if not stage.endswith(("BUILDING", "STARTING")) or time.monotonic() > until:
             return stage
         time.sleep(5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hubtools.errors import VerificationFailed
 from hubtools.evaluation.predictions import read_columns
 from hubtools.heads.values import Rows
@@ -18,10 +20,27 @@ def verify_model(task: TaskSpec, repo: str, revision: str) -> Verified:
     Raises:
         VerificationFailed: an answer differs, or the repo lacks what it needs.
     """
+    texts, columns = read_recorded_answers(repo, revision, "predictions.parquet", 0, task.name)
+    return _compare_answers(task, repo, revision, texts, columns)
+
+
+def verify_release(task: TaskSpec, repo: str, revision: str) -> Verified:
+    """Check what the Semantic Router needs of ``repo`` at ``revision``, then do as :func:`verify_model` does.
+
+    Raises:
+        VerificationFailed: a check fails, an answer differs, or the repo lacks what it needs.
+    """
+    from hubtools.publishing.router_check import check_published
+
+    texts, columns = read_recorded_answers(repo, revision, "predictions.parquet", 0, task.name)
+    checks = check_published(task, repo, revision, texts)
+    return replace(_compare_answers(task, repo, revision, texts, columns), router_checks=checks)
+
+
+def _compare_answers(task: TaskSpec, repo: str, revision: str, texts: list[str], columns: Rows) -> Verified:
     from hubtools.heads.inference import load_pipeline
 
     # By pipeline(), as the card tells a user to do: no code of ours answers.
-    texts, columns = read_recorded_answers(repo, revision, "predictions.parquet", 0, task.name)
     classifier = load_pipeline(task.head.pipeline, repo, revision)
     difference = task.head.compare_answers(classifier, texts, columns)
     if difference.answered:

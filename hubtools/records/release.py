@@ -42,10 +42,29 @@ class PublishedRepos(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RouterCheck(Record):
+    """One thing that the Semantic Router needs of a model: what was looked at, and what was found out.
+
+    Attributes:
+        result: "passed" or "warning".
+        summary: the file, and one sentence.
+    """
+
+    name: str
+    result: str
+    summary: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verified(Record):
-    """A published model that answers as it was scored: texts compared, and the largest difference of a probability."""
+    """A published model that answers as it was scored: texts compared, and the largest difference of a probability.
+
+    Attributes:
+        router_checks: empty where they were not asked for, or where the router does not know such models.
+    """
 
     repo: str
     revision: str
     rows: int
     largest_difference: float
+    router_checks: tuple[RouterCheck, ...] = ()

@@ -91,6 +91,7 @@ class Study:
             outcome = Outcome(name=planned.name, seed=planned.seed, flags=list(planned.flags))
             try:
                 outcome = self._score(outcome, self._find_or_train(planned))
+            # Flags that a search draws may well diverge: that is an answer too, and no reason to stop.
             except TrainingFailed as error:
                 outcome = replace(outcome, failure=error.found or error.subject)
             write_record(self.root / planned.name / "outcome.json", outcome)

@@ -19,7 +19,7 @@ from hubtools.records.studies import Outcome, SearchReport
 from hubtools.studies.engine import PlannedTraining, Study, open_study, raise_failures
 from hubtools.studies.ranges import Range, Value, format_flags, read_ranges, surround_defaults
 from hubtools.task import TaskSpec
-from hubtools.tasks import base_named
+from hubtools.tasks import find_base
 from hubtools.training.fewshot import TAKEN, check_method, choose_few_shot_preset, is_few_shot
 from hubtools.training.flags import parse_training_flags
 from hubtools.training.inputs import find_commit, load_config, resolve_base
@@ -127,7 +127,7 @@ def _make_ranges(task: TaskSpec, work: WorkOptions, options: TrainingOptions) ->
         base = resolve_base(options.base)
         # Of the encoder's width: what small ones learn with is too fast for large ones.
         width = load_config(base, find_commit(base)).hidden_size
-        preset, _ = choose_preset(rows, task, base_named(base), width, lora=bool(flags.ours.lora_rank))
+        preset, _ = choose_preset(rows, task, find_base(base), width, lora=bool(flags.ours.lora_rank))
     # A flag that few-shot training does not take is left out below.
     ranges = surround_defaults(preset, options.processes * flags.trainer.get("gradient_accumulation_steps", 1))
     if "max_steps" in flags.given:  # which decides, whatever the epochs

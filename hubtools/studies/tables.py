@@ -12,6 +12,7 @@ from hubtools.studies.ranges import parse_words
 def format_search(report: SearchReport) -> list[str]:
     """Return a line for each training, the best first, with its flags; then what explains the scores."""
     table = _make_table(report, list(report.ranges), [parse_words(trial.flags) for trial in report.trainings])
+    # None for few scores: then nothing is said of them.
     shares = ", ".join(f"{name} {share:.2f}" for name, share in (report.importances or {}).items())
     explained = [f"Share of the scores' variance: {shares}."] if shares else []
     return [*table, *explained, *_make_sentences(report.notes)]
@@ -19,6 +20,7 @@ def format_search(report: SearchReport) -> list[str]:
 
 def format_folds(report: CrossValidationReport) -> list[str]:
     """Return a line for each fold with its rows, then mean and spread of the scores."""
+    # As the fields of FoldOutcome are called.
     names = ["train", "validation", "left_out_as_leaks", "kept_in_training"]
     values = [{name: str(getattr(fold, name)) for name in names} for fold in report.trainings]
     return [*_make_table(report, names, values), _describe_spread(report), *_make_sentences(report.notes)]

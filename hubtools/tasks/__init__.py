@@ -35,7 +35,7 @@ NANO = BaseModel(
 BASES: dict[str, BaseModel] = {base.id: base for base in (MODERNBERT, EMBEDDING, NANO)}
 
 
-def task_named(name: str) -> TaskSpec:
+def find_task(name: str) -> TaskSpec:
     """Return the built-in task called ``name``; raises :class:`UsageError` for any other name."""
     if name not in TASKS:
         raise UsageError(
@@ -74,9 +74,9 @@ def select_tasks(name: str | None, task_file: Path | None) -> list[TaskSpec]:
             expected="one of " + ", ".join((*TASKS, "all")) + ", or --task-file FILE for a task of your own",
             next="hubtools --help",
         )
-    return list(TASKS.values()) if name == "all" else [task_named(name)]
+    return list(TASKS.values()) if name == "all" else [find_task(name)]
 
 
-def base_named(repo_id: str) -> BaseModel:
+def find_base(repo_id: str) -> BaseModel:
     """Return the base that is known by this repo, else a base without defaults: any encoder can be trained."""
     return BASES.get(repo_id, BaseModel(repo_id))

@@ -50,6 +50,7 @@ SEED10 = {
 
 def read_mmlu_pro_row(row: Mapping[str, object]) -> Example:
     """Return the question alone as the prompt: options and reasoning are not what a router sees."""
+    # Checked here, against the source's own names: the label set drops what it does not have.
     label = row.get("category")
     if not isinstance(label, str) or label not in LABELS:
         raise BadRow(f"unknown label {label!r}")
@@ -59,7 +60,7 @@ def read_mmlu_pro_row(row: Mapping[str, object]) -> Example:
 CATEGORY = TaskSpec(
     name="category",
     title="Domain",
-    head=Classification(fallback="other"),
+    head=Classification(fallback="other"),  # where the router sends a prompt whose domain is unsure
     question="Which of MMLU-Pro's 14 domains is the prompt about?",
     label_sets=(
         LabelSet("mmlu14", LABELS, {label: label for label in LABELS}),

@@ -65,30 +65,31 @@ def read_task_file(path: Path) -> TaskSpec:
 
 def make_task(content: Value) -> TaskSpec:
     """Return the task that the content of a file describes; raises as :func:`read_task_file` does."""
-    keys = content.keys(KEYS)
+    keys = content.read_keys(KEYS)
     # Name, head and labels first: what follows is read by the head, with these labels.
     name = _read_name(keys.need("name", "a name of lower-case letters, digits, - and _"))
-    kind = HEADS[keys.need("head", "one of " + ", ".join(HEADS)).one_of(HEADS)]
+    kind = HEADS[keys.need("head", "one of " + ", ".join(HEADS)).read_choice(HEADS)]
     labels = _read_labels(keys.need("labels", "a list of labels"), kind)
     head = _read_head(keys, kind, tuple(labels))
     sources = _read_sources(keys.get("sources"), head, tuple(labels))
+    # What is left out gets the defaults that the built-in tasks have, or words made of the name.
     return TaskSpec(
         name=name,
-        title=keys.text("title", re.sub("[_-]+", " ", name).capitalize()),
+        title=keys.read_text("title", re.sub("[_-]+", " ", name).capitalize()),
         head=head,
-        question=keys.text("question", head.default_question(tuple(labels))),
+        question=keys.read_text("question", head.default_question(tuple(labels))),
         label_sets=(LabelSet("own", tuple(labels), {label: label for label in labels}),),
         sources=sources,
-        group_name=keys.text("group_name", "near-duplicate cluster"),
+        group_name=keys.read_text("group_name", "near-duplicate cluster"),
         primary=_read_primary(keys.get("primary"), kind),
         model_name=_read_model_name(keys.get("model_name")) or f"{name}_classifier_{{base}}_model",
         mapping_file="",  # the router has slots for its own tasks alone
-        threshold=keys.share("threshold", 0.5),
-        version=f"{keys.word('version', _VERSION, 'letters, digits and dots, 20 at most', '1')}-{_digest(keys)}",
-        dataset_pattern=keys.word("dataset_name", _REPO, f"{_REPO_RULE}, without its owner", f"router-{name}"),
+        threshold=keys.read_share("threshold", 0.5),
+        version=f"{keys.read_word('version', _VERSION, 'letters, digits and dots, 20 at most', '1')}-{_digest(keys)}",
+        dataset_pattern=keys.read_word("dataset_name", _REPO, f"{_REPO_RULE}, without its owner", f"router-{name}"),
         card=_read_card(keys.get("card"), labels, _read_languages(keys.get("language"))),
-        weighted_loss=keys.truth("weighted_loss"),
-        examples=keys.texts("examples"),
+        weighted_loss=keys.read_bool("weighted_loss"),
+        examples=keys.read_texts("examples"),
         demo=_read_demo(keys.get("space")),
         file=content.file,
     )
@@ -96,7 +97,7 @@ def make_task(content: Value) -> TaskSpec:
 
 def _read_name(value: Value) -> str:
     """Return a name that folders, repos and commands can use, and that no other task has."""
-    name = value.word(_NAME, "a name of lower-case letters, digits, - and _, 40 at most")
+    name = value.read_word(_NAME, "a name of lower-case letters, digits, - and _, 40 at most")
     if name in TASKS or name in _RESERVED:
         value.reject("a name that is not taken: not " + ", ".join((*TASKS, *_RESERVED)))
     return name
@@ -107,17 +108,17 @@ def _read_labels(value: Value, kind: type[Head]) -> dict[str, str]:
     described: dict[str, str] = {}
     # Keys with descriptions, or a plain list.
     if isinstance(value.content, dict):
-        pairs = [(Value(v.file, v.key, v.line, label), v) for label, v in value.pairs().items()]
+        pairs = [(Value(v.file, v.key, v.line, label), v) for label, v in value.read_pairs().items()]
     else:
-        pairs = [(item, Value(item.file, item.key, item.line, None)) for item in value.items()]
+        pairs = [(item, Value(item.file, item.key, item.line, None)) for item in value.read_items()]
     for item, description in pairs:
         # The one word that YAML keeps for itself, though a label may well be called so.
         if item.content is None:
             item.reject("a label; in quotation marks where it is the word null")
-        label = item.word(kind.label_pattern, f"a label: {kind.label_rule}")
+        label = item.read_word(kind.label_pattern, f"a label: {kind.label_rule}")
         if label in described:
             item.reject("each label once", f"{label!r} a second time")
-        described[label] = "" if description.content is None else description.text()
+        described[label] = "" if description.content is None else description.read_text()
     if len(described) < kind.least_labels or len(described) > (kind.most_labels or len(described)):
         number = f"{'exactly' if kind.most_labels == kind.least_labels else 'at least'} {kind.least_labels}"
         value.reject(f"{number} labels for head {kind.name}", f"{len(described)}: {', '.join(described)}")
@@ -134,28 +135,28 @@ def _read_head(keys: Keys, kind: type[Head], labels: Sequence[str]) -> Head:
     )
     values: dict[str, str | tuple[str, ...]] = {}
     if "positive" in has:
-        values["positive"] = keys.need("positive", "the label that is looked for: " + " or ".join(labels)).one_of(
+        values["positive"] = keys.need("positive", "the label that is looked for: " + " or ".join(labels)).read_choice(
             labels
         )
-    if alarming := keys.texts("alarming"):
+    if alarming := keys.read_texts("alarming"):
         # Compared with texts in lower case.
         values["alarming"] = tuple(word.lower() for word in alarming)
     if fallback := keys.get("fallback"):
-        values["fallback"] = fallback.one_of(labels)
+        values["fallback"] = fallback.read_choice(labels)
     return kind(**values)
 
 
 def _read_primary(value: Value | None, kind: type[Head]) -> Metric:
     """Return the metric that picks the checkpoint: one that the head computes while it trains, by default the first."""
     metrics = {metric.key: metric for metric in kind.selection}
-    return next(iter(metrics.values())) if value is None else metrics[value.one_of(metrics)]
+    return next(iter(metrics.values())) if value is None else metrics[value.read_choice(metrics)]
 
 
 def _read_model_name(value: Value | None) -> str:
     """Return the pattern of the model's repo name, or "" where the file leaves it out."""
     if value is None:
         return ""
-    name = value.text()
+    name = value.read_text()
     if not re.fullmatch(_REPO, name.replace("{base}", "base")):
         value.reject(f"{_REPO_RULE}, without its owner; {{base}} is the base model's name")
     return name
@@ -165,8 +166,10 @@ def _read_languages(value: Value | None) -> tuple[str, ...]:
     """Return the languages of the texts, for the cards; English where the file does not say."""
     if value is None:
         return ("en",)
-    items = [value] if isinstance(value.content, str) else value.items()
-    return tuple(item.word(_LANGUAGE, "a code of two or three letters, such as en, or multilingual") for item in items)
+    items = [value] if isinstance(value.content, str) else value.read_items()
+    return tuple(
+        item.read_word(_LANGUAGE, "a code of two or three letters, such as en, or multilingual") for item in items
+    )
 
 
 def _read_card(value: Value | None, labels: Mapping[str, str], languages: tuple[str, ...]) -> CardTexts:
@@ -174,16 +177,16 @@ def _read_card(value: Value | None, labels: Mapping[str, str], languages: tuple[
     described = {label: meaning for label, meaning in labels.items() if meaning}
     if value is None:
         return CardTexts(labels=described, languages=languages)
-    keys = value.keys(CARD_KEYS)
+    keys = value.read_keys(CARD_KEYS)
     return CardTexts(
-        sentence=keys.text("sentence"),
-        intended=keys.texts("intended"),
-        out_of_scope=keys.texts("out_of_scope"),
-        limits=keys.texts("limits"),
-        citation=keys.text("citation"),
+        sentence=keys.read_text("sentence"),
+        intended=keys.read_texts("intended"),
+        out_of_scope=keys.read_texts("out_of_scope"),
+        limits=keys.read_texts("limits"),
+        citation=keys.read_text("citation"),
         labels=described,
-        dataset_sentence=keys.text("dataset_sentence"),
-        dataset_limits=keys.texts("dataset_limits"),
+        dataset_sentence=keys.read_text("dataset_sentence"),
+        dataset_limits=keys.read_texts("dataset_limits"),
         languages=languages,
     )
 
@@ -192,15 +195,15 @@ def _read_demo(value: Value | None) -> Demo:
     """Return what the Space says of the task; the Space has words for what is left out."""
     if value is None:
         return Demo()
-    keys = value.keys(SPACE_KEYS)
-    verdicts = keys.texts("verdicts")
+    keys = value.read_keys(SPACE_KEYS)
+    verdicts = keys.read_texts("verdicts")
     if verdicts and len(verdicts) != 2:
         keys.need("verdicts", "").reject("two texts: for an answer at or above the threshold, and below")
     return Demo(
-        question=keys.text("question"),
-        about=keys.text("about"),
-        topic=keys.text("topic"),
-        examples=keys.texts("examples"),
+        question=keys.read_text("question"),
+        about=keys.read_text("about"),
+        topic=keys.read_text("topic"),
+        examples=keys.read_texts("examples"),
         verdicts=(verdicts[0], verdicts[1]) if verdicts else None,
     )
 
@@ -223,7 +226,7 @@ def _to_json(value: Value) -> object:
 
 def _read_sources(value: Value | None, head: Head, labels: Sequence[str]) -> tuple[Source, ...]:
     """Return the sources of the file; none where rows come with ``--source`` alone."""
-    items = [] if value is None else value.items()
+    items = [] if value is None else value.read_items()
     sources: list[Source] = []
     for item in items:
         source = _read_source(item, head, labels)
@@ -236,8 +239,8 @@ def _read_sources(value: Value | None, head: Head, labels: Sequence[str]) -> tup
 
 def _read_source(value: Value, head: Head, labels: Sequence[str]) -> Source:
     """Return one source: a repo on the Hub (``id``), files beside the task file (``files``), or files of a repo."""
-    keys = value.keys(SOURCE_KEYS)
-    id = keys.word(
+    keys = value.read_keys(SOURCE_KEYS)
+    id = keys.read_word(
         "id", rf"{_REPO}/{_REPO}(:[\w.-]+)?", "owner/name or owner/name:config; a file goes under `files`", ""
     )
     files = _read_files(keys.get("files"))
@@ -247,7 +250,7 @@ def _read_source(value: Value, head: Head, labels: Sequence[str]) -> Source:
         value.reject("either a configuration, owner/name:config, or `files`", "both", "id")
     if not id:
         keys.refuse(("revision", "url"), "no such key without `id`")
-    role = _ROLES[keys.one_of("role", _ROLES, "whole")]
+    role = _ROLES[keys.read_choice("role", _ROLES, "whole")]
     if role != "training":
         keys.refuse(("share",), "no such key but with `role: training`")
     # Files alone have no repo to be called by: their first one names the source.
@@ -259,14 +262,16 @@ def _read_source(value: Value, head: Head, labels: Sequence[str]) -> Source:
         files=files,
         columns=reader.names,
         row=reader.read,
-        license=keys.word("license", r"[a-z0-9][a-z0-9.+-]*", "a licence as on the Hub, such as cc-by-4.0", "other"),
-        attribution=keys.text("attribution", f"Rows of {called}; whoever made this dataset answers for them."),
-        provenance=keys.text("provenance", f"As {called} has them; nobody here checked them."),
-        revision=keys.word("revision", r"\w[\w./-]*", "a commit, branch or tag", "") or None,
+        license=keys.read_word(
+            "license", r"[a-z0-9][a-z0-9.+-]*", "a licence as on the Hub, such as cc-by-4.0", "other"
+        ),
+        attribution=keys.read_text("attribution", f"Rows of {called}; whoever made this dataset answers for them."),
+        provenance=keys.read_text("provenance", f"As {called} has them; nobody here checked them."),
+        revision=keys.read_word("revision", r"\w[\w./-]*", "a commit, branch or tag", "") or None,
         url=_read_url(keys, files),
         role=role,
-        name=keys.word("name", r"\w[\w.-]*", "letters, digits and . - _", Path(called.partition(":")[0]).stem),
-        share=keys.share("share", 1.0),
+        name=keys.read_word("name", r"\w[\w.-]*", "letters, digits and . - _", Path(called.partition(":")[0]).stem),
+        share=keys.read_share("share", 1.0),
         folder=None if id else value.file.absolute().parent,
     )
 
@@ -276,8 +281,10 @@ def _read_files(value: Value | None) -> dict[str, tuple[str, ...]]:
     if value is None:
         return {}
     if not isinstance(value.content, dict):
-        return {"": value.texts()}
-    return {split: patterns.texts() for split, patterns in value.keys(SPLITS).values.items() if patterns.content}
+        return {"": value.read_texts()}
+    return {
+        split: patterns.read_texts() for split, patterns in value.read_keys(SPLITS).values.items() if patterns.content
+    }
 
 
 def _read_url(keys: Keys, files: Mapping[str, Sequence[str]]) -> str:
@@ -285,7 +292,7 @@ def _read_url(keys: Keys, files: Mapping[str, Sequence[str]]) -> str:
     value = keys.get("url")
     if value is None:
         return ""
-    url = value.word(
+    url = value.read_word(
         r"https://[^\s{}]+(\{file\})?[^\s{}]*", "an address that begins with https://, {file} being a file"
     )
     if not files:
@@ -298,7 +305,7 @@ def _read_label_map(value: Value | None, labels: Sequence[str], head: Head) -> L
     if value is None:
         return {}
     ours = head.list_map_targets(LabelSet("own", tuple(labels), {}))
-    return {theirs: None if to.content is None else to.one_of(ours) for theirs, to in value.pairs().items()}
+    return {theirs: None if to.content is None else to.read_choice(ours) for theirs, to in value.read_pairs().items()}
 
 
 # --- rows ---
@@ -309,8 +316,8 @@ def _read_columns(value: Value | None, head: Head) -> Columns:
     if value is None:
         return Columns()
     # A head's truth is a column of the dataset as well: "label" or "spans".
-    keys = value.keys(("text", head.truth, *(("tokens", "tags") if head.reads_tags else ()), "group"))
-    names = {name: text for name in keys.known if (text := keys.text(name))}
+    keys = value.read_keys(("text", head.truth, *(("tokens", "tags") if head.reads_tags else ()), "group"))
+    names = {name: text for name in keys.known if (text := keys.read_text(name))}
     return Columns(
         text=names.get("text"),
         label=names.get(head.truth),

@@ -71,6 +71,7 @@ def read_glaive_row(row: Mapping[str, object]) -> Example:
     refusal nor a question back, and the request is not one that a function could serve. What is called after a
     refusal answers another request.
     """
+    # The functions on offer stand in ``system``; a row without it is no whole conversation.
     chat, system = row.get("chat"), row.get("system")
     if not isinstance(chat, str) or not isinstance(system, str):
         raise Dropped("chat or system is not a text")
@@ -100,6 +101,7 @@ def read_glaive_row(row: Mapping[str, object]) -> Example:
 
 def _label_by_function(text: str, function: str) -> Example:
     """Return the prompt with the kind of tool that ``function`` is; raises :class:`Undecided` where no rule says."""
+    # Two reasons, counted apart: a table that is to grow begins with the names that no rule matches.
     label, rule = decide_intent(function)
     if label == AMBIGUOUS:
         raise Undecided("function is ambiguous")

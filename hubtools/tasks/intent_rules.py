@@ -83,6 +83,7 @@ _NAMES: dict[str, str] = {
 TABLE: dict[str, str] = {name: label for label, names in _NAMES.items() for name in names.split()}
 
 # The first rule that matches decides: the object of a name says more than its verb.
+# Case and separators are folded before a rule is tried.
 RULES: tuple[tuple[str, str], ...] = (
     (r"(^|_)(calendar|event|reminder|alarm|appointment|meeting|schedule|todo|to_do|task|timer|booking|reservation)",
      "scheduling"),

@@ -47,11 +47,11 @@ class Value:
         raise UsageError(
             f"Task file {str(self.file)!r}, line {self.line}" + (f", key {name!r}" if name else ""),
             expected=expected,
-            found=found or self.shown(),
+            found=found or self.describe(),
             next="mend the file and run the command again; `hubtools init-task --help` tells how to have one written",
         )
 
-    def shown(self) -> str:
+    def describe(self) -> str:
         """Return what stands there, short enough for a message."""
         if self.content is None:
             return "nothing"
@@ -59,33 +59,34 @@ class Value:
             return repr(self.content if len(self.content) <= _SHOWN else self.content[:_SHOWN] + " …")
         return "a list" if isinstance(self.content, list) else "keys with values"
 
-    def text(self) -> str:
+    def read_text(self) -> str:
         """Return a text that says something, without white space at its ends; raises :class:`UsageError`."""
         if not isinstance(self.content, str) or not self.content.strip():
             self.reject("a text")
         return self.content.strip()
 
-    def word(self, pattern: str, expected: str) -> str:
+    def read_word(self, pattern: str, expected: str) -> str:
         """Return a text that matches ``pattern`` as a whole; raises :class:`UsageError` with ``expected``."""
-        word = self.text()
+        word = self.read_text()
         if not re.fullmatch(pattern, word):
             self.reject(expected)
         return word
 
-    def one_of(self, names: Collection[str]) -> str:
+    def read_choice(self, names: Collection[str]) -> str:
         """Return one of ``names``; raises :class:`UsageError`."""
         if not isinstance(self.content, str) or self.content.strip() not in names:
             self.reject("one of " + ", ".join(names))
         return self.content.strip()
 
-    def truth(self) -> bool:
+    def read_bool(self) -> bool:
         """Return True for ``true`` or ``yes``, False for ``false`` or ``no``; raises :class:`UsageError`."""
+        # The words that YAML itself takes for true and false, but for on and off.
         word = self.content.strip().lower() if isinstance(self.content, str) else ""
         if word not in ("true", "yes", "false", "no"):
             self.reject("true or false")
         return word in ("true", "yes")
 
-    def share(self) -> float:
+    def read_share(self) -> float:
         """Return a number above 0 and at most 1; raises :class:`UsageError`."""
         try:
             number = float(self.content) if isinstance(self.content, str) else 0.0
@@ -95,23 +96,23 @@ class Value:
             self.reject("a number above 0 and at most 1")
         return number
 
-    def items(self) -> list[Value]:
+    def read_items(self) -> list[Value]:
         """Return the values of a list that holds something; raises :class:`UsageError`."""
         if not isinstance(self.content, list) or not self.content:
             self.reject("a list")
         return self.content
 
-    def texts(self) -> tuple[str, ...]:
+    def read_texts(self) -> tuple[str, ...]:
         """Return the texts of a list, or the one text that stands in its place; raises :class:`UsageError`."""
         if isinstance(self.content, str):
-            return (self.text(),)
-        return tuple(item.text() for item in self.items())
+            return (self.read_text(),)
+        return tuple(item.read_text() for item in self.read_items())
 
-    def keys(self, known: Collection[str]) -> Keys:
+    def read_keys(self, known: Collection[str]) -> Keys:
         """Return the keys and their values, all of them ``known``; raises :class:`UsageError`."""
-        return Keys(self, self.pairs(), known)
+        return Keys(self, self.read_pairs(), known)
 
-    def pairs(self) -> dict[str, Value]:
+    def read_pairs(self) -> dict[str, Value]:
         """Return whatever keys stand there, and their values; raises :class:`UsageError` where there are none."""
         if not isinstance(self.content, dict) or not self.content:
             self.reject("keys with values, such as `key: value`")
@@ -150,35 +151,35 @@ class Keys:
             self.whole.reject(expected, "nothing", name)
         return value
 
-    def text(self, name: str, default: str = "") -> str:
+    def read_text(self, name: str, default: str = "") -> str:
         """Return the text of ``name``, or ``default`` where it is left out."""
         value = self.get(name)
-        return default if value is None else value.text()
+        return default if value is None else value.read_text()
 
-    def word(self, name: str, pattern: str, expected: str, default: str) -> str:
+    def read_word(self, name: str, pattern: str, expected: str, default: str) -> str:
         """Return the text of ``name``, which matches ``pattern`` as a whole, or ``default`` where it is left out."""
         value = self.get(name)
-        return default if value is None else value.word(pattern, expected)
+        return default if value is None else value.read_word(pattern, expected)
 
-    def one_of(self, name: str, names: Collection[str], default: str) -> str:
+    def read_choice(self, name: str, names: Collection[str], default: str) -> str:
         """Return the one of ``names`` that stands behind ``name``, or ``default`` where it is left out."""
         value = self.get(name)
-        return default if value is None else value.one_of(names)
+        return default if value is None else value.read_choice(names)
 
-    def share(self, name: str, default: float) -> float:
+    def read_share(self, name: str, default: float) -> float:
         """Return the number of ``name``, above 0 and at most 1, or ``default`` where it is left out."""
         value = self.get(name)
-        return default if value is None else value.share()
+        return default if value is None else value.read_share()
 
-    def truth(self, name: str) -> bool:
+    def read_bool(self, name: str) -> bool:
         """Return whether ``name`` is true; a key that is left out is not."""
         value = self.get(name)
-        return value is not None and value.truth()
+        return value is not None and value.read_bool()
 
-    def texts(self, name: str) -> tuple[str, ...]:
+    def read_texts(self, name: str) -> tuple[str, ...]:
         """Return the texts of ``name``; none where it is left out."""
         value = self.get(name)
-        return () if value is None else value.texts()
+        return () if value is None else value.read_texts()
 
     def refuse(self, names: Collection[str], why: str) -> None:
         """Raise :class:`UsageError` for a key of ``names`` that is there; ``why`` says what would be right."""
@@ -266,9 +267,10 @@ def _read_pairs(path: Path, key: str, node: yaml.MappingNode, seen: set[int]) ->
     """Yield the keys of a mapping with their values; a key that stands there twice is refused."""
     names: set[str] = set()
     for name_node, value_node in node.value:
+        # A key is read as a value is: it may be an alias, or a list, as well.
         name = _make_value(path, key, name_node, seen)
         if not isinstance(name.content, str) or not name.content.strip():
-            name.reject("a key that is a word", name.shown())
+            name.reject("a key that is a word", name.describe())
         word = name.content.strip()
         if word in names:
             name.reject("each key once", f"{word!r} a second time")

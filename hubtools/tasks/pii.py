@@ -50,10 +50,12 @@ def read_presidio_row(row: Mapping[str, object]) -> Example:
         raise BadRow("spans are not a list")
     for raw in marked:
         try:
+            # A span that is no mapping fails here as well, by a TypeError.
             start, end = raw["start_position"], raw["end_position"]
             kind, value = raw["entity_type"], raw["entity_value"]
         except (TypeError, KeyError):
             raise BadRow("a span lacks a key") from None
+        # type(), since True is an int.
         if type(start) is not int or type(end) is not int or not isinstance(kind, str):
             raise BadRow("a span has the wrong types")
         if kind not in PRESIDIO_TYPES:
@@ -67,6 +69,7 @@ def read_presidio_row(row: Mapping[str, object]) -> Example:
     return Example(
         text=text,
         spans=sort_spans(text, spans),
+        # All documents of a template stay in one split: they share its words.
         group=f"template {row['template_id']}" if "template_id" in row else "",
     )
 

@@ -39,6 +39,7 @@ def write_task_file(
     # The two flags tell the three heads apart: nobody has to know their names.
     head: type[Head] = Spans if spans else Detection if positive else Classification
     target = Path(f"{name}.yaml") if path is None else path
+    # Checked by the very reader of task files: what it refuses is refused here, in the words of the flags.
     try:
         raw = render_task_file(name, labels, head, positive, target).encode()
         make_task(parse_values(raw, target))  # a file that would not be read is not written
@@ -88,6 +89,7 @@ def render_task_file(name: str, labels: Sequence[str], head: type[Head], positiv
 
 def _quote(word: str) -> str:
     """Return a word as it is read back: in quotation marks where YAML would take it for something else."""
+    # Ours reads every plain word as a word, but for null; signs such as : and # end one.
     plain = re.fullmatch(r"\w[\w. -]*", word) and not word.endswith(" ") and word.lower() != "null"
     # A JSON string is a YAML string in double quotes as well.
     return word if plain else json.dumps(word, ensure_ascii=False)

@@ -58,7 +58,7 @@ def _find_pushed(task: TaskSpec, folder: TaskFolder) -> tuple[str | None, str]:
     """Return the repo of the pushed dataset, None where there is none, and how it is known."""
     from huggingface_hub import get_token
 
-    from hubtools.connection import find_namespace, first_repo
+    from hubtools.connection import find_first_repo, find_namespace
 
     if folder.published.exists():
         pushed = folder.read_published("push-dataset").dataset
@@ -69,7 +69,7 @@ def _find_pushed(task: TaskSpec, folder: TaskFolder) -> tuple[str | None, str]:
             owner = find_namespace()
         except HubUnavailable:  # a token that the Hub refuses owns no dataset
             return None, ""
-        return first_repo([f"{owner}/{task.dataset_name}"], "dataset"), "which your token's owner has pushed"
+        return find_first_repo([f"{owner}/{task.dataset_name}"], "dataset"), "which your token's owner has pushed"
     return None, ""
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hubtools.errors import UsageError
 from hubtools.spec import BaseModel
-from hubtools.tasks import base_named
+from hubtools.tasks import find_base
 from hubtools.training.flags import TrainingFlags
 from hubtools.workdir import sha256_of
 
@@ -26,12 +26,12 @@ def resolve_base(asked: str | None, preferred: Sequence[BaseModel] = ()) -> str:
     Raises:
         UsageError: there is no such model on this Hub.
     """
-    from hubtools.connection import first_repo
+    from hubtools.connection import find_first_repo
     from hubtools.tasks import MODERNBERT, NANO
 
     if asked and Path(asked).is_dir():
         return asked
-    base = first_repo([asked] if asked else [b.id for b in (*preferred, MODERNBERT, NANO)], "model")
+    base = find_first_repo([asked] if asked else [b.id for b in (*preferred, MODERNBERT, NANO)], "model")
     if base is None:
         raise UsageError(
             f"Base model {asked or MODERNBERT.id!r}",
@@ -44,23 +44,23 @@ def resolve_base(asked: str | None, preferred: Sequence[BaseModel] = ()) -> str:
 
 def find_commit(base_id: str) -> str | None:
     """Return the commit that a base is loaded at: the pinned one, else the newest; None for a folder."""
-    from hubtools.connection import api
+    from hubtools.connection import open_client
 
     if Path(base_id).is_dir():
         return None
     # A name alone says less than a commit: what it stands for may be pushed anew.
-    return str(api().model_info(base_id, revision=base_named(base_id).revision).sha)
+    return str(open_client().model_info(base_id, revision=find_base(base_id).revision).sha)
 
 
 def identify_contents(base_id: str, flags: TrainingFlags) -> list[str | None]:
     """Return what the names of a base and of ``--dataset`` do not say: a repo's commit, a hash of a folder's files."""
-    from hubtools.connection import api
+    from hubtools.connection import open_client
 
     dataset = flags.ours.dataset
     identified = [_files_of(base_id) if Path(base_id).is_dir() else find_commit(base_id)]
     if dataset is not None:
         is_folder = Path(dataset).is_dir()
-        identified.append(_files_of(dataset) if is_folder else str(api().dataset_info(dataset).sha))
+        identified.append(_files_of(dataset) if is_folder else str(open_client().dataset_info(dataset).sha))
     return identified
 
 

@@ -62,7 +62,9 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
     ours, args, data = plan.ours, plan.args, plan.data[task.name]
     label_set = match_label_set(data, task, ours.label_set)
     names = task.model_labels(label_set)
+    # Before the rows are encoded: a base that does not exist must not cost that time.
     classifier = load_new_classifier(task.head, names, plan.base, plan.revision)
+    # What the model can read decides where texts are cut.
     limit = find_max_length(classifier, ours.max_length)
     model, options, lines = tune(classifier, ours, args.learning_rate)
     # The first process writes the cache, and the others read it.
@@ -70,6 +72,7 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
         encoded = encode_splits(data, tokenizer, limit, task.head, label_set, plan.folder.tokens)
     # Counted while encoding: what is cut cannot be told from the encoded rows.
     cut = {split: measure_truncation(part, limit) for split, part in encoded.items()}
+    # Of the encoded labels: a label that the limit cuts off is not trained on.
     weights = choose_weights(ours.class_weights, task.weighted_loss, encoded["train"]["labels"], len(names))
     trainer = ClassifierTrainer(
         tokens_per_batch=ours.tokens_per_batch,
@@ -86,6 +89,7 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
         callbacks=[EarlyStoppingCallback(plan.patience), Progress(task.name, task.primary)],
     )
 
+    # For the calibration after the training, which reads the validation split in plain batches.
     collator = Collator(tokenizer.pad_token_id or 0)
 
     def release(fresh: Path, run: TrainingRun) -> None:

@@ -36,6 +36,7 @@ def class_weights(labels: Iterable[int], classes: int) -> list[float]:
     """Return n / (k n_c) of each class c, as scikit-learn's "balanced"; a class that never occurs weighs 1."""
     counts = Counter(labels)
     total = sum(counts.values())
+    # A class without a row has no weight to compute, and no row that would use it.
     return [total / (classes * counts[c]) if counts[c] else 1.0 for c in range(classes)]
 
 
@@ -58,6 +59,7 @@ def choose_weights(asked: str, weighted: bool, labels: Iterable[int | list[int]]
         return None
     try:
         weights = [float(part) for part in asked.split(",")]
+    # Falls through to the message below, which names all that may be said.
     except ValueError:
         weights = []
     if len(weights) != classes or not all(0 < weight < float("inf") for weight in weights):
@@ -85,6 +87,7 @@ def make_loss_function(
     def loss(outputs: HasLogits, labels: Tensor, num_items_in_batch: Tensor | None = None) -> Tensor:
         # In fp32, also under autocast: sums of many small losses in bf16 lose digits.
         logits, labels = outputs.logits.float().flatten(0, -2), labels.flatten()
+        # Made anew each time: the device is known only here, and a few numbers cost nothing.
         weight = torch.tensor(weights, device=logits.device) if weights else None
         each = torch.nn.functional.cross_entropy(
             logits, labels, weight=weight, ignore_index=IGNORED, reduction="none", label_smoothing=label_smoothing
@@ -92,6 +95,7 @@ def make_loss_function(
         if focal_gamma:
             p = logits.softmax(-1).gather(1, labels.clamp(min=0)[:, None]).squeeze(1)
             each = each * (1 - p).clamp(min=1e-6) ** focal_gamma  # at p = 1 a gamma below 1 has no gradient
+        # An evaluation has no step to divide by: the mean of its own batch.
         count = labels.ne(IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
         return each.sum() / count
 

@@ -28,6 +28,7 @@ def check_flags(ours: FinetuneArguments) -> None:
         ("label_set", "takes the labels of each dataset", "hubtools curate all --label-set TASK=NAME"),
         ("lora_rank", "has no adapters", "--freeze_layers and --layer_decay make it train less"),
     ):
+        # None and 0 are the defaults of these three.
         value = getattr(ours, flag)
         if value not in (None, 0):
             raise UsageError(
@@ -57,7 +58,9 @@ def prepare_multitask(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
     limit = find_max_length(classifier, ours.max_length)
     model, options, lines = tune(classifier, ours, args.learning_rate)
     parts, cut = _encode_parts(plan, tokenizer, limit)
+    # Of the texts as they were read: evaluation compares them with the work folder's.
     hashes = {name: hash_texts(splits["train"]["text"]) for name, splits in plan.data.items()}
+    # The log shows each task's own score beside the mean that chooses the checkpoint.
     of_tasks = {f"{part.task.name}_{part.task.primary.key}": part.task.name for part in parts}
     trainer = MultitaskTrainer(
         parts,
@@ -93,12 +96,14 @@ def _load_model(plan: Plan) -> MultitaskClassifier:
     from hubtools.training.multitask_model import MultitaskClassifier
 
     config = load_config(plan.base, plan.revision)
+    # The heads are ModernBERT's own layers, and each release loads as ModernBERT's classifier.
     if config.model_type != "modernbert":
         raise UsageError(
             f"{plan.base} cannot carry four heads", expected="a ModernBERT", found=config.model_type,
             next="hubtools finetune all trains a model a task from any encoder",
         )  # fmt: skip
     heads = {}
+    # The width of a head is how many labels its dataset's label set has.
     for task in plan.tasks:
         label_set = match_label_set(plan.data[task.name], task, None)
         heads[task.name] = (task.head, len(task.model_labels(label_set)))

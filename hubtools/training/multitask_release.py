@@ -51,6 +51,7 @@ def release_all(
     from hubtools.training.release import release_model
     from hubtools.training.selection import find_best_evaluation
 
+    # Read once; each task's classifier takes the body and its own head from it.
     weights = load_file(fresh / WEIGHTS)
     best = find_best_evaluation(trainer.state)
     config = cast("PreTrainedModel", trainer.model).config
@@ -62,11 +63,13 @@ def release_all(
     for part in trainer.parts:
         task = part.task
         folder = folders[task.name] = task_folder(plan.work_dir, task.name)
+        # As a task's own training does: the model before stays until this one is complete.
         made = folder.root / "model.new"
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir(parents=True)
         export(weights, config, part, made)
         tokenizer.save_pretrained(made)
+        # A card of one task shows no scores of the others.
         others = [f"eval_{name}_" for name in names if name != task.name]
         record = extend(
             run,
@@ -80,6 +83,7 @@ def release_all(
             history=[_select_scores(entry, task.name, others) for entry in run.history],
         )
         release_model(made, folder, task, part.label_set, part.encoded["validation"], collator, record)
+    # After the four: their temperatures are folded into the heads that it takes.
     folder = plan.folder
     assemble(fresh, config, folders, trainer.parts)
     # Replaced last: until its training.json is written, the training of all tasks counts as not done.
@@ -93,6 +97,7 @@ def release_all(
         loss_weights={part.task.name: part.weight for part in trainer.parts},
         weights_sha256={name: sha256_of(one.model / WEIGHTS) for name, one in folders.items()},
     )
+    # Last: it says that the training of all tasks is done.
     write_record(folder.training, record_of_all)
     shutil.rmtree(folder.runs, ignore_errors=True)
 
@@ -114,6 +119,7 @@ def export(weights: Mapping[str, Tensor], config: PreTrainedConfig, part: Part, 
     """Write the classifier of one task: the weights of the body and of its head, under ModernBERT's own names."""
     from safetensors.torch import save_file
 
+    # Under the names that ModernBertFor...Classification gives its own head: plain from_pretrained loads it.
     head = f"heads.{part.task.name}."
     tensors = {name.removeprefix(head): tensor for name, tensor in weights.items() if name.startswith((BODY, head))}
     save_file(tensors, folder / WEIGHTS, {"format": "pt"})
@@ -132,7 +138,7 @@ def assemble(fresh: Path, config: PreTrainedConfig, folders: Mapping[str, TaskFo
     from safetensors.torch import save_file
 
     from hubtools.training.calibration import FILE
-    from hubtools.training.release import complete_config
+    from hubtools.training.release import complete_config, complete_tokenizer
 
     body: dict[str, Tensor] = {}
     heads: dict[str, Tensor] = {}
@@ -143,6 +149,7 @@ def assemble(fresh: Path, config: PreTrainedConfig, folders: Mapping[str, TaskFo
             for name in file.keys():  # noqa: SIM118
                 if not name.startswith(BODY):
                     heads[f"{part.task.name}.{name}"] = file.get_tensor(name)
+                # The body is the same in all of them; one copy is enough.
                 elif part is parts[0]:
                     body[name.removeprefix(BODY)] = file.get_tensor(name)
         about[part.task.name] = {
@@ -160,4 +167,6 @@ def assemble(fresh: Path, config: PreTrainedConfig, folders: Mapping[str, TaskFo
     body_config.architectures = ["ModernBertModel"]
     body_config.save_pretrained(fresh)
     complete_config(fresh / "config.json")
+    # The repo is loaded by the same clients as those of single tasks.
+    complete_tokenizer(fresh)
     (fresh / "training_args.bin").unlink(missing_ok=True)  # a pickle: releases are safetensors and JSON only

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hubtools.errors import UsageError
 from hubtools.task import TaskSpec
-from hubtools.tasks import MEAN_SCORE, MULTI, TASKS, base_named, select_tasks
+from hubtools.tasks import MEAN_SCORE, MULTI, TASKS, find_base, select_tasks
 from hubtools.training.arguments import FinetuneArguments, check_evaluations
 from hubtools.training.dataset import load_splits, obtain_dataset
 from hubtools.training.fewshot import check_method, choose_few_shot_preset, is_few_shot, list_preferred_bases
@@ -96,7 +96,7 @@ def plan_training(flags: TrainingFlags) -> Plan:
         preset, presets = choose_few_shot_preset()
     else:
         task = None if name == MULTI else tasks[0]
-        preset, presets = choose_preset(rows, task, base_named(base), config.hidden_size, lora=bool(ours.lora_rank))
+        preset, presets = choose_preset(rows, task, find_base(base), config.hidden_size, lora=bool(ours.lora_rank))
     folder = task_folder(Path(ours.work_dir), name)
     metric = MEAN_SCORE if name == MULTI else tasks[0].primary
     args = _make_arguments(flags, preset, rows, config, {"output_dir": str(folder.runs),

@@ -59,6 +59,7 @@ def adapt_to_width(rows: int, width: int) -> dict[str, float | int]:
     """
     if width >= WIDTH:
         return {}
+    # At ModernBERT-base's width this is 3e-5, the rate of the largest tier.
     rate = min(1e-3, 3e-5 * (WIDTH / width) ** 2.5)
     return {
         "epochs": min(20, max(4, round(STEPS * 32 / rows))),
@@ -79,6 +80,7 @@ def choose_preset(
         width: hidden size of the base.
     """
     name, of_task = (task.name, task.overrides) if task else (MULTI, {})
+    # The last tier has no bound: one is always found.
     tier, _, preset = next(t for t in TIERS if rows < t[1])
     lines = [f"size: {tier}: {list_values(asdict(preset))}"]
     for layer, overrides in (
@@ -86,10 +88,12 @@ def choose_preset(
         (f"encoder of width {width}", adapt_to_width(rows, width)),
         (f"base {base.short_name}", base.by_task.get(name, {})),
     ):
+        # Later layers win: what is known of a base says more than its width does.
         if overrides:
             preset = replace(preset, **overrides)  # type: ignore[arg-type]
             lines.append(f"{layer}: {list_values(overrides)}")
     if lora:
+        # Never less than full fine-tuning takes: small encoders have a high rate already.
         full = preset.learning_rate
         preset = replace(preset, learning_rate=max(full, min(LORA_TIMES * full, LORA_MOST)))
         lines.append(f"LoRA: learning_rate {preset.learning_rate:g}, {preset.learning_rate / full:g} times the usual")
@@ -108,8 +112,10 @@ def make_trainer_arguments(
     A run of fewer steps than the preset's ``eval_steps`` would never be evaluated and would leave no checkpoint: such
     a run is evaluated each epoch. Every evaluation leaves a checkpoint, because the best one is released.
     """
+    # Rounded: eight rows for three processes are three each, nine in all.
     per_device = max(1, round(preset.batch_size / batches_a_step))
     steps_per_epoch = max(1, rows // (per_device * batches_a_step))
+    # A step number that no epoch reaches would never be evaluated.
     by_epoch = preset.eval_steps == 0 or preset.eval_steps > steps_per_epoch
     how = strategy or ("steps" if every or not by_epoch else "epoch")
     when: dict[str, str | float] = {"eval_strategy": how, "save_strategy": how}

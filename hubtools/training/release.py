@@ -29,8 +29,9 @@ def complete_config(path: Path) -> None:
 
     The Semantic Router and Text Embeddings Inference read ``global_rope_theta``, ``local_rope_theta``,
     ``global_attn_every_n_layers`` and ``layer_norm_eps`` at top level; without ``local_rope_theta`` the router
-    takes the global one for local layers: wrong logits, and no error. transformers reloads the result to an
-    equal configuration. Other architectures are left as they are.
+    takes the global one for local layers: wrong logits, and no error. Legacy keys that a base brought along say what
+    the new ones say. transformers reloads the result to an equal configuration. Other architectures are left as they
+    are.
     """
     config = json.loads(path.read_text())
     if config.get("model_type") != "modernbert":
@@ -40,8 +41,8 @@ def complete_config(path: Path) -> None:
         ("global_rope_theta", "full_attention", 160_000.0),
         ("local_rope_theta", "sliding_attention", 10_000.0),
     ):
-        config.setdefault(key, (rope.get(kind) or {}).get("rope_theta", default))
-    config.setdefault("layer_norm_eps", config.get("norm_eps", 1e-5))
+        config[key] = (rope.get(kind) or {}).get("rope_theta", config.get(key, default))
+    config["layer_norm_eps"] = config.get("norm_eps", 1e-5)
     if "global_attn_every_n_layers" not in config:
         kinds = config.get("layer_types") or []
         full = [i for i, kind in enumerate(kinds) if kind == "full_attention"]
@@ -59,6 +60,41 @@ def make_label_mapping(task: TaskSpec, label_set: LabelSet) -> dict[str, dict[st
     }
 
 
+# What transformers 5 alone writes: how the tokenizer was loaded, and the arguments of its last call.
+NEW_TOKENIZER_KEYS = ("backend", "is_local", "local_files_only", "max_length", "stride", "truncation_strategy")
+SPECIAL_TOKENS = (
+    "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
+    "additional_special_tokens",
+)  # fmt: skip
+
+
+def complete_tokenizer(folder: Path) -> None:
+    """Make the tokenizer in ``folder`` one that transformers 4 and the Semantic Router load, with the same ids.
+
+    transformers 5 names a class and keys that 4 lacks, no longer writes ``special_tokens_map.json``, and stores the
+    truncation of its last call. Folders without ``tokenizer.json`` are left as they are.
+    """
+    from tokenizers import Tokenizer
+
+    path, core = folder / "tokenizer_config.json", folder / "tokenizer.json"
+    if not path.exists() or not core.exists():
+        return
+    tokenizer = Tokenizer.from_file(str(core))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tokenizer.save(str(core))
+    config = json.loads(path.read_text())
+    if config.get("tokenizer_class") == "TokenizersBackend":
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    for key in NEW_TOKENIZER_KEYS:
+        config.pop(key, None)
+    if isinstance(config.get("extra_special_tokens"), list):  # 4 wants a map under this name
+        config["additional_special_tokens"] = config.pop("extra_special_tokens")
+    special = {key: config[key] for key in SPECIAL_TOKENS if config.get(key)}
+    write_json(path, config)
+    write_json(folder / "special_tokens_map.json", special)
+
+
 def finish_release(folder: Path, task: TaskSpec, label_set: LabelSet) -> None:
     """Complete the files in ``folder`` and check them.
 
@@ -66,6 +102,7 @@ def finish_release(folder: Path, task: TaskSpec, label_set: LabelSet) -> None:
         TrainingFailed: weights are missing or sharded, or labels disagree.
     """
     complete_config(folder / "config.json")
+    complete_tokenizer(folder)
     config = json.loads((folder / "config.json").read_text())
     expected = {str(i): label for i, label in enumerate(task.model_labels(label_set))}
     # transformers' pipelines name labels from here, by their ids.

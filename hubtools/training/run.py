@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from hubtools.records import write_json
 from hubtools.records.training import Emissions, TrainingRun, TrainingValues
-from hubtools.tasks import base_named
+from hubtools.tasks import find_base
 from hubtools.training.arguments import SETFIT
 from hubtools.training.job import Job, prepare_task
 from hubtools.training.multitask import prepare_multitask
@@ -55,13 +55,16 @@ def run_training(plan: Plan) -> None:
 
     ours, args = plan.ours, plan.args
     args._n_gpu = min(args.n_gpu, 1)  # one process, one GPU: DataParallel would divide the loss wrongly
+    # Before the model is made: the new head's first weights are drawn here.
     set_seed(args.seed)
     tokenizer = AutoTokenizer.from_pretrained(plan.base, revision=plan.revision)
     job = (prepare_multitask if plan.is_multitask else prepare_task)(plan, tokenizer)
     trainer = job.trainer
     tracker = EmissionsTracker(ours.emissions_country or "", plan.folder.runs) if ours.emissions else None
+    # Only where it is asked for: codecarbon is an extra that need not be installed.
     if tracker:
         trainer.add_callback(tracker)
+    # It prints raw dictionaries; Progress says the same in a line.
     trainer.remove_callback(transformers.PrinterCallback)
     if trainer.is_world_process_zero():
         _announce(plan, job)
@@ -70,6 +73,7 @@ def run_training(plan: Plan) -> None:
     _train(job, checkpoint, tracker)
     seconds = time.time() - started
 
+    # Beside the old model, which stays until the new one is complete and calibrated.
     fresh = plan.folder.root / "model.new"
     if trainer.is_world_process_zero():
         shutil.rmtree(fresh, ignore_errors=True)
@@ -78,6 +82,7 @@ def run_training(plan: Plan) -> None:
     trainer.model = merge_adapters(cast("nn.Module", trainer.model))
     trainer.save_model(str(fresh))  # all take part where the weights are sharded; the first writes
     result = Result(seconds, bool(checkpoint), tracker.gather() if tracker else None)
+    # Closes the trackers of all processes; only the first goes on.
     trainer.accelerator.end_training()
     if trainer.is_world_process_zero():
         job.release(fresh, _describe(plan, job, result))
@@ -153,7 +158,7 @@ def _describe(plan: Plan, job: Job, result: Result) -> TrainingRun:
         fingerprint=plan.ours.fingerprint,
         base=plan.base,
         base_revision=plan.revision,
-        base_note=base_named(plan.base).note,
+        base_note=find_base(plan.base).note,
         method=plan.ours.method,
         presets=plan.presets,
         arguments=values,

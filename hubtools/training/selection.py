@@ -22,12 +22,14 @@ def find_best_evaluation(state: TrainerState) -> dict[str, float]:
     Args:
         state: the ``TrainerState`` after training.
     """
+    # Lines of training steps have a loss, those of evaluations an eval_loss.
     history = [entry for entry in state.log_history if "eval_loss" in entry]
     return next((entry for entry in history if entry["step"] == state.best_global_step), {})
 
 
 def make_selection_metrics(task: TaskSpec, label_set: LabelSet) -> Callable[[EvalPrediction], dict[str, float]]:
     """Return ``compute_metrics`` for the Trainer: the head's metrics, the task's primary one among them."""
+    # A dictionary keeps the order and each metric once: the primary one is usually among the head's.
     metrics = dict.fromkeys((*task.head.selection, task.primary))
 
     def compute(prediction: EvalPrediction) -> dict[str, float]:

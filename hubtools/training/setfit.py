@@ -21,7 +21,7 @@ from hubtools.errors import UsageError
 from hubtools.records.training import FewShot, TaskTrainingValues, TrainingRecord, Truncation
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
-from hubtools.tasks import EMBEDDING, base_named
+from hubtools.tasks import EMBEDDING, find_base
 from hubtools.training.arguments import SETFIT
 from hubtools.training.dataset import match_label_set
 from hubtools.training.fewshot import MAX_LENGTH, SHOTS, draw_shots
@@ -305,7 +305,7 @@ def _describe(plan: Plan, outcome: Outcome) -> TrainingRecord:
         fingerprint=plan.ours.fingerprint,
         base=plan.base,
         base_revision=plan.revision,
-        base_note=base_named(plan.base).note,
+        base_note=find_base(plan.base).note,
         method=plan.ours.method,
         presets=plan.presets,
         few_shot=FewShot(rows=len(drawn.rows), fewer=drawn.fewer),

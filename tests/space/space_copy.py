@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hubtools.publishing.space import space_entry
+from hubtools.publishing.space import make_space_entry
 from hubtools.tasks import TASKS
 
 SPACE = Path(__file__).parents[2] / "spaces" / "router_demo"
@@ -26,7 +26,7 @@ NOTE = "nano model trained on the starter corpus"
 
 def own_entry(name: str, repo: str, revision: str | None) -> dict[str, Any]:
     """What models.json says of one of hubtools' own tasks."""
-    return space_entry(
+    return make_space_entry(
         TASKS[name],
         repo=repo,
         revision=revision,

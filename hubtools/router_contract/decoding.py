@@ -1,0 +1,80 @@
+"""Spans as the router decodes them from the tags of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TokenAnswer:
+    """The answer to one token: its tag, the tag's probability, and where the token stands (code points)."""
+
+    tag: str
+    probability: float
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class PredictedSpan:
+    """``text[start:end]`` in code points, without white space at its ends, and the mean of its tags' probabilities."""
+
+    start: int
+    end: int
+    type: str
+    score: float
+
+
+def decode_spans(text: str, answers: Sequence[TokenAnswer]) -> list[PredictedSpan]:
+    """Return the spans of a text, in order.
+
+    B-X opens a span; I-X goes on with an open span of X, and opens one where there is none; all else closes.
+    """
+    spans: list[list[TokenAnswer]] = []
+    open_type = ""
+    for answer in answers:
+        prefix, _, kind = answer.tag.partition("-")
+        # O, or a tag without a prefix.
+        if prefix not in ("B", "I"):
+            open_type = ""
+        elif prefix == "I" and kind == open_type:
+            spans[-1].append(answer)
+        # Also an I- that follows no span of its type: the router begins one there, and so does pipeline().
+        else:
+            spans.append([answer])
+            open_type = kind
+    found = []
+    for tokens in spans:
+        start, end = trim(text, tokens[0].start, tokens[-1].end)
+        # A token of white space alone leaves nothing.
+        if start < end:
+            score = sum(token.probability for token in tokens) / len(tokens)
+            found.append(PredictedSpan(start, end, tokens[0].tag.partition("-")[2], score))
+    return found
+
+
+def trim(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return ``start`` and ``end`` without the white space at either side."""
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    return start, end
+
+
+def cut_windows(tokens: int, size: int, overlap: int) -> Iterator[range]:
+    """Yield the windows over ``tokens`` places, each of at most ``size``, each sharing ``overlap`` with the next."""
+    start = 0
+    while True:
+        yield range(start, min(start + size, tokens))
+        # The last window ends where the text does, however short it is.
+        if start + size >= tokens:
+            return
+        start += size - overlap
+
+
+def best_window(place: int, windows: Sequence[range]) -> int:
+    """Return the window in which a token has most context: the farthest from the nearer of its ends."""
+    inside = [i for i, window in enumerate(windows) if place in window]
+    return max(inside, key=lambda i: (min(place - windows[i].start, windows[i].stop - 1 - place), -i))
