@@ -75,7 +75,7 @@ def test_labels_that_are_not_on_every_subword_are_seen(
         inside = {label for (_, kind), label in ids.items() if kind == "I"}
         return [rest if label in inside else label for label in make_bio_labels(offsets, text, spans, ids)]
 
-    monkeypatch.setattr(test_training, "bio_labels", wrong)
+    monkeypatch.setattr(test_training, "make_bio_labels", wrong)
     for check in (
         test_training.test_every_subword_after_the_first_is_i,
         test_training.test_labels_of_a_span_over_several_lines_decode_to_one_span,

@@ -286,7 +286,7 @@ def test_a_release_of_an_older_version_stands_beside_the_new_one(
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda: SimpleNamespace(list_repo_refs=lambda repo: tags))
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     folder.metrics.unlink()
-    metrics = evaluate(task, folder, repo=REPO)
+    metrics = evaluate(task, folder, ScoringOptions(repo=REPO))
     assert metrics.previous is not None
     assert (metrics.previous.tag, metrics.previous.why_not) == ("v1", "")
     assert metrics.previous.value == before["primary"]["value"]
