@@ -95,7 +95,7 @@ def test_scores_without_a_right_answer_are_read_back(name: str) -> None:
     }  # fmt: skip
     whole = Holder(
         scores=head.score(rows, ["a", "b"], 0.5),
-        slices=head.slice_scores(rows, ["a", "b"], 0.5),
+        slices=head.score_slices(rows, ["a", "b"], 0.5),
         mistakes=head.find_mistakes(rows, ["a", "b"]),
     )
     read = from_json(json.loads(json.dumps(to_json(whole))), Holder)

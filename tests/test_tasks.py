@@ -45,7 +45,7 @@ def test_pii_tags_are_o_first_then_b_and_i_of_five_types() -> None:
 
 def test_jailbreak_labels_are_benign_then_the_literal_that_the_router_looks_for() -> None:
     assert JAILBREAK.model_labels(JAILBREAK.label_set()) == ("benign", "jailbreak")
-    assert JAILBREAK.head.threshold_label(JAILBREAK.label_set().labels) == "jailbreak"
+    assert JAILBREAK.head.find_threshold_label(JAILBREAK.label_set().labels) == "jailbreak"
 
 
 def test_intent_has_its_eight_kinds() -> None:
