@@ -111,9 +111,9 @@ def test_a_group_that_is_given_counts_and_keywords_beat_it() -> None:
 
 
 def test_keywords_of_a_training_become_its_flags() -> None:
-    from hubtools.api import _as_flags
+    from hubtools.api import _format_flags
 
-    flags = _as_flags({"learning_rate": 5e-5, "bf16": False, "lora_rank": 8})
+    flags = _format_flags({"learning_rate": 5e-5, "bf16": False, "lora_rank": 8})
     assert flags == ["--learning_rate", "5e-05", "--bf16", "false", "--lora_rank", "8"]
 
 
