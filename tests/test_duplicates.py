@@ -239,12 +239,12 @@ def test_no_near_duplicates_stand_in_two_splits_of_a_curated_dataset(official: l
         texts = [text for _ in range(4) for text in corpus(rng) if text]
         # The label is the text's own, or equal texts of two labels would be dropped; some rows that are like no other
         # so that no split lacks a class.
-        texts += [f"unlike {i} any{i} other{i} text{i}" for i in range(60)]
+        texts += [f"unlike {i} any{i} other{i} text{i}" for i in range(90)]
         rows = [
             {"prompt": text, "type": ("benign", "jailbreak")[len(text) % 2], "split": rng.choice(official)}
             for text in texts
         ]
-        for i, row in enumerate(rows[-60:]):
+        for i, row in enumerate(rows[-90:]):
             row |= {"type": ("benign", "jailbreak")[i % 2], "split": official[i // 2 % len(official)]}
         across += sum(rows[i]["split"] != rows[j]["split"] for i, j in brute_force([row["prompt"] for row in rows]))
         kept = curated(rows)
