@@ -184,7 +184,7 @@ def finetune(
     from hubtools.launch import finetune_multi, finetune_tasks
 
     # Parsed before anything starts: a flag that no training knows costs nothing.
-    training = dataclasses.replace(training, flags=parse_training_flags(argv), task_file=task.task_file)
+    training = dataclasses.replace(training, flags=parse_training_flags(argv))
     records: dict[str, Record]
     if task.multitask:
         records = {MULTI: finetune_multi(work, training)}
@@ -215,7 +215,7 @@ def run(
     hub.connect()
     from hubtools.run import RunOptions, format_summary, run_tasks
 
-    training = dataclasses.replace(training, flags=parse_training_flags(argv), task_file=task.task_file)
+    training = dataclasses.replace(training, flags=parse_training_flags(argv))
     record = run_tasks(tasks, RunOptions(work, source, training, targets, repos, push))
     show(record, json_output, format_summary(record))
 

@@ -50,7 +50,7 @@ def search(
     from hubtools.studies.search import search_flags
     from hubtools.studies.tables import format_search
 
-    training = replace(training, flags=parse_training_flags(argv), task_file=task.task_file)
+    training = replace(training, flags=parse_training_flags(argv))
     reports = _run_studies(tasks, lambda spec: search_flags(spec, work, training, trials, ranges, sampler_seed))
     lines = [
         line
@@ -85,7 +85,7 @@ def cross_validate(
     from hubtools.studies.cross_validation import cross_validate_task
     from hubtools.studies.tables import format_folds
 
-    training = replace(training, flags=parse_training_flags(argv), task_file=task.task_file)
+    training = replace(training, flags=parse_training_flags(argv))
     reports = _run_studies(tasks, lambda spec: cross_validate_task(spec, work, training, folds))
     _show(reports, json_output, [line for _, report in reports for line in format_folds(report)])
 
@@ -112,7 +112,7 @@ def repeat(
     from hubtools.studies.repetition import repeat_training
     from hubtools.studies.tables import format_seeds
 
-    training = replace(training, flags=parse_training_flags(argv), task_file=task.task_file)
+    training = replace(training, flags=parse_training_flags(argv))
     reports = _run_studies(tasks, lambda spec: repeat_training(spec, work, training, seeds))
     lines = [
         line

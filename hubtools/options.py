@@ -289,7 +289,6 @@ class TrainingOptions(OptionGroup):
     Attributes:
         processes, jobs: of a training, and trainings side by side; on a CPU its threads are divided among all.
         flags: those of the training itself.
-        task_file: describes the task, where it is none of the four.
     """
 
     base: Annotated[
@@ -308,9 +307,8 @@ class TrainingOptions(OptionGroup):
     ] = 1
     seed: Seed = 0
     dry_run: DryRun = False
-    # What follows are no options: commands fill them in from further flags and from TASK.
+    # No option: commands fill it in from further flags.
     flags: TrainingFlags = field(default_factory=TrainingFlags)
-    task_file: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from hubtools import api
 from hubtools.errors import UsageError
 from hubtools.heads import Classification, Detection, Spans
 from hubtools.localhub import Hub
+from hubtools.records.training import PlannedCommand
 from hubtools.tasks import TASKS
 
 WHOLE_JOB = """
@@ -89,6 +90,18 @@ def test_a_task_is_loaded_by_its_name_or_from_its_file(tmp_path: Path) -> None:
     assert api.load_task(file).name == api.load_task(str(file)).name == "toxicity"
     with pytest.raises(UsageError, match="Unknown task 'pi'"):
         api.load_task("pi")
+
+
+def test_the_training_of_a_task_from_a_file_is_given_the_file(tmp_path: Path) -> None:
+    file, base = tmp_path / "toxicity.yaml", tmp_path / "base"
+    file.write_text("name: toxicity\nhead: detection\nlabels: [ok, toxic]\npositive: toxic\n")
+    base.mkdir()
+    curated = tmp_path / "work" / "toxicity"
+    curated.mkdir(parents=True)
+    (curated / "facts.json").write_text('{"fingerprint": "0"}')
+    planned = api.train(api.load_task(file), work_dir=tmp_path / "work", base=str(base), dry_run=True)
+    assert isinstance(planned, PlannedCommand)
+    assert " ".join(planned.command).count(f"--task toxicity --task_file {file} ") == 1
 
 
 def test_a_text_is_a_path_and_a_list_is_a_tuple_where_the_option_is_one() -> None:
