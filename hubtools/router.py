@@ -38,8 +38,7 @@ class Router:
         namespace: str | None = None,
         tasks: Iterable[TaskSpec] = tuple(TASKS.values()),
     ) -> None:
-        # Looked for before anything is loaded: a model takes seconds, and a name that is wrong takes none.
-        # By name: answers are asked for by the names that the task files give.
+        # Before anything is loaded: a model takes seconds, and a name that is wrong takes none.
         known = {task.name: task for task in tasks}
         if models is None:
             # Asked of the Hub one by one: a router with three of four models would answer wrongly without a word.
@@ -64,14 +63,10 @@ class Router:
         """
         answers = {}
         for name, (classifier, label_set) in self._opened.items():
-            head, labels = self.tasks[name].head, label_set.labels
-            # One text at a time, as a router has them.
+            task, labels = self.tasks[name], label_set.labels
             # One text at a time, as a router gets them.
-            [prediction] = head.predict(classifier.pipeline, classifier.plan, [text], labels)
-            # The release's own threshold, where one was chosen for it; 0.0 is one too.
-            # What a model ships with was chosen for it; the router's default was not.
-            threshold = self.tasks[name].threshold if classifier.threshold is None else classifier.threshold
-            answers[name] = head.decide(prediction, labels, threshold)
+            [prediction] = task.head.predict(classifier.pipeline, classifier.plan, [text], labels)
+            answers[name] = task.head.decide(prediction, labels, classifier.choose_threshold(task))
         return answers
 
 
@@ -94,8 +89,7 @@ def _open_model(task: TaskSpec, model: str) -> tuple[Classifier, LabelSet]:
     """Load a model with the label set that its labels are those of, or else the task's default."""
     from transformers import AutoConfig
 
-    # A release may be of another label set than the default, such as presidio17.
-    # A variant of the labels has a head of another width: the default label set would not fit.
+    # A release may be of another label set than the default, such as presidio17, whose head is of another width.
     named = set(AutoConfig.from_pretrained(model).id2label.values())
     fitting = (labels for labels in task.label_sets if set(task.model_labels(labels)) == named)
     label_set = next(fitting, task.label_set())

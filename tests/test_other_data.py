@@ -23,7 +23,7 @@ from tiny_classifiers import make_classifier
 
 from hubtools.curation.evaluation_rows import find_seen_rows
 from hubtools.errors import UsageError
-from hubtools.evaluation.classifiers import plan_labels, read_shipped_threshold
+from hubtools.evaluation.classifiers import Classifier, plan_labels, read_shipped_threshold
 from hubtools.evaluation.compare import compare_pair
 from hubtools.evaluation.other_data import score_known
 from hubtools.heads.baselines import keep_surest, predict_with_presidio
@@ -354,6 +354,13 @@ def test_models_that_may_abstain_are_compared_on_what_they_answer_as_well(
 
 
 @pytest.mark.exhaustive
+@pytest.mark.parametrize(("shipped", "judged_at"), [(None, JAILBREAK.threshold), (0.0, 0.0), (0.25, 0.25)])
+def test_a_model_is_judged_at_the_threshold_that_it_ships_with(shipped: float | None, judged_at: float) -> None:
+    pipeline: Any = None  # asked nothing here
+    classifier = Classifier("ann/guard", None, None, LabelPlan({"jailbreak": 1}), pipeline, shipped)
+    assert classifier.choose_threshold(JAILBREAK) == judged_at
+
+
 def test_nameless_labels_are_refused_until_a_map_names_them(
     hubtools: Command, at: tuple[object, ...], scored: Path, three: list[str], tmp_path: Path
 ) -> None:

@@ -106,7 +106,7 @@ def _score_model(
 ) -> ComparedModel:
     head = task.head
     # Each at its own, as its owner means it to be used.
-    threshold = classifier.threshold or task.threshold
+    threshold = classifier.choose_threshold(task)
     scores, used = score_known(task, labels, rows.truth, answers, classifier.plan, threshold)
     return ComparedModel(
         model=classifier.name,

@@ -85,7 +85,7 @@ def evaluate_on(
     # Not with_suffix: a name may hold a dot, as that of a model does.
     write_table(out.with_name(out.name + ".parquet"), table)
 
-    threshold = classifier.threshold or task.threshold
+    threshold = classifier.choose_threshold(task)
     scores, used = score_known(task, label_set.labels, rows.truth, answers, classifier.plan, threshold)
     # Where the rows are from is described as JSON has it, so that the whole is checked by its record.
     report = from_json(
