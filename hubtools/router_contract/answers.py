@@ -9,9 +9,10 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+from hubtools.heads.inference import strip_span
 from hubtools.router_contract.check import TRAIN, Check, failed, passed
 from hubtools.router_contract.config import is_span_model
-from hubtools.router_contract.decoding import PredictedSpan, TokenAnswer, best_window, cut_windows, decode_spans, trim
+from hubtools.router_contract.decoding import PredictedSpan, TokenAnswer, best_window, cut_windows, decode_spans
 from hubtools.router_contract.forward import SecondForward
 from hubtools.router_contract.tokenizer import Framing, framing_of, load_tokenizer
 from hubtools.router_contract.weights import WEIGHTS, load_config
@@ -177,7 +178,7 @@ def _compare_spans(model: RouterModel, classifier: Any, texts: Sequence[str]) ->
         ours = {(span.start, span.end, span.type): span.score for span in model.spans(text)}
         theirs = {}
         for entry in classifier(text, aggregation_strategy="simple"):
-            start, end = trim(text, int(entry["start"]), int(entry["end"]))
+            start, end = strip_span(text, int(entry["start"]), int(entry["end"]))
             if start < end:
                 theirs[start, end, entry["entity_group"]] = float(entry["score"])
         number += len(theirs)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from hubtools.heads.inference import strip_span
+
 
 @dataclass(frozen=True)
 class TokenAnswer:
@@ -46,21 +48,12 @@ def decode_spans(text: str, answers: Sequence[TokenAnswer]) -> list[PredictedSpa
             open_type = kind
     found = []
     for tokens in spans:
-        start, end = trim(text, tokens[0].start, tokens[-1].end)
+        start, end = strip_span(text, tokens[0].start, tokens[-1].end)
         # A token of white space alone leaves nothing.
         if start < end:
             score = sum(token.probability for token in tokens) / len(tokens)
             found.append(PredictedSpan(start, end, tokens[0].tag.partition("-")[2], score))
     return found
-
-
-def trim(text: str, start: int, end: int) -> tuple[int, int]:
-    """Return ``start`` and ``end`` without the white space at either side."""
-    while start < end and text[start].isspace():
-        start += 1
-    while end > start and text[end - 1].isspace():
-        end -= 1
-    return start, end
 
 
 def cut_windows(tokens: int, size: int, overlap: int) -> Iterator[range]:
