@@ -25,10 +25,10 @@ from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS, select_tasks
 
 if TYPE_CHECKING:
-    from hubtools.publishing.commits import Change, Release
+    from hubtools.publishing.commits import Change
     from hubtools.records.dataset import DatasetFacts
     from hubtools.records.metrics import Metrics
-    from hubtools.records.release import Verified
+    from hubtools.records.release import Published, Verified
     from hubtools.records.training import PlannedCommand, TrainingRecord
 
 G = TypeVar("G", bound=OptionGroup)
@@ -41,8 +41,7 @@ def load_task(name: str | Path) -> TaskSpec:
         UsageError: no such task, or a file that describes none.
     """
     path = Path(name)
-    # A file called after a built-in task, without a suffix, has to be given as a Path.
-    # A file called pii.yaml is a file; the name pii is the built-in task.
+    # pii.yaml is a file, pii the built-in task. A file without a suffix has to be given as a Path.
     by_file = str(name) not in TASKS and (isinstance(name, Path) or path.suffix in (".yaml", ".yml"))
     [task] = select_tasks(None, path) if by_file else select_tasks(str(name), None)
     return task
@@ -67,7 +66,7 @@ def curate(task: TaskSpec, *groups: OptionGroup, **options: object) -> DatasetFa
     return curate_task(task, work, source)
 
 
-def push_dataset(task: TaskSpec, *groups: OptionGroup, **options: object) -> Release | Change:
+def push_dataset(task: TaskSpec, *groups: OptionGroup, **options: object) -> Published | Change:
     """Curate where needed and push the dataset with its card in one commit; of a dry run return what would change.
 
     Args:
@@ -85,7 +84,6 @@ def push_dataset(task: TaskSpec, *groups: OptionGroup, **options: object) -> Rel
     repos, push = chosen.take(RepoOptions), chosen.take(PushOptions)
     chosen.refuse_rest("push_dataset")
     # The stage takes several tasks, so that all are checked before the first upload.
-    # The same function as for several tasks, which checks all licences before the first upload.
     [pushed] = push_datasets([task], work, source, repos, push).values()
     return pushed
 
@@ -152,7 +150,7 @@ def render_card(task: TaskSpec, *groups: OptionGroup, **options: object) -> Path
     return render_model_card(task, work, repos)
 
 
-def push_model(task: TaskSpec, *groups: OptionGroup, **options: object) -> Release | Change:
+def push_model(task: TaskSpec, *groups: OptionGroup, **options: object) -> Published | Change:
     """Release weights, card and scores in one commit, load it back and compare; of a dry run return what would change.
 
     Args:
@@ -201,9 +199,8 @@ class _Options:
 
     def take(self, kind: type[G]) -> G:
         """Return the group of this kind that was given, or its defaults, with the keywords that are its fields."""
+        hints = get_type_hints(kind)  # annotations are texts until here: the module postpones them
         # Two groups may share a field, such as the seed: both get the keyword.
-        # Annotations are texts until here: the module postpones them.
-        hints = get_type_hints(kind)
         names = [field.name for field in dataclasses.fields(kind) if field.init]
         # Kept for the message: what would have been right.
         self._known |= dict.fromkeys(names)

@@ -17,8 +17,9 @@ import typer
 from hubtools.connection import connect
 from hubtools.option_groups import OptionGroup
 from hubtools.publishing import options as publishing
-from hubtools.publishing.commits import Change, Release
+from hubtools.publishing.commits import Change
 from hubtools.records import Record, to_json
+from hubtools.records.release import Published
 from hubtools.rows import Columns
 from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS, select_tasks
@@ -408,7 +409,7 @@ def _convert_to_json(value: object) -> dict[str, object]:
     return asdict(value)
 
 
-def show_pushed(pushed: Mapping[str, Release | Change], as_json: bool) -> None:
+def show_pushed(pushed: Mapping[str, Published | Change], as_json: bool) -> None:
     """Print the address of each push, or of a dry run the diff of the card."""
-    lines = [push.url if isinstance(push, Release) else push.card.rstrip("\n") for push in pushed.values()]
+    lines = [push.url if isinstance(push, Published) else push.card.rstrip("\n") for push in pushed.values()]
     show(pushed, as_json, [line for line in lines if line])

@@ -20,9 +20,10 @@ from hubtools.curation.user_data import check_flags, choose_sources
 from hubtools.errors import HubUnavailable, UsageError
 from hubtools.known_tasks import keep_task_file, list_known_tasks
 from hubtools.options import EvaluationOptions, PushOptions, RepoOptions, SourceOptions, TargetOptions, WorkOptions
-from hubtools.publishing.commits import Change, Release
+from hubtools.publishing.commits import Change
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics
+from hubtools.records.release import Published
 from hubtools.repo_names import name_dataset_repo, name_model_repo, name_multitask_repo, name_space_repo
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
@@ -72,7 +73,6 @@ def locate_supplements(
 
 def _parse_label_set(task: TaskSpec, source: SourceOptions) -> str | None:
     """Return the name of the label set that is asked for; the last ``NAME`` or ``TASK=NAME`` counts."""
-    # The last one counts, as with any other flag that is given twice.
     names = (entry.rpartition("=") for entry in source.label_sets)
     return next((name for owner, _, name in reversed([*names]) if owner in ("", task.name)), None)
 
@@ -142,7 +142,7 @@ def check_licences_of(task: TaskSpec, work: WorkOptions, repos: RepoOptions, pus
 
 def push_datasets(
     tasks: Sequence[TaskSpec], work: WorkOptions, source: SourceOptions, repos: RepoOptions, push: PushOptions
-) -> dict[str, Release | Change]:
+) -> dict[str, Published | Change]:
     """Curate where needed, then push, by task: what one task's data lack stops all before anything is uploaded."""
     from hubtools.publishing.dataset import push_dataset
 
@@ -155,7 +155,7 @@ def push_datasets(
             next="push with --gated first, then open the pull request without",
         )
     names = {task.name: name_dataset_repo(task, repos) for task in tasks}  # a missing token must not cost time
-    pushed: dict[str, Release | Change] = {}
+    pushed: dict[str, Published | Change] = {}
     with contextlib.ExitStack() as stack:
         work_of = {}  # by task: a dry run curates elsewhere
         # All tasks first, before the first upload.
@@ -175,9 +175,9 @@ def push_datasets(
     return pushed
 
 
-def _note_push(work: WorkOptions, name: str, kind: str, push: Release | Change) -> None:
+def _note_push(work: WorkOptions, name: str, kind: str, push: Published | Change) -> None:
     """Print a line about a push; of a dry run one for each file and setting that would change."""
-    if isinstance(push, Release):
+    if isinstance(push, Published):
         # A pull request has no tag.
         state = ("pushed as " if push.changed else "unchanged at ") + (push.tag or push.revision[:8])
         work.note(f"{name}: {kind} {push.repo} {state}")
@@ -261,17 +261,18 @@ def check_model_card(task: TaskSpec, work: WorkOptions, repos: RepoOptions | Non
     return check_card(task, work.folder(task), name_model_repo(task, work, repos) if repos else None)
 
 
-def push_model_task(task: TaskSpec, work: WorkOptions, repos: RepoOptions, push: PushOptions) -> Release | Change:
+def push_model_task(task: TaskSpec, work: WorkOptions, repos: RepoOptions, push: PushOptions) -> Published | Change:
     """Release a task's model and, where a commit was made, load it back and compare."""
     from hubtools.publishing.model import push_model
     from hubtools.publishing.verification import verify_model
 
     pushed = push_model(open_client(), task, work.folder(task), name_model_repo(task, work, repos), push, work.note)
     _note_push(work, task.name, "model", pushed)
-    if isinstance(pushed, Release):
-        keep_task_file(task, work.folder(task))  # its words for people may have changed since curation
-    # At its commit, not at main: somebody may push in between.
-    if isinstance(pushed, Release) and not push.create_pr:
+    if not isinstance(pushed, Published):
+        return pushed
+    keep_task_file(task, work.folder(task))  # its words for people may have changed since curation
+    if not push.create_pr:
+        # At its commit, not at main: somebody may push in between.
         checked = verify_model(task, pushed.repo, pushed.revision)
         work.note(
             f"{task.name}: loaded back by pipeline(), {checked.rows} answers agree "
@@ -296,13 +297,13 @@ def check_multitask_card(work: WorkOptions, repos: RepoOptions | None) -> Path:
     return check_card(work.work_dir, name_multitask_repo(work, repos) if repos else None)
 
 
-def push_multitask_model(work: WorkOptions, repos: RepoOptions, push: PushOptions) -> Release | Change:
+def push_multitask_model(work: WorkOptions, repos: RepoOptions, push: PushOptions) -> Published | Change:
     """Release the one repo that answers all four; where a commit was made, load it back and compare."""
     from hubtools.publishing.multitask import push_multitask, verify_multitask
 
     pushed = push_multitask(open_client(), work.work_dir, name_multitask_repo(work, repos), push)
     _note_push(work, MULTI, "model", pushed)
-    if isinstance(pushed, Release) and not push.create_pr:
+    if isinstance(pushed, Published) and not push.create_pr:
         checked = verify_multitask(pushed.repo, pushed.revision)
         work.note(
             f"{MULTI}: loaded back, {checked.rows} answers agree, all four in one pass "
@@ -313,7 +314,7 @@ def push_multitask_model(work: WorkOptions, repos: RepoOptions, push: PushOption
 
 def push_space_of(
     tasks: Sequence[TaskSpec], work: WorkOptions, repos: RepoOptions, push: PushOptions
-) -> Release | Change:
+) -> Published | Change:
     """Push the Space that shows every released task of the work folder; on a Hub that runs Spaces, wait until it runs.
 
     Args:
@@ -326,7 +327,7 @@ def push_space_of(
     pushed = push_space(open_client(), tasks, {task.name: work.folder(task) for task in tasks}, repo, push)
     _note_push(work, "space", "Space", pushed)
     # A Hub that runs no Spaces says so by the stage, at once.
-    if isinstance(pushed, Release) and not push.create_pr:
+    if isinstance(pushed, Published) and not push.create_pr:
         stage = wait_for_space(open_client(), repo, wait=_SPACE_SECONDS)
         running = stage == "RUNNING"
         work.note(f"space: {f'running at {pushed.url}' if running else f'{stage} on this Hub; here: hubtools demo'}")

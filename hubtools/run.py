@@ -29,8 +29,8 @@ from hubtools.pipeline import (
     push_model_task,
     push_space_of,
 )
-from hubtools.publishing.commits import Release
 from hubtools.records import write_record
+from hubtools.records.release import Published
 from hubtools.records.run import RunRecord, SpaceResult, TaskResult
 from hubtools.task import TaskSpec
 from hubtools.training.fewshot import check_method
@@ -85,7 +85,9 @@ def run_tasks(tasks: Sequence[TaskSpec], options: RunOptions) -> RunRecord:
         results |= _train_and_release(tasks, options, clock)
         with clock.measure("space", "push-space"):
             space = push_space_of(tasks, options.work, options.repos, options.push)
-        results["space"] = SpaceResult(url=space.url, repo=space.repo) if isinstance(space, Release) else SpaceResult()
+        results["space"] = (
+            SpaceResult(url=space.url, repo=space.repo) if isinstance(space, Published) else SpaceResult()
+        )
     # Stages of several tasks overlap with --jobs: the total is less than their sum then.
     record = RunRecord(seconds=dict(clock.seconds), total_seconds=round(time.time() - began, 1), results=results)
     if not dry_run:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from hubtools.errors import HubUnavailable, MissingStage
 from hubtools.evaluation.previous import list_releases
 from hubtools.publishing.options import PushOptions
+from hubtools.records.release import Published
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
@@ -58,22 +59,6 @@ class Change:
     def files(self) -> tuple[FileChange, ...]:
         """All files that would change."""
         return (*self.add, *self.replace, *self.delete)
-
-
-@dataclass(frozen=True)
-class Release:
-    """Where a release ended: ``revision`` is the commit, ``tag`` its name, ``changed`` whether it was made now.
-
-    ``url`` is the repo's, or that of the pull request; ``access`` says who may read: "public", "private" or "gated".
-    """
-
-    repo: str
-    kind: str
-    revision: str
-    tag: str
-    changed: bool
-    url: str
-    access: str
 
 
 def is_connection_error(error: BaseException) -> bool:
@@ -253,7 +238,7 @@ def release(
     is_ours: Callable[[str], bool],
     options: PushOptions,
     space_sdk: str | None = None,
-) -> Release:
+) -> Published:
     """Bring ``repo`` to ``files`` in one commit and tag it ``v1``, ``v2``…; do nothing where nothing differs.
 
     The commit names its parent, so that a change by somebody else in between is never overwritten unseen: the
@@ -311,7 +296,7 @@ def release(
         revision, tag = call_with_retries(lambda: _tag_release(api, repo, kind, revision, message, changed))
     info = call_with_retries(lambda: api.repo_info(repo, repo_type=kind))
     access = "private" if info.private else "gated" if getattr(info, "gated", False) else "public"
-    return Release(repo, kind, revision, tag, changed, url, access)
+    return Published(repo=repo, kind=kind, revision=revision, tag=tag, changed=changed, url=url, access=access)
 
 
 def _make_operations(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from hubtools.curation.licences import check_redistribution
 from hubtools.curation.split import SPLITS
 from hubtools.errors import LicenceRefused
 from hubtools.publishing.cards import describe_access, render_dataset_card
-from hubtools.publishing.commits import Change, Files, Release, call_with_retries, compare_with_hub, release
+from hubtools.publishing.commits import Change, Files, call_with_retries, compare_with_hub, release
 from hubtools.publishing.front_matter import FrontMatter, merge_card
 from hubtools.publishing.lint import lint_card
 from hubtools.publishing.options import PushOptions
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 
-def push_dataset(api: HfApi, task: TaskSpec, folder: TaskFolder, repo: str, options: PushOptions) -> Release | Change:
+def push_dataset(api: HfApi, task: TaskSpec, folder: TaskFolder, repo: str, options: PushOptions) -> Published | Change:
     """Push the dataset of the work folder; on a dry run return what would change.
 
     Raises:
@@ -44,7 +43,7 @@ def push_dataset(api: HfApi, task: TaskSpec, folder: TaskFolder, repo: str, opti
         is_ours=_is_ours,
         options=options,
     )
-    folder.record_published("dataset", Published(**dataclasses.asdict(pushed)))
+    folder.record_published("dataset", pushed)
     return pushed
 
 

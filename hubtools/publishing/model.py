@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from hubtools.errors import CardRejected, MissingStage
 from hubtools.evaluation.evaluate import are_metrics_current, check_trained_on
 from hubtools.evaluation.other_data import FOLDER, list_reports_for_card
 from hubtools.publishing.cards import ModelRun, render_model_card
-from hubtools.publishing.commits import Change, Files, Release, compare_with_hub, release
+from hubtools.publishing.commits import Change, Files, compare_with_hub, release
 from hubtools.publishing.front_matter import merge_card
 from hubtools.publishing.lint import check_drift, lint_card
 from hubtools.publishing.options import PushOptions
@@ -118,7 +118,7 @@ def check_card(task: TaskSpec, folder: TaskFolder, repo: str | None) -> Path:
 
 def push_model(
     api: HfApi, task: TaskSpec, folder: TaskFolder, repo: str, options: PushOptions, note: Callable[[str], None]
-) -> Release | Change:
+) -> Published | Change:
     """Push what is in the model folder; on a dry run return what would change.
 
     Args:
@@ -150,8 +150,7 @@ def push_model(
         options=options,
     )
     # With the weights, so that a later command can tell whether the model here is still the one on the Hub.
-    published = Published(**dataclasses.asdict(pushed), weights_sha256=metrics.weights_sha256)
-    folder.record_published("model", published)
+    folder.record_published("model", replace(pushed, weights_sha256=metrics.weights_sha256))
     return pushed
 
 

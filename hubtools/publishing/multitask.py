@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from hubtools.curation.licences import choose_model_licence, combine_licences
 from hubtools.errors import MissingStage
 from hubtools.evaluation.multitask import ABOUT_HEADS, MultitaskClassifier, find_largest_difference
 from hubtools.publishing.cards import describe_base, describe_hardware, drop_interval, make_result
-from hubtools.publishing.commits import Change, Files, Release, compare_with_hub, release
+from hubtools.publishing.commits import Change, Files, compare_with_hub, release
 from hubtools.publishing.front_matter import merge_card
 from hubtools.publishing.lint import check_drift, lint_card
 from hubtools.publishing.model import check_scores_belong, is_weights
@@ -195,7 +194,7 @@ def check_multitask_card(work: Path, repo: str | None) -> Path:
     return path
 
 
-def push_multitask(api: HfApi, work: Path, repo: str, options: PushOptions) -> Release | Change:
+def push_multitask(api: HfApi, work: Path, repo: str, options: PushOptions) -> Published | Change:
     """Push body, heads, card, and scores and predictions of all tasks; on a dry run return what would change.
 
     Raises:
@@ -221,7 +220,7 @@ def push_multitask(api: HfApi, work: Path, repo: str, options: PushOptions) -> R
         is_ours=is_weights,
         options=options,
     )
-    task_folder(work, MULTI).record_published("model", Published(**dataclasses.asdict(pushed)))
+    task_folder(work, MULTI).record_published("model", pushed)
     return pushed
 
 

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from hubtools.assets import find_asset
 from hubtools.errors import HubtoolsError, MissingStage
-from hubtools.publishing.commits import Change, Files, Release, call_with_retries, compare_with_hub, release
+from hubtools.publishing.commits import Change, Files, call_with_retries, compare_with_hub, release
 from hubtools.publishing.front_matter import END, START, join_card, merge_card, split_card
 from hubtools.publishing.lint import lint_card
 from hubtools.publishing.options import PushOptions
+from hubtools.records.release import Published
 from hubtools.records.thresholds import THRESHOLDS
 from hubtools.task import TaskSpec
 from hubtools.tasks import find_base
@@ -139,7 +140,7 @@ def _choose_threshold(task: TaskSpec, folder: TaskFolder) -> float:
 
 def push_space(
     api: HfApi, tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder], repo: str, options: PushOptions
-) -> Release | Change:
+) -> Published | Change:
     """Push the Space of those of ``tasks`` that are released; on a dry run return what would change."""
     rendered = list_space_files(tasks, folders)
     card = rendered["README.md"]
