@@ -251,8 +251,7 @@ def main() -> None:
         print("\nInterrupted. Run the same command again: it goes on where it stopped.", file=sys.stderr)
         sys.exit(_INTERRUPTED)
     except Exception as error:
-        # The one place where errors become messages; who debugs wants the traceback.
-        # For whoever reports a bug: the stack trace that everybody else is spared.
+        # The one place where errors become messages; whoever reports a bug needs the stack trace.
         if os.environ.get("HUBTOOLS_DEBUG"):
             raise
         # An error of a library has words of ours where we know what a person can do.

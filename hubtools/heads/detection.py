@@ -151,9 +151,8 @@ class Detection(Classification):
         probabilities = dict(zip(labels, row, strict=False))
         # Without a threshold the more probable of the two labels is the answer.
         score, limit = probabilities[self.positive], 0.5 if threshold is None else threshold
-        other = next(label for label in labels if label != self.positive)
         flagged = score >= limit
-        return Answer(self.positive if flagged else other, score, flagged, limit, probabilities)
+        return Answer(self.positive if flagged else self.negative(labels), score, flagged, limit, probabilities)
 
     @property
     def columns(self) -> dict[str, pa.DataType]:

@@ -72,8 +72,6 @@ if TYPE_CHECKING:
 # Of all schemes that models of others are trained with: BIO, BILOU, BIOES.
 _PREFIX = re.compile(r"[BILUES]-(?=.)")
 
-_PREFIX = re.compile(r"[BILUES]-(?=.)")
-
 
 @dataclass(frozen=True)
 class Spans(Head):

@@ -155,8 +155,7 @@ def listing(call: Call) -> Response:
             }
             item = {name: value for name, value in item.items() if name in kept}
         found.append(item)
-    # Python's sort is stable, so that equal keys keep the order by id.
-    # By id first, so that repos of the same time keep one order from call to call.
+    # By id first, as sorting is stable: repos of the same time keep one order from call to call.
     found.sort(key=lambda item: item["id"])
     found.sort(key=lambda item: item[_SORT_KEYS.get(query.get("sort", ""), "lastModified")], reverse=True)
     if query.get("direction") == "1":

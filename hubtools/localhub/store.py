@@ -194,8 +194,7 @@ class Store:
         with self._names, self._lock(kind, repo_id):
             if not self.get(kind, repo_id):
                 raise repo_not_found(kind, repo_id)
-            # One rename, so that a kill leaves the whole repo or none of it.
-            # Out of sight at once; removing many files may take longer than a request.
+            # One rename, so that a kill leaves the whole repo or none of it; removing many files takes long.
             gone = self.tmp / f"deleted-{uuid.uuid4().hex}"
             os.rename(self._folder(kind, repo_id), gone)
         shutil.rmtree(gone, ignore_errors=True)
@@ -269,8 +268,7 @@ class Store:
             "author": message.author,
             "tree": {path: [e.size, e.oid, e.sha256] for path, e in sorted(tree.items())},
         }
-        # The clients take exactly 40 hex digits for a commit id and skip a round trip then.
-        # Of the whole content: the same commit twice has the same id.
+        # The clients take exactly 40 hex digits for a commit id, and skip a round trip then.
         digest = hashlib.sha1(json.dumps(body).encode(), usedforsecurity=False).hexdigest()
         write_json(folder / "commits" / f"{digest}.json", body, self.tmp)
         return _read_commit(str(folder / "commits" / f"{digest}.json"))

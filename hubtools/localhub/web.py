@@ -36,8 +36,7 @@ class Call:
     @classmethod
     async def open(cls, request: Request, kind: str | None = None, *, read: bool = True) -> Call:
         """``read=False`` leaves the body to be streamed."""
-        # The path is routed as it was sent, so that "feature%2Fx" stays one part.
-        # Only now: a quoted slash has done its work in the routing.
+        # Only now: the path is routed as it was sent, so that "feature%2Fx" stays one part.
         params = {name: unquote(value) for name, value in request.path_params.items()}
         if kind:
             params["kind"] = kind

@@ -32,7 +32,6 @@ def from_json(content: object, kind: type[R]) -> R:
     Raises:
         DamagedRecord: a key is missing, unknown, or of the wrong type; the message names one of them.
     """
-    # Imported here: only who reads a file pays for it.
     # Here, not above: whoever only writes a record need not wait for it.
     from pydantic import TypeAdapter, ValidationError
 
