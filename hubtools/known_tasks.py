@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from hubtools.records import write_whole
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS
 from hubtools.tasks.file import read_task_file
@@ -21,10 +21,8 @@ def keep_task_file(task: TaskSpec, folder: TaskFolder) -> None:
     """
     if task.file is None:
         return
-    # Written beside and renamed: a kill leaves the old copy or the new one.
-    part = folder.root / f"{KEPT}.part"
-    part.write_bytes(task.file.read_bytes())
-    os.replace(part, folder.root / KEPT)
+    with write_whole(folder.root / KEPT) as part:
+        part.write_bytes(task.file.read_bytes())
 
 
 def list_known_tasks(work_dir: Path, further: Iterable[TaskSpec] = ()) -> list[TaskSpec]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import os
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
 from hubtools.heads import Head
+from hubtools.records import write_whole
 from hubtools.spec import Example, LabelSet
 
 ROWS = 50  # of each class, for a person to read
@@ -26,9 +26,7 @@ def write_audit(path: Path, rows: Iterable[Example], head: Head, label_set: Labe
     for row in rows:
         for name in head.audit_classes(row):
             classes[name].append(row)
-    # Written beside and renamed: a kill leaves no half file that looks whole.
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("w", encoding="utf-8", newline="") as out:
+    with write_whole(path) as part, part.open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out)
         writer.writerow(["label", "text", "rule", "group", "place", "split", "source"])
         for label in head.list_audit_classes(label_set):
@@ -38,7 +36,6 @@ def write_audit(path: Path, rows: Iterable[Example], head: Head, label_set: Labe
                 # Labels of our own rules are checked against the rule, all others against the source.
                 rule = row.rule or "label of the source"
                 writer.writerow([label, _mark_spans(row), rule, row.group, row.origin, row.split, row.source])
-    os.replace(temporary, path)
 
 
 def _mark_spans(row: Example) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,6 +14,7 @@ from hubtools.curation.sources import SPLIT_NAMES, SourceFiles, are_public, name
 from hubtools.curation.split import SPLITS
 from hubtools.errors import SourceError, shorten
 from hubtools.heads.span_rows import SPLIT_WORD
+from hubtools.records import write_whole
 from hubtools.spec import BadRow, Dropped, Example, LabelSet, Undecided
 from hubtools.task import TaskSpec
 
@@ -67,16 +67,13 @@ class Drops(Counter[str]):
         Args:
             others: further drops that go into the same file.
         """
-        part = path.with_name(path.name + ".part")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8") as out:
+        with write_whole(path) as part, part.open("w", encoding="utf-8") as out:
             for drops in (self, *others):
                 for reason, rows in drops.items():
                     origins = drops.origins.get(reason, [])
                     lines = [{"reason": reason, "place": origin} for origin in origins]
                     more = [{"reason": reason, "more": rows - len(origins)}] if rows > len(origins) else []
                     out.writelines(json.dumps(line) + "\n" for line in [*lines, *more])
-        os.replace(part, path)
 
 
 def read_pool(

@@ -12,6 +12,7 @@ from hubtools.errors import MissingStage
 from hubtools.heads import Head
 from hubtools.heads.inference import Tick
 from hubtools.heads.values import Pipeline, Rows
+from hubtools.records import write_whole
 from hubtools.workdir import TaskFolder, sha256_of
 
 if TYPE_CHECKING:
@@ -134,8 +135,5 @@ def write_table(path: Path, table: pa.Table) -> None:
     """Write a parquet file whole or not at all."""
     import pyarrow.parquet as pq
 
-    # Beside the file, then in its place: a run that is interrupted leaves no half of a file.
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    pq.write_table(table, part)
-    part.replace(path)
+    with write_whole(path) as part:
+        pq.write_table(table, part)

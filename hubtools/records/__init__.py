@@ -6,10 +6,12 @@ A record is a frozen dataclass, and a JSON file of the work folder or of a relea
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -112,9 +114,16 @@ def write_record(path: Path, record: Record) -> None:
 
 def write_json(path: Path, content: object) -> None:
     """Write JSON whole or not at all."""
+    with write_whole(path) as part:
+        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def write_whole(path: Path) -> Iterator[Path]:
+    """Yield a file to write, which takes the place of ``path`` when the block ends; after an error ``path`` stays."""
     # Beside the file, so that both are on one disk and the replacement is a single step: who reads the file, or is
     # interrupted here, never sees half of it.
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    part = path.with_name(path.name + ".part")
+    yield part
+    os.replace(part, path)
