@@ -169,7 +169,7 @@ def finetune_multi(work: WorkOptions, options: TrainingOptions) -> MultitaskReco
     check_method(options.flags, [*TASKS.values()], options.processes)
     folder = task_folder(work.work_dir, MULTI)
     base, fingerprint = compute_multitask_fingerprint(work, options)
-    command = _make_command(["--task", MULTI], base, fingerprint, work, options)
+    command = _make_command(MULTI, None, base, fingerprint, work, options)
     with contextlib.ExitStack() as stack:
         locks = []
         if not options.dry_run:
@@ -211,7 +211,7 @@ def _train(
         elif copy_model(folder, folder.find_trained(fingerprint), work.note):
             yield None
         else:
-            command = _make_command(_name_task(task), base, fingerprint, work, options)
+            command = _make_command(task.name, task.file, base, fingerprint, work, options)
             with _start(command, [lock], folder, devices) as process:
                 yield process
 
@@ -241,23 +241,19 @@ def _describe_planned(task: TaskSpec, work: WorkOptions, options: TrainingOption
         if other.has_model:
             work.note(f"{task.name}: would take over the model of {other.root}: the same training was done there")
             return other.read_training()
-    command = _make_command(_name_task(task), base, fingerprint, work, options)
+    command = _make_command(task.name, task.file, base, fingerprint, work, options)
     work.note("would run: " + " ".join(command))
     return PlannedCommand(command=command)
 
 
-def _name_task(task: TaskSpec) -> list[str]:
-    """Return the flags that name a task, and the file that describes it where it is none of the four."""
-    return ["--task", task.name, *(["--task_file", str(task.file)] if task.file else [])]
-
-
 def _make_command(
-    task_flags: Sequence[str], base: str, fingerprint: str, work: WorkOptions, options: TrainingOptions
+    name: str, file: Path | None, base: str, fingerprint: str, work: WorkOptions, options: TrainingOptions
 ) -> list[str]:
     """Return what starts a training, whose ``training.json`` will bear the fingerprint.
 
     Args:
-        task_flags: say what to train.
+        name: of the task, or "multi".
+        file: that describes the task; None for a built-in one.
     """
     together = options.jobs * options.processes
     return [
@@ -267,7 +263,8 @@ def _make_command(
         *(["--main_process_port", "0"] if together > options.processes > 1 else []),
         # Left to itself, accelerate gives each process on a CPU one thread.
         "--num_cpu_threads_per_process", str(max(1, (os.cpu_count() or 1) // together)),
-        str(Path(__file__).with_name("finetune.py")), *task_flags, "--work_dir", str(work.work_dir),
+        str(Path(__file__).with_name("finetune.py")), "--task", name, "--work_dir", str(work.work_dir),
+        *(["--task_file", str(file)] if file else []),
         "--base", base, "--seed", str(options.seed), "--fingerprint", fingerprint,
         *(["--disable_tqdm", "true"] if options.jobs > 1 else []), *options.flags.argv,
     ]  # fmt: skip

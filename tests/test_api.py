@@ -101,7 +101,8 @@ def test_the_training_of_a_task_from_a_file_is_given_the_file(tmp_path: Path) ->
     (curated / "facts.json").write_text('{"fingerprint": "0"}')
     planned = api.train(api.load_task(file), work_dir=tmp_path / "work", base=str(base), dry_run=True)
     assert isinstance(planned, PlannedCommand)
-    assert " ".join(planned.command).count(f"--task toxicity --task_file {file} ") == 1
+    flags = dict(zip(planned.command, planned.command[1:], strict=False))
+    assert (flags["--task"], flags["--task_file"]) == ("toxicity", str(file))
 
 
 def test_a_text_is_a_path_and_a_list_is_a_tuple_where_the_option_is_one() -> None:
