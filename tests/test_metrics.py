@@ -92,8 +92,8 @@ def test_an_interval_is_the_same_alone_and_beside_others() -> None:
     answers = labels.read_label_answers(rng.integers(0, 3, 50), rng.dirichlet(np.ones(3), 50), 0.6)
     metrics: tuple[Metric, ...] = (labels.ACCURACY, labels.MACRO_F1, labels.ANSWERED)
     found = score_metrics(metrics, answers)
-    assert found["macro_f1"] == score_metric(labels.MACRO_F1, answers)
-    assert found["accuracy"] == bootstrap(lambda rows: float(answers.right[rows].mean()), 50)
+    assert found["macro_f1"] == score_metric(labels.MACRO_F1, answers, np.arange(50))
+    assert found["accuracy"] == bootstrap(lambda rows: float(answers.right[rows].mean()), np.arange(50))
     exact = found["answered"]
     assert exact is not None
     assert exact.value == labels.ANSWERED.function(answers)

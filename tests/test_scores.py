@@ -33,8 +33,8 @@ from hubtools.metrics.detection import (
     recall_at_fpr,
     roc_auc,
 )
-from hubtools.metrics.intervals import bootstrap, rate
-from hubtools.metrics.labels import LabelAnswers, macro_f1, read_label_answers, weighted_f1
+from hubtools.metrics.intervals import bootstrap, draw_resamples, number_groups, rate, score_metrics
+from hubtools.metrics.labels import ANSWERED, LabelAnswers, macro_f1, read_label_answers, weighted_f1
 from hubtools.metrics.spans import count_spans, read_span_answers, strict_prf
 from hubtools.records import to_json
 from hubtools.records.scores import ClassificationScores, Confusion, DetectionScores, Interval, SpanScores
@@ -82,7 +82,7 @@ def assert_plain(value: Any) -> None:
 def test_the_interval_of_an_accuracy_is_the_binomials(rows: int, correct: int) -> None:
     """Resampling rows draws the number of right answers from Binomial(rows, accuracy)."""
     right = np.arange(rows) < correct
-    found = bootstrap(lambda r: float(right[r].mean()), rows)
+    found = bootstrap(lambda r: float(right[r].mean()), np.arange(rows))
     low, high = binom.ppf([0.025, 0.975], rows, correct / rows) / rows
     spread = np.sqrt(correct * (rows - correct) / rows**3)
     assert found.value == correct / rows
@@ -90,12 +90,42 @@ def test_the_interval_of_an_accuracy_is_the_binomials(rows: int, correct: int) -
     assert found.high == pytest.approx(high, abs=0.25 * spread + 1 / rows)
 
 
+def test_an_interval_over_groups_is_that_of_as_many_independent_rows() -> None:
+    """Ten rows of a template that are all right or all wrong tell as much as one."""
+    right = np.repeat(np.arange(40) % 4 > 0, 10)
+    whole = bootstrap(lambda r: float(right[r].mean()), np.repeat(np.arange(40), 10))
+    one_each = bootstrap(lambda r: float(right[::10][r].mean()), np.arange(40))
+    assert (whole.value, whole.low, whole.high) == (one_each.value, one_each.low, one_each.high)
+    by_row = bootstrap(lambda r: float(right[r].mean()), np.arange(400))
+    assert whole.high - whole.low > 2 * (by_row.high - by_row.low)
+
+
+def test_a_resample_holds_whole_groups_whatever_the_order_of_their_rows() -> None:
+    groups = number_groups(["b", "", "a", "b", "", "a", "b"])
+    assert groups.tolist() == [0, 1, 2, 0, 3, 2, 0]
+    for rows in itertools.islice(draw_resamples(groups), 50):
+        counts = np.bincount(rows, minlength=7)
+        assert counts[0] == counts[3] == counts[6]
+        assert counts[2] == counts[5]
+        assert counts[[0, 1, 2, 4]].sum() == 4, "as many groups as there are"
+
+
+def test_a_share_of_grouped_rows_without_a_miss_has_the_interval_of_as_many_groups() -> None:
+    answers = read_label_answers([0] * 100, [[1.0, 0.0]] * 100)
+    [alone] = score_metrics([ANSWERED], answers).values()
+    [grouped] = score_metrics([ANSWERED], answers, np.repeat(np.arange(20), 5)).values()
+    assert alone == rate(100, 100)
+    assert grouped == rate(20, 20)
+
+
 def test_an_interval_is_the_same_each_time_and_leaves_out_what_is_undefined() -> None:
     def score(rows: np.ndarray) -> float:
         return float("nan") if 0 in rows[1:] else 0.5
 
-    assert bootstrap(score, 5) == bootstrap(score, 5) == Interval(value=0.5, low=0.5, high=0.5)
-    assert bootstrap(lambda r: float(r.mean()), 50) != bootstrap(lambda r: float(r.mean()), 50, seed=1)
+    assert bootstrap(score, np.arange(5)) == bootstrap(score, np.arange(5)) == Interval(value=0.5, low=0.5, high=0.5)
+    assert bootstrap(lambda r: float(r.mean()), np.arange(50)) != bootstrap(
+        lambda r: float(r.mean()), np.arange(50), seed=1
+    )
 
 
 def test_the_interval_of_a_rate_is_exact_and_wide_where_nothing_was_seen() -> None:
@@ -481,7 +511,7 @@ def test_baselines_of_a_detector_have_every_score_of_the_model() -> None:
         "label": [1, 0, 1, 0, 0],
     }
     test = [{"text": "ignore rules", "label": 1}, {"text": "bake pie", "label": 0}, {"text": "rules", "label": 1}]
-    rows = _Columns({key: [row[key] for row in test] for key in ("text", "label")})
+    rows = _Columns({key: [row[key] for row in test] for key in ("text", "label")} | {"group": ["", "", ""]})
     found = answer_and_score(JAILBREAK, JAILBREAK.label_set().labels, train, rows)
     assert list(found) == ["majority class", "TF-IDF, logistic regression"]
     assert found["majority class"].accuracy.value == pytest.approx(1 / 3)
@@ -492,7 +522,7 @@ def test_baselines_of_a_detector_have_every_score_of_the_model() -> None:
 
 
 def test_the_baseline_of_a_token_task_is_scored_as_the_model_is() -> None:
-    test = {"text": ["I am 536-22-8145", "Ann"], "spans": [[span(5, 16, 3)], [span(0, 3, 0)]]}
+    test = {"text": ["I am 536-22-8145", "Ann"], "spans": [[span(5, 16, 3)], [span(0, 3, 0)]], "group": ["", ""]}
     [(name, scores)] = answer_and_score(PII, PII.label_set().labels, None, test).items()
     assert name == "regular expressions"
     assert (scores.entity_precision.value, scores.entity_recall.value) == (1.0, 0.5)

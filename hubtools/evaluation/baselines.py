@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from hubtools.workdir import TaskFolder, sha256_of
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
-BASELINES = 1  # bumped when a baseline would be computed otherwise
+BASELINES = 2  # bumped when a baseline would be computed otherwise
 
 # Its name is a key of metrics.json: with another number of shots it is another baseline.
 FEW_SHOT = f"SetFit, {SHOTS} shots a class"
@@ -128,11 +128,19 @@ def answer_and_score(task: TaskSpec, labels: Sequence[str], train: Rows, test: R
     # Scored by the head as the model is, at the router's default: a baseline has no threshold of its own.
     head = task.head
     answers = head.answer_baselines(train, list(test["text"]), labels)
-    truth = list(head.read_truth(test))
+    truth, groups = list(head.read_truth(test)), list(test["group"])
     return {
-        name: head.make_baseline(ABOUT[name], head.score(head.join_answers(truth, predictions), labels, task.threshold))
+        name: head.make_baseline(
+            ABOUT[name],
+            # With groups, so that a baseline's interval is as wide as the model's.
+            head.score(_join_groups(head.join_answers(truth, predictions), groups), labels, task.threshold),
+        )
         for name, predictions in answers.items()
     }
+
+
+def _join_groups(rows: Rows, groups: Sequence[str]) -> Rows:
+    return cast("Rows", {**rows, "group": groups})
 
 
 def score_few_shot(
@@ -147,7 +155,7 @@ def score_few_shot(
     train, test = data["train"], data["test"]
     texts = list(train["text"]), list(train["label"]), list(test["text"])
     probabilities = predict_few_shot(training.base, training.base_revision, *texts, len(labels))
-    rows = task.head.join_answers(list(test["label"]), probabilities)
+    rows = _join_groups(task.head.join_answers(list(test["label"]), probabilities), list(test["group"]))
     base = (training.base, training.base_revision)
     return task.head.make_baseline(ABOUT[FEW_SHOT], task.head.score(rows, labels, task.threshold), base=base)
 

@@ -27,7 +27,7 @@ from hubtools.training.calibration import FILE as CALIBRATION
 from hubtools.training.inputs import hash_texts
 from hubtools.workdir import TaskFolder, sha256_of
 
-METRICS = 5  # bumped when metrics.json holds more, or a number is computed in another way
+METRICS = 6  # bumped when metrics.json holds more, or a number is computed in another way
 
 
 @dataclass(frozen=True)

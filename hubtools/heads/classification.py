@@ -15,7 +15,7 @@ from hubtools.heads.encoding import encode_sequence
 from hubtools.heads.inference import Tick, list_label_names, predict_probabilities
 from hubtools.heads.plots import ABSTENTION, CONFUSION, Plot
 from hubtools.heads.rows import LabelMap, UserColumns, describe_split, measure_lengths_by_label, read_text_and_label
-from hubtools.heads.scores import ANOTHER, compute_abstaining_scores, compute_classification_scores
+from hubtools.heads.scores import ANOTHER, compute_abstaining_scores, compute_classification_scores, read_groups
 from hubtools.heads.slices import list_classification_mistakes, slice_classification
 from hubtools.heads.values import (
     AnswerDifference,
@@ -205,7 +205,7 @@ class Classification(Head):
         return self.read_answers(self.join_answers(list(label_ids), softmax(predictions, axis=-1)), labels)
 
     def score(self, rows: Rows, labels: Sequence[str], threshold: float) -> ClassificationScores:
-        return compute_classification_scores(self.read_answers(rows, labels), labels)
+        return compute_classification_scores(self.read_answers(rows, labels), labels, read_groups(rows))
 
     def score_known(
         self, rows: Rows, labels: Sequence[str], known: Collection[int], threshold: float

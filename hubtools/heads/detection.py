@@ -12,7 +12,7 @@ from hubtools.heads.classification import Classification
 from hubtools.heads.inference import Tick
 from hubtools.heads.length_matching import compose_negatives, measure_length_baseline
 from hubtools.heads.plots import CONFUSION, Plot, make_detection_plots
-from hubtools.heads.scores import compute_detection_scores, compute_one_class_scores
+from hubtools.heads.scores import compute_detection_scores, compute_one_class_scores, read_groups
 from hubtools.heads.slices import slice_detection
 from hubtools.heads.thresholds import choose_detection_threshold
 from hubtools.heads.values import Pipeline, Rows
@@ -102,7 +102,7 @@ class Detection(Classification):
         )
 
     def score(self, rows: Rows, labels: Sequence[str], threshold: float) -> DetectionScores:
-        return compute_detection_scores(self.read_answers(rows, labels, threshold), labels)
+        return compute_detection_scores(self.read_answers(rows, labels, threshold), labels, read_groups(rows))
 
     def score_answers(self, answers: LabelAnswers, names: Sequence[str]) -> ScoresOnOtherData:
         assert isinstance(answers, DetectionAnswers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from hubtools.heads.values import Rows
 from hubtools.lazy_numpy import np
 from hubtools.metrics.detection import (
     FNR_AT_THRESHOLD,
@@ -15,7 +16,7 @@ from hubtools.metrics.detection import (
     ROC_AUC,
     DetectionAnswers,
 )
-from hubtools.metrics.intervals import score_metrics
+from hubtools.metrics.intervals import number_groups, score_metrics
 from hubtools.metrics.labels import (
     ACCURACY,
     ACCURACY_OF_ANSWERED,
@@ -79,15 +80,23 @@ _SPAN_METRICS = (
 )
 
 
-def compute_classification_scores(answers: LabelAnswers, names: Sequence[str]) -> ClassificationScores:
+def read_groups(rows: Rows) -> np.ndarray | None:
+    """Return (rows,) the numbers of the groups of rows, for their intervals; None where rows have no such column."""
+    return number_groups(rows["group"]) if "group" in rows else None
+
+
+def compute_classification_scores(
+    answers: LabelAnswers, names: Sequence[str], groups: np.ndarray | None = None
+) -> ClassificationScores:
     """Return the scores of the most probable labels.
 
     Classes without a row are left out of the macro averages, and named in ``absent``.
 
     Args:
         names: of the classes, in the order of their indices; the last may be :data:`ANOTHER`, which no row truly has.
+        groups: see :func:`read_groups`.
     """
-    return ClassificationScores(**_describe_labels(answers, names, _LABEL_METRICS))
+    return ClassificationScores(**_describe_labels(answers, names, _LABEL_METRICS, groups))
 
 
 def compute_abstaining_scores(answers: LabelAnswers, names: Sequence[str]) -> AbstainingScores:
@@ -96,7 +105,9 @@ def compute_abstaining_scores(answers: LabelAnswers, names: Sequence[str]) -> Ab
     return AbstainingScores(**_describe_labels(answers, names, metrics), threshold=answers.threshold)
 
 
-def compute_detection_scores(answers: DetectionAnswers, names: Sequence[str]) -> DetectionScores:
+def compute_detection_scores(
+    answers: DetectionAnswers, names: Sequence[str], groups: np.ndarray | None = None
+) -> DetectionScores:
     """Return the scores of a detection; both classes must have a row."""
     from sklearn.metrics import precision_recall_curve, roc_curve
 
@@ -104,7 +115,7 @@ def compute_detection_scores(answers: DetectionAnswers, names: Sequence[str]) ->
     # Without points on a straight line between two others, which draw nothing: the file holds the curve.
     precision, recall, _ = precision_recall_curve(answers.positive, answers.score, drop_intermediate=True)
     return DetectionScores(
-        **_describe_labels(answers, names, (*_LABEL_METRICS, *_DETECTION_METRICS)),
+        **_describe_labels(answers, names, (*_LABEL_METRICS, *_DETECTION_METRICS), groups),
         threshold=answers.threshold,
         positives=int(answers.positive.sum()),
         negatives=int((~answers.positive).sum()),
@@ -119,7 +130,9 @@ def compute_one_class_scores(answers: DetectionAnswers, names: Sequence[str]) ->
     return OneClassScores(**_describe_labels(answers, names, metrics), threshold=answers.threshold)
 
 
-def _describe_labels(answers: LabelAnswers, names: Sequence[str], metrics: Sequence[Metric]) -> dict[str, Any]:
+def _describe_labels(
+    answers: LabelAnswers, names: Sequence[str], metrics: Sequence[Metric], groups: np.ndarray | None = None
+) -> dict[str, Any]:
     """Return the fields of a record of scores: ``metrics`` by their keys, and what is counted of each label."""
     counts = answers.confusion
     support = counts.sum(1)
@@ -130,7 +143,7 @@ def _describe_labels(answers: LabelAnswers, names: Sequence[str], metrics: Seque
         key=lambda confusion: (-confusion[0], confusion[1], confusion[2]),
     )
     return {
-        **score_metrics(metrics, answers),
+        **score_metrics(metrics, answers, groups),
         "rows": len(answers),
         "macro_precision": mean_of_present(precision, support),
         "macro_recall": mean_of_present(recall, support),
@@ -152,7 +165,7 @@ def _describe_labels(answers: LabelAnswers, names: Sequence[str], metrics: Seque
     }
 
 
-def compute_span_scores(answers: SpanAnswers, types: Sequence[str]) -> SpanScores:
+def compute_span_scores(answers: SpanAnswers, types: Sequence[str], groups: np.ndarray | None = None) -> SpanScores:
     """Return the scores of spans; see the record for what each of them counts."""
     per_type = []
     for label, name in enumerate(types):
@@ -170,7 +183,7 @@ def compute_span_scores(answers: SpanAnswers, types: Sequence[str]) -> SpanScore
         )
     # Keys are those of the record's fields, which from_json() checks when the file is read.
     fields: dict[str, Any] = {
-        **score_metrics(_SPAN_METRICS, answers),
+        **score_metrics(_SPAN_METRICS, answers, groups),
         "rows": len(answers),
         "per_class": per_type,
         "absent": [entry.label for entry in per_type if not entry.support],

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from hubtools.heads.values import Rows
 from hubtools.lazy_numpy import np
 from hubtools.metrics.detection import DetectionAnswers, matched_roc_auc, roc_auc
-from hubtools.metrics.intervals import bootstrap, rate, score_metric
+from hubtools.metrics.intervals import bootstrap, number_groups, rate, score_metric
 from hubtools.metrics.labels import LabelAnswers
 from hubtools.metrics.spans import ENTITY_F1, SpanAnswers, SpanDict, overlap_prf, strict_prf
 from hubtools.records.slices import (
@@ -124,19 +124,19 @@ def slice_detection(answers: DetectionAnswers, rows: Rows) -> DetectionSlices:
     return DetectionSlices(
         length=length,
         families=_lowest_accuracy(right, rows),
-        length_matched=_match_lengths(answers, np.asarray(rows["characters"])),
+        length_matched=_match_lengths(answers, np.asarray(rows["characters"]), number_groups(rows["group"])),
         # Only where the task names alarming words do the predictions have the column.
         alarming=_count_alarming(answers, np.asarray(rows["alarming"], dtype=bool)) if "alarming" in rows else None,
     )
 
 
-def _match_lengths(answers: DetectionAnswers, characters: np.ndarray) -> LengthMatched:
+def _match_lengths(answers: DetectionAnswers, characters: np.ndarray, groups: np.ndarray) -> LengthMatched:
     positive, score = answers.positive, answers.score
     # Half octaves: the lengths of a pair differ by a factor of 1.41 at most.
     stratum = np.floor(2 * np.log2(np.maximum(characters, 1))).astype(int)
     # Only a pair of a positive and a negative row within a stratum tells whether more than length was learned.
     pairs = int(sum(positive[stratum == s].sum() * (~positive[stratum == s]).sum() for s in set(stratum.tolist())))
-    matched = bootstrap(lambda r: matched_roc_auc(positive[r], score[r], stratum[r]), len(answers)) if pairs else None
+    matched = bootstrap(lambda r: matched_roc_auc(positive[r], score[r], stratum[r]), groups) if pairs else None
     # The positive texts may be the longer ones or the shorter ones.
     length_alone = max(roc_auc(positive, characters), roc_auc(positive, -characters))
     return LengthMatched(roc_auc=matched, pairs=pairs, length_alone=length_alone)
@@ -214,7 +214,11 @@ def slice_spans(answers: SpanAnswers, rows: Rows) -> SpanSlices:
     clean = find_lowest_families(np.where(annotated, "", names).tolist(), lambda r: -float(answers.predicted[r].mean()))
     return SpanSlices(
         length=[
-            SpanLengthSlice(slice=name, rows=len(r), entity_f1=score_metric(ENTITY_F1, answers.take(r)))
+            SpanLengthSlice(
+                slice=name,
+                rows=len(r),
+                entity_f1=score_metric(ENTITY_F1, answers.take(r), number_groups([rows["group"][i] for i in r])),
+            )
             for name, r in divide_by_length(rows["characters"])
         ],
         families=[

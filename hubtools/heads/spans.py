@@ -14,7 +14,7 @@ from hubtools.heads.encoding import IGNORED, encode_tokens
 from hubtools.heads.inference import Tick, list_label_names, predict_spans, predict_tokens
 from hubtools.heads.plots import TYPES, Plot
 from hubtools.heads.rows import LabelMap, UserColumns, describe_split
-from hubtools.heads.scores import compute_span_scores
+from hubtools.heads.scores import compute_span_scores, read_groups
 from hubtools.heads.slices import list_span_mistakes, slice_spans
 from hubtools.heads.span_rows import (
     OUTSIDE,
@@ -241,7 +241,7 @@ class Spans(Head):
         return read_tag_answers(true, predicted, labels)
 
     def score(self, rows: Rows, labels: Sequence[str], threshold: float) -> SpanScores:
-        return compute_span_scores(self.read_answers(rows, labels), labels)
+        return compute_span_scores(self.read_answers(rows, labels), labels, read_groups(rows))
 
     def score_known(
         self, rows: Rows, labels: Sequence[str], known: Collection[int], threshold: float
@@ -292,7 +292,8 @@ class Spans(Head):
         """Every span counts; measured besides are the spans that the router's default would leave."""
         # Whoever serves the model with the router's default loses the less sure spans: what that costs is measured.
         kept = [[span for span in spans if span["score"] >= default] for spans in test["predicted_spans"]]
-        scores = compute_span_scores(self.read_answers(self.join_answers(test["spans"], kept), labels), labels)
+        answers = self.read_answers(self.join_answers(test["spans"], kept), labels)
+        scores = compute_span_scores(answers, labels, read_groups(test))
         rates = SpanRates(
             entity_precision=scores.entity_precision,
             entity_recall=scores.entity_recall,

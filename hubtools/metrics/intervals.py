@@ -27,47 +27,85 @@ class Answers(Protocol):
         """(rows,): whether the answer is the true one."""
 
 
-def draw_resamples(rows: int, seed: int = 0) -> Iterator[np.ndarray]:
-    """Yield :data:`RESAMPLES` arrays of ``rows`` row numbers, drawn with replacement."""
+def number_groups(names: Sequence[str]) -> np.ndarray:
+    """Return (rows,) numbers of the groups that rows belong to, by first appearance; a row without a name is alone."""
+    numbers: dict[str | int, int] = {}
+    # A row's own number cannot be the name of a group, which is a text.
+    return np.array([numbers.setdefault(name or row, len(numbers)) for row, name in enumerate(names)], dtype=int)
+
+
+def draw_resamples(groups: np.ndarray, seed: int = 0) -> Iterator[np.ndarray]:
+    """Yield :data:`RESAMPLES` arrays of row numbers: as many groups as there are, drawn with replacement, whole.
+
+    Rows of one template or family are alike: drawn one by one, they would make an interval narrower than a score of
+    new templates deserves.
+
+    Args:
+        groups: (rows,) number of each row's group, from 0; ``np.arange(rows)`` where each row stands for itself.
+    """
+    order, sizes = np.argsort(groups, kind="stable"), np.bincount(groups)
+    begins = np.cumsum(sizes) - sizes
     # A fixed seed: the same predictions give the same intervals, and two models are compared on the same resamples.
     rng = np.random.default_rng(seed)
     for _ in range(RESAMPLES):
-        yield rng.integers(0, rows, rows)
+        drawn = rng.integers(0, len(sizes), len(sizes))
+        lengths = sizes[drawn]
+        # The rows of each drawn group, one after the other, without a loop over groups.
+        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        yield order[np.repeat(begins[drawn], lengths) + within]
 
 
-def bootstrap(score: Callable[[np.ndarray], float], rows: int, seed: int = 0) -> Interval:
+def bootstrap(score: Callable[[np.ndarray], float], groups: np.ndarray, seed: int = 0) -> Interval:
     """Return the score of all rows and its 95% percentile interval.
 
     Args:
         score: from row numbers (with repetition) to a score; it may return nan where it is undefined.
+        groups: (rows,), as :func:`draw_resamples` takes them.
     """
-    return _interval(float(score(np.arange(rows))), [score(r) for r in draw_resamples(rows, seed)])
+    return _interval(float(score(np.arange(len(groups)))), [score(r) for r in draw_resamples(groups, seed)])
 
 
-def score_metrics(metrics: Sequence[Metric], answers: Answers) -> dict[str, Interval | None]:
+def score_metrics(
+    metrics: Sequence[Metric], answers: Answers, groups: np.ndarray | None = None
+) -> dict[str, Interval | None]:
     """Return each metric's value and 95% interval by its key.
 
     A share of independent rows has an exact interval, or None where there is no row; the others share the resamples,
-    so that rows are drawn once however many metrics there are.
+    so that rows are drawn once however many metrics there are. Rows of a group are not independent: a share of them is
+    resampled too, but where it is 0 or 1, which every resample repeats.
+
+    Args:
+        groups: (rows,), as :func:`draw_resamples` takes them; None where each row stands for itself.
     """
-    resampled = [metric for metric in metrics if metric.counts is None]
-    values: dict[str, list[float]] = {metric.key: [] for metric in resampled}
+    groups = np.arange(len(answers)) if groups is None else groups
+    alone = len(groups) == len(set(groups.tolist()))
+    values: dict[str, list[float]] = {metric.key: [] for metric in metrics if not (metric.counts and alone)}
+    resampled = [metric for metric in metrics if metric.key in values]
     if resampled:
-        for rows in draw_resamples(len(answers)):
+        for rows in draw_resamples(groups):
             drawn = answers.take(rows)
             for metric in resampled:
                 values[metric.key].append(metric.function(drawn))
-    return {
-        metric.key: rate(*metric.counts(answers))
-        if metric.counts
-        else _interval(metric.function(answers), values[metric.key])
-        for metric in metrics
-    }
+    # As many independent draws as there are groups, where a resample has no width.
+    share = 1.0 if alone else (int(groups.max()) + 1) / len(groups)
+
+    def measure(metric: Metric) -> Interval | None:
+        if metric.counts is None:
+            return _interval(metric.function(answers), values[metric.key])
+        hits, rows = metric.counts(answers)
+        if alone or not rows:
+            return rate(hits, rows)
+        if hits in (0, rows):
+            independent = max(1, round(rows * share))
+            return rate(independent if hits else 0, independent)
+        return _interval(hits / rows, values[metric.key])
+
+    return {metric.key: measure(metric) for metric in metrics}
 
 
-def score_metric(metric: Metric, answers: Answers) -> Interval:
+def score_metric(metric: Metric, answers: Answers, groups: np.ndarray) -> Interval:
     """Return the value and the bootstrap interval of one metric."""
-    return bootstrap(lambda rows: metric.function(answers.take(rows)), len(answers))
+    return bootstrap(lambda rows: metric.function(answers.take(rows)), groups)
 
 
 def _interval(value: float, resampled: Sequence[float]) -> Interval:
@@ -91,6 +129,15 @@ def rate(hits: int, rows: int) -> Interval | None:
     return Interval(value=hits / rows, low=float(low), high=float(high))
 
 
+def resample_difference(metric: Metric, a: Answers, b: Answers, groups: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return ``a`` minus ``b``, and (resamples,) the same on resamples of groups; those without a score are left out.
+
+    Paired: both models are scored on each resample, so that rows that are hard for both cancel out.
+    """
+    differences = (metric.function(a.take(r)) - metric.function(b.take(r)) for r in draw_resamples(groups))
+    return float(metric.function(a) - metric.function(b)), np.array([d for d in differences if d == d])
+
+
 def paired_bootstrap(metric: Metric, a: Answers, b: Answers) -> Difference | None:
     """Return ``a`` minus ``b`` on the same resampled rows: the difference, its 95% interval, and a two-sided p.
 
@@ -98,10 +145,7 @@ def paired_bootstrap(metric: Metric, a: Answers, b: Answers) -> Difference | Non
     drawn as well: never 0, and 1 for two models that answer alike. None where a score is undefined, as ROC-AUC is
     where only one class occurs.
     """
-    # Paired: both models are scored on each resample, so that rows that are hard for both cancel out.
-    value = float(metric.function(a) - metric.function(b))
-    differences = (metric.function(a.take(r)) - metric.function(b.take(r)) for r in draw_resamples(len(a)))
-    defined = np.array([d for d in differences if d == d])
+    value, defined = resample_difference(metric, a, b, np.arange(len(a)))
     if value != value or not len(defined):
         return None
     low, high = np.percentile(defined, [2.5, 97.5])
