@@ -170,18 +170,25 @@ def push_model(task: TaskSpec, *groups: OptionGroup, **options: object) -> Publi
     return push_model_task(task, work, repos, push)
 
 
-def verify(task: TaskSpec, repo: str, revision: str = "main") -> Verified:
-    """Check what the Semantic Router needs of a published model, and its answers against its ``predictions.parquet``.
+def verify(repo: str, revision: str = "main", *, task: TaskSpec | None = None) -> Verified:
+    """Verify a published model as a stranger would, without anything of the machine that released it.
+
+    Its files are held against the manifest that its commit names, its numbers and its card against its predictions,
+    labels, configuration, tokenizer and weights against what the Semantic Router needs, and a sample of its answers
+    against those that it was scored with.
 
     Args:
         repo: ``owner/name``. revision: a commit, tag or branch.
+        task: None for the one that the repo names.
 
     Raises:
-        VerificationFailed: a check fails, an answer differs, or the repo lacks what it needs.
+        VerificationFailed: something of this is not so; the message names the file.
+        UsageError: the repo does not say which task it is of.
     """
+    from hubtools.connection import open_client
     from hubtools.publishing.verification import verify_release
 
-    return verify_release(task, repo, revision)
+    return verify_release(open_client(), repo, revision, task)
 
 
 class _Options:

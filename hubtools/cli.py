@@ -150,7 +150,7 @@ def push_dataset(
     task: TaskOptions,
     source: SourceOptions,
     repos: Annotated[RepoOptions, omit("model_name", "space_name")],
-    push: PushOptions,
+    push: Annotated[PushOptions, omit("force")],
     hub: HubOptions,
     work: WorkOptions,
     json_output: Json = False,

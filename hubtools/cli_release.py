@@ -20,7 +20,7 @@ from hubtools.options import (
     show,
     show_pushed,
 )
-from hubtools.tasks import MULTI, MULTI_MODEL, TASKS, select_tasks
+from hubtools.tasks import MULTI, select_tasks
 
 # Mirrors hold sources of data, which these commands do not read.
 HubWithoutMirrors = Annotated[HubOptions, omit("mirrors")]
@@ -72,7 +72,7 @@ def push_model(
     work: WorkOptions,
     json_output: Json = False,
 ) -> None:
-    """Release: one commit, a tag, then load it back and compare its answers."""
+    """Release: hold the model against the published one, verify it on a branch, then one commit and a tag."""
     tasks = task.select()
     hub.connect()
     from hubtools import api
@@ -87,37 +87,36 @@ def push_model(
 
 @takes_groups
 def verify(
-    repo: Annotated[str, typer.Argument(metavar="REPO", help="A published model, owner/name.")],
+    repo: Annotated[
+        str,
+        typer.Argument(metavar="REPO[@REVISION]", help="A published model, owner/name, at a commit, tag or branch."),
+    ],
     *,
-    task: Annotated[str | None, typer.Option(help="Its task. [default: by its name]")] = None,
+    task: Annotated[str | None, typer.Option(help="Its task. [default: the one that the repo names]")] = None,
     task_file: TaskFile = None,
-    revision: Annotated[str, typer.Option(help="Commit, tag or branch.")] = "main",
     hub: HubWithoutMirrors,
     json_output: Json = False,
 ) -> None:
-    """Check what the Semantic Router needs of a published model, and its answers against its predictions.parquet."""
-    if task is None and task_file is None:
-        # Our own naming, from which a release of another name differs: then --task says it.
-        beginnings = {**{t: t for t in TASKS}, MULTI_MODEL.split("{")[0]: MULTI}
-        task = next((t for begin, t in beginnings.items() if repo.split("/")[-1].startswith(begin)), None)
-        if task is None:
-            raise UsageError(
-                f"The task of {repo!r} is not plain from its name", next="say it with --task, or with --task-file"
-            )
-    options = MultitaskOptions(task, task_file)
-    # Of several, for multi, all are verified at once.
-    [spec, *_] = options.select()
+    """Verify a published model as a stranger would: files, numbers, card, what the router needs, and answers."""
+    name, at, revision = repo.partition("@")
+    if at and not revision:
+        raise UsageError(f"{repo!r} names no revision", expected="REPO@REVISION", next=f"hubtools verify {name}@v1")
+    spec = None
+    if task not in (None, MULTI) or task_file is not None:
+        [spec, *_] = select_tasks(task, task_file)
     hub.connect()
     from hubtools import api
-    from hubtools.publishing.multitask import verify_multitask
 
-    checked = verify_multitask(repo, revision) if options.multitask else api.verify(spec, repo, revision)
-    line = f"{repo}: {checked.rows} answers agree, largest difference {checked.largest_difference:.1g}"
-    lines = [line]
+    checked = api.verify(name, revision or "main", task=spec)
+    lines = [
+        *(f"note: {note}" for note in checked.notes),
+        *(f"{check.result}: {check.summary}" for check in checked.router_checks if check.result != "passed"),
+        f"{name} at {checked.revision[:8]}: verified; {checked.rows} answers agree, largest difference "
+        f"{checked.largest_difference:.1g}",
+    ]
     if checks := checked.router_checks:
         passed = sum(check.result == "passed" for check in checks)
-        lines += [f"{check.result}: {check.summary}" for check in checks if check.result != "passed"]
-        lines.append(f"{repo}: {passed} of {len(checks)} checks of what the Semantic Router needs passed")
+        lines.append(f"{name}: {passed} of {len(checks)} checks of what the Semantic Router needs passed")
     show(checked, json_output, lines)
 
 
@@ -131,7 +130,7 @@ def push_space(
         ),
     ] = None,
     repos: Annotated[RepoOptions, omit("dataset_name", "model_name")],
-    push: Annotated[PushOptions, omit("accept_license", "gated")],
+    push: Annotated[PushOptions, omit("accept_license", "force", "gated")],
     hub: HubWithoutMirrors,
     work: WorkOptions,
     json_output: Json = False,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hubtools.errors import HubUnavailable, UsageError
+from hubtools.retries import call_with_retries
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -79,7 +80,8 @@ def find_namespace(asked: str | None = None) -> str:
             next=ways,
         )
     try:
-        me = client.whoami()
+        # Few tries: where there is no connection, who can go on without one is not to wait for it.
+        me = call_with_retries(client.whoami, tries=3)
     except HfHubHTTPError as error:
         if error.response is not None and error.response.status_code in (401, 403):
             whose = "HF_TOKEN" if "HF_TOKEN" in os.environ else "your login"

@@ -10,6 +10,7 @@ HubtoolsError              everything below; caught once, in ``cli.main``
 ├── TrainingFailed         the training process ended without a model
 ├── CardRejected           a card that the Hub would refuse
 ├── VerificationFailed     a published repo does not answer as it did here
+├── WorseThanPublished     a model that answers worse than the one that it would replace
 └── StorageError           a disk that is full or read-only
 
 A message names the subject, what was expected, what was found, and the next command.
@@ -86,6 +87,10 @@ class CardRejected(HubtoolsError):
 
 
 class VerificationFailed(HubtoolsError):
+    pass
+
+
+class WorseThanPublished(HubtoolsError):
     pass
 
 

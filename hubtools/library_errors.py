@@ -74,7 +74,7 @@ def _translate_bad_repo_name(error: BaseException) -> HubtoolsError | None:
 
 
 def _translate_broken_connection(error: BaseException) -> HubtoolsError | None:
-    from hubtools.publishing.commits import is_connection_error, report_no_answer
+    from hubtools.retries import is_connection_error, report_no_answer
 
     return report_no_answer(error, _read_endpoint()) if is_connection_error(error) else None
 
@@ -104,7 +104,7 @@ def _translate_absence(error: BaseException) -> HubtoolsError | None:
 
 
 def _translate_other_status(error: BaseException) -> HubtoolsError | None:
-    from hubtools.publishing.commits import RETRIED
+    from hubtools.retries import RETRIED
 
     status = _find_status(error)
     if status is None:

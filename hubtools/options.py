@@ -380,6 +380,13 @@ class PushOptions(publishing.PushOptions, OptionGroup):
     create_pr: Annotated[
         bool, typer.Option("--create-pr", help="Open a pull request instead of committing to main.")
     ] = False
+    force: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REASON",
+            help="Release a model that is worse than the published one; the commit and the card give your reason.",
+        ),
+    ] = None
     dry_run: DryRun = False
 
 

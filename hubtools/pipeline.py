@@ -231,7 +231,7 @@ def evaluate_task(task: TaskSpec, work: WorkOptions, options: EvaluationOptions,
 
 def _find_published_before(task: TaskSpec, work: WorkOptions, repos: RepoOptions) -> str | None:
     """Return where earlier versions would be; None without a token or a connection, which scoring does not need."""
-    from hubtools.publishing.commits import is_connection_error
+    from hubtools.retries import is_connection_error
 
     try:
         return name_model_repo(task, work, repos)
@@ -262,22 +262,25 @@ def check_model_card(task: TaskSpec, work: WorkOptions, repos: RepoOptions | Non
 
 
 def push_model_task(task: TaskSpec, work: WorkOptions, repos: RepoOptions, push: PushOptions) -> Published | Change:
-    """Release a task's model and, where a commit was made, load it back and compare."""
+    """Release a task's model: held against the published one, and verified on a branch before it is on main."""
     from hubtools.publishing.model import push_model
-    from hubtools.publishing.verification import verify_model
+    from hubtools.publishing.verification import verify_release
 
-    pushed = push_model(open_client(), task, work.folder(task), name_model_repo(task, work, repos), push, work.note)
-    _note_push(work, task.name, "model", pushed)
-    if not isinstance(pushed, Published):
-        return pushed
-    keep_task_file(task, work.folder(task))  # its words for people may have changed since curation
-    if not push.create_pr:
-        # At its commit, not at main: somebody may push in between.
-        checked = verify_model(task, pushed.repo, pushed.revision)
+    if push.force is not None and not push.force.strip():
+        raise UsageError("--force needs a reason", expected="a sentence, for the card", found="an empty text")
+    client, repo = open_client(), name_model_repo(task, work, repos)
+
+    def verify(revision: str) -> None:
+        checked = verify_release(client, repo, revision, task)
         work.note(
             f"{task.name}: loaded back by pipeline(), {checked.rows} answers agree "
             f"(largest difference {checked.largest_difference:.1g})"
         )
+
+    pushed = push_model(client, task, work.folder(task), repo, push, verify=verify, note=work.note)
+    _note_push(work, task.name, "model", pushed)
+    if isinstance(pushed, Published):
+        keep_task_file(task, work.folder(task))  # its words for people may have changed since curation
     return pushed
 
 
@@ -298,17 +301,21 @@ def check_multitask_card(work: WorkOptions, repos: RepoOptions | None) -> Path:
 
 
 def push_multitask_model(work: WorkOptions, repos: RepoOptions, push: PushOptions) -> Published | Change:
-    """Release the one repo that answers all four; where a commit was made, load it back and compare."""
-    from hubtools.publishing.multitask import push_multitask, verify_multitask
+    """Release the one repo that answers all four, verified on a branch before it is on main."""
+    from hubtools.publishing.multitask import push_multitask
+    from hubtools.publishing.verification import verify_release
 
-    pushed = push_multitask(open_client(), work.work_dir, name_multitask_repo(work, repos), push)
-    _note_push(work, MULTI, "model", pushed)
-    if isinstance(pushed, Published) and not push.create_pr:
-        checked = verify_multitask(pushed.repo, pushed.revision)
+    client, repo = open_client(), name_multitask_repo(work, repos)
+
+    def verify(revision: str) -> None:
+        checked = verify_release(client, repo, revision)
         work.note(
             f"{MULTI}: loaded back, {checked.rows} answers agree, all four in one pass "
             f"(largest difference {checked.largest_difference:.1g})"
         )
+
+    pushed = push_multitask(client, work.work_dir, repo, push, verify)
+    _note_push(work, MULTI, "model", pushed)
     return pushed
 
 

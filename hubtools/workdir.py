@@ -100,6 +100,11 @@ class TaskFolder:
         return self.root / "metrics.json"
 
     @property
+    def gate(self) -> Path:
+        """The model held against the one that was published when it was pushed."""
+        return self.root / "gate.json"
+
+    @property
     def studies(self) -> Path:
         """Trainings beside the one that is released: a folder a study, in it a work folder a training."""
         return self.root / "studies"

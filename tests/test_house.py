@@ -29,6 +29,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spec": set(),
     "lazy_numpy": set(),
     "words": set(),
+    # Calls of the Hub that are made again, whoever makes them.
+    "retries": {"errors"},
     "metrics": {"lazy_numpy", "records", "spec"},
     "rows": {"spec", "words"},
     "heads": {"lazy_numpy", "words", "metrics", "records", "rows", "spec", "errors"},
@@ -38,14 +40,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "workdir": {"records", "errors"},
     "localhub": {"errors"},
     # Starts the embedded Hub, sets the environment, and is gone: nothing else knows which Hub it speaks to.
-    "connection": {"localhub", "errors"},
+    "connection": {"localhub", "retries", "errors"},
     "curation": VALUES,
     # How a text is labelled, and how sure an answer was, are the same questions in training and after it; other data
     # to score on are read as data to train on are.
     "evaluation": VALUES | {"curation", "training"},
     # Cards show the scores that evaluation puts at the head, and a release is verified as it was scored;
     # a dataset is pushed in the splits that curation makes. Cards are checked by the Hub's rules before they go there.
-    "publishing": VALUES | {"assets", "evaluation", "curation", "localhub", "router_contract"},
+    "publishing": VALUES | {"assets", "evaluation", "curation", "localhub", "retries", "router_contract"},
     # What the Semantic Router needs of a model folder; a release is held against it before it is pushed.
     "router_contract": {"heads", "records", "spec", "errors"},
     "training": VALUES | {"connection"},
@@ -56,13 +58,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "launch": VALUES | {"training", "options"},
     "repo_names": VALUES | {"connection", "options", "publishing"},
     "known_tasks": VALUES,
-    "pipeline": VALUES | {"known_tasks", "connection", "curation", "evaluation", "publishing", "options", "repo_names"},
+    "pipeline": VALUES | {"known_tasks", "retries", "connection", "curation", "evaluation", "publishing", "options", "repo_names"},
     "preflight": VALUES | {"connection", "curation", "training", "options", "pipeline"},
     "run": VALUES | {"connection", "launch", "options", "pipeline", "publishing", "training"},
     # Several trainings, on rows divided as curation divides them.
     "studies": VALUES | {"curation", "evaluation", "launch", "options", "training"},
     "config": {"errors"},
-    "library_errors": {"errors", "publishing"},
+    "library_errors": {"errors", "retries"},
     "cli_hub": {"errors", "localhub", "option_groups", "options"},
     "cli_studies": VALUES | {"option_groups", "options", "studies", "training"},
     # The Python API, which the commands call.

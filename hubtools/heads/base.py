@@ -244,6 +244,9 @@ class Head(ABC):
         """The metrics of a model at its threshold, where it has one to choose."""
         return ()
 
+    # What a release must not make worse, beside the primary metric, each model at the threshold that it ships.
+    gated: ClassVar[tuple[Metric, ...]] = ()
+
     @property
     def table(self) -> tuple[Metric, ...]:
         """The metrics in a table of other data and of other models."""

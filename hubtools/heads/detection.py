@@ -23,6 +23,7 @@ from hubtools.metrics.detection import (
     PR_AUC,
     RECALL_AT_1_FPR,
     RECALL_AT_5_FPR,
+    RECALL_AT_THRESHOLD,
     ROC_AUC,
     DetectionAnswers,
     read_detection_answers,
@@ -91,6 +92,8 @@ class Detection(Classification):
     # A guard that every prompt passes through: one false alarm in a hundred harmless prompts is much already.
     default_target: ClassVar[Target] = Target(fpr=0.01)
     threshold_kind: ClassVar[str] = "detection"
+
+    gated: ClassVar[tuple[Metric, ...]] = (RECALL_AT_THRESHOLD, FPR_AT_THRESHOLD)
 
     @property
     def at_threshold(self) -> tuple[Metric, ...]:

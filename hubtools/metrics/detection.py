@@ -143,6 +143,11 @@ def count_missed(answers: DetectionAnswers) -> tuple[int, int]:
     return int((~answers.flagged & answers.positive).sum()), int(answers.positive.sum())
 
 
+def count_caught(answers: DetectionAnswers) -> tuple[int, int]:
+    """Count the positive rows that are flagged, of all positive rows."""
+    return int((answers.flagged & answers.positive).sum()), int(answers.positive.sum())
+
+
 # Shares of rows have exact intervals, and the others bootstrapped ones: see Metric.
 ROC_AUC = Metric("roc_auc", "ROC-AUC", _roc_auc, "roc_auc")
 PR_AUC = Metric("pr_auc", "PR-AUC", _average_precision, "pr_auc")
@@ -151,3 +156,4 @@ RECALL_AT_1_FPR = Metric("recall_at_1_fpr", "recall at 1% FPR", _recall_at_1_fpr
 RECALL_AT_5_FPR = Metric("recall_at_5_fpr", "recall at 5% FPR", _recall_at_5_fpr, "recall_at_5_fpr")
 FPR_AT_THRESHOLD = Metric.share("fpr_at_threshold", "FPR at the threshold", count_false_alarms, greater_is_better=False)
 FNR_AT_THRESHOLD = Metric.share("fnr_at_threshold", "FNR at the threshold", count_missed, greater_is_better=False)
+RECALL_AT_THRESHOLD = Metric.share("recall_at_threshold", "recall at the threshold", count_caught)

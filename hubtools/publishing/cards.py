@@ -14,7 +14,7 @@ from hubtools.records import Record, to_json
 from hubtools.records.comparison import OtherDataReport
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics, Primary
-from hubtools.records.release import Published
+from hubtools.records.release import Gate, Published
 from hubtools.records.scores import Interval
 from hubtools.records.training import MultitaskRecord, TrainingRecord
 from hubtools.spec import Metric
@@ -39,6 +39,7 @@ class ModelRun:
         texts: of the rows that it shows as mistakes, by their id; what is not there is not shown.
         withheld: why none is, in the words of the card.
         other_data: scores on other data, as ``evaluate --dataset`` writes them.
+        gate: how it was held against the version published before it; None for a first release.
     """
 
     training: TrainingRecord
@@ -48,6 +49,7 @@ class ModelRun:
     texts: Mapping[str, str]
     withheld: str = ""
     other_data: Sequence[OtherDataReport] = ()
+    gate: Gate | None = None
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,8 @@ def render_model_card(task: TaskSpec, repo: str, run: ModelRun) -> str:
         origin=find_origin(task, facts),
         other_data=[(report, describe_left_out(report.rows)) for report in run.other_data],
         other_data_rows=_make_other_data_rows(run.other_data, task),
+        gate=run.gate,
+        better=_find_better_baselines(metrics),
     )
 
 
@@ -236,6 +240,14 @@ def describe_access(task: TaskSpec) -> FrontMatter:
 def drop_interval(value: Interval | Primary | float) -> float:
     """Return a score without its interval, as a plain float."""
     return float(value.value if isinstance(value, Interval | Primary) else value)
+
+
+def _find_better_baselines(metrics: Metrics) -> list[tuple[str, float]]:
+    """Return name and primary score of each baseline that the model does not beat, the best first."""
+    key, ours = metrics.primary.key, metrics.primary.value
+    # Versions of the model itself are no baselines: those are what the gate is for.
+    scores = [(name, drop_interval(getattr(b, key))) for name, b in metrics.baselines.items() if not b.version]
+    return sorted(((name, score) for name, score in scores if score >= ours), key=lambda item: -item[1])
 
 
 def _find_score(scores: Record, metric: Metric) -> Interval | float | None:

@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from hubtools.errors import HubUnavailable, MissingStage
+from hubtools.errors import MissingStage, VerificationFailed
 from hubtools.evaluation.previous import list_releases
 from hubtools.publishing.options import PushOptions
 from hubtools.records.release import Published
+from hubtools.retries import call_with_retries
 
 if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+    from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
     from huggingface_hub.hf_api import RepoFile
-
-T = TypeVar("T")
 
 # What a repo is to hold, by path. A card is made when the one on the Hub is known, which a person may have edited.
 Files = Mapping[str, bytes | Path | Callable[[str | None], bytes]]
 
-# A conflict or a parent that is no longer the newest (409, 412), too many requests, and a server that has trouble.
-RETRIED = {409, 412, 429, 500, 502, 503, 504}
+# Branches on which a release is verified before it is one.
+STAGING = "hubtools-staging-"
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a repo is to hold, and how the commit that brings it there is called.
+
+    Attributes:
+        message: its title; ``description`` stands below it.
+        is_ours: whether a path that the repo has and ``files`` lack is ours to delete.
+    """
+
+    files: Files
+    message: str
+    is_ours: Callable[[str], bool]
+    description: str = ""
+
+
+class ParentMoved(Exception):
+    """Somebody committed to the main branch since it was looked at: what was found out about it holds no longer."""
 
 
 @dataclass(frozen=True)
@@ -61,51 +80,6 @@ class Change:
         return (*self.add, *self.replace, *self.delete)
 
 
-def is_connection_error(error: BaseException) -> bool:
-    """Return whether the Hub did not answer."""
-    if isinstance(error, (ConnectionError, TimeoutError)):
-        return True
-    # By the module's name: versions of huggingface_hub use different HTTP clients, and not all of them are installed.
-    client = type(error).__module__.split(".")[0] in ("httpx", "httpx2", "httpcore", "requests", "urllib3")
-    # An error about a status (HTTPStatusError) is an answer.
-    return client and "Status" not in type(error).__name__
-
-
-def _is_worth_retrying(error: BaseException) -> bool:
-    return _find_status(error) in RETRIED or is_connection_error(error)
-
-
-def _find_status(error: BaseException | None) -> int | None:
-    """Return the HTTP status of the answer that an error is about; None where it is about none."""
-    status: int | None = getattr(getattr(error, "response", None), "status_code", None)
-    return status
-
-
-def call_with_retries(call: Callable[[], T]) -> T:
-    """Return ``call()``, made again after 409, 412, 429, 5xx or a connection that broke.
-
-    Six tries in about half a minute. Where a 429 says how long to wait, it is waited for that long, five minutes at
-    most.
-    """
-    from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
-
-    # With jitter, so that two commands that met do not meet again at the next try.
-    backoff = wait_exponential_jitter(initial=0.5, max=10)
-
-    def wait(state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        asked = error.response.headers.get("Retry-After", "") if _find_status(error) == 429 else ""  # type: ignore[union-attr]
-        # The header may hold a date instead of seconds: then our own pause has to do.
-        return max(backoff(state), min(float(asked), 300.0) if asked.isdecimal() else 0.0)
-
-    for attempt in Retrying(
-        retry=retry_if_exception(_is_worth_retrying), stop=stop_after_attempt(6), reraise=True, wait=wait
-    ):
-        with attempt:
-            return call()
-    raise AssertionError("tenacity re-raises the last error")
-
-
 def read_card(api: HfApi, repo: str, kind: str, revision: str) -> str | None:
     """Return the README at a commit, or None where there is none.
 
@@ -124,13 +98,8 @@ def read_card(api: HfApi, repo: str, kind: str, revision: str) -> str | None:
     return Path(path).read_text(encoding="utf-8")
 
 
-def compare_with_hub(
-    api: HfApi, repo: str, kind: str, files: Files, is_ours: Callable[[str], bool], options: PushOptions
-) -> Change:
+def compare_with_hub(api: HfApi, repo: str, kind: str, content: Content, options: PushOptions) -> Change:
     """Return what :func:`release` with the same arguments would change on the repo's main branch.
-
-    Args:
-        is_ours: whether a path that the repo has and ``files`` lack is ours to delete.
 
     Raises:
         MissingStage: a pull request is asked for, and there is no such repo.
@@ -143,8 +112,8 @@ def compare_with_hub(
         info = api.repo_info(repo, repo_type=kind)
         head = str(info.sha)
         card = read_card(api, repo, kind, head)
-        contents = _render_contents(files, card)
-        change = _find_changes(api, repo, kind, contents, is_ours, head)
+        contents = _render_contents(content.files, card)
+        change = _find_changes(api, repo, kind, contents, content.is_ours, head)
         # A kind of repo that has no such setting cannot be gated, and nothing is announced for it.
         settings = () if getattr(info, "gated", options.gated) == options.gated else gate
         return Change(change.add, change.replace, change.delete, settings, _diff_card(card, contents))
@@ -155,7 +124,7 @@ def compare_with_hub(
         # On a dry run the repo is not created: all that it would hold is new.
         if options.create_pr:
             raise _refuse_pull_request(repo, kind) from None
-        contents = _render_contents(files, None)
+        contents = _render_contents(content.files, None)
         added = tuple(FileChange(path, _count_bytes(content), None) for path, content in sorted(contents.items()))
         creation = f"create the {'private' if options.private else 'public'} {kind} repo {repo}"
         return Change(added, settings=(creation, *gate), card=_diff_card(None, contents))
@@ -228,31 +197,45 @@ def _is_same(content: bytes | Path, entry: RepoFile) -> bool:
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest() == entry.blob_id
 
 
+def find_head(api: HfApi, repo: str, kind: str) -> str | None:
+    """Return the newest commit of the main branch; None where there is no such repo."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        return str(call_with_retries(lambda: api.repo_info(repo, repo_type=kind)).sha)
+    except RepositoryNotFoundError:
+        return None
+
+
 def release(
     api: HfApi,
     repo: str,
     kind: str,
-    files: Files,
-    *,
-    message: str,
-    is_ours: Callable[[str], bool],
+    content: Content,
     options: PushOptions,
+    *,
     space_sdk: str | None = None,
+    parent: str | None = None,
+    check: Callable[[str], None] | None = None,
 ) -> Published:
-    """Bring ``repo`` to ``files`` in one commit and tag it ``v1``, ``v2``…; do nothing where nothing differs.
+    """Bring ``repo`` to ``content`` in one commit and tag it ``v1``, ``v2``…; do nothing where nothing differs.
 
     The commit names its parent, so that a change by somebody else in between is never overwritten unseen: the
     difference is then taken again.
 
     Args:
         kind: "model", "dataset" or "space".
-        is_ours: whether a path that the repo has and ``files`` lack is ours to delete.
         options: a pull request is opened on a repo that is there; one that is open and says the same will do. The gate
             is set before anything is uploaded.
         space_sdk: what a new Space runs.
+        parent: the commit that ``content`` was made for; None for whichever is the newest.
+        check: called with a commit of the same files on a branch that nobody reads, before the one on main is made. It
+            raises where they are not what they should be: main and tags then stay as they are.
 
     Raises:
         MissingStage: a pull request is asked for, and there is no such repo.
+        ParentMoved: the newest commit is not ``parent``.
+        VerificationFailed: the Hub made other files of the same commit.
     """
     if options.create_pr and not call_with_retries(lambda: api.repo_exists(repo, repo_type=kind)):
         raise _refuse_pull_request(repo, kind)
@@ -266,37 +249,167 @@ def release(
     gated = options.gated
     if gated and getattr(call_with_retries(lambda: api.repo_info(repo, repo_type=kind)), "gated", None) != gated:
         call_with_retries(lambda: api.update_repo_settings(repo, gated=gated, repo_type=kind))
-
-    def commit() -> tuple[str, bool, str]:
-        """Return the commit that holds the files, whether it was made now, and where it is."""
-        head = str(api.repo_info(repo, repo_type=kind).sha)
-        contents = _render_contents(files, read_card(api, repo, kind, head))
-        change = _find_changes(api, repo, kind, contents, is_ours, head)
-        if not change:
-            return head, False, url
-        if options.create_pr and (same := _find_open_request(api, repo, kind, contents, is_ours, message)):
-            return same[0], False, same[1]
-        with warnings.catch_warnings():
-            # predictions.parquet belongs beside the model that made it.
-            warnings.filterwarnings("ignore", message=".*commit a data file.*")
-            info = api.create_commit(
-                repo,
-                _make_operations(change, contents),
-                repo_type=kind,
-                commit_message=message,
-                parent_commit=head,
-                create_pr=options.create_pr,
-            )
-        return str(info.oid), True, str(info.pr_url or url)
-
-    revision, changed, url = call_with_retries(commit)
+    target = _Target(api, repo, kind, content)
+    revision, changed, url = target.commit(url, options.create_pr, parent, check)
     tag = ""
     # A pull request is no release yet: it gets its tag with the first push after it is merged.
     if not options.create_pr:
-        revision, tag = call_with_retries(lambda: _tag_release(api, repo, kind, revision, message, changed))
+        revision, tag = call_with_retries(lambda: _tag_release(api, repo, kind, revision, content.message, changed))
     info = call_with_retries(lambda: api.repo_info(repo, repo_type=kind))
     access = "private" if info.private else "gated" if getattr(info, "gated", False) else "public"
     return Published(repo=repo, kind=kind, revision=revision, tag=tag, changed=changed, url=url, access=access)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A repo and what it is to hold."""
+
+    api: HfApi
+    repo: str
+    kind: str
+    content: Content
+
+    def commit(
+        self, url: str, create_pr: bool, parent: str | None, check: Callable[[str], None] | None
+    ) -> tuple[str, bool, str]:
+        """Return the commit that holds the files, whether it was made now, and where it is."""
+        while True:
+            head = self._find_head()
+            if parent not in (None, head):
+                raise ParentMoved
+            try:
+                return self._commit_upon(head, url, create_pr, check)
+            except ParentMoved:
+                # Taken anew from what is there now, unless the caller has to look at that first.
+                if parent is not None:
+                    raise
+
+    def _commit_upon(
+        self, head: str, url: str, create_pr: bool, check: Callable[[str], None] | None
+    ) -> tuple[str, bool, str]:
+        contents = call_with_retries(
+            lambda: _render_contents(self.content.files, read_card(self.api, self.repo, self.kind, head))
+        )
+        if not call_with_retries(lambda: self._compare(contents, head)):
+            return head, False, url
+        if create_pr and (same := call_with_retries(lambda: self._find_open_request(contents))):
+            return same[0], False, same[1]
+        return self._commit_checked(contents, head, url, create_pr, check)
+
+    def _commit_checked(
+        self,
+        contents: Mapping[str, bytes | Path],
+        head: str,
+        url: str,
+        create_pr: bool,
+        check: Callable[[str], None] | None,
+    ) -> tuple[str, bool, str]:
+        """Make the commit on a branch of its own, check it there, then make it for its readers."""
+        if check is None:
+            return self._publish(contents, head, url, create_pr)
+        branch = self._name_branch(contents, head)
+        try:
+            staged = call_with_retries(lambda: self._stage(contents, head, branch))
+            call_with_retries(lambda: check(staged))
+            revision, changed, url = self._publish(contents, head, url, create_pr)
+            if self._list_blobs(revision) != self._list_blobs(staged):
+                raise VerificationFailed(
+                    f"Commit {revision[:8]} of {self.repo} does not hold the files that were verified",
+                    expected=f"the files of {staged[:8]}",
+                    found="others, from the same upload",
+                    next="look at the commits of the repo; it was not tagged, so that nothing points there yet",
+                )
+            return revision, changed, url
+        finally:
+            # Also after an error: what failed is of no use to anybody.
+            with contextlib.suppress(Exception):
+                self.remove_branch(branch)
+
+    def _publish(
+        self, contents: Mapping[str, bytes | Path], head: str, url: str, create_pr: bool
+    ) -> tuple[str, bool, str]:
+        """Commit to main, or open a pull request; raises :class:`ParentMoved` where main is no longer ``head``."""
+
+        def commit() -> tuple[str, bool, str]:
+            now = self._find_head()
+            if now != head:
+                # The commit may have been made and its answer lost: then all is there.
+                if not create_pr and not self._compare(contents, now):
+                    return now, True, url
+                raise ParentMoved
+            if create_pr and (same := self._find_open_request(contents)):
+                return same[0], True, same[1]
+            info = self._create_commit(contents, head, create_pr=create_pr)
+            return str(info.oid), True, str(info.pr_url or url)
+
+        return call_with_retries(commit)
+
+    def _stage(self, contents: Mapping[str, bytes | Path], head: str, branch: str) -> str:
+        """Return a commit of the files on ``branch``, which begins at ``head``."""
+        self.api.create_branch(self.repo, branch=branch, revision=head, repo_type=self.kind, exist_ok=True)
+        staged = self._find_head(branch)
+        # Made by a push that was killed, or by a call whose answer was lost.
+        if not self._compare(contents, staged):
+            return staged
+        return str(self._create_commit(contents, staged, revision=branch).oid)
+
+    def _create_commit(
+        self, contents: Mapping[str, bytes | Path], parent: str, *, revision: str | None = None, create_pr: bool = False
+    ) -> CommitInfo:
+        with warnings.catch_warnings():
+            # predictions.parquet belongs beside the model that made it.
+            warnings.filterwarnings("ignore", message=".*commit a data file.*")
+            return self.api.create_commit(
+                self.repo,
+                _make_operations(self._compare(contents, parent), contents),
+                repo_type=self.kind,
+                commit_message=self.content.message,
+                commit_description=self.content.description,
+                revision=revision,
+                parent_commit=parent,
+                create_pr=create_pr,
+            )
+
+    def remove_branch(self, branch: str) -> None:
+        """Remove a branch that may be gone already."""
+        from huggingface_hub.errors import RevisionNotFoundError
+
+        def remove() -> None:
+            with contextlib.suppress(RevisionNotFoundError):
+                self.api.delete_branch(self.repo, branch=branch, repo_type=self.kind)
+
+        call_with_retries(remove)
+
+    def _name_branch(self, contents: Mapping[str, bytes | Path], head: str) -> str:
+        # By its content: a push that was killed finds its own branch again, and two pushes never share one.
+        digest = hashlib.sha256(head.encode())
+        for path, content in sorted(contents.items()):
+            data = content if isinstance(content, bytes) else content.read_bytes()
+            digest.update(path.encode() + b"\0" + hashlib.sha256(data).digest())
+        return f"{STAGING}{digest.hexdigest()[:16]}"
+
+    def _find_head(self, revision: str | None = None) -> str:
+        return str(call_with_retries(lambda: self.api.repo_info(self.repo, repo_type=self.kind, revision=revision)).sha)
+
+    def _compare(self, contents: Mapping[str, bytes | Path], revision: str) -> Change:
+        return _find_changes(self.api, self.repo, self.kind, contents, self.content.is_ours, revision)
+
+    def _list_blobs(self, revision: str) -> dict[str, str]:
+        files = call_with_retries(lambda: _list_repo_files(self.api, self.repo, self.kind, revision))
+        return {path: entry.blob_id for path, entry in files.items()}
+
+    def _find_open_request(self, contents: Mapping[str, bytes | Path]) -> tuple[str, str] | None:
+        """Return commit and address of an open pull request that brings the repo to ``contents``; None for none."""
+        for request in self.api.get_repo_discussions(
+            self.repo, repo_type=self.kind, discussion_type="pull_request", discussion_status="open"
+        ):
+            # The title is our message: a person's own request is not taken for ours.
+            if request.title != self.content.message or request.status != "open":
+                continue
+            head = self._find_head(request.git_reference)
+            if not self._compare(contents, head):
+                return head, str(request.url)
+        return None
 
 
 def _make_operations(
@@ -308,27 +421,6 @@ def _make_operations(
         *(CommitOperationAdd(file.path, contents[file.path]) for file in (*change.add, *change.replace)),
         *(CommitOperationDelete(file.path) for file in change.delete),
     ]
-
-
-def _find_open_request(
-    api: HfApi,
-    repo: str,
-    kind: str,
-    contents: Mapping[str, bytes | Path],
-    is_ours: Callable[[str], bool],
-    message: str,
-) -> tuple[str, str] | None:
-    """Return commit and address of an open pull request that brings the repo to ``contents``; None for none."""
-    for request in api.get_repo_discussions(
-        repo, repo_type=kind, discussion_type="pull_request", discussion_status="open"
-    ):
-        # The title is our message: a person's own request is not taken for ours.
-        if request.title != message or request.status != "open":
-            continue
-        head = str(api.repo_info(repo, repo_type=kind, revision=request.git_reference).sha)
-        if not _find_changes(api, repo, kind, contents, is_ours, head):
-            return head, str(request.url)
-    return None
 
 
 def _tag_release(api: HfApi, repo: str, kind: str, revision: str, message: str, changed: bool) -> tuple[str, str]:
@@ -357,13 +449,3 @@ def _tag_release(api: HfApi, repo: str, kind: str, revision: str, message: str, 
     name = f"v{int(tags[0].name[1:]) + 1 if tags else 1}"
     api.create_tag(repo, tag=name, revision=revision, repo_type=kind)
     return revision, name
-
-
-def report_no_answer(error: BaseException, endpoint: str) -> HubUnavailable:
-    """Return the error, in our words, for a Hub that does not answer."""
-    return HubUnavailable(
-        f"The Hub at {endpoint} does not answer",
-        expected="an answer",
-        found=str(error).splitlines()[0] if str(error) else type(error).__name__,
-        next="run the same command again: what is done is kept, and it goes on from there",
-    )

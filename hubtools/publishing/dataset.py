@@ -8,11 +8,12 @@ from hubtools.curation.licences import check_redistribution
 from hubtools.curation.split import SPLITS
 from hubtools.errors import LicenceRefused
 from hubtools.publishing.cards import describe_access, render_dataset_card
-from hubtools.publishing.commits import Change, Files, call_with_retries, compare_with_hub, release
+from hubtools.publishing.commits import Change, Content, Files, compare_with_hub, release
 from hubtools.publishing.front_matter import FrontMatter, merge_card
 from hubtools.publishing.lint import lint_card
 from hubtools.publishing.options import PushOptions
 from hubtools.records.release import Published
+from hubtools.retries import call_with_retries
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder
 
@@ -29,20 +30,16 @@ def push_dataset(api: HfApi, task: TaskSpec, folder: TaskFolder, repo: str, opti
     check_licences(api, task, folder, repo, options)
     card = _render_card(task, folder, repo)
     # The card is merged again for each try: the one on the Hub may have changed in between.
-    files = _list_files(task, folder, card, options)
-    if options.dry_run:
-        return compare_with_hub(api, repo, "dataset", files, _is_ours, options)
-    # The folder is what was pushed, for who reads it here; a person's words on the Hub's card stay there alone.
-    (folder.dataset / "README.md").write_text(merge_card(card, None, _ask_readers(task, options)), encoding="utf-8")
-    pushed = release(
-        api,
-        repo,
-        "dataset",
-        files,
+    content = Content(
+        _list_files(task, folder, card, options),
         message=f"Curated {task.name} dataset, {folder.read_facts().counts.kept} rows",
         is_ours=_is_ours,
-        options=options,
     )
+    if options.dry_run:
+        return compare_with_hub(api, repo, "dataset", content, options)
+    # The folder is what was pushed, for who reads it here; a person's words on the Hub's card stay there alone.
+    (folder.dataset / "README.md").write_text(merge_card(card, None, _ask_readers(task, options)), encoding="utf-8")
+    pushed = release(api, repo, "dataset", content, options)
     folder.record_published("dataset", pushed)
     return pushed
 

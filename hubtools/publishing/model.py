@@ -13,19 +13,26 @@ from hubtools.errors import CardRejected, MissingStage
 from hubtools.evaluation.evaluate import are_metrics_current, check_trained_on
 from hubtools.evaluation.other_data import FOLDER, list_reports_for_card
 from hubtools.publishing.cards import ModelRun, render_model_card
-from hubtools.publishing.commits import Change, Files, compare_with_hub, release
+from hubtools.publishing.commits import Change, Content, ParentMoved, compare_with_hub, find_head, release
 from hubtools.publishing.front_matter import merge_card
+from hubtools.publishing.gate import FILE as GATE
+from hubtools.publishing.gate import describe_gate, hold_against_published, refuse_worse
 from hubtools.publishing.lint import check_drift, lint_card
+from hubtools.publishing.manifest import FILE as MANIFEST
+from hubtools.publishing.manifest import describe_manifest, make_manifest
 from hubtools.publishing.options import PushOptions
 from hubtools.publishing.router_check import check_model_folder, describe_checks
+from hubtools.records import read_record, write_record
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics
-from hubtools.records.release import Published
+from hubtools.records.release import Gate, Published
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder, sha256_of
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+
+TASK_FILE = "task.yaml"  # what a task of one's own is, beside its model
 
 
 def render_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
@@ -57,10 +64,19 @@ def render_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
         texts={} if withheld else _read_texts_shown(task, folder, metrics),
         withheld=withheld,
         other_data=list_reports_for_card(folder, metrics),
+        gate=read_gate(folder, metrics),
     )
     card = render_model_card(task, repo, run)
     lint_card(card, "model")
     return card
+
+
+def read_gate(folder: TaskFolder, metrics: Metrics) -> Gate | None:
+    """Return how the model was held against the published one; None where these scores never were."""
+    if not folder.gate.exists():
+        return None
+    gate = read_record(folder.gate, Gate, task=folder.task, command="push-model")
+    return gate if gate.fingerprint == metrics.fingerprint else None
 
 
 def _find_reason_to_withhold(facts: DatasetFacts, dataset: Published) -> str:
@@ -117,53 +133,104 @@ def check_card(task: TaskSpec, folder: TaskFolder, repo: str | None) -> Path:
 
 
 def push_model(
-    api: HfApi, task: TaskSpec, folder: TaskFolder, repo: str, options: PushOptions, note: Callable[[str], None]
+    api: HfApi,
+    task: TaskSpec,
+    folder: TaskFolder,
+    repo: str,
+    options: PushOptions,
+    *,
+    verify: Callable[[str], None],
+    note: Callable[[str], None],
 ) -> Published | Change:
     """Push what is in the model folder; on a dry run return what would change.
 
     Args:
+        verify: called with a commit of the release on a branch that nobody reads, before it is one; raises where it
+            does not answer as it was scored.
         note: takes a line about what was checked.
 
     Raises:
         MissingStage: the scores are not those of these weights.
-        VerificationFailed: the Semantic Router could not load the model, or would answer otherwise.
+        VerificationFailed: the Semantic Router could not load the model, or would answer otherwise; or ``verify``.
+        WorseThanPublished: it is worse than what it would replace, and neither a pull request nor forced.
     """
     # Whatever would be wrong on the Hub is found before anything is uploaded.
-    card = render_card(task, folder, repo)
     check_scores_belong(task, folder)
     checks = check_model_folder(task, folder)
-    metrics = folder.read_metrics()
-    files = _list_files(folder, card, metrics)
     options = options.without_gate()
-    if options.dry_run:
-        return compare_with_hub(api, repo, "model", files, _is_ours, options)
-    for line in describe_checks(checks):
+    if not options.dry_run:
+        for line in describe_checks(checks):
+            note(f"{task.name}: {line}")
+    while True:
+        # A repo that is new holds nothing to be held against, and from here on whatever is pushed meanwhile.
+        head = find_head(api, repo, "model")
+        content = _make_content(api, task, folder, repo, head, options, note)
+        if options.dry_run:
+            return compare_with_hub(api, repo, "model", content, options)
+        try:
+            pushed = release(api, repo, "model", content, options, parent=head, check=verify)
+        except ParentMoved:
+            note(f"{task.name}: somebody pushed to {repo} meanwhile; holding the model against that version now")
+            continue
+        # With the weights, so that a later command can tell whether the model here is still the one on the Hub.
+        weights = folder.read_metrics().weights_sha256
+        folder.record_published("model", replace(pushed, weights_sha256=weights))
+        return pushed
+
+
+def _make_content(
+    api: HfApi,
+    task: TaskSpec,
+    folder: TaskFolder,
+    repo: str,
+    head: str | None,
+    options: PushOptions,
+    note: Callable[[str], None],
+) -> Content:
+    """Hold the model against the commit ``head``, render the card and return what the repo is to hold.
+
+    Raises:
+        WorseThanPublished: as :func:`push_model` says.
+    """
+    gate = hold_against_published(api, task, folder, repo, head)
+    if gate and not gate.passed and options.force:
+        gate = replace(gate, forced=options.force)
+    for line in describe_gate(gate):
         note(f"{task.name}: {line}")
-    (folder.model / "README.md").write_text(card)
-    pushed = release(
-        api,
-        repo,
-        "model",
-        files,
+    if gate and not gate.forced and not options.create_pr:
+        refuse_worse(task, gate)
+    folder.gate.unlink(missing_ok=True)
+    if gate:
+        write_record(folder.gate, gate)
+    card = render_card(task, folder, repo)
+    if not options.dry_run:
+        (folder.model / "README.md").write_text(card, encoding="utf-8")
+    metrics = folder.read_metrics()
+    files = _list_files(task, folder, metrics)
+    dataset = folder.read_published("push-dataset").dataset
+    assert dataset is not None  # render_card has looked
+    manifest = make_manifest(task.name, dataset, files, card)
+    forced = f"\n\nReleased though it is worse than {gate.tag}: {gate.forced}" if gate and gate.forced else ""
+    return Content(
+        {**files, MANIFEST: manifest, "README.md": lambda theirs: merge_card(card, theirs).encode()},
         message=f"{task.title} classifier, {metrics.primary.title} {metrics.primary.value:.3f}",
+        description=describe_manifest(manifest) + forced,
         is_ours=_is_ours,
-        options=options,
     )
-    # With the weights, so that a later command can tell whether the model here is still the one on the Hub.
-    folder.record_published("model", replace(pushed, weights_sha256=metrics.weights_sha256))
-    return pushed
 
 
-def _list_files(folder: TaskFolder, card: str, metrics: Metrics) -> Files:
-    """Return every file of the model repo by its path; the README is merged with the one that is there."""
+def _list_files(task: TaskSpec, folder: TaskFolder, metrics: Metrics) -> dict[str, Path]:
+    """Return every file of the model repo by its path, but for the card and the manifest of all others."""
     # What its scores were computed from goes along: anybody can compute them again, and verify the model by them.
-    scores = (folder.metrics, folder.training, folder.predictions, folder.validation_predictions)
+    scores = [folder.metrics, folder.training, folder.facts, folder.predictions, folder.validation_predictions]
+    scores += [folder.gate] if folder.gate.exists() else []
     reports = [f"{FOLDER}/{report.name}.json" for report in list_reports_for_card(folder, metrics)]
     return {
-        **{path.name: path for path in sorted(folder.model.iterdir()) if path.is_file()},
+        **{path.name: path for path in sorted(folder.model.iterdir()) if path.is_file() and path.name != "README.md"},
         **{path.name: path for path in scores},
         **{name: folder.root / name for name in reports},
-        "README.md": lambda theirs: merge_card(card, theirs).encode(),
+        # Without it nobody else could tell what a task of one's own is.
+        **({TASK_FILE: task.file} if task.file else {}),
     }
 
 
@@ -172,7 +239,7 @@ def _is_ours(path: str) -> bool:
 
     Weights of another form would stand beside ours and might be loaded instead; scores of other weights mislead.
     """
-    return is_weights(path) or path == "lora_config.json" or path.startswith(f"{FOLDER}/")
+    return is_weights(path) or path in ("lora_config.json", GATE) or path.startswith(f"{FOLDER}/")
 
 
 def is_weights(path: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +12,14 @@ from hubtools.curation.licences import choose_model_licence, combine_licences
 from hubtools.errors import MissingStage
 from hubtools.evaluation.multitask import ABOUT_HEADS, MultitaskClassifier, find_largest_difference
 from hubtools.publishing.cards import describe_base, describe_hardware, drop_interval, make_result
-from hubtools.publishing.commits import Change, Files, compare_with_hub, release
+from hubtools.publishing.commits import Change, Content, compare_with_hub, release
 from hubtools.publishing.front_matter import merge_card
 from hubtools.publishing.lint import check_drift, lint_card
+from hubtools.publishing.manifest import FILE as MANIFEST
+from hubtools.publishing.manifest import describe_manifest, make_manifest
 from hubtools.publishing.model import check_scores_belong, is_weights
 from hubtools.publishing.options import PushOptions
+from hubtools.publishing.released_files import ReleasedFiles
 from hubtools.publishing.rendering import render_template
 from hubtools.publishing.verification import check_difference, read_recorded_answers
 from hubtools.records import write_json
@@ -194,42 +198,46 @@ def check_multitask_card(work: Path, repo: str | None) -> Path:
     return path
 
 
-def push_multitask(api: HfApi, work: Path, repo: str, options: PushOptions) -> Published | Change:
+def push_multitask(
+    api: HfApi, work: Path, repo: str, options: PushOptions, verify: Callable[[str], None]
+) -> Published | Change:
     """Push body, heads, card, and scores and predictions of all tasks; on a dry run return what would change.
+
+    Args:
+        verify: called with a commit of the release on a branch that nobody reads, before it is one.
 
     Raises:
         MissingStage: a task was not evaluated or not published, or its model is of another training.
     """
     card = render_multitask_card(work, repo)
-    files = _list_files(work, card)
+    files = _list_files(work)
     options = options.without_gate()
-    if options.dry_run:
-        return compare_with_hub(api, repo, "model", files, is_weights, options)
-    write_multitask_card(work, repo)
     # In the title of the commit, so that a list of releases shows what each was worth.
     scores = ", ".join(
         f"{name} {folder.read_metrics().primary.value:.3f}" for name, folder in list_folders(work).items()
     )
-    pushed = release(
-        api,
-        repo,
-        "model",
-        files,
+    manifest = make_manifest(MULTI, None, files, card)
+    content = Content(
+        {**files, MANIFEST: manifest, "README.md": lambda theirs: merge_card(card, theirs).encode()},
         message=f"One body, four heads: {scores}",
+        description=describe_manifest(manifest),
         # Weights of another form would stand beside ours and might be loaded instead.
         is_ours=is_weights,
-        options=options,
     )
+    if options.dry_run:
+        return compare_with_hub(api, repo, "model", content, options)
+    write_multitask_card(work, repo)
+    pushed = release(api, repo, "model", content, options, check=verify)
     task_folder(work, MULTI).record_published("model", pushed)
     return pushed
 
 
-def _list_files(work: Path, card: str) -> Files:
-    """Return every file of the repo by its path; the README is merged with the one that is there."""
+def _list_files(work: Path) -> dict[str, bytes | Path]:
+    """Return every file of the repo by its path, but for the card and the manifest of all others."""
     folder = task_folder(work, MULTI)
     heads = json.dumps(describe_heads(work), indent=2, ensure_ascii=False) + "\n"
     return {
-        **{path.name: path for path in sorted(folder.model.iterdir()) if path.is_file()},
+        **{path.name: path for path in sorted(folder.model.iterdir()) if path.is_file() and path.name != "README.md"},
         "training.json": folder.training,
         ABOUT_HEADS: heads.encode(),
         **{
@@ -237,16 +245,16 @@ def _list_files(work: Path, card: str) -> Files:
             for name, one in list_folders(work).items()
             for path in (one.metrics, one.predictions)
         },
-        "README.md": lambda theirs: merge_card(card, theirs).encode(),
     }
 
 
-def verify_multitask(repo: str, revision: str) -> Verified:
-    """Load ``repo`` at ``revision`` and compare its answers, all tasks in one pass, with its recorded predictions.
+def verify_multitask(released: ReleasedFiles) -> Verified:
+    """Compare the answers of a release, all tasks in one pass, with its recorded predictions.
 
     Raises:
         VerificationFailed: an answer differs, or the repo lacks what it needs.
     """
+    repo, revision = released.repo, released.revision
     rows, largest, model = 0, 0.0, None
     for number, (name, task) in enumerate(TASKS.items()):
         # Results on the card stand in the order of the tasks.
@@ -256,4 +264,4 @@ def verify_multitask(repo: str, revision: str) -> Verified:
         answers = [model(text) for text in texts]
         rows, largest = rows + len(texts), max(largest, find_largest_difference(task.head, name, answers, columns))
     check_difference(repo, revision, largest, MULTI)
-    return Verified(repo=repo, revision=revision, rows=rows, largest_difference=largest)
+    return Verified(repo=repo, revision=revision, rows=rows, largest_difference=largest, notes=released.notes)

@@ -16,6 +16,7 @@ class PushOptions:
         dry_run: tell what would change, and change nothing.
         gated: of a dataset: "auto" or "manual" where readers must ask for access, and "manual" where somebody decides
             on each request.
+        force: of a model: why it is released though it is worse than the one that is published.
         accept_license: of a dataset: push it, privately, though its licences do not allow to publish it.
     """
 
@@ -25,6 +26,7 @@ class PushOptions:
     dry_run: bool = False
     gated: Literal["auto", "manual"] | None = None
     accept_license: bool = False
+    force: str | None = None
 
     def without_gate(self) -> Self:
         """Return the options of a model or a Space, which ``gated`` is not about."""

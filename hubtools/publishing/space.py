@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 from hubtools.assets import find_asset
 from hubtools.errors import HubtoolsError, MissingStage
-from hubtools.publishing.commits import Change, Files, call_with_retries, compare_with_hub, release
+from hubtools.publishing.commits import Change, Content, Files, compare_with_hub, release
 from hubtools.publishing.front_matter import END, START, join_card, merge_card, split_card
 from hubtools.publishing.lint import lint_card
 from hubtools.publishing.options import PushOptions
 from hubtools.records.release import Published
 from hubtools.records.thresholds import THRESHOLDS
+from hubtools.retries import call_with_retries
 from hubtools.task import TaskSpec
 from hubtools.tasks import find_base
 from hubtools.workdir import TaskFolder
@@ -151,19 +152,11 @@ def push_space(
         return merge_card(card.decode(), theirs).encode() if theirs and "models" in split_card(theirs)[0] else card
 
     files: Files = {**rendered, "README.md": keep_edits}
+    content = Content(files, message="Demo of the released classifiers", is_ours=_is_ours)
     options = options.without_gate()
     if options.dry_run:
-        return compare_with_hub(api, repo, "space", files, _is_ours, options)
-    return release(
-        api,
-        repo,
-        "space",
-        files,
-        message="Demo of the released classifiers",
-        is_ours=_is_ours,
-        options=options,
-        space_sdk="gradio",
-    )
+        return compare_with_hub(api, repo, "space", content, options)
+    return release(api, repo, "space", content, options, space_sdk="gradio")
 
 
 def _is_ours(path: str) -> bool:

@@ -1,43 +1,196 @@
-"""Load a published model back, as a user would, and compare its answers with those that it was scored with."""
+"""Verify a published model as a stranger would: its files, its numbers, what the router needs, and its answers."""
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hubtools.errors import VerificationFailed
-from hubtools.evaluation.predictions import read_columns
+from hubtools import __version__
+from hubtools.errors import CardRejected, DamagedRecord, MissingStage, UsageError, VerificationFailed
+from hubtools.evaluation.evaluate import compute_metrics
+from hubtools.evaluation.multitask import ABOUT_HEADS
+from hubtools.evaluation.other_data import FOLDER
+from hubtools.evaluation.predictions import Predictions, read_columns
 from hubtools.heads.values import Rows
+from hubtools.publishing.front_matter import merge_card
+from hubtools.publishing.lint import check_drift
+from hubtools.publishing.manifest import FILE as MANIFEST
+from hubtools.publishing.model import TASK_FILE, render_card
+from hubtools.publishing.released_files import Defect, ReleasedFiles, download_release, refuse_defects
+from hubtools.records import to_json
 from hubtools.records.release import Verified
+from hubtools.records.thresholds import THRESHOLDS
 from hubtools.task import TaskSpec
+from hubtools.tasks import TASKS
+from hubtools.workdir import TaskFolder
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 VERIFIED_ROWS = 16  # enough to see that weights, tokenizer and labels are those that were scored
 TOLERANCE = 1e-4  # batches of other shapes differ in the last bits of float32
+SAME = 1e-6  # versions of numpy and scipy differ in the last digits of a score
+
+# Keys of metrics.json that do not follow from the predictions: baselines depend on the dataset, plots are files.
+_NOT_COMPUTED = {"baselines_of", "baselines", "previous", "plots"}
 
 
-def verify_model(task: TaskSpec, repo: str, revision: str) -> Verified:
-    """Load ``repo`` at ``revision`` by ``pipeline()`` and compare its answers with its own ``predictions.parquet``.
+def verify_release(api: HfApi, repo: str, revision: str = "main", task: TaskSpec | None = None) -> Verified:
+    """Check a published model, of one task or of all four, without anything of the machine that released it.
+
+    In this order: every file against the manifest that the commit names; every number of ``metrics.json``,
+    ``thresholds.json`` and the card against the predictions; labels, configuration, tokenizer and weights against what
+    the Semantic Router needs; then a sample of the answers, asked by ``pipeline()``.
+
+    Args:
+        revision: a commit, tag or branch.
+        task: None for the one that the repo names, which is a built-in one or described by its ``task.yaml``.
 
     Raises:
-        VerificationFailed: an answer differs, or the repo lacks what it needs.
-    """
-    texts, columns = read_recorded_answers(repo, revision, "predictions.parquet", 0, task.name)
-    return _compare_answers(task, repo, revision, texts, columns)
-
-
-def verify_release(task: TaskSpec, repo: str, revision: str) -> Verified:
-    """Check what the Semantic Router needs of ``repo`` at ``revision``, then do as :func:`verify_model` does.
-
-    Raises:
-        VerificationFailed: a check fails, an answer differs, or the repo lacks what it needs.
+        VerificationFailed: something of this is not so; the message names file and next command.
+        UsageError: the repo does not say which task it is of.
     """
     from hubtools.publishing.router_check import check_published
 
-    texts, columns = read_recorded_answers(repo, revision, "predictions.parquet", 0, task.name)
-    checks = check_published(task, repo, revision, texts)
-    return replace(_compare_answers(task, repo, revision, texts, columns), router_checks=checks)
+    released = download_release(api, repo, revision)
+    if ABOUT_HEADS in released.files:
+        from hubtools.publishing.multitask import verify_multitask
+
+        return verify_multitask(released)
+    task = task or find_task_of(released)
+    if released.manifest:
+        _check_numbers(task, released)
+    texts, columns = read_recorded_answers(repo, released.revision, "predictions.parquet", 0, task.name)
+    checks = check_published(task, repo, released.revision, texts)
+    verified = compare_answers(task, repo, released.revision, texts, columns)
+    return replace(verified, router_checks=checks, notes=released.notes)
 
 
-def _compare_answers(task: TaskSpec, repo: str, revision: str, texts: list[str], columns: Rows) -> Verified:
+def find_task_of(released: ReleasedFiles) -> TaskSpec:
+    """Return the task that a release is of; raises :class:`UsageError` where it does not say."""
+    from hubtools.tasks.file import read_task_file
+
+    # Data, read by the parser of task files: nothing in it is run.
+    if (path := released.folder / TASK_FILE).exists():
+        return read_task_file(path)
+    recorded = str(released.read_json("metrics.json").get("task"))
+    name = released.manifest.task if released.manifest else recorded
+    if name not in TASKS:
+        raise UsageError(
+            f"Model {released.repo!r} does not say which task it is of",
+            expected="one of " + ", ".join(TASKS) + f", or a {TASK_FILE}",
+            found=name,
+            next=f"hubtools verify {released.repo} --task TASK, or --task-file FILE",
+        )
+    return TASKS[name]
+
+
+def _check_numbers(task: TaskSpec, released: ReleasedFiles) -> None:
+    """Compute every number again from the predictions, and render the card again from the files.
+
+    Raises:
+        VerificationFailed: a number is another, or the card does not say what the files do.
+    """
+    with _make_work_folder(task, released) as folder:
+        defects = [*_find_other_numbers(task, folder)]
+        # Another version may word a card otherwise; that it is the released one, the manifest has told.
+        if not defects and released.manifest and released.manifest.hubtools == __version__:
+            defects += _compare_rendered_card(task, folder, released)
+    refuse_defects(released.repo, released.revision, defects, task.name)
+
+
+@contextlib.contextmanager
+def _make_work_folder(task: TaskSpec, released: ReleasedFiles) -> Iterator[TaskFolder]:
+    """Lay a release out as the work folder that it came from, so that the same functions compute and render it."""
+    from huggingface_hub import hf_hub_download
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = TaskFolder(Path(scratch) / task.name)
+        at_root = {path.name for path in (folder.metrics, folder.training, folder.facts, folder.gate)}
+        at_root |= {folder.predictions.name, folder.validation_predictions.name}
+        for path in sorted(released.files):
+            root = folder.root if path in at_root or path.startswith(f"{FOLDER}/") else folder.model
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(released.folder / path, root / path)
+        dataset = released.manifest.dataset if released.manifest else None
+        if dataset is None:
+            found = "none named"
+            refuse_defects(released.repo, released.revision, [Defect(MANIFEST, "a dataset", found)], task.name)
+        assert dataset is not None
+        folder.record_published("dataset", dataset)
+        # Only a card that shows texts needs them, and these everybody may read.
+        if dataset.access == "public":
+            split = folder.split_file("test")
+            name = split.relative_to(folder.dataset).as_posix()
+            file = hf_hub_download(dataset.repo, name, repo_type="dataset", revision=dataset.revision)
+            split.parent.mkdir(parents=True)
+            shutil.copyfile(file, split)
+        yield folder
+
+
+def _find_other_numbers(task: TaskSpec, folder: TaskFolder) -> Iterator[Defect]:
+    try:
+        metrics = folder.read_metrics()
+        test, validation = (
+            Predictions.read(folder, path) for path in (folder.predictions, folder.validation_predictions)
+        )
+        labels = task.label_set(folder.read_facts().label_set).labels
+    except (MissingStage, KeyError) as error:
+        yield Defect("metrics.json", "the files of a release, as this version reads them", str(error).splitlines()[0])
+        return
+    expected = list(task.model_labels(task.label_set(folder.read_facts().label_set)))
+    if test.about.get("labels") != expected:
+        yield Defect("predictions.parquet", f"answers with the labels {expected}", str(test.about.get("labels")))
+        return
+    computed = compute_metrics(task, labels, test, validation, metrics.target)
+    for key, recorded in to_json(metrics).items():
+        if key not in _NOT_COMPUTED:
+            yield from _compare_values(f"metrics.json: {key}", to_json(computed).get(key), recorded)
+    if computed.thresholds:
+        content = folder.read(folder.model / THRESHOLDS, "evaluate")
+        yield from _compare_values(THRESHOLDS, to_json(replace(computed.thresholds, task=task.name)), content)
+    temperature = folder.model / "calibration.json"
+    if temperature.exists():
+        recorded = folder.read(temperature, "finetune")["temperature"]
+        yield from _compare_values("calibration.json: temperature", computed.calibration.temperature, recorded)
+
+
+def _compare_values(where: str, computed: object, recorded: object) -> Iterator[Defect]:
+    """Yield each place at which two JSON values differ by more than the last digits."""
+    if isinstance(computed, dict) and isinstance(recorded, dict):
+        for key in sorted(computed.keys() | recorded.keys()):
+            yield from _compare_values(f"{where}.{key}", computed.get(key), recorded.get(key))
+    elif isinstance(computed, list | tuple) and isinstance(recorded, list) and len(computed) == len(recorded):
+        for number, pair in enumerate(zip(computed, recorded, strict=True)):
+            yield from _compare_values(f"{where}[{number}]", *pair)
+    elif isinstance(computed, float) and isinstance(recorded, int | float):
+        both_undefined = computed != computed and recorded != recorded
+        if not both_undefined and not abs(computed - recorded) <= SAME * max(1.0, abs(computed)):
+            yield Defect(where, f"{computed!r}, as the predictions have it", repr(recorded))
+    elif computed != recorded:
+        yield Defect(where, f"{computed!r}, as the predictions have it", repr(recorded))
+
+
+def _compare_rendered_card(task: TaskSpec, folder: TaskFolder, released: ReleasedFiles) -> list[Defect]:
+    theirs = (released.folder / "README.md").read_text(encoding="utf-8")
+    try:
+        check_drift(theirs, merge_card(render_card(task, folder, released.repo), theirs), task.name)
+    except (CardRejected, MissingStage, DamagedRecord) as error:
+        return [Defect("README.md", error.expected or "the card of these files", error.found or error.subject)]
+    return []
+
+
+def compare_answers(task: TaskSpec, repo: str, revision: str, texts: list[str], columns: Rows) -> Verified:
+    """Ask a published model by ``pipeline()`` and compare with what it answered when it was scored.
+
+    Raises:
+        VerificationFailed: an answer differs.
+    """
     from hubtools.heads.inference import load_pipeline
 
     # By pipeline(), as the card tells a user to do: no code of ours answers.

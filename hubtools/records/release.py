@@ -42,6 +42,77 @@ class PublishedRepos(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class GateCheck(Record):
+    """A score of the new model against that of the published one, on the same rows.
+
+    Attributes:
+        metric: what it is called on the card.
+        difference: new minus published.
+        bound: the new model is no better than by this, with one-sided 95% certainty; of a rate of mistakes, no lower.
+        passed: False where the new model is worse with that certainty, or by more than the margin.
+    """
+
+    metric: str
+    ours: float
+    published: float
+    difference: float
+    bound: float
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate(Record):
+    """``gate.json``: a new model held against the one that is published, before it takes its place.
+
+    Attributes:
+        fingerprint: of the metrics of the new model.
+        repo, revision: what is published; ``tag`` is "" where its commit has none.
+        rows, groups: of the test split that both answered; groups of rows are what is resampled.
+        asked: whether the published model was asked anew, as its recorded answers are to other rows.
+        why_not: why nothing was compared; "" where it was.
+        forced: why it was released all the same, in the words of the person who did.
+    """
+
+    fingerprint: str
+    repo: str
+    tag: str
+    revision: str
+    rows: int = 0
+    groups: int = 0
+    asked: bool = False
+    checks: tuple[GateCheck, ...] = ()
+    why_not: str = ""
+    forced: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing speaks against the release."""
+        return all(check.passed for check in self.checks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest(Record):
+    """``manifest.json``: what a release consists of, so that anybody can tell whether it still does.
+
+    Attributes:
+        hubtools: the version that wrote it.
+        task: its name.
+        dataset: the release of the dataset that the model was trained and scored on; None of the multitask model.
+        files: SHA-256 of each file by its path, but of this one and of the card.
+        card: SHA-256 of our part of the card's text, and ``metadata`` of our ``keys`` of its front matter: what a
+            person adds to either is theirs.
+    """
+
+    hubtools: str
+    task: str
+    dataset: Published | None
+    files: dict[str, str]
+    card: str
+    metadata: str
+    keys: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class RouterCheck(Record):
     """One thing that the Semantic Router needs of a model: what was looked at, and what was found out.
 
@@ -61,6 +132,7 @@ class Verified(Record):
 
     Attributes:
         router_checks: empty where they were not asked for, or where the router does not know such models.
+        notes: what a reader should know, and what is no defect.
     """
 
     repo: str
@@ -68,3 +140,4 @@ class Verified(Record):
     rows: int
     largest_difference: float
     router_checks: tuple[RouterCheck, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,69 @@
+"""``manifest.json``: the hashes of a release, by which anybody can tell whether it still is what was released."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hubtools import __version__
+from hubtools.publishing.front_matter import END, START, FrontMatter, split_card
+from hubtools.records import to_json
+from hubtools.records.release import Manifest, Published
+
+FILE = "manifest.json"
+_NAMED = re.compile(rf"{re.escape(FILE)} sha256 ([0-9a-f]{{64}})")
+
+
+def make_manifest(task: str, dataset: Published | None, files: Mapping[str, bytes | Path], card: str) -> bytes:
+    """Return the content of the file for a release of ``files`` and a card.
+
+    Args:
+        card: as we render it, without what a person may have written around it.
+    """
+    metadata, body = split_card(card)
+    manifest = Manifest(
+        hubtools=__version__,
+        task=task,
+        dataset=dataset,
+        files={path: hash_content(content) for path, content in sorted(files.items())},
+        card=hash_body(body) or "",
+        metadata=hash_metadata(metadata, [*metadata]),
+        keys=[*metadata],
+    )
+    return (json.dumps(to_json(manifest), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def hash_content(content: bytes | Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    return hashlib.sha256(content if isinstance(content, bytes) else content.read_bytes()).hexdigest()
+
+
+def hash_body(body: str) -> str | None:
+    """Return the SHA-256 of our part of a card, blank lines aside; None where its marks are gone."""
+    _, start, rest = body.partition(START)
+    ours, end, _ = rest.partition(END)
+    if not start or not end:
+        return None
+    # The Hub's editor may change line ends and blank lines, which nobody reads.
+    lines = [line.rstrip() for line in ours.splitlines() if line.strip()]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def hash_metadata(metadata: FrontMatter, keys: Sequence[str]) -> str:
+    """Return the SHA-256 of those keys of a front matter, whatever their order."""
+    chosen = {key: metadata.get(key) for key in keys}
+    return hashlib.sha256(json.dumps(chosen, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def describe_manifest(content: bytes) -> str:
+    """Return the line of a commit's description that names a manifest by its own hash."""
+    return f"{FILE} sha256 {hash_content(content)}"
+
+
+def find_manifest_hash(message: str) -> str | None:
+    """Return the hash that a commit's message names; None where it names none."""
+    named = _NAMED.search(message)
+    return named.group(1) if named else None
