@@ -89,7 +89,7 @@ def push_model(
 def verify(
     repo: Annotated[
         str,
-        typer.Argument(metavar="REPO[@REVISION]", help="A published model, owner/name, at a commit, tag or branch."),
+        typer.Argument(metavar="REPO[@REVISION]", help="A published model, at a commit, tag or branch."),
     ],
     *,
     task: Annotated[str | None, typer.Option(help="Its task. [default: the one that the repo names]")] = None,

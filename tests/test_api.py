@@ -31,7 +31,7 @@ training = hubtools.train(task, work_dir=work, max_steps=2, learning_rate=1e-4)
 metrics = hubtools.evaluate(task, work_dir=work)
 card = hubtools.render_card(task, work_dir=work, model_name="api-model")
 model = hubtools.push_model(task, work_dir=work, model_name="api-model")
-checked = hubtools.verify(task, model.repo)
+checked = hubtools.verify(model.repo, task=task)
 answers = hubtools.Router({"intent": model.repo})("Convert 3 miles to kilometres.")
 print(json.dumps({
     "rows": facts.counts.kept, "dataset": dataset.repo, "steps": training.steps,

@@ -58,7 +58,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "launch": VALUES | {"training", "options"},
     "repo_names": VALUES | {"connection", "options", "publishing"},
     "known_tasks": VALUES,
-    "pipeline": VALUES | {"known_tasks", "retries", "connection", "curation", "evaluation", "publishing", "options", "repo_names"},
+    "pipeline": VALUES
+    | {"known_tasks", "retries", "connection", "curation", "evaluation", "publishing", "options", "repo_names"},
     "preflight": VALUES | {"connection", "curation", "training", "options", "pipeline"},
     "run": VALUES | {"connection", "launch", "options", "pipeline", "publishing", "training"},
     # Several trainings, on rows divided as curation divides them.

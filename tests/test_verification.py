@@ -91,7 +91,7 @@ def test_other_spans_than_the_recorded_ones_are_an_error_that_shows_both(
     repo = publish("pii_classifier_other", "predicted_spans", [answers[0][1:], *answers[1:]])
     done = hubtools("verify", repo, "--hub", "local", "--hub-dir", hub.data_dir, check=False)
     assert done.returncode == 1
-    assert f"Error: Model '{repo}' at main finds other spans than it was scored with." in done.stderr
+    assert "finds other spans than it was scored with." in done.stderr
     assert "expected:" in done.stderr
     assert "hubtools push-model pii" in done.stderr
 
@@ -107,7 +107,7 @@ def test_two_labels_that_were_swapped_in_a_published_config_are_named(
     api.upload_file(path_or_fileobj=content, path_in_repo="config.json", repo_id=repo)
     done = hubtools("verify", repo, "--hub", "local", "--hub-dir", hub.data_dir, check=False)
     assert done.returncode == 1
-    assert f"Error: Model '{repo}' at main fails 1 of " in done.stderr
+    assert "fails 1 of " in done.stderr
     assert "config.json: id2label: its entry '1' is not the task's" in done.stderr
     assert f"expected: {names['3']}" in done.stderr
     assert f"found: {names['1']}" in done.stderr

@@ -59,16 +59,13 @@ def hold_against_published(api: HfApi, task: TaskSpec, folder: TaskFolder, repo:
     ours = read_columns(folder.predictions)
     default = task.threshold
     shipped = task.head.read_shipped_threshold(published.read_json(THRESHOLDS) or None)
-    thresholds = (
-        metrics.thresholds.threshold if metrics.thresholds else default,
-        default if shipped is None else shipped,
-    )
+    own = metrics.thresholds.threshold if metrics.thresholds else default
     a, b = task.head.pair_answers(ours, theirs, labels, known, default)
     groups = _read_groups(ours, known, len(a))
     if not len(a):
         return replace(gate, why_not="no test row has a label that both models know")
     checks = [
-        _compare(metric, _judge_at(a, thresholds[0]), _judge_at(b, thresholds[1]), groups)
+        _compare(metric, _judge_at(a, own), _judge_at(b, default if shipped is None else shipped), groups)
         for metric in (task.primary, *task.head.gated)
     ]
     return replace(
@@ -182,11 +179,8 @@ class _Published:
         if self.has("predictions.parquet"):
             path = self._download("predictions.parquet")
             if not describe_row_difference(task.head, folder.predictions, path):
-                return (
-                    _sort_like(read_columns(folder.predictions), read_columns(path)),
-                    frozenset(range(len(labels))),
-                    False,
-                )
+                known = frozenset(range(len(labels)))
+                return _sort_like(read_columns(folder.predictions), read_columns(path)), known, False
         from hubtools.curation.evaluation_rows import read_test_split
         from hubtools.evaluation.classifiers import open_classifier
         from hubtools.evaluation.other_data import predict_answers

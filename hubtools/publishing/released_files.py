@@ -130,7 +130,7 @@ def _compare_files(folder: Path, files: frozenset[str], manifest: Manifest) -> l
     for path in (".gitattributes", "README.md"):
         if path not in files:
             defects.append(Defect(path, "the file that was released", "no such file"))
-    return defects + [*_find_intruders(files - manifest.files.keys() - {FILE})]
+    return [*defects, *_find_intruders(files - manifest.files.keys() - {FILE})]
 
 
 def _find_intruders(others: frozenset[str]) -> Iterator[Defect]:

@@ -78,16 +78,18 @@ def find_task_of(released: ReleasedFiles) -> TaskSpec:
     # Data, read by the parser of task files: nothing in it is run.
     if (path := released.folder / TASK_FILE).exists():
         return read_task_file(path)
-    recorded = str(released.read_json("metrics.json").get("task"))
-    name = released.manifest.task if released.manifest else recorded
+    recorded = released.read_json("metrics.json").get("task")
+    # The oldest releases say it by their name alone, which begins with it.
+    ours = (task for task in TASKS if released.repo.split("/")[-1].startswith(task))
+    name = released.manifest.task if released.manifest else recorded or next(ours, None)
     if name not in TASKS:
         raise UsageError(
             f"Model {released.repo!r} does not say which task it is of",
             expected="one of " + ", ".join(TASKS) + f", or a {TASK_FILE}",
-            found=name,
+            found=str(name or "none"),
             next=f"hubtools verify {released.repo} --task TASK, or --task-file FILE",
         )
-    return TASKS[name]
+    return TASKS[str(name)]
 
 
 def _check_numbers(task: TaskSpec, released: ReleasedFiles) -> None:
