@@ -37,15 +37,6 @@ def edit(path: str, change: Callable[[Any], Any]) -> Plant:
     return plant
 
 
-def replace_text(path: str, old: str, new: str) -> Plant:
-    def plant(folder: Path) -> None:
-        text = (folder / path).read_text()
-        assert old in text, f"{old!r} is not in {path}"
-        (folder / path).write_text(text.replace(old, new, 1))
-
-    return plant
-
-
 def change_weights(change: Callable[[dict[str, Any]], None]) -> Plant:
     def plant(folder: Path) -> None:
         from safetensors.torch import load_file, save_file
@@ -134,6 +125,13 @@ def change_card_number(folder: Path) -> None:
     (folder / "README.md").write_text(front + "\n---\n" + body.replace(f"{value:.3f}", f"{value + 0.02:.3f}", 1))
 
 
+def write_around(folder: Path) -> None:
+    """Do what the card invites to: text above and below our part, and a key of the front matter that we do not set."""
+    front, body = (folder / "README.md").read_text().split("\n---\n", 1)
+    words = "Our team uses this at night."
+    (folder / "README.md").write_text(f"{front}\nthumbnail: ours.png\n---\n\n{words}\n{body}\n{words}\n")
+
+
 MAPPING = "jailbreak_type_mapping.json"
 DEFECTS: dict[str, tuple[str, Plant]] = {
     # name: the file that the message must name, and what is done
@@ -171,6 +169,13 @@ RESEALED = {
     "another temperature": "answers otherwise",
     "a tokenizer of another vocabulary": "answers otherwise",
 }
+
+
+def read_files(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
 PROSE = "a person's own words on the card"
 
 
@@ -186,14 +191,10 @@ def main() -> None:
         api.create_branch(repo, branch=branch, revision="v1")
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(shutil.copytree(original, Path(scratch) / "copy"))
-            before = {
-                path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-            }
+            before = read_files(folder)
             plant(folder)
-            after = {
-                path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-            }
-            description = message.message
+            after = read_files(folder)
+            description = ""
             if reseal:
                 old = from_json(json.loads(before["manifest.json"]), Manifest)
                 sealed = {path: data for path, data in after.items() if path in old.files}
@@ -208,11 +209,7 @@ def main() -> None:
                 warnings.filterwarnings("ignore", message=".*commit a data file.*")
                 title = message.title if reseal else "a change"
                 api.create_commit(
-                    repo,
-                    operations,
-                    commit_message=title,
-                    commit_description=description if reseal else "",
-                    revision=branch,
+                    repo, operations, commit_message=title, commit_description=description, revision=branch
                 )
         try:
             verify_release(api, repo, branch)
@@ -226,12 +223,7 @@ def main() -> None:
         judge(f"without {path}", remove(path))
     for name in RESEALED:
         judge(f"resealed: {name}", DEFECTS[name][1], reseal=True)
-    prose = replace_text("README.md", "\n# ", "\nOur team uses this at night.\n\n# ")
-    judge(
-        PROSE,
-        lambda folder: (folder / "README.md").write_text((folder / "README.md").read_text() + "\nOurs.\n") and None,
-    )
-    del prose
+    judge(PROSE, write_around)
     print(json.dumps(found))
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from as_user import Command
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, constants
 from plant_defects import DEFECTS, PROSE, RESEALED
 
 from hubtools.localhub import Hub
@@ -43,17 +43,8 @@ Push = Callable[..., Any]
 @pytest.fixture
 def push(hubtools: Command, flags_of_hub: tuple[object, ...]) -> Push:
     def run(work: Path, *arguments: object, check: bool = False) -> Any:
-        return hubtools(
-            "push-model",
-            "jailbreak",
-            "--model-name",
-            "guard",
-            *flags_of_hub,
-            "--work-dir",
-            work,
-            *arguments,
-            check=check,
-        )
+        flags = ("--model-name", "guard", *flags_of_hub, "--work-dir", work)
+        return hubtools("push-model", "jailbreak", *flags, *arguments, check=check)
 
     return run
 
@@ -128,8 +119,11 @@ def test_a_reason_is_asked_of_who_forces_a_release(push: Push, worse: Path) -> N
     assert "--force needs a reason" in done.stderr
 
 
-def test_a_model_that_was_published_by_others_is_asked_about_our_test_rows(push: Push, api: HfApi, worse: Path) -> None:
+def test_a_model_that_was_published_by_others_is_asked_about_our_test_rows(
+    push: Push, api: HfApi, worse: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without recorded answers to compare with: the published model has none, or to other rows."""
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # the embedded Hub has none
     head = str(api.repo_info(REPO).sha)
     api.delete_file("predictions.parquet", REPO, commit_message="without answers")
     try:
@@ -175,17 +169,12 @@ def test_a_person_may_write_around_our_part_of_the_card(verdicts: dict[str, str]
     assert verdicts[PROSE] == ""
 
 
-@pytest.fixture
-def forced(push: Push, worse: Path) -> Iterator[Any]:
-    yield push(worse, "--force", "the old one was trained on rows that we must not use", check=True)
-
-
 def test_a_forced_release_says_why_in_its_commit_and_on_its_card(
-    forced: Any, hubtools: Command, flags_of_hub: tuple[object, ...], api: HfApi
+    push: Push, worse: Path, hubtools: Command, flags_of_hub: tuple[object, ...], api: HfApi
 ) -> None:
     """The last test of this file that pushes: from here on the worse model is the published one."""
     reason = "the old one was trained on rows that we must not use"
-    assert "pushed as v2" in forced.stderr
+    assert "pushed as v2" in push(worse, "--force", reason, check=True).stderr
     [commit, *_] = api.list_repo_commits(REPO)
     assert reason in commit.message
     assert reason in Path(api.hf_hub_download(REPO, "README.md")).read_text()
