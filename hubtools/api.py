@@ -25,7 +25,7 @@ from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS, select_tasks
 
 if TYPE_CHECKING:
-    from hubtools.publishing.commits import Change
+    from hubtools.publishing.changes import Change
     from hubtools.records.dataset import DatasetFacts
     from hubtools.records.metrics import Metrics
     from hubtools.records.release import Published, Verified

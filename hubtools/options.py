@@ -17,7 +17,7 @@ import typer
 from hubtools.connection import connect
 from hubtools.option_groups import OptionGroup
 from hubtools.publishing import options as publishing
-from hubtools.publishing.commits import Change
+from hubtools.publishing.changes import Change
 from hubtools.records import Record, to_json
 from hubtools.records.release import Published
 from hubtools.rows import Columns

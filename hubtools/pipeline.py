@@ -20,7 +20,7 @@ from hubtools.curation.user_data import check_flags, choose_sources
 from hubtools.errors import HubUnavailable, UsageError
 from hubtools.known_tasks import keep_task_file, list_known_tasks
 from hubtools.options import EvaluationOptions, PushOptions, RepoOptions, SourceOptions, TargetOptions, WorkOptions
-from hubtools.publishing.commits import Change
+from hubtools.publishing.changes import Change
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics
 from hubtools.records.release import Published

@@ -46,10 +46,10 @@ def call_with_retries(call: Callable[[], T], tries: int = 6) -> T:
     Six tries take about half a minute. Where a 429 says how long to wait, it is waited for that long, five minutes at
     most.
     """
-    from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+    from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
     # With jitter, so that two commands that met do not meet again at the next try.
-    backoff = wait_exponential_jitter(initial=0.5, max=10)
+    backoff = wait_exponential(multiplier=0.5, max=10) + wait_random(0, 1)
 
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

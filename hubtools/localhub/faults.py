@@ -3,7 +3,8 @@
 ``$HUBTOOLS_HUB_FAULTS`` names a JSON file with a list of
 ``{"method": "POST", "path_regex": "/commit/", "status": 503, "times": 2}``: the next two matching requests
 get a 503 and are not handled. ``status`` 0 drops the connection. ``"after": true`` handles the request first
-and loses its answer; ``"headers"`` are added to the answer. The file is read again when it changes.
+and loses its answer; ``"headers"`` are added to the answer; ``"skip": 3`` lets the first three pass. The file
+is read again when it changes.
 """
 
 from __future__ import annotations
@@ -65,6 +66,9 @@ class Faults:
                 and re.search(fault.get("path_regex", ""), scope["path"])
             ):
                 # Counted in memory: the file belongs to the test that wrote it.
+                if fault.get("skip", 0) > 0:
+                    fault["skip"] -= 1
+                    continue
                 fault["times"] = fault.get("times", 1) - 1
                 return fault
         return None

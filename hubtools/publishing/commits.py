@@ -1,200 +1,40 @@
-"""One atomic commit a release: made again after a conflict or a dropped connection, skipped when nothing changed."""
+"""One atomic commit a release: checked on a branch first, made again after a conflict, skipped when nothing changed."""
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hubtools.errors import MissingStage, VerificationFailed
+from hubtools.errors import VerificationFailed
 from hubtools.evaluation.previous import list_releases
+from hubtools.publishing.changes import (
+    Change,
+    Content,
+    find_changes,
+    hash_data_files,
+    list_repo_files,
+    read_card,
+    refuse_pull_request,
+    render_contents,
+)
 from hubtools.publishing.options import PushOptions
 from hubtools.records.release import Published
 from hubtools.retries import call_with_retries
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
-    from huggingface_hub.hf_api import RepoFile
-
-# What a repo is to hold, by path. A card is made when the one on the Hub is known, which a person may have edited.
-Files = Mapping[str, bytes | Path | Callable[[str | None], bytes]]
 
 # Branches on which a release is verified before it is one.
 STAGING = "hubtools-staging-"
 
 
-@dataclass(frozen=True)
-class Content:
-    """What a repo is to hold, and how the commit that brings it there is called.
-
-    Attributes:
-        message: its title; ``description`` stands below it.
-        is_ours: whether a path that the repo has and ``files`` lack is ours to delete.
-    """
-
-    files: Files
-    message: str
-    is_ours: Callable[[str], bool]
-    description: str = ""
-
-
 class ParentMoved(Exception):
     """Somebody committed to the main branch since it was looked at: what was found out about it holds no longer."""
-
-
-@dataclass(frozen=True)
-class FileChange:
-    """A file of a repo that a push would change: its size in bytes after and before, None where there is none."""
-
-    path: str
-    bytes: int | None
-    before: int | None
-
-
-@dataclass(frozen=True)
-class Change:
-    """What a push would do to a repo.
-
-    Attributes:
-        settings: what it would set, such as ``create the repo`` or ``gated: auto``.
-        card: the unified diff of its README.
-    """
-
-    add: tuple[FileChange, ...] = ()
-    replace: tuple[FileChange, ...] = ()
-    delete: tuple[FileChange, ...] = ()
-    settings: tuple[str, ...] = ()
-    card: str = field(default="", compare=False)
-
-    def __bool__(self) -> bool:
-        return bool(self.files or self.settings)
-
-    @property
-    def files(self) -> tuple[FileChange, ...]:
-        """All files that would change."""
-        return (*self.add, *self.replace, *self.delete)
-
-
-def read_card(api: HfApi, repo: str, kind: str, revision: str) -> str | None:
-    """Return the README at a commit, or None where there is none.
-
-    Raises:
-        ConnectionError: the Hub does not answer.
-    """
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-    try:
-        path = api.hf_hub_download(repo, "README.md", repo_type=kind, revision=revision)
-    except LocalEntryNotFoundError as error:
-        # The client's name for a Hub that does not answer. Taken for "no card", it would cost a person's edits.
-        raise ConnectionError(str(error).splitlines()[0]) from error
-    except EntryNotFoundError:
-        return None
-    return Path(path).read_text(encoding="utf-8")
-
-
-def compare_with_hub(api: HfApi, repo: str, kind: str, content: Content, options: PushOptions) -> Change:
-    """Return what :func:`release` with the same arguments would change on the repo's main branch.
-
-    Raises:
-        MissingStage: a pull request is asked for, and there is no such repo.
-    """
-    from huggingface_hub.errors import RepositoryNotFoundError
-
-    gate = (f"gated: {options.gated}",) if options.gated else ()
-
-    def look() -> Change:
-        info = api.repo_info(repo, repo_type=kind)
-        head = str(info.sha)
-        card = read_card(api, repo, kind, head)
-        contents = _render_contents(content.files, card)
-        change = _find_changes(api, repo, kind, contents, content.is_ours, head)
-        # A kind of repo that has no such setting cannot be gated, and nothing is announced for it.
-        settings = () if getattr(info, "gated", options.gated) == options.gated else gate
-        return Change(change.add, change.replace, change.delete, settings, _diff_card(card, contents))
-
-    try:
-        return call_with_retries(look)
-    except RepositoryNotFoundError:
-        # On a dry run the repo is not created: all that it would hold is new.
-        if options.create_pr:
-            raise _refuse_pull_request(repo, kind) from None
-        contents = _render_contents(content.files, None)
-        added = tuple(FileChange(path, _count_bytes(content), None) for path, content in sorted(contents.items()))
-        creation = f"create the {'private' if options.private else 'public'} {kind} repo {repo}"
-        return Change(added, settings=(creation, *gate), card=_diff_card(None, contents))
-
-
-def _refuse_pull_request(repo: str, kind: str) -> MissingStage:
-    return MissingStage(
-        f"There is no {kind} {repo} to open a pull request on",
-        expected="a repo that exists",
-        found="none",
-        next="push once without --create-pr (with --private, where nobody shall see it yet)",
-    )
-
-
-def _render_contents(files: Files, card: str | None) -> dict[str, bytes | Path]:
-    """Return what the repo is to hold, where ``card`` is the README it has."""
-    return {path: content(card) if callable(content) else content for path, content in files.items()}
-
-
-def _diff_card(card: str | None, contents: Mapping[str, bytes | Path]) -> str:
-    """Return the unified diff from the README on the Hub to ours."""
-    ours = contents.get("README.md")
-    if not isinstance(ours, bytes):
-        return ""
-    before, after = ((card or "").splitlines(keepends=True), ours.decode().splitlines(keepends=True))
-    lines = difflib.unified_diff(before, after, "README.md on the Hub" if card else "/dev/null", "README.md")
-    # difflib says nothing of a last line without an end, and would run the next line into it.
-    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
-
-
-def _find_changes(
-    api: HfApi, repo: str, kind: str, contents: Mapping[str, bytes | Path], is_ours: Callable[[str], bool], head: str
-) -> Change:
-    """Return the files that would change, against the commit ``head``."""
-    on_hub = _list_repo_files(api, repo, kind, head)
-    add, replace = [], []
-    for path, content in sorted(contents.items()):
-        if path not in on_hub:
-            add.append(FileChange(path, _count_bytes(content), None))
-        elif not _is_same(content, on_hub[path]):
-            replace.append(FileChange(path, _count_bytes(content), int(on_hub[path].size)))
-    delete = [FileChange(p, None, int(on_hub[p].size)) for p in sorted(on_hub) if p not in contents and is_ours(p)]
-    return Change(tuple(add), tuple(replace), tuple(delete))
-
-
-def _list_repo_files(api: HfApi, repo: str, kind: str, revision: str) -> dict[str, RepoFile]:
-    """Return the files of a commit by their paths, without folders."""
-    from huggingface_hub.hf_api import RepoFile
-
-    entries = api.list_repo_tree(repo, recursive=True, revision=revision, repo_type=kind)
-    return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
-
-
-def _hash_data_files(api: HfApi, repo: str, kind: str, revision: str) -> dict[str, str]:
-    """Return the blob ids of what a commit holds besides its card, by path."""
-    files = _list_repo_files(api, repo, kind, revision)
-    return {path: entry.blob_id for path, entry in files.items() if path != "README.md"}
-
-
-def _count_bytes(content: bytes | Path) -> int:
-    return len(content) if isinstance(content, bytes) else content.stat().st_size
-
-
-def _is_same(content: bytes | Path, entry: RepoFile) -> bool:
-    """Return whether a file on the Hub has this content, without downloading it."""
-    data = content if isinstance(content, bytes) else content.read_bytes()
-    # A large file is known by the SHA-256 of its content, any other by the id that git gives it.
-    if entry.lfs:
-        return hashlib.sha256(data).hexdigest() == entry.lfs.sha256
-    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest() == entry.blob_id
 
 
 def find_head(api: HfApi, repo: str, kind: str) -> str | None:
@@ -238,14 +78,8 @@ def release(
         VerificationFailed: the Hub made other files of the same commit.
     """
     if options.create_pr and not call_with_retries(lambda: api.repo_exists(repo, repo_type=kind)):
-        raise _refuse_pull_request(repo, kind)
-    # None leaves a repo that exists as it is: False would ask for one that everybody may read.
-    private = options.private or None
-    url = str(
-        call_with_retries(
-            lambda: api.create_repo(repo, repo_type=kind, private=private, exist_ok=True, space_sdk=space_sdk)
-        )
-    )
+        raise refuse_pull_request(repo, kind)
+    url = call_with_retries(lambda: _create_repo(api, repo, kind, options, space_sdk))
     gated = options.gated
     if gated and getattr(call_with_retries(lambda: api.repo_info(repo, repo_type=kind)), "gated", None) != gated:
         call_with_retries(lambda: api.update_repo_settings(repo, gated=gated, repo_type=kind))
@@ -258,6 +92,21 @@ def release(
     info = call_with_retries(lambda: api.repo_info(repo, repo_type=kind))
     access = "private" if info.private else "gated" if getattr(info, "gated", False) else "public"
     return Published(repo=repo, kind=kind, revision=revision, tag=tag, changed=changed, url=url, access=access)
+
+
+def _create_repo(api: HfApi, repo: str, kind: str, options: PushOptions, space_sdk: str | None) -> str:
+    """Create the repo where it is not there, and return its address."""
+    # None leaves a repo that exists as it is: False would ask for one that everybody may read.
+    private = options.private or None
+
+    def create() -> str:
+        return str(api.create_repo(repo, repo_type=kind, private=private, exist_ok=True, space_sdk=space_sdk))
+
+    try:
+        return create()
+    except KeyError:
+        # The client takes any 409 for "it exists" and reads the address from its answer, which may hold none.
+        return create()
 
 
 @dataclass(frozen=True)
@@ -288,9 +137,12 @@ class _Target:
         self, head: str, url: str, create_pr: bool, check: Callable[[str], None] | None
     ) -> tuple[str, bool, str]:
         contents = call_with_retries(
-            lambda: _render_contents(self.content.files, read_card(self.api, self.repo, self.kind, head))
+            lambda: render_contents(self.content.files, read_card(self.api, self.repo, self.kind, head))
         )
         if not call_with_retries(lambda: self._compare(contents, head)):
+            if check is not None:
+                # A push that was killed right after its commit has left it.
+                self.remove_branch(self._name_branch(contents))
             return head, False, url
         if create_pr and (same := call_with_retries(lambda: self._find_open_request(contents))):
             return same[0], False, same[1]
@@ -307,7 +159,7 @@ class _Target:
         """Make the commit on a branch of its own, check it there, then make it for its readers."""
         if check is None:
             return self._publish(contents, head, url, create_pr)
-        branch = self._name_branch(contents, head)
+        branch = self._name_branch(contents)
         try:
             staged = call_with_retries(lambda: self._stage(contents, head, branch))
             call_with_retries(lambda: check(staged))
@@ -345,13 +197,23 @@ class _Target:
         return call_with_retries(commit)
 
     def _stage(self, contents: Mapping[str, bytes | Path], head: str, branch: str) -> str:
-        """Return a commit of the files on ``branch``, which begins at ``head``."""
-        self.api.create_branch(self.repo, branch=branch, revision=head, repo_type=self.kind, exist_ok=True)
-        staged = self._find_head(branch)
-        # Made by a push that was killed, or by a call whose answer was lost.
-        if not self._compare(contents, staged):
-            return staged
-        return str(self._create_commit(contents, staged, revision=branch).oid)
+        """Return a commit of the files on ``branch``, whose parent is ``head``."""
+        from huggingface_hub.errors import RevisionNotFoundError
+
+        try:
+            staged = self._find_head(branch)
+        except RevisionNotFoundError:
+            staged = None
+        if staged not in (None, head):
+            commits = self.api.list_repo_commits(self.repo, repo_type=self.kind, revision=branch)
+            # Made by a push that was killed, or by a call whose answer was lost.
+            if [commit.commit_id for commit in commits[1:2]] == [head] and not self._compare(contents, str(staged)):
+                return str(staged)
+            self.remove_branch(branch)
+            staged = None
+        if staged is None:
+            self.api.create_branch(self.repo, branch=branch, revision=head, repo_type=self.kind)
+        return str(self._create_commit(contents, head, revision=branch).oid)
 
     def _create_commit(
         self, contents: Mapping[str, bytes | Path], parent: str, *, revision: str | None = None, create_pr: bool = False
@@ -372,17 +234,20 @@ class _Target:
 
     def remove_branch(self, branch: str) -> None:
         """Remove a branch that may be gone already."""
-        from huggingface_hub.errors import RevisionNotFoundError
+        from huggingface_hub.errors import HfHubHTTPError
 
         def remove() -> None:
-            with contextlib.suppress(RevisionNotFoundError):
+            try:
                 self.api.delete_branch(self.repo, branch=branch, repo_type=self.kind)
+            except HfHubHTTPError as error:
+                if error.response is None or error.response.status_code != 404:
+                    raise
 
         call_with_retries(remove)
 
-    def _name_branch(self, contents: Mapping[str, bytes | Path], head: str) -> str:
-        # By its content: a push that was killed finds its own branch again, and two pushes never share one.
-        digest = hashlib.sha256(head.encode())
+    def _name_branch(self, contents: Mapping[str, bytes | Path]) -> str:
+        # By its content: a push that was killed finds its own branch again.
+        digest = hashlib.sha256()
         for path, content in sorted(contents.items()):
             data = content if isinstance(content, bytes) else content.read_bytes()
             digest.update(path.encode() + b"\0" + hashlib.sha256(data).digest())
@@ -392,10 +257,10 @@ class _Target:
         return str(call_with_retries(lambda: self.api.repo_info(self.repo, repo_type=self.kind, revision=revision)).sha)
 
     def _compare(self, contents: Mapping[str, bytes | Path], revision: str) -> Change:
-        return _find_changes(self.api, self.repo, self.kind, contents, self.content.is_ours, revision)
+        return find_changes(self.api, self.repo, self.kind, contents, self.content.is_ours, revision)
 
     def _list_blobs(self, revision: str) -> dict[str, str]:
-        files = call_with_retries(lambda: _list_repo_files(self.api, self.repo, self.kind, revision))
+        files = call_with_retries(lambda: list_repo_files(self.api, self.repo, self.kind, revision))
         return {path: entry.blob_id for path, entry in files.items()}
 
     def _find_open_request(self, contents: Mapping[str, bytes | Path]) -> tuple[str, str] | None:
@@ -438,9 +303,7 @@ def _tag_release(api: HfApi, repo: str, kind: str, revision: str, message: str, 
         tagged = {ref.target_commit for ref in tags}
         # The newest commit that has a tag, or our message and no tag yet.
         below = next((c.commit_id for c in commits if c.commit_id in tagged or c.title.startswith(message)), revision)
-        if below != revision and _hash_data_files(api, repo, kind, below) == _hash_data_files(
-            api, repo, kind, revision
-        ):
+        if below != revision and hash_data_files(api, repo, kind, below) == hash_data_files(api, repo, kind, revision):
             revision = below
     for ref in tags:
         if ref.target_commit == revision:

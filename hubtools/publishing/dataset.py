@@ -8,7 +8,8 @@ from hubtools.curation.licences import check_redistribution
 from hubtools.curation.split import SPLITS
 from hubtools.errors import LicenceRefused
 from hubtools.publishing.cards import describe_access, render_dataset_card
-from hubtools.publishing.commits import Change, Content, Files, compare_with_hub, release
+from hubtools.publishing.changes import Change, Content, Files, compare_with_hub
+from hubtools.publishing.commits import release
 from hubtools.publishing.front_matter import FrontMatter, merge_card
 from hubtools.publishing.lint import lint_card
 from hubtools.publishing.options import PushOptions

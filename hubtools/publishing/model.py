@@ -13,7 +13,8 @@ from hubtools.errors import CardRejected, MissingStage
 from hubtools.evaluation.evaluate import are_metrics_current, check_trained_on
 from hubtools.evaluation.other_data import FOLDER, list_reports_for_card
 from hubtools.publishing.cards import ModelRun, render_model_card
-from hubtools.publishing.commits import Change, Content, ParentMoved, compare_with_hub, find_head, release
+from hubtools.publishing.changes import Change, Content, compare_with_hub
+from hubtools.publishing.commits import ParentMoved, find_head, release
 from hubtools.publishing.front_matter import merge_card
 from hubtools.publishing.gate import FILE as GATE
 from hubtools.publishing.gate import describe_gate, hold_against_published, refuse_worse

@@ -12,7 +12,8 @@ from hubtools.curation.licences import choose_model_licence, combine_licences
 from hubtools.errors import MissingStage
 from hubtools.evaluation.multitask import ABOUT_HEADS, MultitaskClassifier, find_largest_difference
 from hubtools.publishing.cards import describe_base, describe_hardware, drop_interval, make_result
-from hubtools.publishing.commits import Change, Content, compare_with_hub, release
+from hubtools.publishing.changes import Change, Content, compare_with_hub
+from hubtools.publishing.commits import release
 from hubtools.publishing.front_matter import merge_card
 from hubtools.publishing.lint import check_drift, lint_card
 from hubtools.publishing.manifest import FILE as MANIFEST

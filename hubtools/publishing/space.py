@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from hubtools.assets import find_asset
 from hubtools.errors import HubtoolsError, MissingStage
-from hubtools.publishing.commits import Change, Content, Files, compare_with_hub, release
+from hubtools.publishing.changes import Change, Content, Files, compare_with_hub
+from hubtools.publishing.commits import release
 from hubtools.publishing.front_matter import END, START, join_card, merge_card, split_card
 from hubtools.publishing.lint import lint_card
 from hubtools.publishing.options import PushOptions
