@@ -185,10 +185,9 @@ def verify(repo: str, revision: str = "main", *, task: TaskSpec | None = None) -
         VerificationFailed: something of this is not so; the message names the file.
         UsageError: the repo does not say which task it is of.
     """
-    from hubtools.connection import open_client
-    from hubtools.publishing.verification import verify_release
+    from hubtools.pipeline import verify_repo
 
-    return verify_release(open_client(), repo, revision, task)
+    return verify_repo(repo, revision, task)
 
 
 class _Options:

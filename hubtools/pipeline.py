@@ -23,7 +23,7 @@ from hubtools.options import EvaluationOptions, PushOptions, RepoOptions, Source
 from hubtools.publishing.changes import Change
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics
-from hubtools.records.release import Published
+from hubtools.records.release import Published, Verified
 from hubtools.repo_names import name_dataset_repo, name_model_repo, name_multitask_repo, name_space_repo
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
@@ -282,6 +282,13 @@ def push_model_task(task: TaskSpec, work: WorkOptions, repos: RepoOptions, push:
     if isinstance(pushed, Published):
         keep_task_file(task, work.folder(task))  # its words for people may have changed since curation
     return pushed
+
+
+def verify_repo(repo: str, revision: str, task: TaskSpec | None) -> Verified:
+    """Verify a published model, of one task or of all four, without anything of the machine that released it."""
+    from hubtools.publishing.verification import verify_release
+
+    return verify_release(open_client(), repo, revision, task)
 
 
 def render_multitask_card(work: WorkOptions, repos: RepoOptions) -> Path:

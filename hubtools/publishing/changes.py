@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from hubtools.errors import MissingStage
 from hubtools.publishing.options import PushOptions
@@ -112,15 +112,16 @@ def compare_with_hub(api: HfApi, repo: str, kind: str, content: Content, options
     except RepositoryNotFoundError:
         # On a dry run the repo is not created: all that it would hold is new.
         if options.create_pr:
-            raise refuse_pull_request(repo, kind) from None
+            refuse_pull_request(repo, kind)
         contents = render_contents(content.files, None)
         added = tuple(FileChange(path, _count_bytes(content), None) for path, content in sorted(contents.items()))
         creation = f"create the {'private' if options.private else 'public'} {kind} repo {repo}"
         return Change(added, settings=(creation, *gate), card=_diff_card(None, contents))
 
 
-def refuse_pull_request(repo: str, kind: str) -> MissingStage:
-    return MissingStage(
+def refuse_pull_request(repo: str, kind: str) -> NoReturn:
+    """Raise :class:`MissingStage`: there is nothing to open a pull request on."""
+    raise MissingStage(
         f"There is no {kind} {repo} to open a pull request on",
         expected="a repo that exists",
         found="none",

@@ -78,7 +78,7 @@ def release(
         VerificationFailed: the Hub made other files of the same commit.
     """
     if options.create_pr and not call_with_retries(lambda: api.repo_exists(repo, repo_type=kind)):
-        raise refuse_pull_request(repo, kind)
+        refuse_pull_request(repo, kind)
     url = call_with_retries(lambda: _create_repo(api, repo, kind, options, space_sdk))
     gated = options.gated
     if gated and getattr(call_with_retries(lambda: api.repo_info(repo, repo_type=kind)), "gated", None) != gated:
