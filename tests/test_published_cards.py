@@ -35,7 +35,7 @@ from hubtools.records import from_json, to_json
 from hubtools.records.comparison import OtherDataReport
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics, Primary
-from hubtools.records.release import Published
+from hubtools.records.release import Gate, Published
 from hubtools.records.scores import Interval
 from hubtools.records.training import TrainingRecord
 from hubtools.task import TaskSpec
@@ -337,6 +337,13 @@ def model_card_of(task: TaskSpec, variant: str | None = None, **changed: Any) ->
     return render_model_card(task, f"ann/{task.model_name.format(base=base.short_name)}", as_records(run))
 
 
+def held(passed: bool = True, **changed: Any) -> dict[str, Any]:
+    """How a model was held against the one that was published."""
+    check = {"metric": "ROC-AUC", "ours": 0.91, "published": 0.95, "difference": -0.04, "bound": -0.01}
+    gate = {"fingerprint": "", "repo": "ann/guard", "tag": "v3", "revision": REVISION, "rows": 1200, "groups": 300}
+    return gate | {"checks": [check | {"passed": passed}]} | changed
+
+
 def as_records(run: dict[str, Any]) -> ModelRun:
     """What render_model_card() takes, from the files as run_of() has them."""
     return ModelRun(
@@ -347,6 +354,7 @@ def as_records(run: dict[str, Any]) -> ModelRun:
         run["texts"],
         run.get("withheld", ""),
         [from_json(report, OtherDataReport) for report in run["external"]],
+        from_json(run["gate"], Gate) if "gate" in run else None,
     )
 
 
@@ -746,3 +754,39 @@ def test_front_matter_is_taken_apart_as_it_was_joined() -> None:
         "# Body\n\n---\nnot yaml\n---\n",
     )
     assert split_card("# No metadata\n") == ({}, "# No metadata\n")
+
+
+# --- the version before ---------------------------------------------------------------------------------------------
+
+
+def test_a_card_shows_how_the_model_was_held_against_the_published_one() -> None:
+    card = model_card_of(TASKS["jailbreak"], gate=held())
+    assert "[v3](/ann/guard/tree/" in card
+    assert "| ROC-AUC | 0.910 | 0.950 | -0.040 | -0.010 | passed |" in card
+    assert "Released though" not in card
+    lint_card(card, "model")
+
+
+def test_a_card_gives_the_reason_of_a_forced_release_as_plain_text() -> None:
+    reason = "its rows [are](http://evil.example) *ours*"
+    card = model_card_of(TASKS["jailbreak"], gate=held(passed=False, forced=reason))
+    assert "Released though it is worse, for this reason: its rows" in card
+    assert "](http://evil.example)" not in card
+
+
+def test_a_card_says_why_a_model_was_not_held_against_the_published_one() -> None:
+    card = model_card_of(TASKS["intent"], gate=held(checks=[], why_not="it has none of the labels"))
+    assert "Not held against v3, the version published before it: it has none of the labels." in card
+
+
+@pytest.mark.parametrize("name", ["jailbreak", "pii"])
+def test_the_first_paragraph_names_a_baseline_that_the_model_does_not_beat(name: str) -> None:
+    task, run = TASKS[name], run_of(TASKS[name], VARIANT[name])
+    first = model_card_of(task).split("\n## ")[0]
+    assert "does not beat" not in first
+    baseline, column = next(iter(run["metrics"]["baselines"].items()))
+    key = run["metrics"]["primary"]["key"]
+    run["metrics"]["baselines"][baseline] = column | {key: scored(0.99, 0.005)}
+    first = render_model_card(task, "ann/model", as_records(run)).split("\n## ")[0]
+    assert f"does not beat {baseline}: {task.primary.title} " in first
+    assert "against 0.990" in first
