@@ -83,7 +83,7 @@ def measured(way: str, spec: SimpleNamespace) -> dict[str, Any]:
             answers, said = plain(task, label_set, data, spec, stock=way == PLAIN)
     seconds = time.perf_counter() - began
     truth = {task.head.truth: list(data["test"][task.head.truth])}
-    found = task.head.score({**truth, **answers}, label_set.labels, task.threshold)
+    found = task.head.score({**truth, **answers}, label_set.labels, task.head.plain_threshold)
     values = {metric.key: getattr(found, metric.key) for metric in task.head.headlines}
     scores = {key: round(score.value, 5) for key, score in values.items() if score is not None}
     rows = {split: len(data[split]) for split in data}

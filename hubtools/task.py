@@ -31,7 +31,6 @@ class TaskSpec:
         model_name: repo name; ``{base}`` is the short name of the base model.
         mapping_file: the label mapping that the Semantic Router reads, "" where it has no slot.
         mapping_noun: what that file calls a label.
-        threshold: the router's default threshold for this task.
         version: bumped when the rows or labels would change.
         examples: prompts that the card shows with their answers.
         card: what its cards say in words, where it has no templates of its own.
@@ -51,7 +50,6 @@ class TaskSpec:
     primary: Metric
     model_name: str
     mapping_file: str
-    threshold: float
     version: str
     dataset_pattern: str = "router-{name}"
     # What only some tasks have.

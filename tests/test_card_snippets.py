@@ -52,7 +52,9 @@ def said(hubtools: Command, hub: Hub, tmp_path_factory: pytest.TempPathFactory) 
             folder = work / "repos" / name
             labels = list(task.model_labels(task.label_set()))
             make_classifier(folder, labels, task.head.granularity, SURE_OF[task.name])
-            (folder / "thresholds.json").write_text(json.dumps({"threshold": threshold}))
+            (folder / "thresholds.json").write_text(
+                json.dumps({"weights": {"model.safetensors": {"threshold": threshold}}})
+            )
             run = run_of(task, "public")
             run["training"]["arguments"]["max_length"] = WINDOW
             card = render_model_card(task, f"local/{name}", as_records(run))

@@ -54,7 +54,6 @@ def task_of(name: str, title: str, head: Head, labels: tuple[str, ...], primary:
         primary=primary,
         model_name=f"{name}_classifier_{{base}}_model",
         mapping_file="",
-        threshold=0.5,
         version="1",
         examples=("The kettle leaks and nobody answers my mails.",),
     )

@@ -217,7 +217,7 @@ def test_the_one_repo_holds_the_body_once_four_heads_and_no_code(joint: Path, hu
         assert about[name] == {
             "kind": "token" if task.head.per_token else "sequence", "labels": list(task.model_labels(task.label_set())),
             "temperature": json.loads((joint / name / "model" / "calibration.json").read_text())["temperature"],
-            **({"threshold": json.loads(thresholds.read_text())["threshold"]} if thresholds.exists() else {}),
+            **({"threshold": json.loads(thresholds.read_text())["weights"]["model.safetensors"]["threshold"]} if thresholds.exists() else {}),
         }  # fmt: skip
     assert "threshold" in about["jailbreak"]
 

@@ -172,7 +172,9 @@ def test_the_card_shows_other_data_apart_from_the_test_split(
     card = Path(hubtools("model-card", "jailbreak", *flags).stdout.strip()).read_text()
     before, section = card.split("## On other data")
     section = section.split("\n## ")[0]
-    shipped = json.loads((scored / "jailbreak" / "model" / "thresholds.json").read_text())["threshold"]
+    shipped = json.loads((scored / "jailbreak" / "model" / "thresholds.json").read_text())["weights"][
+        "model.safetensors"
+    ]["threshold"]
     assert "their-set" not in before
     assert "their-set" not in metrics
     auc = on_other[0]["scores"]["roc_auc"]
@@ -210,7 +212,9 @@ def test_a_report_on_other_data_follows_the_threshold_and_leaves_the_card_where_
     shutil.copytree(scored, work)
     folder, flags = work / "jailbreak", ("--work-dir", work, *at)
     hubtools("evaluate", "jailbreak", "--target-recall", 0.5, "--from-predictions", *flags)
-    threshold = json.loads((folder / "model" / "thresholds.json").read_text())["threshold"]
+    threshold = json.loads((folder / "model" / "thresholds.json").read_text())["weights"]["model.safetensors"][
+        "threshold"
+    ]
     report = json.loads((folder / "external" / "their-set.json").read_text())
     assert report["threshold"] == report["scores"]["threshold"] == threshold != on_other[0]["threshold"]
     answers = pq.read_table(folder / "external" / "their-set.parquet").to_pydict()
@@ -308,7 +312,7 @@ def test_models_side_by_side_have_the_scores_and_the_tests_that_follow_from_thei
     accuracy = [entry["scores"]["accuracy"]["value"] for entry in report["models"]]
     assert accuracy == pytest.approx([attacks / (attacks + harmless), harmless / (attacks + harmless)])
     assert [(entry["threshold"], entry["ships_threshold"]) for entry in report["models"]] == [
-        (0.125, True), (JAILBREAK.threshold, False),
+        (0.125, True), (0.5, False),
     ]  # fmt: skip
     assert [entry["scores"]["fpr_at_threshold"]["value"] for entry in report["models"]] == [1.0, 0.0]
     [pair] = report["pairs"]
@@ -324,7 +328,7 @@ def test_a_comparison_names_its_tests_in_the_table_and_in_markdown(
     assert "McNemar's test, exact (scipy.stats.binomtest)" in shown
     assert "paired bootstrap over rows, 1000 resamples" in shown
     assert "local/yes is judged at the threshold 0.125, which it ships with." in shown
-    assert f"local/no is judged at the threshold {JAILBREAK.threshold:g}, the router's default" in shown
+    assert "local/no is judged at the threshold 0.5, as it ships with none." in shown
     markdown = hubtools("compare", "jailbreak", *three[:2], "--markdown", *at, "--work-dir", scored).stdout
     table = [line for line in markdown.splitlines() if line.startswith("|")]
     assert table[0] == "|  | local/yes | local/no |"
@@ -349,12 +353,12 @@ def test_models_that_may_abstain_are_compared_on_what_they_answer_as_well(
     assert "| answered at the threshold | 1.000 [0.398, 1.000] | 0.000 [0.000, 0.602] |" in shown
     assert re.search(r"\| accuracy of what is answered \| 0\.750 \[[^]]+\] \| – \|", shown)
     assert f"{unsure} is judged at the threshold 1.01, which it ships with." in shown
-    assert f"{sure} is judged at the threshold 0.5, the router's default, as it ships with none." in shown
+    assert f"{sure} is judged at the threshold 0, as it ships with none." in shown
     assert "Every answer counts, however unsure, but in what is said of those at a threshold." in shown
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize(("shipped", "judged_at"), [(None, JAILBREAK.threshold), (0.0, 0.0), (0.25, 0.25)])
+@pytest.mark.parametrize(("shipped", "judged_at"), [(None, 0.5), (0.0, 0.0), (0.25, 0.25)])
 def test_a_model_is_judged_at_the_threshold_that_it_ships_with(shipped: float | None, judged_at: float) -> None:
     pipeline: Any = None  # asked nothing here
     classifier = Classifier("ann/guard", None, None, LabelPlan({"jailbreak": 1}), pipeline, shipped)

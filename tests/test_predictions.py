@@ -39,7 +39,7 @@ from hubtools.publishing.model import check_card, check_scores_belong, write_mod
 from hubtools.publishing.space import list_space_files, make_space_entry
 from hubtools.records import to_json, write_json
 from hubtools.records.release import Published
-from hubtools.records.thresholds import Target
+from hubtools.records.thresholds import THRESHOLDS, Target
 from hubtools.spec import Demo
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS
@@ -183,7 +183,7 @@ def test_the_command_computes_them_again_too(hubtools: Command, copied: Callable
     told = hubtools(*command, "--target-recall", "0.5", env=nobody)
     chosen = json.loads(told.stdout)["jailbreak"]["thresholds"]
     assert chosen["target"] == {"recall": 0.5}
-    assert chosen["shipped"]["validation"]["fnr"]["value"] <= 0.5
+    assert chosen["validation"]["fnr"]["value"] <= 0.5
 
 
 @TASK
@@ -216,7 +216,7 @@ def test_the_records_hold_all_that_the_files_do(name: str, scored: Callable[[str
     metrics = folder.read_metrics()
     assert to_json(metrics) == json.loads(folder.metrics.read_text())
     if metrics.thresholds:
-        shipped = to_json(replace(metrics.thresholds, task=name))
+        shipped = {"task": name, "weights": {"model.safetensors": to_json(metrics.thresholds)}}
         assert shipped == json.loads((folder.model / "thresholds.json").read_text())
     assert getattr(metrics.scores, metrics.primary.key).value == metrics.primary.value
 
@@ -439,17 +439,17 @@ def test_the_temperature_helps_on_validation_and_both_sides_are_recorded(
 def test_the_threshold_is_chosen_on_validation_and_measured_on_test(scored: Callable[[str], TaskFolder]) -> None:
     folder = scored("jailbreak")
     metrics = json.loads(folder.metrics.read_text())
-    chosen = json.loads((folder.model / "thresholds.json").read_text())
-    assert chosen == {"task": "jailbreak", **metrics["thresholds"]}
+    written = json.loads((folder.model / "thresholds.json").read_text())
+    chosen = metrics["thresholds"]
+    assert written == {"task": "jailbreak", "weights": {"model.safetensors": chosen}}
     validation, test = (pq.read_table(path).to_pydict() for path in (folder.validation_predictions, folder.predictions))
     harmless = [p[1] for p, label in zip(validation["probabilities"], validation["label"], strict=True) if label == 0]
     assert sum(p >= chosen["threshold"] for p in harmless) / len(harmless) <= 0.01
-    assert chosen["shipped"]["validation"]["fpr"]["value"] <= 0.01
+    assert chosen["validation"]["fpr"]["value"] <= 0.01
     flagged = [p[1] >= chosen["threshold"] for p in test["probabilities"]]
     missed = sum(not f for f, label in zip(flagged, test["label"], strict=True) if label == 1)
-    assert chosen["shipped"]["test"]["fnr"]["value"] == missed / test["label"].count(1)
+    assert chosen["test"]["fnr"]["value"] == missed / test["label"].count(1)
     assert metrics["scores"]["threshold"] == chosen["threshold"]
-    assert chosen["router_default"]["threshold"] == 0.7
 
 
 @TASK
@@ -488,20 +488,30 @@ def test_the_answers_of_the_widget_are_the_models(scored: Callable[[str], TaskFo
                 assert all(entry["text"][a["start"] : a["end"]] == a["word"] for a in entry["output"])
 
 
-def test_the_space_ships_the_chosen_threshold_of_a_detector_alone(copied: Callable[[str], TaskFolder]) -> None:
-    folders = {name: copied(name) for name in ("jailbreak", "category", "pii")}
+def test_the_space_shows_the_threshold_of_the_file_for_every_task(copied: Callable[[str], TaskFolder]) -> None:
+    folders = {name: copied(name) for name in TASKS}
     for name, folder in folders.items():
         known = json.loads(folder.published.read_text())
         write_json(folder.published, known | {"model": to_json(released_as(name))})
 
-    def shipped() -> dict[str, float]:
+    def shown() -> dict[str, float]:
         models = json.loads(list_space_files([TASKS[name] for name in folders], folders)["models.json"])["models"]
-        return {name: model["threshold"] for name, model in models.items()}
+        return {name: model["threshold"] for name, model in models.items() if "threshold" in model}
 
-    chosen = json.loads((folders["jailbreak"].model / "thresholds.json").read_text())["threshold"]
-    assert shipped() == {"jailbreak": chosen, "category": 0.5, "pii": 0.9}
-    (folders["jailbreak"].model / "thresholds.json").unlink()
-    assert shipped()["jailbreak"] == 0.7
+    def chosen(name: str) -> float:
+        return json.loads((folders[name].model / THRESHOLDS).read_text())["weights"]["model.safetensors"]["threshold"]
+
+    assert shown() == {name: chosen(name) for name in ("category", "pii", "jailbreak")}
+    assert 0 < chosen("category") != 0.5
+    assert chosen("pii") == 0
+
+    # An earlier version wrote the record flat.
+    path = folders["jailbreak"].model / THRESHOLDS
+    write_json(path, {"task": "jailbreak", "kind": "detection", "label": "jailbreak", "threshold": 0.625})
+    assert shown()["jailbreak"] == 0.625
+    path.unlink()
+    with pytest.raises(MissingStage, match=r"(?s)thresholds.json of 'jailbreak'.*hubtools evaluate jailbreak"):
+        shown()
 
 
 def test_the_space_shows_what_is_released_and_later_releases_join_it(copied: Callable[[str], TaskFolder]) -> None:

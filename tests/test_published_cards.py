@@ -107,10 +107,7 @@ def found_scores(task: TaskSpec, best: float) -> dict[str, Any]:
 def found_thresholds(task: TaskSpec) -> dict[str, Any] | None:
     """As hubtools.evaluation.thresholds has it."""
     if has_spans(task):
-        at = {key: scored(0.8) for key in ("entity_precision", "entity_recall", "entity_f1", "covered")}
-        at["false_alarms"] = scored(0.03)
-        return {"kind": "spans", "threshold": 0.0, "target": None,
-                "router_default": {"threshold": task.threshold, "test": at}}  # fmt: skip
+        return {"kind": "spans", "threshold": 0.0, "target": None}
     if isinstance(task.head, Detection):
         kind, target, label, chosen = "detection", {"fpr": 0.01}, task.head.positive, 0.43
         split = {"positives": 50, "negatives": 90, "fpr": scored(0.0125, 0.01), "fnr": scored(0.25)}
@@ -121,8 +118,7 @@ def found_thresholds(task: TaskSpec) -> dict[str, Any] | None:
                  "macro_f1": 0.88}  # fmt: skip
     else:
         return None
-    at = {name: {"threshold": t, "validation": split, "test": split}
-          for name, t in (("shipped", chosen), ("router_default", task.threshold))}  # fmt: skip
+    at = {"validation": split, "test": split}
     return {"kind": kind, "label": label, "threshold": chosen, "target": target, **at}
 
 

@@ -82,7 +82,7 @@ def test_name_head_labels_and_the_positive_one_are_enough(tmp_path: Path) -> Non
     assert task.label_set().labels == task.model_labels(task.label_set()) == ("ok", "toxic")
     assert (task.title, task.question) == ("Toxicity", "Is the text toxic?")
     assert (task.dataset_name, task.model_name) == ("router-toxicity", "toxicity_classifier_{base}_model")
-    assert (task.primary.key, task.threshold, task.card.languages) == ("roc_auc", 0.5, ("en",))
+    assert (task.primary.key, task.card.languages) == ("roc_auc", ("en",))
     assert task.starter is None
     assert task.sources == ()
 
@@ -102,7 +102,6 @@ question: Would a moderator remove the comment?
 alarming: [Stupid, idiot]
 fallback: ok
 primary: accuracy
-threshold: 0.75
 weighted_loss: yes
 language: [en, de]
 group_name: author
@@ -147,7 +146,7 @@ sources:
 """)  # fmt: skip
     assert task.head == Detection(positive="toxic", alarming=("stupid", "idiot"), fallback="ok")
     assert (task.title, task.question) == ("Rude words", "Would a moderator remove the comment?")
-    assert (task.primary.key, task.threshold, task.weighted_loss) == ("accuracy", 0.75, True)
+    assert (task.primary.key, task.weighted_loss) == ("accuracy", True)
     assert task.group_name == "author"
     assert task.card == CardTexts(
         sentence="Says whether a comment is rude.",
@@ -225,12 +224,11 @@ def test_the_version_follows_from_all_but_words_for_people(tmp_path: Path) -> No
     changed = [
         DETECTION.replace("[ok, toxic]", "[toxic, ok]"),
         DETECTION + "version: 2\n",
-        DETECTION + "threshold: 0.7\n",
         DETECTION + "weighted_loss: true\n",
         DETECTION + "sources: [{files: a.csv}]\n",
         DETECTION + "sources: [{files: a.csv, label_map: {bad: toxic}}]\n",
     ]
-    assert len({first, *(read(tmp_path, content).version for content in changed)}) == 7
+    assert len({first, *(read(tmp_path, content).version for content in changed)}) == 6
 
 
 # --- which tasks a command is about ------------------------------------------------------------------------------
@@ -342,10 +340,11 @@ def test_what_is_no_yaml_of_keys_is_refused(tmp_path: Path, content: str | bytes
         (PARTS.replace("PRODUCT", "FULL NAME"), "labels[0]", "'FULL NAME'"),
         (DETECTION + "primary: entity_f1\n", "primary", "'entity_f1'"),
         (TOPICS + "primary: roc_auc\n", "primary", "'roc_auc'"),
-        (DETECTION + "threshold: high\n", "threshold", "'high'"),
-        (DETECTION + "threshold: 1.5\n", "threshold", "'1.5'"),
-        (DETECTION + "threshold: nan\n", "threshold", "'nan'"),
-        (DETECTION + "threshold: [0.5]\n", "threshold", "a list"),
+        (DETECTION + "sources: [{id: a/b, share: high}]\n", "sources[0].share", "'high'"),
+        (DETECTION + "sources: [{id: a/b, share: 1.5}]\n", "sources[0].share", "'1.5'"),
+        (DETECTION + "sources: [{id: a/b, share: nan}]\n", "sources[0].share", "'nan'"),
+        (DETECTION + "sources: [{id: a/b, share: [0.5]}]\n", "sources[0].share", "a list"),
+        (DETECTION + "threshold: 0.5\n", "threshold", "'0.5'"),
         (DETECTION + "weighted_loss: maybe\n", "weighted_loss", "'maybe'"),
         (DETECTION + "language: english\n", "language", "'english'"),
         (DETECTION + "dataset_name: owner/name\n", "dataset_name", "'owner/name'"),
@@ -387,7 +386,12 @@ def test_a_key_that_is_wrong_is_named_with_what_was_expected(tmp_path: Path, con
 
 
 def test_the_line_of_a_wrong_key_is_told(tmp_path: Path) -> None:
-    assert "line 5," in refused(tmp_path, DETECTION + "threshold: high\n").subject
+    assert "line 5," in refused(tmp_path, DETECTION + "weighted_loss: maybe\n").subject
+
+
+def test_a_threshold_of_a_file_is_refused_with_where_thresholds_come_from(tmp_path: Path) -> None:
+    error = refused(tmp_path, DETECTION + "threshold: 0.5\n")
+    assert error.expected == "no such key: hubtools evaluate chooses the threshold, on the validation split"
 
 
 @pytest.mark.parametrize("path", ["nowhere.yaml", ".", "a\0b", "x" * 5000])
@@ -495,7 +499,7 @@ def test_the_keys_that_init_task_offers_are_right_as_they_stand(tmp_path: Path, 
     plain = read_task_file(path)
     # Prose begins with "# ", and a key that is left out with "#" alone.
     task = read(tmp_path, re.sub(r"(?m)^#(?! \S)", "", path.read_text()))
-    assert (task.primary, task.threshold) == (plain.primary, plain.threshold)
+    assert task.primary == plain.primary
     assert (task.model_name, task.dataset_name) == (plain.model_name, plain.dataset_name)
     assert [source.id for source in task.sources] == ["rows.csv", "owner/name"]
     assert {key for key in KEYS if key not in path.read_text()} <= {"alarming", "fallback", "group_name", "positive"}

@@ -106,27 +106,25 @@ def test_of_all_tasks_those_take_a_target_that_have_a_threshold() -> None:
 
 
 def choose(task: TaskSpec, validation: Any, test: Any, target: Target | None, label_set: str | None = None) -> Any:
-    return task.head.choose_thresholds(validation, test, task.label_set(label_set).labels, target, task.threshold)
+    return task.head.choose_thresholds(validation, test, task.label_set(label_set).labels, target)
 
 
 def detector(scores: list[float], labels: list[int], **more: Any) -> dict[str, Any]:
     return {"label": labels, "probabilities": [[1 - s, s] for s in scores], **more}
 
 
-def test_a_detector_is_measured_on_both_splits_at_both_thresholds() -> None:
+def test_a_detector_is_measured_on_both_splits_at_its_threshold() -> None:
     validation = detector([0.1, 0.2, 0.6, 0.9], [0, 0, 1, 1])
     test = detector([0.3, 0.8, 0.5, 0.7], [0, 0, 1, 1])
     found = choose(JAILBREAK, validation, test, Target(fpr=0.01))
     assert found is not None
     assert (found.threshold, found.target, found.label) == (0.21, Target(fpr=0.01), "jailbreak")
-    shipped, default = found.shipped, found.router_default
-    assert [getattr(getattr(shipped, s), k).value for s in ("validation", "test") for k in ("fpr", "fnr")] == [
+    assert [getattr(getattr(found, s), k).value for s in ("validation", "test") for k in ("fpr", "fnr")] == [
         0,
         0,
         1,
         0,
     ]
-    assert default.threshold == JAILBREAK.threshold == 0.7
 
 
 def test_an_unsure_answer_becomes_the_fallback_which_may_be_right() -> None:
@@ -146,7 +144,7 @@ def test_an_unsure_answer_becomes_the_fallback_which_may_be_right() -> None:
     found = choose(CATEGORY, validation, test, Target(recall=0.6))
     assert found is not None
     assert (found.label, found.threshold) == ("other", 0.51)
-    at = found.shipped.test
+    at = found.test
     assert [getattr(at, key).value for key in ("answered", "kept", "caught", "accuracy_of_answered")] == pytest.approx(
         [2 / 5, 1 / 2, 2 / 3, 1 / 2]
     )
@@ -174,13 +172,43 @@ def span(start: int, end: int, label: int, score: float | None = None) -> dict[s
     return {"start": start, "end": end, "label": label} | ({} if score is None else {"score": score})
 
 
-def test_spans_are_measured_at_the_routers_default() -> None:
-    test = {"spans": [[span(0, 3, 0)], []], "predicted_spans": [[span(0, 3, 0, 0.95)], [span(1, 2, 1, 0.6)]]}
-    found = choose(PII, {}, test, None)
-    assert found is not None
-    at = found.router_default
-    assert (at.threshold, at.test.entity_precision.value) == (0.9, 1.0)
-    assert at.test.false_alarms.value == 0.0
+def test_every_span_counts() -> None:
+    assert choose(PII, {}, {}, None).threshold == 0
+
+
+# --- the file -------------------------------------------------------------------------------------------------------
+
+ABSTAINS = {"kind": "abstention", "label": "other", "threshold": 0.31, "target": {"recall": 0.95}}
+FLAGS = {"kind": "detection", "label": "jailbreak", "threshold": 0.43, "target": {"fpr": 0.01}}
+SPANS = {"kind": "spans", "threshold": 0.0, "target": None}
+
+
+@pytest.mark.parametrize(("task", "entry"), [(CATEGORY, ABSTAINS), (JAILBREAK, FLAGS), (PII, SPANS)])
+def test_a_file_of_thresholds_is_read_in_its_form_of_today_and_in_the_flat_one(
+    task: TaskSpec, entry: dict[str, Any]
+) -> None:
+    flat = {"task": task.name, **entry, "router_default": {"threshold": 0.7}}
+    today = {"task": task.name, "weights": {"model.safetensors": entry, "onnx/model.onnx": entry | {"threshold": 0.9}}}
+    read = task.head.read_shipped_threshold
+    assert read(flat) == read(today) == entry["threshold"]
+    assert read(today, "onnx/model.onnx") == 0.9
+    assert read(flat, "onnx/model.onnx") is read(today, "onnx/model_quantized.onnx") is None
+
+
+@pytest.mark.parametrize(
+    "content", [None, [], 0.5, {}, {"weights": []}, {"weights": {"model.safetensors": 0.5}}, {"threshold": 0.5}]
+)
+def test_what_is_no_file_of_thresholds_has_no_threshold(content: Any) -> None:
+    for task in TASKS.values():
+        assert task.head.read_shipped_threshold(content) is None
+
+
+def test_a_threshold_of_another_head_or_label_is_none_of_ours() -> None:
+    for task in TASKS.values():
+        for entry in (ABSTAINS, FLAGS, SPANS):
+            fits = entry.get("label", "") == task.head.acts_on and entry["kind"] == task.head.threshold_kind
+            assert (task.head.read_shipped_threshold(entry) is not None) == fits
+    assert INTENT.head.read_shipped_threshold(ABSTAINS) is None
 
 
 # --- slices ---------------------------------------------------------------------------------------------------------

@@ -125,7 +125,7 @@ def answer_and_score(task: TaskSpec, labels: Sequence[str], train: Rows, test: R
     Args:
         train, test: ``text``, and the column of the truth.
     """
-    # Scored by the head as the model is, at the router's default: a baseline has no threshold of its own.
+    # Scored by the head as the model is: a baseline has no threshold of its own.
     head = task.head
     answers = head.answer_baselines(train, list(test["text"]), labels)
     truth, groups = list(head.read_truth(test)), list(test["group"])
@@ -133,7 +133,7 @@ def answer_and_score(task: TaskSpec, labels: Sequence[str], train: Rows, test: R
         name: head.make_baseline(
             ABOUT[name],
             # With groups, so that a baseline's interval is as wide as the model's.
-            head.score(_join_groups(head.join_answers(truth, predictions), groups), labels, task.threshold),
+            head.score(_join_groups(head.join_answers(truth, predictions), groups), labels, head.plain_threshold),
         )
         for name, predictions in answers.items()
     }
@@ -157,7 +157,7 @@ def score_few_shot(
     probabilities = predict_few_shot(training.base, training.base_revision, *texts, len(labels))
     rows = _join_groups(task.head.join_answers(list(test["label"]), probabilities), list(test["group"]))
     base = (training.base, training.base_revision)
-    return task.head.make_baseline(ABOUT[FEW_SHOT], task.head.score(rows, labels, task.threshold), base=base)
+    return task.head.make_baseline(ABOUT[FEW_SHOT], task.head.score(rows, labels, task.head.plain_threshold), base=base)
 
 
 def predict_few_shot(
@@ -202,6 +202,6 @@ def _score_previous(
         note(f"{task.name}: {repo} {release.tag} {score}, which is not comparable: {why_not}")
         return previous, {}
     # Scored again from its answers, so that both columns come from this version's metrics.
-    scores = task.head.score(read_columns(release.predictions), labels, task.threshold)
+    scores = task.head.score(read_columns(release.predictions), labels, task.head.plain_threshold)
     about = f"{repo} at {release.tag}, its own answers to the same test rows"
     return previous, {f"previous version ({release.tag})": task.head.make_baseline(about, scores, version=release.tag)}

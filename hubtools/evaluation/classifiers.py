@@ -43,9 +43,8 @@ class Classifier:
     threshold: float | None = None
 
     def choose_threshold(self, task: TaskSpec) -> float:
-        """Return the threshold that its answers are judged at: the one that it ships with, else the router's."""
-        # What a model ships with was chosen for it, 0.0 as well; the router's default was not.
-        return task.threshold if self.threshold is None else self.threshold
+        """Return the threshold that its answers are judged at: the one that it ships with, else its pipeline's."""
+        return task.head.plain_threshold if self.threshold is None else self.threshold
 
 
 def read_label_maps(

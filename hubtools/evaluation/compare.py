@@ -141,7 +141,7 @@ def compare_pair(
     head = task.head
     # The primary metric and accuracy are those of every answer: neither model's own threshold plays a part.
     answers_a, answers_b = head.pair_answers(
-        head.join_answers(truth, a[1]), head.join_answers(truth, b[1]), labels, known, task.threshold
+        head.join_answers(truth, a[1]), head.join_answers(truth, b[1]), labels, known, head.plain_threshold
     )
     rows = len(answers_a)
     return PairDifference(

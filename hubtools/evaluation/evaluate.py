@@ -19,7 +19,7 @@ from hubtools.evaluation.predictions import PREDICTIONS, Predictions, prediction
 from hubtools.heads.inference import Tick, load_pipeline
 from hubtools.records import from_json, to_json, write_record
 from hubtools.records.metrics import AnsweredExample, Metrics, Primary
-from hubtools.records.thresholds import THRESHOLDS, Calibration, Target
+from hubtools.records.thresholds import THRESHOLDS, WEIGHTS, Calibration, Target, ThresholdsFile
 from hubtools.records.training import TrainingRecord
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
@@ -27,7 +27,7 @@ from hubtools.training.calibration import FILE as CALIBRATION
 from hubtools.training.inputs import hash_texts
 from hubtools.workdir import TaskFolder, sha256_of
 
-METRICS = 6  # bumped when metrics.json holds more, or a number is computed in another way
+METRICS = 7  # bumped when metrics.json holds more, or a number is computed in another way
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,8 @@ def evaluate(
     folder.model.mkdir(exist_ok=True)
     metrics = replace(metrics, plots=draw_plots(task.head, metrics, training, facts, folder.model))
     if metrics.thresholds:
-        write_record(folder.model / THRESHOLDS, replace(metrics.thresholds, task=task.name))
+        chosen = ThresholdsFile(task=task.name, weights={WEIGHTS: metrics.thresholds})
+        write_record(folder.model / THRESHOLDS, chosen)
     follow_threshold(task, labels, folder, metrics.weights_sha256, metrics.shipped_threshold, note)
     write_record(folder.metrics, metrics)  # last: its fingerprint says that all is done
     primary = metrics.primary
@@ -187,8 +188,8 @@ def compute_metrics(
     """Return every number of the model, from what it answered; baselines and plots are still empty."""
     head = task.head
     # The threshold first: scores and slices of a detection are taken at it.
-    thresholds = head.choose_thresholds(validation.rows, test.rows, labels, target, task.threshold)
-    threshold = thresholds.threshold if thresholds else task.threshold
+    thresholds = head.choose_thresholds(validation.rows, test.rows, labels, target)
+    threshold = thresholds.threshold if thresholds else head.plain_threshold
     scores = head.score(test.rows, labels, threshold)
     primary = getattr(scores, task.primary.key)
     temperature = test.about["temperature"]

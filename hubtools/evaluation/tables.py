@@ -92,7 +92,7 @@ def describe_comparison(task: TaskSpec, report: ModelComparison, *, markdown: bo
 def _describe_threshold(entry: ComparedModel) -> list[str]:
     if entry.threshold is None:
         return []
-    whose = "which it ships with" if entry.ships_threshold else "the router's default, as it ships with none"
+    whose = "which it ships with" if entry.ships_threshold else "as it ships with none"
     return [f"{entry.model} is judged at the threshold {entry.threshold:g}, {whose}."]
 
 

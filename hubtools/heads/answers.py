@@ -28,7 +28,7 @@ class Answer:
             none.
         flagged: whether a router should act: the positive label was detected, or spans were found. Always False for a
             classification.
-        threshold: what the score was compared with: the one that the model ships with, else the router's default.
+        threshold: what the score was compared with: the one that the model ships with, else that of its pipeline.
         probabilities: of each label, in the order of the model's; {} for spans.
         spans: those with a score at or above the threshold, in the order of the text; () for whole texts.
     """

@@ -28,7 +28,7 @@ from hubtools.records.dataset import LengthBaseline, SplitFacts
 from hubtools.records.metrics import AnsweredExample, Metrics
 from hubtools.records.scores import Baseline, Scores, ScoresOnOtherData
 from hubtools.records.slices import Mistakes, Slices
-from hubtools.records.thresholds import AbstentionStep, SplitCalibration, Target, Thresholds
+from hubtools.records.thresholds import WEIGHTS, AbstentionStep, SplitCalibration, Target, Thresholds, find_entry
 from hubtools.rows import Columns
 from hubtools.spec import Example, LabelSet, Metric
 
@@ -320,18 +320,35 @@ class Head(ABC):
         return ""
 
     def choose_thresholds(
-        self, validation: Rows, test: Rows, labels: Sequence[str], target: Target | None, default: float
+        self, validation: Rows, test: Rows, labels: Sequence[str], target: Target | None
     ) -> Thresholds | None:
-        """Return what ``thresholds.json`` holds; None where no threshold is chosen.
+        """Return what ``thresholds.json`` says of the weights that answered; None where no threshold is chosen."""
+        return None
 
-        Args:
-            default: the router's threshold for the task.
+    # The word that thresholds.json has for the head's thresholds.
+    threshold_kind: ClassVar[str]
+    # Whether every model of the head ships with one: a classification has none where every answer counts.
+    needs_threshold: ClassVar[bool] = True
+    # Where a model ships with none, it answers as its pipeline does: by the most probable label, with every span.
+    plain_threshold: ClassVar[float] = 0.0
+
+    # A file of thresholds is read before it is known which label set its model was trained with.
+    @property
+    def acts_on(self) -> str:
+        """The label that a threshold is about, whatever the label set; "" for none."""
+        return ""
+
+    def read_shipped_threshold(self, content: object, weights: str = WEIGHTS) -> float | None:
+        """Return the threshold of a file of ``weights`` in the content of a ``thresholds.json``, anyone's.
+
+        None where it says nothing of them, or is of another head.
         """
-        return None
-
-    def read_shipped_threshold(self, content: object) -> float | None:
-        """Return the threshold in the content of a ``thresholds.json``, anyone's; None where it is of another head."""
-        return None
+        entry = find_entry(content, weights)
+        # One of another label, such as a detector's of its own positive one, says nothing of our answers.
+        if entry.get("kind") != self.threshold_kind or entry.get("label", "") != self.acts_on:
+            return None
+        threshold = entry.get("threshold")
+        return float(threshold) if isinstance(threshold, int | float) else None
 
     def measure_abstention(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:
         """Return the scores of the answered rows by the share that is answered; None where all always are."""
@@ -400,7 +417,7 @@ class Head(ABC):
         """Return the answer that one of :meth:`predict`'s predictions amounts to.
 
         Args:
-            threshold: None where a model ships with none and the router has no use for one.
+            threshold: None where a model ships with none: it answers as its pipeline does.
         """
 
     @abstractmethod
@@ -427,10 +444,6 @@ class Head(ABC):
     def describe_for_space(self) -> dict[str, str]:
         """Return what ``models.json`` says of the head, beside its name."""
         return {}
-
-    def choose_space_threshold(self, chosen: float | None, default: float) -> float:
-        """Return the threshold that the Space acts on, of the released ``chosen`` one and the router's ``default``."""
-        return default
 
     @abstractmethod
     def list_shown_rows(self, mistakes: Mistakes) -> frozenset[str]:

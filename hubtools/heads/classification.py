@@ -277,38 +277,25 @@ class Classification(Head):
         return self.fallback if self.fallback in labels else ""
 
     def choose_thresholds(
-        self, validation: Rows, test: Rows, labels: Sequence[str], target: Target | None, default: float
+        self, validation: Rows, test: Rows, labels: Sequence[str], target: Target | None
     ) -> Thresholds | None:
         label = self.find_threshold_label(labels)
         if target is None or not label:
             return None
         splits = [self.read_answers(rows, labels) for rows in (validation, test)]
-        return self.measure_thresholds(splits[0], splits[1], labels, target, default)
+        return self.measure_thresholds(splits[0], splits[1], labels, target)
 
     def measure_thresholds(
-        self, validation: LabelAnswers, test: LabelAnswers, labels: Sequence[str], target: Target, default: float
+        self, validation: LabelAnswers, test: LabelAnswers, labels: Sequence[str], target: Target
     ) -> Thresholds:
         """Return the threshold for ``target`` and what it gives; see :meth:`choose_thresholds`."""
-        return thresholds.choose_abstention_threshold(validation, test, tuple(labels), self.fallback, target, default)
+        return thresholds.choose_abstention_threshold(validation, test, tuple(labels), self.fallback, target)
 
-    # The word that thresholds.json has for it.
     threshold_kind: ClassVar[str] = "abstention"
+    needs_threshold: ClassVar[bool] = False
 
-    def read_shipped_threshold(self, content: object) -> float | None:
-        if not isinstance(content, dict):
-            return None
-        try:
-            # One of another label, such as a detector's of its own positive one, says nothing of our answers.
-            if content["kind"] == self.threshold_kind and content["label"] == self.acts_on:
-                return float(content["threshold"])
-        except (TypeError, KeyError, ValueError):
-            pass  # somebody else's file of that name
-        return None
-
-    # A file of thresholds is read before it is known which label set its model was trained with.
     @property
     def acts_on(self) -> str:
-        """The label that a threshold is about, whatever the label set."""
         return self.fallback
 
     def measure_abstention(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:

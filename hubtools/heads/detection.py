@@ -92,6 +92,8 @@ class Detection(Classification):
     # A guard that every prompt passes through: one false alarm in a hundred harmless prompts is much already.
     default_target: ClassVar[Target] = Target(fpr=0.01)
     threshold_kind: ClassVar[str] = "detection"
+    needs_threshold: ClassVar[bool] = True
+    plain_threshold: ClassVar[float] = 0.5  # the more probable of two labels
 
     gated: ClassVar[tuple[Metric, ...]] = (RECALL_AT_THRESHOLD, FPR_AT_THRESHOLD)
 
@@ -127,11 +129,11 @@ class Detection(Classification):
         return self.positive
 
     def measure_thresholds(
-        self, validation: LabelAnswers, test: LabelAnswers, labels: Sequence[str], target: Target, default: float
+        self, validation: LabelAnswers, test: LabelAnswers, labels: Sequence[str], target: Target
     ) -> Thresholds:
         assert isinstance(validation, DetectionAnswers)
         assert isinstance(test, DetectionAnswers)
-        return choose_detection_threshold(validation, test, self.positive, target, default)
+        return choose_detection_threshold(validation, test, self.positive, target)
 
     # Every text is either flagged or not: there is no third answer to abstain with.
     def measure_abstention(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:
@@ -153,7 +155,7 @@ class Detection(Classification):
         row = cast("Sequence[float]", prediction)  # one of predict()'s
         probabilities = dict(zip(labels, row, strict=False))
         # Without a threshold the more probable of the two labels is the answer.
-        score, limit = probabilities[self.positive], 0.5 if threshold is None else threshold
+        score, limit = probabilities[self.positive], self.plain_threshold if threshold is None else threshold
         flagged = score >= limit
         return Answer(self.positive if flagged else self.negative(labels), score, flagged, limit, probabilities)
 
@@ -174,9 +176,6 @@ class Detection(Classification):
 
     def describe_for_space(self) -> dict[str, str]:
         return {"positive": self.positive}
-
-    def choose_space_threshold(self, chosen: float | None, default: float) -> float:
-        return default if chosen is None else chosen
 
     def negative(self, labels: Sequence[str]) -> str:
         """Return the label that is not looked for, of the two ``labels``."""

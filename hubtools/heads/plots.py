@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, SECOND, GREY = "#1d4ed8", "#c2410c", "#9ca3af"
-# The two thresholds that are marked on a curve, each with its marker and colour.
-_POINTS = (("shipped", "o", SECOND), ("router_default", "s", "#374151"))
 
 
 class Plot(NamedTuple):
@@ -88,10 +86,10 @@ def _draw_roc(nouns: ClassNouns, metrics: Metrics) -> Figure:
     # Many points: on a logarithmic scale the diagonal is a curve.
     chance = np.geomspace(floor, 1, 50)
     axes.plot(chance, chance, color=GREY, linewidth=0.8, linestyle="--", label="chance")
-    for name, marker, colour in _POINTS:
-        point, label = getattr(chosen, name).test, _legend(chosen, name)
-        rate = max(point.fpr.value, floor)
-        axes.plot(rate, 1 - point.fnr.value, marker, color=colour, clip_on=False, label=label)
+    assert chosen.test.fpr is not None
+    assert chosen.test.fnr is not None
+    rate = max(chosen.test.fpr.value, floor)
+    axes.plot(rate, 1 - chosen.test.fnr.value, "o", color=SECOND, clip_on=False, label=_legend(chosen))
     axes.set_xscale("log")
     axes.set_xlim(floor, 1)
     # A tick beside the floor would print over its "0".
@@ -118,12 +116,13 @@ def _draw_precision_recall(nouns: ClassNouns, metrics: Metrics) -> Figure:
     axes.axhline(
         share, color=GREY, linewidth=0.8, linestyle="--", label=f"chance: {share:.0%} are {_plain(nouns.positives)}"
     )
-    for name, marker, colour in _POINTS:
-        point, label = getattr(chosen, name).test, _legend(chosen, name)
-        hits, false_alarms = (1 - point.fnr.value) * point.positives, point.fpr.value * point.negatives
-        if hits + false_alarms:  # where nothing is flagged there is no precision
-            recall, precision = hits / point.positives, hits / (hits + false_alarms)
-            axes.plot(recall, precision, marker, color=colour, clip_on=False, label=label)
+    point = chosen.test
+    assert point.fpr is not None
+    assert point.fnr is not None
+    hits, false_alarms = (1 - point.fnr.value) * point.positives, point.fpr.value * point.negatives
+    if hits + false_alarms:  # where nothing is flagged there is no precision
+        recall, precision = hits / point.positives, hits / (hits + false_alarms)
+        axes.plot(recall, precision, "o", color=SECOND, clip_on=False, label=_legend(chosen))
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
     axes.set_xlabel(f"recall ({_plain(nouns.positives)} caught)")
@@ -142,12 +141,11 @@ def _draw_abstention(metrics: Metrics) -> Figure:
     share = [step.answered for step in curve]
     axes.plot(share, [step.accuracy for step in curve], color=INK, linestyle="-", label="accuracy")
     axes.plot(share, [step.macro_f1 for step in curve], color=INK, linestyle="--", label="macro F1")
-    for name, marker, colour in _POINTS:
-        point, label = getattr(chosen, name).test, _legend(chosen, name)
-        if point.accuracy_of_answered:  # where nothing is answered there is none
-            # One marker on each of the two lines.
-            both = [point.accuracy_of_answered.value, point.macro_f1_of_answered]
-            axes.plot([point.answered.value] * 2, both, marker, color=colour, clip_on=False, label=label)
+    point = chosen.test
+    if point.answered and point.accuracy_of_answered and point.macro_f1_of_answered is not None:
+        # One marker on each of the two lines.
+        both = [point.accuracy_of_answered.value, point.macro_f1_of_answered]
+        axes.plot([point.answered.value] * 2, both, "o", color=SECOND, clip_on=False, label=_legend(chosen))
     axes.set_xlim(0, 1.02)
     # From a little below the lowest score: good models differ in the last tenth.
     axes.set_ylim(max(0.0, min(min(step.accuracy, step.macro_f1) for step in curve) - 0.1), 1.02)
@@ -163,8 +161,8 @@ def _add_legend_above(axes: Axes) -> None:
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=9)
 
 
-def _legend(chosen: DetectionThresholds | AbstentionThresholds, name: str) -> str:
-    return f"{name.replace('_', ' ')}: threshold {getattr(chosen, name).threshold:g}"
+def _legend(chosen: DetectionThresholds | AbstentionThresholds) -> str:
+    return f"shipped: threshold {chosen.threshold:g}"
 
 
 CONFUSION = Plot(
@@ -176,7 +174,7 @@ TYPES = Plot("per_type.png", "Strict F1 by type on the test split.", _draw_types
 ABSTENTION = Plot(
     "abstention.png",
     "Accuracy, and macro F1 over the classes that occur, of the rows of the test split that are answered, the surest "
-    "first; with the shipped threshold and the router's default.",
+    "first; with the shipped threshold.",
     _draw_abstention,
 )
 
@@ -185,13 +183,13 @@ def make_detection_plots(nouns: ClassNouns) -> tuple[Plot, Plot]:
     """Return the two curves of a detection, which call its rows as its cards do."""
     roc = Plot(
         "roc.png",
-        "ROC curve on the test split, with the shipped threshold and the router's default. The scale of the false "
+        "ROC curve on the test split, with the shipped threshold. The scale of the false "
         "positive rate is logarithmic: what matters lies at its left.",
         functools.partial(_draw_roc, nouns),
     )
     precision_recall = Plot(
         "pr.png",
-        "Precision and recall on the test split, with the shipped threshold and the router's default. Where "
+        "Precision and recall on the test split, with the shipped threshold. Where "
         f"{nouns.positives} are rarer than in this split, precision is lower.",
         functools.partial(_draw_precision_recall, nouns),
     )

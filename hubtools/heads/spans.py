@@ -58,7 +58,7 @@ from hubtools.records.dataset import SplitFacts
 from hubtools.records.metrics import AnsweredExample, Metrics, SpanOutput
 from hubtools.records.scores import Baseline, Scores, ScoresOnOtherData, SpanBaseline, SpanScores
 from hubtools.records.slices import Mistakes, SpanMistakes, SpanSlices
-from hubtools.records.thresholds import SpanPoint, SpanRates, SpanThresholds, SplitCalibration, Target, Thresholds
+from hubtools.records.thresholds import SpanThresholds, SplitCalibration, Target, Thresholds
 from hubtools.rows import Columns
 from hubtools.spec import Example, LabelSet, Metric
 
@@ -286,23 +286,12 @@ class Spans(Head):
             ece_of_spans=measure_reliability(confidence, exact)[0] if predicted else None,
         )
 
+    threshold_kind: ClassVar[str] = "spans"
+
     def choose_thresholds(
-        self, validation: Rows, test: Rows, labels: Sequence[str], target: Target | None, default: float
+        self, validation: Rows, test: Rows, labels: Sequence[str], target: Target | None
     ) -> Thresholds | None:
-        """Every span counts; measured besides are the spans that the router's default would leave."""
-        # Whoever serves the model with the router's default loses the less sure spans: what that costs is measured.
-        kept = [[span for span in spans if span["score"] >= default] for spans in test["predicted_spans"]]
-        answers = self.read_answers(self.join_answers(test["spans"], kept), labels)
-        scores = compute_span_scores(answers, labels, read_groups(test))
-        rates = SpanRates(
-            entity_precision=scores.entity_precision,
-            entity_recall=scores.entity_recall,
-            entity_f1=scores.entity_f1,
-            covered=scores.covered,
-            false_alarms=scores.false_alarms,
-        )
-        point = SpanPoint(threshold=default, test=rates)
-        return SpanThresholds(kind="spans", threshold=0.0, target=None, router_default=point)
+        return SpanThresholds(kind="spans", threshold=0.0, target=None)
 
     def answer_baselines(self, train: Rows, texts: Sequence[str], labels: Sequence[str]) -> Mapping[str, Column]:
         return answer_by_rules(texts, labels)

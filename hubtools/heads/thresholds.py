@@ -13,11 +13,9 @@ from hubtools.metrics.detection import DetectionAnswers, count_false_alarms, cou
 from hubtools.metrics.intervals import rate
 from hubtools.metrics.labels import LabelAnswers, accuracy, count_answered, count_right_of_answered, macro_f1
 from hubtools.records.thresholds import (
-    AbstentionPoint,
     AbstentionRates,
     AbstentionStep,
     AbstentionThresholds,
-    DetectionPoint,
     DetectionRates,
     DetectionThresholds,
     Target,
@@ -69,23 +67,19 @@ def measure_detection_rates(answers: DetectionAnswers) -> DetectionRates:
 
 
 def choose_detection_threshold(
-    validation: DetectionAnswers, test: DetectionAnswers, label: str, target: Target, default: float
+    validation: DetectionAnswers, test: DetectionAnswers, label: str, target: Target
 ) -> DetectionThresholds:
-    """Choose the threshold of a detection, and measure it beside the router's ``default``."""
+    """Choose the threshold of a detection, and measure it on both splits."""
     # On validation alone: rates at a threshold that was chosen on the test split would be too good there.
     chosen = choose_threshold(validation.positive, validation.score, target)
-
-    def measure(threshold: float) -> DetectionPoint:
-        rates = [measure_detection_rates(split.at(threshold)) for split in (validation, test)]
-        return DetectionPoint(threshold=threshold, validation=rates[0], test=rates[1])
 
     return DetectionThresholds(
         kind="detection",
         label=label,
         threshold=chosen,
         target=target,
-        shipped=measure(chosen),
-        router_default=measure(default),
+        validation=measure_detection_rates(validation.at(chosen)),
+        test=measure_detection_rates(test.at(chosen)),
     )
 
 
@@ -107,23 +101,19 @@ def measure_abstention_rates(answers: LabelAnswers, fallback: int) -> Abstention
 
 
 def choose_abstention_threshold(
-    validation: LabelAnswers, test: LabelAnswers, labels: tuple[str, ...], fallback: str, target: Target, default: float
+    validation: LabelAnswers, test: LabelAnswers, labels: tuple[str, ...], fallback: str, target: Target
 ) -> AbstentionThresholds:
     """Choose the threshold below which an answer becomes ``fallback``: right answers are the positive ones."""
     chosen = choose_threshold(validation.right, validation.confidence, target)
     index = labels.index(fallback)  # rates of the final answers need the fallback as a prediction
-
-    def measure(threshold: float) -> AbstentionPoint:
-        rates = [measure_abstention_rates(split.at(threshold), index) for split in (validation, test)]
-        return AbstentionPoint(threshold=threshold, validation=rates[0], test=rates[1])
 
     return AbstentionThresholds(
         kind="abstention",
         label=fallback,
         threshold=chosen,
         target=target,
-        shipped=measure(chosen),
-        router_default=measure(default),
+        validation=measure_abstention_rates(validation.at(chosen), index),
+        test=measure_abstention_rates(test.at(chosen), index),
     )
 
 

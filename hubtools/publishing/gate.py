@@ -57,7 +57,7 @@ def hold_against_published(api: HfApi, task: TaskSpec, folder: TaskFolder, repo:
     except UsageError as error:
         return replace(gate, why_not=f"{error.subject}: {error.found}")
     ours = read_columns(folder.predictions)
-    default = task.threshold
+    default = task.head.plain_threshold
     shipped = task.head.read_shipped_threshold(published.read_json(THRESHOLDS) or None)
     own = metrics.thresholds.threshold if metrics.thresholds else default
     a, b = task.head.pair_answers(ours, theirs, labels, known, default)

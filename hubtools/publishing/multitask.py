@@ -87,7 +87,8 @@ def describe_heads(work: Path) -> dict[str, dict[str, object]]:
         # A task may have been scored again for another target, or with none.
         heads[name].pop("threshold", None)
         if (one.model / THRESHOLDS).exists():
-            heads[name]["threshold"] = one.read(one.model / THRESHOLDS, "evaluate")["threshold"]
+            content = one.read(one.model / THRESHOLDS, "evaluate")
+            heads[name]["threshold"] = TASKS[name].head.read_shipped_threshold(content)
     return heads
 
 

@@ -21,7 +21,7 @@ from hubtools.publishing.front_matter import END, START, join_card, merge_card, 
 from hubtools.publishing.lint import lint_card
 from hubtools.publishing.options import PushOptions
 from hubtools.records.release import Published
-from hubtools.records.thresholds import THRESHOLDS
+from hubtools.records.thresholds import THRESHOLDS, WEIGHTS
 from hubtools.retries import call_with_retries
 from hubtools.task import TaskSpec
 from hubtools.tasks import find_base
@@ -65,7 +65,7 @@ def list_space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder
             task,
             repo=model.repo,
             revision=model.revision,
-            threshold=_choose_threshold(task, folder),
+            threshold=_read_threshold(task, folder),
             note=find_base(folder.read(folder.training, "finetune")["base"]).note,
             dataset=dataset.repo if dataset else None,
         )
@@ -79,12 +79,13 @@ def list_space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder
 
 
 def make_space_entry(
-    task: TaskSpec, *, repo: str, revision: str | None, threshold: float, note: str, dataset: str | None
+    task: TaskSpec, *, repo: str, revision: str | None, threshold: float | None, note: str, dataset: str | None
 ) -> dict[str, object]:
     """Return what models.json says of a task; the keys are documented in ``Task`` of the Space's app.py.
 
     Args:
         repo: the model's repo at ``revision``, or a local folder.
+        threshold: the one in its thresholds.json; None for a classification without a fallback.
         note: what a visitor must know of the model before believing it, or "".
         dataset: the repo of the dataset, where it is published.
     """
@@ -133,11 +134,23 @@ def _render_readme(source: Path, models: Mapping[str, Mapping[str, object]], arc
     return readme
 
 
-def _choose_threshold(task: TaskSpec, folder: TaskFolder) -> float:
-    """Return the threshold that the Space acts on: what was chosen and released with the model, or the default."""
+def _read_threshold(task: TaskSpec, folder: TaskFolder) -> float | None:
+    """Return the threshold that was chosen and released with the model; None for a head that needs none.
+
+    Raises:
+        MissingStage: the head needs one and ``thresholds.json`` has none.
+    """
     path = folder.model / THRESHOLDS
-    chosen = float(folder.read(path, "evaluate")["threshold"]) if path.exists() else None
-    return task.head.choose_space_threshold(chosen, task.threshold)
+    content = folder.read(path, "evaluate") if path.exists() else None
+    threshold = task.head.read_shipped_threshold(content)
+    if threshold is None and task.head.needs_threshold:
+        raise MissingStage(
+            f"{THRESHOLDS} of {task.name!r} has no threshold that the Space could act on",
+            expected=f"the one of {WEIGHTS}, in {path}",
+            found="a file of another model" if path.exists() else "no such file",
+            next=f"hubtools evaluate {task.name}",
+        )
+    return threshold
 
 
 def push_space(

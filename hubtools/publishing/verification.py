@@ -24,7 +24,7 @@ from hubtools.publishing.model import TASK_FILE, render_card
 from hubtools.publishing.released_files import Defect, ReleasedFiles, download_release, refuse_defects
 from hubtools.records import to_json
 from hubtools.records.release import Verified
-from hubtools.records.thresholds import THRESHOLDS
+from hubtools.records.thresholds import THRESHOLDS, WEIGHTS, find_entry
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS
 from hubtools.workdir import TaskFolder
@@ -155,7 +155,8 @@ def _find_other_numbers(task: TaskSpec, folder: TaskFolder) -> Iterator[Defect]:
             yield from _compare_values(f"metrics.json: {key}", to_json(computed).get(key), recorded)
     if computed.thresholds:
         content = folder.read(folder.model / THRESHOLDS, "evaluate")
-        yield from _compare_values(THRESHOLDS, to_json(replace(computed.thresholds, task=task.name)), content)
+        # Of other files of weights the predictions say nothing.
+        yield from _compare_values(f"{THRESHOLDS}: {WEIGHTS}", to_json(computed.thresholds), find_entry(content))
     temperature = folder.model / "calibration.json"
     if temperature.exists():
         recorded = folder.read(temperature, "finetune")["temperature"]

@@ -105,7 +105,7 @@ class ComparedModel(Record):
     Attributes:
         lacks: labels that it cannot answer with and the data have.
         scores: of the task's table, by their keys; None where a score is undefined.
-        ships_threshold: whether ``threshold`` is its own; else it is the router's default.
+        ships_threshold: whether ``threshold`` is its own; else that at which its pipeline answers.
     """
 
     model: str

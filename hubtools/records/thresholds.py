@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,7 @@ from hubtools.records import Record
 from hubtools.records.scores import Interval
 
 THRESHOLDS = "thresholds.json"  # its name, beside the weights
+WEIGHTS = "model.safetensors"  # the weights that evaluation chooses for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,31 +33,19 @@ class DetectionRates(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectionPoint(Record):
-    """A threshold and what it gives on both splits."""
-
-    threshold: float
-    validation: DetectionRates
-    test: DetectionRates
-
-
-@dataclass(frozen=True, kw_only=True)
 class DetectionThresholds(Record):
-    """``thresholds.json`` of a detection: ``threshold`` was chosen for ``target`` on the validation split.
+    """The threshold of a detection, chosen for ``target`` on the validation split, and what it gives on both splits.
 
     Attributes:
-        task: in the file beside the weights alone.
-        label: what is flagged.
+        label: what is flagged, at or above the threshold.
     """
 
-    task: str | None = None
-    kind: Literal["detection"]  # tells the three kinds of files apart
+    kind: Literal["detection"]  # tells the three kinds apart
     label: str
     threshold: float
     target: Target
-    # Both thresholds with what they give: whoever keeps the router's default sees what it costs.
-    shipped: DetectionPoint
-    router_default: DetectionPoint
+    validation: DetectionRates
+    test: DetectionRates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,58 +71,51 @@ class AbstentionRates(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AbstentionPoint(Record):
-    """A threshold and what it gives on both splits."""
+class AbstentionThresholds(Record):
+    """The threshold of a classification with a fallback, whose name is ``label``; see the one of detection."""
 
+    kind: Literal["abstention"]
+    label: str
     threshold: float
+    target: Target
     validation: AbstentionRates
     test: AbstentionRates
 
 
 @dataclass(frozen=True, kw_only=True)
-class AbstentionThresholds(Record):
-    """``thresholds.json`` of a classification with a fallback, whose name is ``label``; see the one of detection."""
-
-    task: str | None = None
-    kind: Literal["abstention"]
-    label: str
-    threshold: float
-    target: Target
-    shipped: AbstentionPoint
-    router_default: AbstentionPoint
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpanRates(Record):
-    """Scores of the spans whose own score is at or above a threshold; see :class:`SpanScores`."""
-
-    entity_precision: Interval
-    entity_recall: Interval
-    entity_f1: Interval
-    covered: Interval | None
-    false_alarms: Interval | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpanPoint(Record):
-    """A threshold and what it gives on the test split."""
-
-    threshold: float
-    test: SpanRates
-
-
-@dataclass(frozen=True, kw_only=True)
 class SpanThresholds(Record):
-    """``thresholds.json`` of spans: every span counts, and what the router's default would leave."""
+    """The threshold of spans: every span counts, and the scores of a release are of all of them."""
 
-    task: str | None = None
     kind: Literal["spans"]
     threshold: float  # 0: every span counts
     target: None
-    router_default: SpanPoint
 
 
 Thresholds = DetectionThresholds | AbstentionThresholds | SpanThresholds
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdsFile(Record):
+    """The whole of ``thresholds.json``: what each file of weights of a release is acted on at.
+
+    Attributes:
+        weights: by the path of the file in the release, such as ``"model.safetensors"``.
+    """
+
+    task: str
+    weights: dict[str, Thresholds]
+
+
+def find_entry(content: object, weights: str = WEIGHTS) -> Mapping[str, object]:
+    """Return what the JSON of a ``thresholds.json`` says of a file of weights; nothing where it says nothing.
+
+    It may be anyone's file, or one of an earlier version, which was flat and about :data:`WEIGHTS` alone.
+    """
+    if not isinstance(content, dict):
+        return {}
+    files = content.get("weights", {WEIGHTS: content})
+    entry = files.get(weights) if isinstance(files, dict) else None
+    return entry if isinstance(entry, dict) else {}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,7 +98,6 @@ CATEGORY = TaskSpec(
     model_name="category_classifier_{base}_model",
     mapping_file="category_mapping.json",
     mapping_noun="category",  # the router reads "category_to_idx"
-    threshold=0.5,
     version="1",
     card=CardTexts(noun="prompt"),
     task_ids=("topic-classification",),

@@ -23,7 +23,7 @@ from hubtools.tasks.keys import Keys, Value, read_values
 
 # The keys that a file may have, by level: all others are refused, since a misspelled one would do nothing, quietly.
 KEYS = (
-    "name", "title", "question", "head", "labels", "positive", "alarming", "fallback", "primary", "threshold",
+    "name", "title", "question", "head", "labels", "positive", "alarming", "fallback", "primary",
     "weighted_loss", "language", "sources", "group_name", "dataset_name", "model_name", "examples", "card",
     "space", "version",
 )  # fmt: skip
@@ -65,6 +65,9 @@ def read_task_file(path: Path) -> TaskSpec:
 
 def make_task(content: Value) -> TaskSpec:
     """Return the task that the content of a file describes; raises as :func:`read_task_file` does."""
+    if "threshold" in (given := content.read_pairs()):
+        # Earlier versions took one as the router's. It had no part in what a model ships with.
+        given["threshold"].reject("no such key: hubtools evaluate chooses the threshold, on the validation split")
     keys = content.read_keys(KEYS)
     # Name, head and labels first: what follows is read by the head, with these labels.
     name = _read_name(keys.need("name", "a name of lower-case letters, digits, - and _"))
@@ -84,7 +87,6 @@ def make_task(content: Value) -> TaskSpec:
         primary=_read_primary(keys.get("primary"), kind),
         model_name=_read_model_name(keys.get("model_name")) or f"{name}_classifier_{{base}}_model",
         mapping_file="",  # the router has slots for its own tasks alone
-        threshold=keys.read_share("threshold", 0.5),
         version=f"{keys.read_word('version', _VERSION, 'letters, digits and dots, 20 at most', '1')}-{_digest(keys)}",
         dataset_pattern=keys.read_word("dataset_name", _REPO, f"{_REPO_RULE}, without its owner", f"router-{name}"),
         card=_read_card(keys.get("card"), labels, _read_languages(keys.get("language"))),

@@ -188,7 +188,6 @@ INTENT = TaskSpec(
     primary=MACRO_F1,
     model_name="intent_classifier_{base}_model",
     mapping_file="",
-    threshold=0.5,
     version=f"1.{TABLE_VERSION}",
     card=CardTexts(noun="prompt"),
     task_ids=("intent-classification",),

@@ -102,7 +102,6 @@ JAILBREAK = TaskSpec(
     primary=ROC_AUC,
     model_name="jailbreak_classifier_{base}_model",
     mapping_file="jailbreak_type_mapping.json",
-    threshold=0.7,
     version="2",
     weighted_loss=True,  # with the harmless prompts that are added, attacks are the smaller class
     card=CardTexts(noun="prompt"),

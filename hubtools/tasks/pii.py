@@ -139,7 +139,6 @@ PII = TaskSpec(
     primary=ENTITY_F1,
     model_name="pii_classifier_{base}_presidio_token_model",
     mapping_file="pii_type_mapping.json",
-    threshold=0.9,
     version="2",
     card=CardTexts(noun="prompt"),
     task_ids=("named-entity-recognition",),

@@ -158,7 +158,6 @@ labels:
 # --- how it is trained and published ---
 
 #primary: {primary}
-#threshold: 0.5
 #weighted_loss: true  # rare labels count as much as frequent ones
 #dataset_name: router-{name}
 #model_name: {name}_classifier_{{base}}_model
