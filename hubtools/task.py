@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from hubtools.heads.base import Head
-from hubtools.spec import CardTexts, Demo, LabelSet, Metric, Source
+from hubtools.spec import CardTexts, Demo, LabelSet, Metric, RouterSlot, Source
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class TaskSpec:
         model_name: repo name; ``{base}`` is the short name of the base model.
         mapping_file: the label mapping that the Semantic Router reads, "" where it has no slot.
         mapping_noun: what that file calls a label.
+        slot_of_router: what the Semantic Router asks the model for.
         version: bumped when the rows or labels would change.
         examples: prompts that the card shows with their answers.
         card: what its cards say in words, where it has no templates of its own.
@@ -54,6 +55,7 @@ class TaskSpec:
     dataset_pattern: str = "router-{name}"
     # What only some tasks have.
     mapping_noun: str = "label"
+    slot_of_router: RouterSlot = "classifier"
     starter: Source | None = None
     weighted_loss: bool = False
     overrides: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))

@@ -50,6 +50,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "publishing": VALUES | {"assets", "evaluation", "curation", "localhub", "retries", "router_contract"},
     # What the Semantic Router needs of a model folder; a release is held against it before it is pushed.
     "router_contract": {"heads", "records", "spec", "errors"},
+    # What was published, in the form in which it is run elsewhere.
+    "export": VALUES | {"router_contract"},
     "training": VALUES | {"connection"},
     "finetune": VALUES | {"training", "connection"},
     "option_groups": set(),
@@ -73,8 +75,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": VALUES | {"launch", "option_groups", "options", "pipeline", "publishing", "training"},
     "cli_evaluation": VALUES | {"api", "evaluation", "option_groups", "options", "pipeline"},
     "cli_release": VALUES | {"api", "option_groups", "options", "pipeline", "publishing", "repo_names"},
+    "cli_export": VALUES | {"export", "option_groups", "options"},
     "cli": VALUES
-    | {"cli_evaluation", "cli_hub", "cli_release", "cli_studies", "config", "library_errors"}
+    | {"cli_evaluation", "cli_export", "cli_hub", "cli_release", "cli_studies", "config", "library_errors"}
     | {"api", "launch", "option_groups", "options", "pipeline", "preflight", "run", "training"},
 }
 

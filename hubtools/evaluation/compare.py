@@ -39,7 +39,7 @@ def compare(
 ) -> ModelComparison:
     """Score ``models`` on ``data``, or on the test split of the work folder.
 
-    What depends on a threshold is judged at the one that a model ships with, else at the router's default. A model that
+    What depends on a threshold is judged at the one that a model ships with, else at its pipeline's. A model that
     lacks a label is scored on the rows (or types) that it can answer, and a pair on those that both can.
 
     Args:

@@ -97,6 +97,7 @@ CATEGORY = TaskSpec(
     primary=MACRO_F1,
     model_name="category_classifier_{base}_model",
     mapping_file="category_mapping.json",
+    slot_of_router="domain",
     mapping_noun="category",  # the router reads "category_to_idx"
     version="1",
     card=CardTexts(noun="prompt"),

@@ -102,6 +102,7 @@ JAILBREAK = TaskSpec(
     primary=ROC_AUC,
     model_name="jailbreak_classifier_{base}_model",
     mapping_file="jailbreak_type_mapping.json",
+    slot_of_router="prompt_guard",
     version="2",
     weighted_loss=True,  # with the harmless prompts that are added, attacks are the smaller class
     card=CardTexts(noun="prompt"),

@@ -1,0 +1,1 @@
+"""Forms in which released models are run elsewhere: a module a form, which ``hubtools export --to`` names."""
