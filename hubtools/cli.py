@@ -150,7 +150,7 @@ def push_dataset(
     task: TaskOptions,
     source: SourceOptions,
     repos: Annotated[RepoOptions, omit("model_name", "space_name")],
-    push: Annotated[PushOptions, omit("force")],
+    push: Annotated[PushOptions, omit("force", "skip_router_check")],
     hub: HubOptions,
     work: WorkOptions,
     json_output: Json = False,

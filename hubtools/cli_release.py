@@ -130,7 +130,7 @@ def push_space(
         ),
     ] = None,
     repos: Annotated[RepoOptions, omit("dataset_name", "model_name")],
-    push: Annotated[PushOptions, omit("accept_license", "force", "gated")],
+    push: Annotated[PushOptions, omit("accept_license", "force", "gated", "skip_router_check")],
     hub: HubWithoutMirrors,
     work: WorkOptions,
     json_output: Json = False,

@@ -388,6 +388,13 @@ class PushOptions(publishing.PushOptions, OptionGroup):
         ),
     ] = None
     dry_run: DryRun = False
+    skip_router_check: Annotated[
+        bool,
+        typer.Option(
+            "--skip-router-check",
+            help="Push a model that the Semantic Router is not to load, unchecked for it; its card says so.",
+        ),
+    ] = False
 
 
 # For commands whose further flags go to the training; ours may be written as its are, with underscores.

@@ -16,7 +16,7 @@ from typing import Any, Literal
 # Words of the task files as well: see tasks/file.py.
 Role = Literal["whole", "training", "test"]
 # What the vLLM Semantic Router asks a model for; "classifier" is its place for any question of whole texts.
-RouterSlot = Literal["domain", "pii", "prompt_guard", "classifier"]
+RouterSlot = Literal["domain", "personal_data", "prompt_guard", "classifier"]
 
 
 # Caught where rows are read (curation/cleaning.py), and nowhere else: a reader says what is wrong, not what to do.

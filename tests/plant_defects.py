@@ -140,7 +140,10 @@ DEFECTS: dict[str, tuple[str, Plant]] = {
     "a number of the card": ("README.md", change_card_number),
     "a number of the model-index": ("README.md", change_index),
     "a score": ("metrics.json", edit("metrics.json", lambda m: m["scores"]["accuracy"].update(value=0.99))),
-    "the threshold": ("thresholds.json", edit("thresholds.json", lambda t: t["weights"]["model.safetensors"].update(threshold=0.123))),
+    "the threshold": (
+        "thresholds.json",
+        edit("thresholds.json", lambda t: t["weights"]["model.safetensors"].update(threshold=0.123)),
+    ),
     "a mapping off by one": (MAPPING, edit(MAPPING, shift_mapping)),
     "no RoPE key": ("config.json", edit("config.json", lambda c: c.pop("global_rope_theta"))),
     "no layer_norm_eps": ("config.json", edit("config.json", lambda c: c.pop("layer_norm_eps"))),

@@ -52,7 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "router_contract": {"heads", "records", "spec", "errors"},
     # What was published, in the form in which it is run elsewhere.
     "export": VALUES | {"router_contract"},
-    "training": VALUES | {"connection"},
+    "training": VALUES | {"connection", "router_contract"},
     "finetune": VALUES | {"training", "connection"},
     "option_groups": set(),
     # The groups are what commands parse and what stages take.

@@ -146,7 +146,7 @@ def joint(
     work = flags[-2:]
     commands = [
         ("push-dataset", "all", *work), ("finetune", MULTI, *work, *train), ("evaluate", MULTI, *work),
-        ("push-model", "all", *work), ("push-model", MULTI, *work), ("finetune", MULTI, *work, *train),
+        ("push-model", "all", *work, "--skip-router-check"), ("push-model", MULTI, *work), ("finetune", MULTI, *work, *train),
         ("push-model", MULTI, *work), ("model-card", MULTI, "--check", *work),
     ]  # fmt: skip
     done = hubtools.run(

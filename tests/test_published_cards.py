@@ -28,14 +28,14 @@ from hubtools.evaluation.baselines import ABOUT
 from hubtools.heads import Classification, Detection, Spans
 from hubtools.localhub.cards import validate
 from hubtools.publishing.cards import ModelRun, render_dataset_card, render_model_card
-from hubtools.publishing.front_matter import END, START, join_card, merge_card, split_card
+from hubtools.publishing.front_matter import END, START, join_card, mark_body, merge_card, split_card
 from hubtools.publishing.lint import lint_card
 from hubtools.publishing.rendering import format_cell, format_score
 from hubtools.records import from_json, to_json
 from hubtools.records.comparison import OtherDataReport
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics, Primary
-from hubtools.records.release import Gate, Published
+from hubtools.records.release import Gate, Published, RouterReport
 from hubtools.records.scores import Interval
 from hubtools.records.training import TrainingRecord
 from hubtools.task import TaskSpec
@@ -232,6 +232,7 @@ def run_of(task: TaskSpec, variant: str) -> dict[str, Any]:
             **found_elsewhere(task),
         },
         "external": [external_of(task)],
+        "router": checked_for_the_router(),
         "texts": {} if has_spans(task) else {"a1": "Which | of\nthe two <is> it?"},
         "facts": facts_of(task, variant),
         "dataset": {"repo": f"ann/router-{task.name}", "kind": "dataset", "revision": REVISION, "tag": "v2",
@@ -351,7 +352,21 @@ def as_records(run: dict[str, Any]) -> ModelRun:
         run.get("withheld", ""),
         [from_json(report, OtherDataReport) for report in run["external"]],
         from_json(run["gate"], Gate) if "gate" in run else None,
+        from_json(run["router"], RouterReport) if run["router"] else None,
     )
+
+
+def checked_for_the_router(**changed: Any) -> dict[str, Any]:
+    """router.json as push-model writes it."""
+    return {
+        "contract": "vllm-srun 0.2.0", "weights_sha256": "", "skipped": False, "family": "modernbert",
+        "max_tokens": 8192, "texts": 1300, "different": 0,
+        "checks": [
+            {"name": "files", "result": "passed", "summary": "model.safetensors: the 5 files that the router reads"},
+            {"name": "answers", "result": "passed", "summary": "model.safetensors: 1301 of 1301 labels | as they are"},
+            {"name": "tokenizer", "result": "warning", "summary": "tokenizer.json: truncation is stored"},
+        ],
+    } | changed  # fmt: skip
 
 
 def dataset_card_of(task: TaskSpec, variant: str | None = None, text: str = "One | two\nthree") -> str:
@@ -417,13 +432,57 @@ def test_a_model_of_the_nano_base_or_the_starter_corpus_says_so_at_its_head(task
 
 
 @TASK
-def test_the_router_finds_a_clean_sentence_after_the_title(task: TaskSpec) -> None:
-    """It takes the first prose paragraph after the H1 as the model's description."""
-    _, body = split_card(model_card_of(task))
-    title, sentence = [part for part in body.replace(START, "").split("\n\n") if part.strip()][:2]
-    base = NANO if VARIANT[task.name] == "starter" else MODERNBERT
-    assert title.strip() == f"# {task.model_name.format(base=base.short_name)}"
-    assert re.fullmatch(r"[A-Z][^\n<>|{}]*\.", sentence.strip())
+@pytest.mark.parametrize("kind", CARDS)
+def test_the_description_that_others_take_from_a_card_is_its_first_sentence(kind: str, task: TaskSpec) -> None:
+    """The router, and readers of the Hub's cards, take the first paragraph that is no heading: a comment as well."""
+    card = CARDS[kind](task)
+    said = description_of(card)
+    assert re.fullmatch(r"[A-Z][^\n<>|{}]*\.", said), said
+    assert description_of(merge_card(card, edited(card))) == said
+    assert description_of(merge_card(card, edited(card.replace(said, f"{said} By me.")))) == said
+
+
+def description_of(card: str) -> str:
+    """What follows the title, as the router has it."""
+    _, body = split_card(card)
+    after = re.split(r"^# .*$", body, maxsplit=1, flags=re.MULTILINE)[1]
+    return next(part for part in re.split(r"\n\s*\n", after.strip()) if not part.startswith("#"))
+
+
+def test_a_persons_words_stay_where_they_are_but_between_our_title_and_our_sentence() -> None:
+    title, sentence, rest = split_card(MODEL)[1].split("\n\n", 2)
+    for body in (f"Mine.\n\n{title}\n\n{sentence}\n\n{rest}", f"{title}\n\n{sentence}\n\nMine.\n\n{rest}"):
+        card = join_card(split_card(MODEL)[0], body)
+        assert merge_card(MODEL, card) == card
+    parted = join_card({"license": "mit"}, f"{title}\n\nMine.\n\n{sentence}\n\n{rest}")
+    assert split_card(merge_card(MODEL, parted))[1] == f"{title}\n\n{sentence}\n\nMine.\n\n{rest}"
+
+
+@TASK
+def test_a_card_says_what_was_checked_for_the_router_or_that_nothing_was(task: TaskSpec) -> None:
+    part = re.compile(r"## In the vLLM Semantic Router\n(.*?)\n## ", re.DOTALL)
+
+    def said(router: dict[str, Any] | None) -> str:
+        [found] = part.findall(model_card_of(task, router=router))
+        assert "\nText Embeddings Inference and vLLM are untested with this model.\n" in found
+        return str(found)
+
+    checked = said(checked_for_the_router())
+    assert "the 1,300 texts of the test split" in checked
+    assert "0 answers differ" in checked
+    assert "| answers | passed: model.safetensors: 1301 of 1301 labels \\| as they are | vllm-srun 0.2.0 |" in checked
+    assert "| tokenizer | warning: tokenizer.json: truncation is stored | vllm-srun 0.2.0 |" in checked
+    settings = yaml.safe_load(checked.split("```yaml\n")[1].split("```")[0])
+    [deployment] = settings["global"]["model_catalog"]["deployments"].values()
+    assert deployment["revision"] == "<the 40 hex digits of the commit>"
+    silent = {"checks": [], "max_tokens": None, "texts": 0}
+    for router, told in (
+        (None, f"`hubtools push-model {task.name}` checks what the router needs"),
+        (checked_for_the_router(**silent, skipped=True), "Pushed with `--skip-router-check`"),
+        (checked_for_the_router(**silent, family="bert"), "this one is of the family `bert`"),
+    ):
+        assert told in said(router)
+        assert "```yaml" not in said(router)
 
 
 @TASK
@@ -668,9 +727,9 @@ def test_a_persons_keys_and_prose_outside_the_marks_survive(card: str) -> None:
     metadata, body = split_card(both)
     ours, our_body = split_card(new)
     assert metadata == ours | {"extra_gated_prompt": "Be kind.", "thumbnail": "a.png"}
-    assert body.startswith("A note of mine, above.\n")
+    above, _, block = our_body.partition(START)
+    assert body.startswith(f"{above}A note of mine, above.\n\n{START}{block.rstrip()}")
     assert body.rstrip().endswith("## Thanks\n\nTo all.")
-    assert our_body.strip() in body
     assert "Skores" not in both
     assert body.count(START) == body.count(END) == 1
 
@@ -693,6 +752,25 @@ def test_merging_again_changes_nothing(card: str, theirs: str) -> None:
     assert merge_card(card, once) == once
     if theirs in ("none", "the same", "empty"):
         assert once == card
+
+
+def test_a_sentence_of_an_earlier_card_goes_and_one_that_a_person_changed_stays() -> None:
+    def card(sentence: str, title: str = "model") -> str:
+        return join_card({"license": "mit"}, mark_body(f"# {title}\n\n{sentence}\n\n## Scores\n\nnone"))
+
+    new = card("Says which of 9 labels a text has.", "new-name")
+    noted = card("Says which of 8 labels a text has.").replace(START, f"Mine,\n\n\nand mine.\n\n{START}")
+    assert merge_card(new, noted) == new.replace(START, f"Mine,\n\n\nand mine.\n\n{START}")
+    rewritten = noted.replace("of 8 labels a text has", "label a text has")
+    theirs = f"Says which label a text has.\n\nMine,\n\n\nand mine.\n\n{START}"
+    assert merge_card(new, rewritten) == new.replace(START, theirs)
+
+
+def test_a_card_of_an_earlier_form_keeps_what_a_person_wrote_above_its_mark() -> None:
+    """Its title and its sentence stood between the marks."""
+    above, _, block = split_card(MODEL)[1].partition(START)
+    earlier = join_card({"license": "mit"}, f"Mine.\n\n{START}\n{above}{block}")
+    assert split_card(merge_card(MODEL, earlier))[1] == f"{above}Mine.\n\n{START}{block}"
 
 
 def test_a_card_without_our_marks_is_replaced_and_its_keys_are_kept() -> None:

@@ -114,13 +114,20 @@ def test_two_labels_that_were_swapped_in_a_published_config_are_named(
     assert "next:     hubtools push-model pii" in done.stderr
 
 
-def test_a_model_that_finds_no_span_is_verified_with_a_warning(
-    hubtools: Command, hub: Hub, publish: Publish, tmp_path: Path
+def test_a_model_that_finds_no_span_fails_unless_its_push_was_to_check_nothing(
+    hubtools: Command, hub: Hub, api: HfApi, publish: Publish, tmp_path: Path
 ) -> None:
+    """The router asks a model two texts before it serves it, and does not start with one that finds nothing."""
     repo = publish("pii_classifier_silent", "predicted_spans", [[], [], []], make_pii_model(tmp_path / "silent", "O"))
-    done = hubtools("verify", repo, "--hub", "local", "--hub-dir", hub.data_dir)
-    assert "warning: model.safetensors: the model finds no span in two texts" in done.stdout
-    assert f"{repo}: 8 of 9 checks of what the Semantic Router needs passed" in done.stdout
+    at = ("--hub", "local", "--hub-dir", hub.data_dir)
+    done = hubtools("verify", repo, *at, check=False)
+    assert done.returncode == 1
+    assert "model.safetensors: the model finds no span in two texts" in done.stderr
+    report = {"contract": "x", "weights_sha256": "", "skipped": True, "family": "modernbert", "max_tokens": None,
+              "texts": 0, "different": 0, "checks": []}  # fmt: skip
+    api.upload_file(path_or_fileobj=json.dumps(report).encode(), path_in_repo="router.json", repo_id=repo)
+    assert "router_checks" in (told := json.loads(hubtools("verify", repo, *at, "--json").stdout))
+    assert told["router_checks"] == []
 
 
 def test_a_model_that_lacks_a_file_of_its_tokenizer_is_not_pushed(

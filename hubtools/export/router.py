@@ -10,9 +10,8 @@ from typing import Any
 from hubtools.errors import MissingStage, UsageError
 from hubtools.records.release import Published
 from hubtools.records.thresholds import THRESHOLDS, WEIGHTS
-from hubtools.router_contract.check import CONTRACT
-from hubtools.router_contract.config import is_span_model
-from hubtools.router_contract.settings import YOUR_MODEL, ServedModel, format_settings
+from hubtools.router_contract import CONTRACT, FAMILY
+from hubtools.router_contract.settings import YOUR_MODEL, ServedModel, format_settings, has_place
 from hubtools.task import TaskSpec
 from hubtools.workdir import task_folder
 
@@ -52,14 +51,14 @@ def read_served_model(task: TaskSpec, published: Published) -> ServedModel:
     """Return what the router is told of a release; see :func:`export_router_settings` for errors."""
     config = _read_release(published, "config.json") or {}
     labels = tuple(name for _, name in sorted(config.get("id2label", {}).items(), key=lambda item: int(item[0])))
-    if config.get("model_type") != "modernbert":
+    if config.get("model_type") != FAMILY:
         raise UsageError(
             f"Model {published.repo!r} does not load in the Semantic Router",
-            expected="a model of the family modernbert",
+            expected=f"a model of the family {FAMILY}",
             found=str(config.get("model_type")),
             next=f"hubtools finetune {task.name} --base answerdotai/ModernBERT-base, then push-model",
         )
-    if task.slot_of_router == "classifier" and is_span_model(labels):
+    if not has_place(task.slot_of_router, labels):
         raise UsageError(
             f"The Semantic Router has no place for the spans of {task.name!r}",
             expected="a task that labels whole texts, or the built-in one of personal data",

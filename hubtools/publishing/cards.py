@@ -14,9 +14,10 @@ from hubtools.records import Record, to_json
 from hubtools.records.comparison import OtherDataReport
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics, Primary
-from hubtools.records.release import Gate, Published
+from hubtools.records.release import Gate, Published, RouterReport
 from hubtools.records.scores import Interval
 from hubtools.records.training import MultitaskRecord, TrainingRecord
+from hubtools.router_contract.settings import REVISION, ServedModel, format_settings, has_place
 from hubtools.spec import Metric
 from hubtools.task import TaskSpec
 
@@ -40,6 +41,7 @@ class ModelRun:
         withheld: why none is, in the words of the card.
         other_data: scores on other data, as ``evaluate --dataset`` writes them.
         gate: how it was held against the version published before it; None for a first release.
+        router: what was checked for the Semantic Router; None before the first push.
     """
 
     training: TrainingRecord
@@ -50,6 +52,7 @@ class ModelRun:
     withheld: str = ""
     other_data: Sequence[OtherDataReport] = ()
     gate: Gate | None = None
+    router: RouterReport | None = None
 
 
 @dataclass(frozen=True)
@@ -135,11 +138,32 @@ def render_model_card(task: TaskSpec, repo: str, run: ModelRun) -> str:
         hardware=describe_hardware(training),
         pictures=dict(metrics.plots),
         origin=find_origin(task, facts),
+        router=run.router,
+        router_settings=_format_router_settings(task, repo, run),
         other_data=[(report, describe_left_out(report.rows)) for report in run.other_data],
         other_data_rows=_make_other_data_rows(run.other_data, task),
         gate=run.gate,
         better=_find_better_baselines(metrics),
     )
+
+
+def _format_router_settings(task: TaskSpec, repo: str, run: ModelRun) -> str:
+    """Return the model's part of ``router.yaml``, its revision left to be filled in; "" where there can be none."""
+    labels = task.model_labels(task.label_set(run.facts.label_set))
+    if run.router is None or run.router.max_tokens is None or not has_place(task.slot_of_router, labels):
+        return ""
+    thresholds = run.metrics.thresholds
+    model = ServedModel(
+        task=task.name,
+        slot=task.slot_of_router,
+        repo=repo,
+        revision=REVISION,
+        labels=labels,
+        acts_on=task.head.acts_on,
+        threshold=thresholds.threshold if thresholds else None,
+        max_tokens=run.router.max_tokens,
+    )
+    return format_settings([model]).rstrip("\n")
 
 
 def render_dataset_card(task: TaskSpec, repo: str, facts: DatasetFacts, info: FrontMatter) -> str:

@@ -1,18 +1,26 @@
-"""A card is YAML between two lines of dashes, then Markdown: take it apart, join it, keep what a person wrote."""
+"""A card is YAML between two lines of dashes, then Markdown: take it apart, join it, keep what a person wrote.
+
+The body of ours begins with its title and its first sentence, which readers of cards take for the description, and goes
+on between two marks. What a person adds stands above or below these.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 
 from hubtools.errors import CardRejected
 
-# Everything between the two is written by us; what a person adds belongs above or below.
+# Everything between the two is written by us; what a person adds belongs above or below. The description stands above
+# the first, as a comment would be taken for it.
 START, END = "<!-- hubtools: written by a command; edit above or below -->", "<!-- hubtools: end -->"
 
 # What YAML holds: its keys are texts, its values of any kind.
 FrontMatter = Mapping[str, object]
 
+# Within the marks: by this a later version knows which paragraphs above them are ours, to put its own in their place.
+_ABOVE = re.compile(r"<!-- hubtools: above, by hash: ([0-9a-f ]*) -->")
 _FRONT = re.compile(r"\A---\n(.*?)\n---\n?", re.DOTALL)
 
 
@@ -23,6 +31,40 @@ def join_card(metadata: FrontMatter, body: str) -> str:
     # Wide lines and keys in our order: a card of today differs from one of tomorrow only where its content does.
     front = yaml.safe_dump(dict(metadata), sort_keys=False, allow_unicode=True, width=10_000)
     return f"---\n{front}---\n\n{body}"
+
+
+def mark_body(body: str) -> str:
+    """Return the body of a card, which begins with its title and its first sentence, with our marks."""
+    title, sentence, rest = [*body.split("\n\n", 2), "", ""][:3]
+    above = f"{title}\n\n{sentence}"
+    hashes = " ".join(sorted(_hash_paragraphs(above)))
+    return f"{above}\n\n{START}\n<!-- hubtools: above, by hash: {hashes} -->\n\n{rest}\n{END}\n"
+
+
+def _hash_paragraphs(text: str) -> dict[str, str]:
+    """Return the paragraphs of a text by their hash."""
+    paragraphs = [part.strip() for part in re.split(r"\n[ \t]*\n", text) if part.strip()]
+    return {hashlib.sha256(part.encode()).hexdigest()[:16]: part for part in paragraphs}
+
+
+def _place_above(ours: str, before: str, rest: str) -> str:
+    """Return what stands above the first mark: our title and sentence, and what a person wrote there.
+
+    Args:
+        ours: the title and the sentence.
+        before, rest: of the card that is there, what stands before the mark and behind it.
+    """
+    marked = _ABOVE.search(rest)
+    known = set(marked.group(1).split()) if marked else set()
+    # By content: a title or a sentence that a person changed is theirs by now, and stays.
+    found = [paragraph for digest, paragraph in _hash_paragraphs(before).items() if digest in known]
+    together = re.search(r"\n\s*\n".join(map(re.escape, found)), before) if len(found) == 2 else None
+    if together:
+        return before[: together.start()] + ours + before[together.end() :]
+    # Where a person's words part them, ours come first: the description is what follows the title.
+    for paragraph in found:
+        before = before.replace(paragraph, "", 1)
+    return "\n\n".join(filter(None, (ours, before.strip("\n")))) + "\n\n"
 
 
 def split_card(card: str) -> tuple[dict[str, object], str]:
@@ -59,7 +101,10 @@ def merge_card(ours: str, theirs: str | None, offered: FrontMatter | None = None
     _, end, after = rest.partition(END)
     # Without both marks nobody knows what was ours: our body takes the place of all of it.
     if start and end:
-        body = before + body.rstrip("\n") + after
+        above, _, block = body.partition(START)
+        # The README of a Space has nothing above.
+        placed = _place_above(above.strip(), before, rest) if above.strip() else before
+        body = placed + START + block.rstrip("\n") + after
     metadata |= extra
     # The Hub's own editor and other tools write YAML anew when a person saves a card.
     if metadata == their_metadata and _list_lines(body) == _list_lines(their_body):

@@ -22,11 +22,11 @@ from hubtools.publishing.lint import check_drift, lint_card
 from hubtools.publishing.manifest import FILE as MANIFEST
 from hubtools.publishing.manifest import describe_manifest, make_manifest
 from hubtools.publishing.options import PushOptions
-from hubtools.publishing.router_check import check_model_folder, describe_checks
-from hubtools.records import read_record, write_record
+from hubtools.publishing.router_check import check_model_folder, describe_report, write_report
+from hubtools.records import format_record, read_record, write_record
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics
-from hubtools.records.release import Gate, Published
+from hubtools.records.release import ROUTER_REPORT, Gate, Published, RouterReport
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder, sha256_of
 
@@ -43,6 +43,17 @@ def render_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
         CardRejected: the Hub would refuse it.
         MissingStage: a file is missing, or the dataset is not pushed.
     """
+    return _render(task, _read_run(task, folder), repo)
+
+
+def _render(task: TaskSpec, run: ModelRun, repo: str) -> str:
+    card = render_model_card(task, repo, run)
+    lint_card(card, "model")
+    return card
+
+
+def _read_run(task: TaskSpec, folder: TaskFolder) -> ModelRun:
+    """Return what the card is made of; raises :class:`MissingStage` as :func:`render_card` does."""
     published = folder.read_published("push-dataset")
     metrics = folder.read_metrics()
     facts = folder.read_facts()
@@ -57,7 +68,7 @@ def render_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
         )
     # A model card can be read by everybody, whoever may read the dataset.
     withheld = _find_reason_to_withhold(facts, published.dataset)
-    run = ModelRun(
+    return ModelRun(
         training,
         metrics,
         facts,
@@ -66,10 +77,17 @@ def render_card(task: TaskSpec, folder: TaskFolder, repo: str) -> str:
         withheld=withheld,
         other_data=list_reports_for_card(folder, metrics),
         gate=read_gate(folder, metrics),
+        router=_read_router_report(folder, metrics),
     )
-    card = render_model_card(task, repo, run)
-    lint_card(card, "model")
-    return card
+
+
+def _read_router_report(folder: TaskFolder, metrics: Metrics) -> RouterReport | None:
+    """Return what the last push checked of these weights; None before there was one."""
+    path = folder.model / ROUTER_REPORT
+    if not path.exists():
+        return None
+    report = read_record(path, RouterReport, task=folder.task, command="push-model")
+    return report if report.weights_sha256 == metrics.weights_sha256 else None
 
 
 def read_gate(folder: TaskFolder, metrics: Metrics) -> Gate | None:
@@ -155,17 +173,19 @@ def push_model(
         VerificationFailed: the Semantic Router could not load the model, or would answer otherwise; or ``verify``.
         WorseThanPublished: it is worse than what it would replace, and neither a pull request nor forced.
     """
-    # Whatever would be wrong on the Hub is found before anything is uploaded.
+    # Whatever would be wrong on the Hub is found before anything is uploaded, and what takes longest comes last.
+    _read_run(task, folder)
     check_scores_belong(task, folder)
-    checks = check_model_folder(task, folder)
+    report = check_model_folder(task, folder, skip=options.skip_router_check)
     options = options.without_gate()
     if not options.dry_run:
-        for line in describe_checks(checks):
+        write_report(folder, report)
+        for line in describe_report(report):
             note(f"{task.name}: {line}")
     while True:
         # A repo that is new holds nothing to be held against, and from here on whatever is pushed meanwhile.
         head = find_head(api, repo, "model")
-        content = _make_content(api, task, folder, repo, head, options, note)
+        content = _make_content(api, task, folder, repo, head, options, note, report)
         if options.dry_run:
             return compare_with_hub(api, repo, "model", content, options)
         try:
@@ -187,6 +207,7 @@ def _make_content(
     head: str | None,
     options: PushOptions,
     note: Callable[[str], None],
+    report: RouterReport,
 ) -> Content:
     """Hold the model against the commit ``head``, render the card and return what the repo is to hold.
 
@@ -203,13 +224,14 @@ def _make_content(
     folder.gate.unlink(missing_ok=True)
     if gate:
         write_record(folder.gate, gate)
-    card = render_card(task, folder, repo)
+    # Of a dry run no report is written: it is given, to the card as to the files.
+    card = _render(task, replace(_read_run(task, folder), router=report), repo)
     if not options.dry_run:
         (folder.model / "README.md").write_text(card, encoding="utf-8")
     metrics = folder.read_metrics()
-    files = _list_files(task, folder, metrics)
+    files = {**_list_files(task, folder, metrics), ROUTER_REPORT: format_record(report).encode()}
     dataset = folder.read_published("push-dataset").dataset
-    assert dataset is not None  # render_card has looked
+    assert dataset is not None  # the card's files were looked at
     manifest = make_manifest(task.name, dataset, files, card)
     forced = f"\n\nReleased though it is worse than {gate.tag}: {gate.forced}" if gate and gate.forced else ""
     return Content(
@@ -220,7 +242,7 @@ def _make_content(
     )
 
 
-def _list_files(task: TaskSpec, folder: TaskFolder, metrics: Metrics) -> dict[str, Path]:
+def _list_files(task: TaskSpec, folder: TaskFolder, metrics: Metrics) -> dict[str, bytes | Path]:
     """Return every file of the model repo by its path, but for the card and the manifest of all others."""
     # What its scores were computed from goes along: anybody can compute them again, and verify the model by them.
     scores = [folder.metrics, folder.training, folder.facts, folder.predictions, folder.validation_predictions]

@@ -17,6 +17,7 @@ class PushOptions:
         gated: of a dataset: "auto" or "manual" where readers must ask for access, and "manual" where somebody decides
             on each request.
         force: of a model: why it is released though it is worse than the one that is published.
+        skip_router_check: of a model: push it without a look at what the Semantic Router needs; its card says so.
         accept_license: of a dataset: push it, privately, though its licences do not allow to publish it.
     """
 
@@ -27,6 +28,7 @@ class PushOptions:
     gated: Literal["auto", "manual"] | None = None
     accept_license: bool = False
     force: str | None = None
+    skip_router_check: bool = False
 
     def without_gate(self) -> Self:
         """Return the options of a model or a Space, which ``gated`` is not about."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from hubtools.assets import find_asset
-from hubtools.publishing.front_matter import END, START, FrontMatter, join_card
+from hubtools.publishing.front_matter import FrontMatter, join_card, mark_body
 from hubtools.records import Record
 from hubtools.records.metrics import Primary
 from hubtools.records.scores import Interval
@@ -50,7 +50,7 @@ def render_template(folder: str, names: Iterable[str], metadata: FrontMatter, **
     # Parts that a template leaves out leave their blank lines behind.
     body = re.sub(r"\n{3,}", "\n\n", body).strip()
     body = re.sub(r"^(- .*\n)\n(?=- )", r"\1", body, flags=re.MULTILINE)  # blank lines would make a list a loose one
-    return join_card(metadata, f"{START}\n{body}\n{END}\n")
+    return join_card(metadata, mark_body(body))
 
 
 def format_number(value: float) -> str:

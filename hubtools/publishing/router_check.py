@@ -7,90 +7,89 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from hubtools.errors import VerificationFailed
-from hubtools.records.release import RouterCheck
-from hubtools.router_contract import Check, check_package, failures, table_of
+from hubtools.records import write_record
+from hubtools.records.release import ROUTER_REPORT, RouterCheck, RouterReport
+from hubtools.router_contract import CONTRACT, FAMILY, Check, check_package, raise_failures, read_family, table_of
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
-from hubtools.workdir import TaskFolder
-
-TEXTS = 50  # that both ways of computing the answers are asked, at most
+from hubtools.workdir import TaskFolder, sha256_of
 
 
-def check_model_folder(task: TaskSpec, folder: TaskFolder) -> list[Check]:
-    """Check the model in ``folder`` on its first test texts or, where these are not there, on the task's examples.
+def check_model_folder(task: TaskSpec, folder: TaskFolder, *, skip: bool = False) -> RouterReport:
+    """Check the model in ``folder`` on its whole test split or, where that is not there, on the task's examples.
 
-    Returns:
-        Checks that passed, and warnings; an empty list for a model of a family that the router does not know.
+    Args:
+        skip: check nothing, and let the report say so.
 
     Raises:
-        VerificationFailed: the router could not load the model, or would answer otherwise.
+        VerificationFailed: the router could not load the model, would not start with it, or would answer otherwise.
     """
-    label_set = task.label_set(folder.read_training().label_set)
-    checks = _check(folder.model, task.model_labels(label_set), _read_test_texts(folder) or task.examples)
-    _raise_errors(
-        f"The {task.name} model in {folder.model}", task, checks, f"do that, then hubtools push-model {task.name}"
+    family = read_family(folder.model)
+    report = RouterReport(
+        contract=CONTRACT,
+        weights_sha256=sha256_of(folder.need(folder.model / "model.safetensors", "finetune")),
+        skipped=skip,
+        family=family,
+        max_tokens=None,
+        texts=0,
+        different=0,
+        checks=[],
     )
-    return checks
+    if skip or family != FAMILY:
+        return report
+    label_set = task.label_set(folder.read_training().label_set)
+    texts = _read_test_texts(folder) or list(task.examples)
+    checks = check_package(folder.model, task.model_labels(label_set), texts)
+    raise_failures(
+        f"The {task.name} model in {folder.model}", task.name, checks, f"do that, then hubtools push-model {task.name}"
+    )
+    config = folder.read(folder.model / "config.json", "finetune")
+    return replace(
+        report,
+        max_tokens=int(config["max_position_embeddings"]),
+        texts=len(texts),
+        different=sum(int(check.numbers.get("different", 0)) for check in checks),
+        checks=_list_checks(checks),
+    )
+
+
+def write_report(folder: TaskFolder, report: RouterReport) -> None:
+    """Write ``router.json`` beside the weights, where it becomes a part of the release."""
+    write_record(folder.model / ROUTER_REPORT, report)
 
 
 def check_published(task: TaskSpec, repo: str, revision: str, texts: Sequence[str]) -> tuple[RouterCheck, ...]:
-    """Download ``repo`` at ``revision`` and return what was checked, as :func:`check_model_folder` does.
+    """Download ``repo`` at ``revision`` and return what was checked; nothing where its push was to check nothing.
 
     Raises:
-        VerificationFailed: the router could not load the model, or would answer otherwise.
+        VerificationFailed: the router could not load the model, would not start with it, or would answer otherwise.
     """
     from huggingface_hub import snapshot_download
 
     # Pictures apart, only what stands at the top of a repo is read by those who load a model.
     snapshot = Path(snapshot_download(repo, revision=revision, ignore_patterns=["*/*", "*.png"]))
-    checks = _check(snapshot, task.model_labels(_read_label_set(task, snapshot)), texts)
+    if read_family(snapshot) != FAMILY or _read_json(snapshot / ROUTER_REPORT).get("skipped") is True:
+        return ()
+    checks = check_package(snapshot, task.model_labels(_read_label_set(task, snapshot)), list(texts))
     # Here the way back is another push, not another training.
     told = [replace(check, next="") for check in checks]
-    _raise_errors(f"Model {repo!r} at {revision[:8]}", task, told, f"hubtools push-model {task.name}")
-    return tuple(RouterCheck(name=name, result=result, summary=summary) for name, result, summary in table_of(checks))
+    raise_failures(f"Model {repo!r} at {revision[:8]}", task.name, told, f"hubtools push-model {task.name}")
+    return tuple(_list_checks(checks))
 
 
-def describe_checks(checks: Sequence[Check]) -> list[str]:
+def describe_report(report: RouterReport) -> list[str]:
     """Return lines for the user: the warnings, then how many checks passed; none where nothing was checked."""
-    if not checks:
+    if not report.checks:
         return []
-    warnings = [check for check in checks if not check.ok]
-    passed = f"{len(checks) - len(warnings)} of {len(checks)} checks of what the Semantic Router needs passed"
-    return [*(f"warning: {check.file}: {check.summary}" for check in warnings), passed]
+    warnings = [check for check in report.checks if check.result != "passed"]
+    passed = f"{len(report.checks) - len(warnings)} of {len(report.checks)} checks of what the Semantic Router needs"
+    return [*(f"warning: {check.summary}" for check in warnings), f"{passed} passed"]
 
 
-def _check(folder: Path, labels: Sequence[str], texts: Sequence[str]) -> list[Check]:
-    try:
-        family = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError):
-        family = "modernbert"  # so that the check names the file
-    if family != "modernbert":
-        return []
-    return [_excuse(check) for check in check_package(folder, labels, list(texts))]
-
-
-def _excuse(check: Check) -> Check:
-    """Make a warning of the one error that does not stop a push.
-
-    A model that finds no span in the self-check's texts keeps the router from starting. It is pushed all the same,
-    because a small one after a few steps finds nothing anywhere: refused, nobody could try the whole way with such a
-    model. For a model that is meant for the router this should be an error; nothing tells the two apart yet.
-    """
-    return replace(check, severity="warning") if check.name == "self-check" else check
-
-
-def _raise_errors(subject: str, task: TaskSpec, checks: Sequence[Check], next: str) -> None:
-    errors = [replace(check, next=check.next.replace("TASK", task.name)) for check in failures(checks)]
-    if errors:
-        messages = "\n".join(check.message for check in errors)
-        raise VerificationFailed(
-            f"{subject} fails {len(errors)} of {len(checks)} checks of what the Semantic Router needs",
-            expected="a model that loads there and answers as pipeline() does",
-            found=messages.replace("\n", "\n    "),
-            next=next,
-        )
+def _list_checks(checks: Sequence[Check]) -> list[RouterCheck]:
+    return [RouterCheck(name=name, result=result, summary=summary) for name, result, summary in table_of(checks)]
 
 
 def _read_test_texts(folder: TaskFolder) -> list[str]:
@@ -99,12 +98,21 @@ def _read_test_texts(folder: TaskFolder) -> list[str]:
     path = folder.split_file("test")
     if not path.exists():
         return []
-    texts: list[str] = pq.read_table(path, columns=["text"]).slice(0, TEXTS)["text"].to_pylist()
+    texts: list[str] = pq.read_table(path, columns=["text"])["text"].to_pylist()
     return texts
 
 
 def _read_label_set(task: TaskSpec, snapshot: Path) -> LabelSet:
     """Return the label set that ``training.json`` of a release names; an older release may lack it."""
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        return task.label_set(json.loads((snapshot / "training.json").read_text(encoding="utf-8"))["label_set"])
+    with contextlib.suppress(KeyError):
+        return task.label_set(_read_json(snapshot / "training.json")["label_set"])
     return task.label_set()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a file of a release, of whatever version; an empty one where there is none."""
+    with contextlib.suppress(OSError, ValueError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict):
+            return content
+    return {}

@@ -115,7 +115,16 @@ def write_record(path: Path, record: Record) -> None:
 def write_json(path: Path, content: object) -> None:
     """Write JSON whole or not at all."""
     with write_whole(path) as part:
-        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.write_text(_format_json(content), encoding="utf-8")
+
+
+def format_record(record: Record) -> str:
+    """Return the content of the file that :func:`write_record` writes."""
+    return _format_json(to_json(record))
+
+
+def _format_json(content: object) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 @contextlib.contextmanager

@@ -1,10 +1,12 @@
-"""``published.json``: what was pushed from a work folder."""
+"""``published.json`` and ``router.json``: what was pushed from a work folder, and what was looked at before."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from hubtools.records import Record
+
+ROUTER_REPORT = "router.json"  # its name, beside the weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +126,31 @@ class RouterCheck(Record):
     name: str
     result: str
     summary: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouterReport(Record):
+    """The whole of ``router.json``: what of the Semantic Router's needs was checked before a push.
+
+    Attributes:
+        contract: the runtime whose needs they are.
+        weights_sha256: of the model that was checked.
+        skipped: whether the user wanted no check.
+        family: of the model, as its config.json has it.
+        max_tokens: that the model reads; None where it was not checked.
+        texts: that the second forward and ``pipeline()`` both answered.
+        different: answers that differ between the two: labels, tags and spans.
+        checks: empty where none was asked for, or where the router does not know the family.
+    """
+
+    contract: str
+    weights_sha256: str
+    skipped: bool
+    family: str
+    max_tokens: int | None
+    texts: int
+    different: int
+    checks: list[RouterCheck]
 
 
 @dataclass(frozen=True, kw_only=True)

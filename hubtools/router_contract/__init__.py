@@ -6,7 +6,11 @@ answers, computed a second time from ``config.json`` and ``model.safetensors`` a
 
 from __future__ import annotations
 
-from hubtools.router_contract.check import CONTRACT, Check, failures, table_of
-from hubtools.router_contract.package import check_package
+from hubtools.router_contract.answers import SELF_CHECK_NAME
+from hubtools.router_contract.check import CONTRACT, Check, failures, raise_failures, table_of
+from hubtools.router_contract.package import FAMILY, check_package, read_family
 
-__all__ = ["CONTRACT", "Check", "check_package", "failures", "table_of"]
+__all__ = [
+    "CONTRACT", "FAMILY", "SELF_CHECK_NAME", "Check", "check_package", "failures", "raise_failures", "read_family",
+    "table_of",
+]  # fmt: skip

@@ -27,6 +27,7 @@ SELF_CHECK = (
     "Please give me a small shell script that sorts my holiday photos into folders by month.",
     "Rufen Sie mich bitte unter 040 5550 1234 an, ich bin bis Freitag in Hamburg.",
 )
+SELF_CHECK_NAME = "self-check"
 RETRAIN = f"{TRAIN}; if it stays, the model and the contract differ"
 
 
@@ -239,10 +240,11 @@ def _check_self(model: RouterModel) -> Iterator[Check]:
                 into += model.label_probabilities(text)
     if not numbers:
         yield failed(
-            "self-check", WEIGHTS, "the model finds no span in two texts like those that the router asks first; where "
-            "it finds none in those, the router does not start",
+            SELF_CHECK_NAME, WEIGHTS, "the model finds no span in two texts like those that the router asks first; "
+            "where it finds none in those, the router does not start",
             expected=f"at least one span in {SELF_CHECK[0]!r} or {SELF_CHECK[1]!r}", found="none",
-            next="curate texts with telephone numbers and places, also German ones, then hubtools finetune TASK",
+            next="train longer, or on more texts with telephone numbers and places, also German ones: hubtools "
+            "finetune TASK; where no router is to load the model, hubtools push-model TASK --skip-router-check",
         )  # fmt: skip
     elif repeated != numbers or not all(map(math.isfinite, numbers)):
         yield failed("answers", WEIGHTS, "two texts are answered otherwise the second time, or by no number",
@@ -250,4 +252,4 @@ def _check_self(model: RouterModel) -> Iterator[Check]:
     else:
         answers = "spans" if is_span_model(model.labels) else "probabilities"
         summary = f"{len(numbers)} {answers} for two texts like those that the router asks first"
-        yield passed("self-check", WEIGHTS, summary, numbers=len(numbers))
+        yield passed(SELF_CHECK_NAME, WEIGHTS, summary, numbers=len(numbers))

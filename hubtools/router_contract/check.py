@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
+
+from hubtools.errors import VerificationFailed
 
 CONTRACT = "vllm-srun 0.2.0"  # the runtime of the router whose rules are checked
 TRAIN = "remove the model folder, then hubtools finetune TASK, which writes it anew"
@@ -63,6 +65,24 @@ def passed(name: str, file: str, summary: str, **numbers: float) -> Check:
 def failures(checks: Sequence[Check], strict: bool = False) -> list[Check]:
     """Return the checks that stop a release: the errors, and with ``strict`` the warnings as well."""
     return [check for check in checks if not check.ok and (strict or check.severity == "error")]
+
+
+def raise_failures(subject: str, task: str, checks: Sequence[Check], next: str) -> None:
+    """Raise :class:`VerificationFailed` with every error among ``checks``; do nothing where there is none.
+
+    Args:
+        subject: what was checked. task: its name, for the commands that mend an error.
+        next: what to do when the errors are mended.
+    """
+    errors = [replace(check, next=check.next.replace("TASK", task)) for check in failures(checks)]
+    if errors:
+        messages = "\n".join(check.message for check in errors)
+        raise VerificationFailed(
+            f"{subject} fails {len(errors)} of {len(checks)} checks of what the Semantic Router needs",
+            expected="a model that loads there and answers as pipeline() does",
+            found=messages.replace("\n", "\n    "),
+            next=next,
+        )
 
 
 def table_of(checks: Sequence[Check]) -> list[tuple[str, str, str]]:

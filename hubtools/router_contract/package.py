@@ -14,6 +14,7 @@ from hubtools.router_contract.config import check_config, check_mappings
 from hubtools.router_contract.tokenizer import check_tokenizer
 from hubtools.router_contract.weights import WEIGHTS, check_weights
 
+FAMILY = "modernbert"  # the one that the router knows
 REQUIRED = ("config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 # Read by the router, or by transformers, in place of the weights or beside them.
 UNWANTED = {
@@ -54,6 +55,15 @@ def _not_compared() -> Check:
         "answers", WEIGHTS, "the answers were not compared", expected="no error before this check",
         found="the errors above", next="mend them, then check again", severity="warning",
     )  # fmt: skip
+
+
+def read_family(folder: Path) -> str:
+    """Return the family of the model in ``folder``; the router's own, which a check names, where it cannot be read."""
+    try:
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return str(content.get("model_type", FAMILY))
+    except (OSError, ValueError, AttributeError):
+        return FAMILY
 
 
 def _check_files(folder: Path) -> list[Check]:

@@ -20,6 +20,10 @@ YOUR_MODEL = "your-model"
 LOWEST_THRESHOLD = 0.01
 LOWEST_PREDICATE = 0.5  # the least that the router takes for a label of its generic classifiers
 
+# The router's names for what a place is bound to, and for where its threshold stands.
+BINDINGS = {"domain": "domain_classifier", "personal_data": "pii_classifier", "prompt_guard": "prompt_guard"}
+MODULES = {"domain": "domain", "personal_data": "pii"}
+
 # A deployment, a signal, or any other object of the file.
 Settings = dict[str, object]
 
@@ -45,6 +49,11 @@ class ServedModel:
     acts_on: str
     threshold: float | None
     max_tokens: int
+
+
+def has_place(slot: RouterSlot, labels: Sequence[str]) -> bool:
+    """Return whether the router can ask a model with these labels: the spans that it knows are of personal data."""
+    return slot != "classifier" or not is_span_model(labels)
 
 
 def format_settings(models: Sequence[ServedModel]) -> str:
@@ -76,11 +85,11 @@ def make_settings(models: Sequence[ServedModel]) -> Settings:
         if model.slot == "classifier":
             generic[f"classifier.{model.task}"] = binding
         else:
-            bindings[model.slot if model.slot == "prompt_guard" else f"{model.slot}_classifier"] = binding
+            bindings[BINDINGS[model.slot]] = binding
         if model.slot == "prompt_guard":
             modules["prompt_guard"] = _describe_module(model)
         elif model.slot != "classifier":
-            modules.setdefault("classifier", {})[model.slot] = _describe_module(model)
+            modules.setdefault("classifier", {})[MODULES[model.slot]] = _describe_module(model)
     catalog = {"deployments": deployments, "bindings": bindings, "modules": modules}
     return {
         "routing": {
@@ -99,7 +108,7 @@ def _deployment(model: ServedModel) -> str:
 
 def _reads_windows(model: ServedModel) -> bool:
     # A classification takes no windows there: it rejects a long text, or cuts it.
-    return model.slot in ("prompt_guard", "pii")
+    return model.slot in ("prompt_guard", "personal_data")
 
 
 def _describe_deployment(model: ServedModel) -> Settings:
@@ -138,7 +147,7 @@ def _describe_signal(model: ServedModel) -> tuple[str, list[Settings], Settings]
         return "domains", domains, {"type": "domain", "name": model.labels[0]}
     if model.slot == "prompt_guard":
         return "jailbreak", [{"name": model.task, "threshold": threshold}], {"type": "jailbreak", "name": model.task}
-    if model.slot == "pii":
+    if model.slot == "personal_data":
         entry = {"name": model.task, "threshold": threshold, "pii_types_allowed": list[str]()}
         return "pii", [entry], {"type": "pii", "name": model.task}
     generic: Settings = {"name": model.task, "type": "local", "labels": [*model.labels]}

@@ -139,7 +139,7 @@ PII = TaskSpec(
     primary=ENTITY_F1,
     model_name="pii_classifier_{base}_presidio_token_model",
     mapping_file="pii_type_mapping.json",
-    slot_of_router="pii",
+    slot_of_router="personal_data",
     version="2",
     card=CardTexts(noun="prompt"),
     task_ids=("named-entity-recognition",),

@@ -18,11 +18,15 @@ from hubtools.training.job import Job, prepare_task
 from hubtools.training.multitask import prepare_multitask
 from hubtools.training.plan import Plan
 from hubtools.training.tracking import keep_curves
+from hubtools.workdir import task_folder
 
 if TYPE_CHECKING:
     from torch import nn
 
     from hubtools.training.emissions import EmissionsTracker
+
+
+CHECKED = 50  # rows of the validation split that the release is asked, at most
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,53 @@ class Result:
 
 
 def run_training(plan: Plan) -> None:
-    """Train as planned, and leave the release in the work folder. Every process of the training calls this."""
+    """Train as planned, and leave the release in the work folder. Every process of the training calls this.
+
+    Raises:
+        VerificationFailed: the release is there, and the Semantic Router could not load it, or would answer otherwise.
+    """
     if plan.ours.method == SETFIT:
         from hubtools.training.setfit import run_setfit
 
         run_setfit(plan)
-        return
+    else:
+        _fine_tune(plan)
+    # Only the first process writes the release, and no other waits for what it does after that.
+    if plan.args.process_index == 0:
+        check_releases(plan)
+
+
+def check_releases(plan: Plan) -> None:
+    """Hold what a training left against what the Semantic Router needs, on rows of the validation split.
+
+    Raises:
+        VerificationFailed: the router could not load a model, or would answer otherwise than ``pipeline()``.
+    """
+    from hubtools.router_contract import FAMILY, SELF_CHECK_NAME, check_package, raise_failures, read_family
+
+    for task in plan.tasks:
+        folder = task_folder(plan.work_dir, task.name)
+        if read_family(folder.model) != FAMILY:
+            continue
+        labels = task.model_labels(task.label_set(folder.read_training().label_set))
+        texts = plan.data[task.name]["validation"][:CHECKED]["text"]
+        checks = check_package(folder.model, labels, texts)
+        # A model of a few steps finds nothing anywhere. That is refused when it is pushed, not when it is trained.
+        silent = [check for check in checks if check.name == SELF_CHECK_NAME and not check.ok]
+        for check in silent:
+            print(f"[{task.name}] warning: {check.summary}", flush=True)
+        raise_failures(
+            f"The {task.name} model in {folder.model} is trained, and",
+            task.name,
+            [check for check in checks if check not in silent],
+            f"do that; hubtools push-model {task.name} would refuse the model",
+        )
+        passed = sum(check.ok for check in checks)
+        needs = "checks of what the Semantic Router needs passed"
+        print(f"[{task.name}] {passed} of {len(checks)} {needs}, on {len(texts)} validation rows", flush=True)
+
+
+def _fine_tune(plan: Plan) -> None:
     import transformers
     from transformers import AutoTokenizer, set_seed
 
