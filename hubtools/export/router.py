@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hubtools.errors import MissingStage, UsageError
-from hubtools.records.release import Published
+from hubtools.records.release import ROUTER_REPORT, Published
 from hubtools.records.thresholds import THRESHOLDS, WEIGHTS
 from hubtools.router_contract import CONTRACT, FAMILY
 from hubtools.router_contract.settings import YOUR_MODEL, ServedModel, format_settings, has_place
@@ -64,6 +64,13 @@ def read_served_model(task: TaskSpec, published: Published) -> ServedModel:
             expected="a task that labels whole texts, or the built-in one of personal data",
             found=f"labels such as {labels[1]}",
             next="leave the task out",
+        )
+    if (_read_release(published, ROUTER_REPORT) or {}).get("skipped") is True:
+        raise MissingStage(
+            f"Model {published.repo!r} was not checked for the Semantic Router",
+            expected="a release that was held against what the router needs",
+            found=f"{published.tag}, pushed with --skip-router-check",
+            next=f"hubtools push-model {task.name}, without that flag",
         )
     threshold = task.head.read_shipped_threshold(_read_release(published, THRESHOLDS))
     if threshold is None and task.head.needs_threshold:

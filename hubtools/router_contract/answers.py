@@ -18,6 +18,7 @@ from hubtools.router_contract.tokenizer import Framing, framing_of, load_tokeniz
 from hubtools.router_contract.weights import WEIGHTS, load_config
 
 TOLERANCE = 1e-5  # between two ways to compute the same in float32
+BATCH = 8  # texts that pipeline() reads at once; the second forward reads one, as the router does at its load
 LONG = 512  # tokens; a text that is longer shows whether local layers see the right window
 WINDOW, OVERLAP = 512, 255  # tokens; how the router is told to read long texts for spans
 # The router asks a model two texts of its own before it serves it: an answer without any number keeps it from starting.
@@ -111,7 +112,7 @@ def check_answers(
                        found=f"{type(error).__name__}: {error}".split("\n")[0])]  # fmt: skip
     if not is_span_model(labels):
         return [*_compare_labels(model, classifier, asked), *_check_self(model)]
-    compared = [*_compare_tokens(model, classifier, asked), *_compare_spans(model, classifier, asked)]
+    compared = [*_compare_spans(model, classifier, asked)]
     return [*compared, _report_windows(model, texts, limit), *_check_self(model)]
 
 
@@ -148,44 +149,55 @@ def _long_text(model: RouterModel, texts: Sequence[str], limit: int) -> str:
 
 def _compare_labels(model: RouterModel, classifier: Any, texts: Sequence[str]) -> Iterator[Check]:
     worst, other = 0.0, 0
-    for text in texts:
+    # Texts of like length together: less of a batch is padding.
+    texts = sorted(texts, key=model.token_count)
+    for text, answers in zip(texts, classifier(texts, top_k=None, batch_size=BATCH), strict=True):
         ours = model.label_probabilities(text)
-        theirs = {entry["label"]: float(entry["score"]) for entry in classifier([text], top_k=None)[0]}
+        theirs = {entry["label"]: float(entry["score"]) for entry in answers}
         worst = max([worst, *(_distance(p, theirs[label]) for p, label in zip(ours, model.labels, strict=True))])
         label = model.labels[ours.index(max(ours))]
         other += max(theirs.values()) - theirs[label] > TOLERANCE
     yield _compared("answers", f"{len(texts) - other} of {len(texts)} labels", len(texts), other, worst)
 
 
-def _compare_tokens(model: RouterModel, classifier: Any, texts: Sequence[str]) -> Iterator[Check]:
-    worst, other, tokens = 0.0, 0, 0
+def _compare_spans(model: RouterModel, classifier: Any, texts: Sequence[str]) -> Iterator[Check]:
+    """Compare the tags of tokens, and the spans that both make of them."""
+    tags, spans = _Tally(), _Tally()
     for text in texts:
+        # Both readings of one pass: the model is what takes the time.
+        outputs = [classifier.forward(part) for part in classifier.preprocess(text)]
+        entries = classifier.postprocess(outputs, aggregation_strategy="none", ignore_labels=[])
         ours = model.token_answers(text)
-        theirs = classifier(text, aggregation_strategy="none", ignore_labels=[])
-        tokens += len(ours)
-        other += abs(len(ours) - len(theirs))
-        for own, entry in zip(ours, theirs, strict=False):
+        tags.number += len(ours)
+        tags.other += abs(len(ours) - len(entries))
+        for own, entry in zip(ours, entries, strict=False):
             distance = _distance(own.probability, float(entry["score"]))
             place = (own.start, own.end) == (entry["start"], entry["end"])
             # Two tags that are equally likely may come in either order.
-            other += not place or (own.tag != entry["entity"] and distance > TOLERANCE)
-            worst = max(worst, distance)
-    yield _compared("answers", f"{tokens - other} of {tokens} tags", tokens, other, worst)
-
-
-def _compare_spans(model: RouterModel, classifier: Any, texts: Sequence[str]) -> Iterator[Check]:
-    worst, other, number = 0.0, 0, 0
-    for text in texts:
-        ours = {(span.start, span.end, span.type): span.score for span in model.spans(text)}
+            tags.other += not place or (own.tag != entry["entity"] and distance > TOLERANCE)
+            tags.worst = max(tags.worst, distance)
+        found = {(span.start, span.end, span.type): span.score for span in model.spans(text)}
         theirs = {}
-        for entry in classifier(text, aggregation_strategy="simple"):
+        for entry in classifier.postprocess(outputs, aggregation_strategy="simple"):
             start, end = strip_span(text, int(entry["start"]), int(entry["end"]))
             if start < end:
                 theirs[start, end, entry["entity_group"]] = float(entry["score"])
-        number += len(theirs)
-        other += len(ours.keys() ^ theirs.keys())
-        worst = max([worst, *(_distance(ours[key], theirs[key]) for key in ours.keys() & theirs.keys())])
-    yield _compared("spans", f"{number - other} of {number} spans", number, other, worst)
+        spans.number += len(theirs)
+        spans.other += len(found.keys() ^ theirs.keys())
+        shared = found.keys() & theirs.keys()
+        spans.worst = max([spans.worst, *(_distance(found[key], theirs[key]) for key in shared)])
+    yield _compared("answers", f"{tags.number - tags.other} of {tags.number} tags", tags.number, tags.other, tags.worst)
+    equal = f"{spans.number - spans.other} of {spans.number} spans"
+    yield _compared("spans", equal, spans.number, spans.other, spans.worst)
+
+
+@dataclass
+class _Tally:
+    """How many answers were compared, how many are others, and the largest difference of a probability."""
+
+    number: int = 0
+    other: int = 0
+    worst: float = 0.0
 
 
 def _distance(a: float, b: float) -> float:
