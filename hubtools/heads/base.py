@@ -299,6 +299,10 @@ class Head(ABC):
         """
 
     @abstractmethod
+    def judge_answers(self, rows: Rows, labels: Sequence[str], threshold: float) -> np.ndarray:
+        """Return (rows,): whether what is answered to each row of predictions is right, as a user gets it."""
+
+    @abstractmethod
     def score_slices(self, rows: Rows, labels: Sequence[str], threshold: float) -> Slices:
         """Return scores by length and family."""
 

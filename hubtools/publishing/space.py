@@ -20,6 +20,7 @@ from hubtools.publishing.commits import release
 from hubtools.publishing.front_matter import END, START, join_card, merge_card, split_card
 from hubtools.publishing.lint import lint_card
 from hubtools.publishing.options import PushOptions
+from hubtools.publishing.published_files import read_released
 from hubtools.records.release import Published
 from hubtools.records.thresholds import THRESHOLDS
 from hubtools.retries import call_with_retries
@@ -60,13 +61,13 @@ def list_space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder
         published = folder.read_published("push-model")
         model, dataset = published.model, published.dataset
         assert model is not None, "it is released"
-        architectures.add(folder.read(folder.model / "config.json", "finetune")["model_type"])
+        architectures.add(read_released(folder, model, "config.json", "finetune")["model_type"])
         models[task.name] = make_space_entry(
             task,
             repo=model.repo,
             revision=model.revision,
-            threshold=_choose_threshold(task, folder),
-            note=find_base(folder.read(folder.training, "finetune")["base"]).note,
+            threshold=_choose_threshold(task, folder, model),
+            note=find_base(read_released(folder, model, "training.json", "finetune")["base"]).note,
             dataset=dataset.repo if dataset else None,
         )
     source = find_asset("spaces") / "router_demo"
@@ -133,10 +134,10 @@ def _render_readme(source: Path, models: Mapping[str, Mapping[str, object]], arc
     return readme
 
 
-def _choose_threshold(task: TaskSpec, folder: TaskFolder) -> float:
+def _choose_threshold(task: TaskSpec, folder: TaskFolder, model: Published) -> float:
     """Return the threshold that the Space acts on: what was chosen and released with the model, or the default."""
-    path = folder.model / THRESHOLDS
-    chosen = float(folder.read(path, "evaluate")["threshold"]) if path.exists() else None
+    released = read_released(folder, model, THRESHOLDS)
+    chosen = float(released["threshold"]) if released else None
     return task.head.choose_space_threshold(chosen, task.threshold)
 
 
