@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from hubtools.publishing.release_history import download
 from hubtools.records.release import Published
-from hubtools.retries import call_with_retries
 from hubtools.workdir import TaskFolder
 
 
@@ -23,14 +23,8 @@ def find_released_file(folder: TaskFolder, model: Published, name: str) -> Path 
         path = path if path.exists() else folder.root / name
         return path if path.exists() else None
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    try:
-        return Path(call_with_retries(lambda: HfApi().hf_hub_download(model.repo, name, revision=model.revision)))
-    except LocalEntryNotFoundError:
-        raise  # the client's name for a Hub that does not answer
-    except EntryNotFoundError:
-        return None
+    return download(HfApi(), model.repo, "model", name, model.revision)
 
 
 def read_released(folder: TaskFolder, model: Published, name: str, command: str = "") -> dict[str, Any]:
