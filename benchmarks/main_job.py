@@ -78,7 +78,7 @@ def main() -> None:
         "machine": {"cores": os.cpu_count(), "cpu": platform.machine(), "python": platform.python_version()},
     }
     for result in report["results"].values():  # addresses of a Hub that is gone
-        for key in ("dataset", "model", "url"):
+        for key in ("dataset", "model", "url", "slug"):
             result.pop(key, None)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{args.name}.json").write_text(json.dumps(report, indent=2) + "\n")

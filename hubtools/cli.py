@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from hubtools import __version__, cli_evaluation, cli_export, cli_hub, cli_release, cli_studies
+from hubtools import __version__, cli_evaluation, cli_export, cli_hub, cli_release, cli_rollback, cli_studies
 from hubtools.config import read_defaults
 from hubtools.errors import HubtoolsError
 from hubtools.library_errors import translate_error
@@ -226,7 +226,7 @@ for command in (init_task, check, curate, push_dataset):
 app.command(context_settings=PASS_ON, epilog=_describe_training_flags())(finetune)
 for command in cli_studies.COMMANDS:
     app.command(context_settings=PASS_ON)(command)
-for command in (*cli_evaluation.COMMANDS, *cli_release.COMMANDS, *cli_export.COMMANDS):
+for command in (*cli_evaluation.COMMANDS, *cli_release.COMMANDS, cli_rollback.rollback, *cli_export.COMMANDS):
     app.command()(command)
 app.command(context_settings=PASS_ON)(run)
 app.add_typer(cli_hub.app, name="hub")

@@ -144,6 +144,34 @@ def push_space(
 
 
 @takes_groups
+def push_collection(
+    tasks: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TASK]...",
+            help="Tasks whose repos it holds, and no others of this work folder. [default: all that were published]",
+        ),
+    ] = None,
+    *,
+    collection_name: Annotated[
+        str | None, typer.Option(help="Title of the collection. [default: the one it has, or Router classifiers]")
+    ] = None,
+    repos: Annotated[RepoOptions, omit("dataset_name", "model_name", "space_name")],
+    push: Annotated[PushOptions, omit("accept_license", "gated", "create_pr")],
+    hub: HubWithoutMirrors,
+    work: WorkOptions,
+    json_output: Json = False,
+) -> None:
+    """Gather datasets, models and the Space in one collection, and link their cards to one another."""
+    hub.connect()
+    from hubtools.pipeline import push_collection_of
+    from hubtools.records.release import PublishedCollection
+
+    pushed = push_collection_of(tasks or (), work, repos, push, collection_name)
+    show({"collection": pushed}, json_output, [pushed.url] if isinstance(pushed, PublishedCollection) else [])
+
+
+@takes_groups
 def demo(
     repos: Annotated[RepoOptions, omit("dataset_name", "model_name")],
     *,
@@ -165,4 +193,4 @@ def demo(
         process.wait()
 
 
-COMMANDS = (model_card, push_model, verify, push_space, demo)
+COMMANDS = (model_card, push_model, verify, push_space, push_collection, demo)

@@ -13,21 +13,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hubtools.connection import open_client
+from hubtools.connection import find_namespace, open_client
 from hubtools.curation.sources import SourceFiles, are_public, locate_addition
 from hubtools.curation.supplements import LENGTHS, check_names, choose_supplements
 from hubtools.curation.user_data import check_flags, choose_sources
-from hubtools.errors import HubUnavailable, UsageError
+from hubtools.errors import HubUnavailable, MissingStage, UsageError
 from hubtools.known_tasks import keep_task_file, list_known_tasks
 from hubtools.options import EvaluationOptions, PushOptions, RepoOptions, SourceOptions, TargetOptions, WorkOptions
 from hubtools.publishing.changes import Change
+from hubtools.publishing.collection import CollectionChange
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics
-from hubtools.records.release import Published, Verified
+from hubtools.records.release import Published, PublishedCollection, Verified
 from hubtools.repo_names import name_dataset_repo, name_model_repo, name_multitask_repo, name_space_repo
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS
+from hubtools.workdir import read_published_together, record_published_together, task_folder
 
 _SPACE_SECONDS = 600.0  # to wait for a Space that was pushed to start
 
@@ -171,11 +173,11 @@ def push_datasets(
             pushed[task.name] = push_dataset(
                 open_client(), task, work_of[task.name].folder(task), names[task.name], push
             )
-            _note_push(work, task.name, "dataset", pushed[task.name])
+            note_push(work, task.name, "dataset", pushed[task.name])
     return pushed
 
 
-def _note_push(work: WorkOptions, name: str, kind: str, push: Published | Change) -> None:
+def note_push(work: WorkOptions, name: str, kind: str, push: Published | Change) -> None:
     """Print a line about a push; of a dry run one for each file and setting that would change."""
     if isinstance(push, Published):
         # A pull request has no tag.
@@ -278,7 +280,7 @@ def push_model_task(task: TaskSpec, work: WorkOptions, repos: RepoOptions, push:
         )
 
     pushed = push_model(client, task, work.folder(task), repo, push, verify=verify, note=work.note)
-    _note_push(work, task.name, "model", pushed)
+    note_push(work, task.name, "model", pushed)
     if isinstance(pushed, Published):
         keep_task_file(task, work.folder(task))  # its words for people may have changed since curation
     return pushed
@@ -322,7 +324,7 @@ def push_multitask_model(work: WorkOptions, repos: RepoOptions, push: PushOption
         )
 
     pushed = push_multitask(client, work.work_dir, repo, push, verify)
-    _note_push(work, MULTI, "model", pushed)
+    note_push(work, MULTI, "model", pushed)
     return pushed
 
 
@@ -339,10 +341,68 @@ def push_space_of(
     repo = name_space_repo(repos)
     tasks = list_known_tasks(work.work_dir, tasks)
     pushed = push_space(open_client(), tasks, {task.name: work.folder(task) for task in tasks}, repo, push)
-    _note_push(work, "space", "Space", pushed)
+    note_push(work, "space", "Space", pushed)
     # A Hub that runs no Spaces says so by the stage, at once.
     if isinstance(pushed, Published) and not push.create_pr:
+        record_published_together(work.work_dir, space=pushed)
         stage = wait_for_space(open_client(), repo, wait=_SPACE_SECONDS)
         running = stage == "RUNNING"
         work.note(f"space: {f'running at {pushed.url}' if running else f'{stage} on this Hub; here: hubtools demo'}")
+    return pushed
+
+
+def push_collection_of(
+    names: Sequence[str], work: WorkOptions, repos: RepoOptions, push: PushOptions, title: str | None = None
+) -> PublishedCollection | CollectionChange:
+    """Push the collection of the repos that were published from the work folder, and link their cards to one another.
+
+    Args:
+        names: of the tasks whose repos it holds; none for all that the work folder knows.
+        title: of the collection; None for the one that it has, or the usual one.
+
+    Raises:
+        UsageError: a name is of no task.
+        MissingStage: nothing was published from here.
+    """
+    from hubtools.publishing.collection import CollectionOptions, compare_collection, list_members, push_collection
+
+    namespace = find_namespace(repos.namespace)
+    known = {task.name: task for task in list_known_tasks(work.work_dir)}
+    chosen = dict.fromkeys(names or [*known, MULTI])
+    if unknown := [name for name in chosen if name not in known and name != MULTI]:
+        raise UsageError(
+            f"There is no task {unknown[0]!r} in {work.work_dir}",
+            expected="one of " + ", ".join([*known, MULTI]),
+            found=unknown[0],
+            next="name others, or none for all that was published from the work folder",
+        )
+    there = read_published_together(work.work_dir)
+    members = list_members(
+        [task for name, task in known.items() if name in chosen],
+        {name: task_folder(work.work_dir, name) for name in chosen},
+        there.space.repo if there.space else None,
+    )
+    if not members:
+        raise MissingStage(
+            f"Nothing was published from {work.work_dir} that a collection could hold",
+            expected="a dataset, a model or a Space that was pushed from here",
+            found="none",
+            next="hubtools push-dataset, push-model or push-space",
+        )
+    options = CollectionOptions(title, push.private)
+    if push.dry_run:
+        change = compare_collection(open_client(), namespace, members, there.collection, options)
+        for line in change.describe():
+            work.note(f"collection: {line}")
+        return change
+    pushed = push_collection(
+        open_client(),
+        namespace,
+        members,
+        there.collection,
+        options,
+        keep=lambda collection: record_published_together(work.work_dir, collection=collection),
+    )
+    state = "pushed" if pushed.changed else "unchanged"
+    work.note(f"collection: {pushed.slug} {state}, {len(members)} repos of this work folder")
     return pushed

@@ -25,13 +25,14 @@ from hubtools.pipeline import (
     curate_task,
     evaluate_task,
     find_user_source,
+    push_collection_of,
     push_datasets,
     push_model_task,
     push_space_of,
 )
 from hubtools.records import write_record
-from hubtools.records.release import Published
-from hubtools.records.run import RunRecord, SpaceResult, TaskResult
+from hubtools.records.release import Published, PublishedCollection
+from hubtools.records.run import CollectionResult, RunRecord, SpaceResult, TaskResult
 from hubtools.task import TaskSpec
 from hubtools.training.fewshot import check_method
 
@@ -62,10 +63,11 @@ class _Clock:
 
 
 def run_tasks(tasks: Sequence[TaskSpec], options: RunOptions) -> RunRecord:
-    """Run every stage for every task, then push the Space; return what is written to ``run.json`` as well.
+    """Run every stage for every task, then push Space and collection; return what is written to ``run.json`` as well.
 
-    The Space shows every task that is released in the work folder, whichever run released it. A dry run tells what the
-    datasets would be and no more, because what follows needs what it does not make.
+    What is linked to is tagged first: datasets, then models, then the Space; the collection of all comes last. Space
+    and collection show every task that is released in the work folder, whichever run released it. A dry run tells what
+    the datasets would be and no more, because what follows needs what it does not make.
     """
     # What is wrong with the command stops it here, before anything costs time.
     find_namespace(options.repos.namespace)
@@ -73,14 +75,14 @@ def run_tasks(tasks: Sequence[TaskSpec], options: RunOptions) -> RunRecord:
     check_targets(tasks, options.targets)
     # Each stage below does nothing where it is up to date: to go on after a kill is to begin anew.
     clock = _Clock()
-    results: dict[str, TaskResult | SpaceResult] = {}
+    results: dict[str, TaskResult | CollectionResult | SpaceResult] = {}
     began = time.time()
     dry_run = options.push.dry_run
     if not dry_run:
         _curate_all(tasks, options, clock)
     _push_all_datasets(tasks, options, clock)
     if dry_run:
-        options.work.note("space: would be pushed")
+        options.work.note("space and collection: would be pushed")
     else:
         results |= _train_and_release(tasks, options, clock)
         with clock.measure("space", "push-space"):
@@ -88,6 +90,11 @@ def run_tasks(tasks: Sequence[TaskSpec], options: RunOptions) -> RunRecord:
         results["space"] = (
             SpaceResult(url=space.url, repo=space.repo) if isinstance(space, Published) else SpaceResult()
         )
+        with clock.measure("collection", "push-collection"):
+            # As with the Space, of all that is published here.
+            collection = push_collection_of((), options.work, options.repos, options.push)
+        if isinstance(collection, PublishedCollection):
+            results["collection"] = CollectionResult(url=collection.url, slug=collection.slug)
     # Stages of several tasks overlap with --jobs: the total is less than their sum then.
     record = RunRecord(seconds=dict(clock.seconds), total_seconds=round(time.time() - began, 1), results=results)
     if not dry_run:
@@ -163,4 +170,7 @@ def format_summary(record: RunRecord) -> list[str]:
     space = record.results.get("space")
     if isinstance(space, SpaceResult) and space.url is not None:
         lines.append(f"Space: {space.url}")
+    collection = record.results.get("collection")
+    if isinstance(collection, CollectionResult):
+        lines.append(f"Collection: {collection.url}")
     return [*lines, f"Done in {record.total_seconds:.0f} s."] if record.results else []

@@ -7,18 +7,19 @@ import fcntl
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from hubtools.errors import MissingStage
-from hubtools.records import read_record, to_json, write_json
+from hubtools.errors import DamagedRecord, MissingStage
+from hubtools.records import from_json, read_record, to_json, write_json, write_record
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics
-from hubtools.records.release import Published, PublishedRepos
+from hubtools.records.release import Published, PublishedRepos, PublishedTogether
 from hubtools.records.training import MultitaskRecord, TrainingRecord
 
 DEFAULT = Path("hubtools-work")  # in the current folder
+PUBLISHED = "published.json"  # of a task in its folder, of what shows all of them beside these folders
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class TaskFolder:
     @property
     def published(self) -> Path:
         """Repos, revisions and tags of what was pushed."""
-        return self.root / "published.json"
+        return self.root / PUBLISHED
 
     @property
     def released(self) -> bool:
@@ -204,6 +205,26 @@ class TaskFolder:
 def task_folder(work_dir: Path, task: str) -> TaskFolder:
     """Return the folder of the task called ``task``; nothing is made on the disk."""
     return TaskFolder(work_dir / task)
+
+
+def read_published_together(work_dir: Path) -> PublishedTogether:
+    """Return which Space and which collection were pushed from a work folder; raises :class:`MissingStage`."""
+    path = work_dir / PUBLISHED
+    try:
+        return from_json(json.loads(path.read_text(encoding="utf-8")), PublishedTogether)
+    except FileNotFoundError:
+        return PublishedTogether()
+    except (ValueError, DamagedRecord) as error:
+        raise MissingStage(
+            f"{path} is damaged, or was written by another version of hubtools",
+            found=str(error),
+            next="remove it, then hubtools push-space and hubtools push-collection",
+        ) from error
+
+
+def record_published_together(work_dir: Path, **values: object) -> None:
+    """Write the Space or the collection that was pushed; the other stays."""
+    write_record(work_dir / PUBLISHED, replace(read_published_together(work_dir), **values))  # type: ignore[arg-type]
 
 
 def sha256_of(path: Path) -> str:

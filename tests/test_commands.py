@@ -21,7 +21,19 @@ from hubtools.localhub import Hub, stop
 COMMANDS = [
     *("", "check", "curate", "push-dataset", "finetune", "evaluate", "compare", "model-card", "push-model", "verify"),
     *("init-task", "search", "cross-validate", "repeat"),
-    *("push-space", "demo", "run", "hub", "hub serve", "hub start", "hub stop", "hub status", "hub env"),
+    *(
+        "push-space",
+        "push-collection",
+        "rollback",
+        "demo",
+        "run",
+        "hub",
+        "hub serve",
+        "hub start",
+        "hub stop",
+        "hub status",
+        "hub env",
+    ),
 ]
 HEAVY = {"torch", "datasets", "transformers", "huggingface_hub", "gradio", "numpy", "pyarrow", "sklearn", "starlette",
          "optuna"}  # fmt: skip
@@ -100,7 +112,7 @@ def test_a_dry_run_of_the_whole_run_writes_nothing(
     assert [repo.sha for repo in api.list_datasets(author="local")] == before
 
 
-def test_a_run_of_one_task_ends_with_a_space_that_shows_it(
+def test_a_run_of_one_task_ends_with_a_space_that_shows_it_and_a_collection_that_holds_all_three(
     hubtools: Command, hub: Hub, api: HfApi, released: Path, tmp_path: Path
 ) -> None:
     work = shutil.copytree(released, tmp_path / "work")
@@ -114,6 +126,11 @@ def test_a_run_of_one_task_ends_with_a_space_that_shows_it(
     pushed = json.loads((work / "intent" / "published.json").read_text())
     assert {name: entry["repo"] for name, entry in models["models"].items()} == {"intent": pushed["model"]["repo"]}
     assert models["models"]["intent"]["dataset"] == pushed["dataset"]["repo"]
+    slug = json.loads((work / "run.json").read_text())["results"]["collection"]["slug"]
+    assert f"\nCollection: {hub.url}/collections/{slug}\n" in done.stdout
+    gathered = {(item.item_type, item.item_id) for item in api.get_collection(slug).items}
+    assert gathered >= {(kind, pushed[kind]["repo"]) for kind in ("dataset", "model")}
+    assert ("space", "local/router-classifiers") in gathered
 
 
 def test_a_dry_run_after_a_release_says_that_nothing_would_change_and_writes_nothing(

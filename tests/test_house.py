@@ -63,6 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline": VALUES
     | {"known_tasks", "retries", "connection", "curation", "evaluation", "publishing", "options", "repo_names"},
     "preflight": VALUES | {"connection", "curation", "training", "options", "pipeline"},
+    "rollback": VALUES | {"connection", "known_tasks", "options", "pipeline", "publishing"},
     "run": VALUES | {"connection", "launch", "options", "pipeline", "publishing", "training"},
     # Several trainings, on rows divided as curation divides them.
     "studies": VALUES | {"curation", "evaluation", "launch", "options", "training"},
@@ -76,8 +77,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli_evaluation": VALUES | {"api", "evaluation", "option_groups", "options", "pipeline"},
     "cli_release": VALUES | {"api", "option_groups", "options", "pipeline", "publishing", "repo_names"},
     "cli_export": VALUES | {"export", "option_groups", "options"},
+    "cli_rollback": VALUES | {"option_groups", "options", "publishing", "rollback"},
     "cli": VALUES
-    | {"cli_evaluation", "cli_export", "cli_hub", "cli_release", "cli_studies", "config", "library_errors"}
+    | {"cli_evaluation", "cli_export", "cli_hub", "cli_release", "cli_rollback", "cli_studies"}
+    | {"config", "library_errors"}
     | {"api", "launch", "option_groups", "options", "pipeline", "preflight", "run", "training"},
 }
 

@@ -14,6 +14,7 @@ import time
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,25 @@ def test_a_second_run_is_quick_trains_nothing_and_makes_no_commit(hubtools: Comm
     assert len(before) == 9
     assert state() == before
     assert [(demo.work / task / "model" / "model.safetensors").stat().st_mtime_ns for task in TASKS] == weights
+
+
+def test_datasets_are_tagged_before_the_models_before_the_space_and_one_collection_holds_them_all(
+    demo: Demo, api: HfApi
+) -> None:
+    [shelf] = api.list_collections(owner="local")
+    items = api.get_collection(shelf.slug).items
+    assert f"Collection: {shelf.url}\n" in demo.output
+    assert [item.item_type for item in items] == ["dataset"] * 4 + ["model"] * 4 + ["space"]
+    assert {item.item_id for item in items if item.item_type == "model"} == {
+        f"local/{name}" for name in MODELS.values()
+    }
+    dates: dict[str, list[datetime]] = defaultdict(list)
+    for item in items:
+        refs = api.list_repo_refs(item.item_id, repo_type=item.item_type).tags
+        made = {c.commit_id: c.created_at for c in api.list_repo_commits(item.item_id, repo_type=item.item_type)}
+        dates[item.item_type].append(made[next(ref.target_commit for ref in refs if ref.name == "v1")])
+    assert max(dates["dataset"]) < min(dates["model"])
+    assert max(dates["model"]) < min(dates["space"])
 
 
 @pytest.mark.parametrize("task", TASKS)

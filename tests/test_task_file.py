@@ -769,7 +769,7 @@ def test_run_takes_a_task_file_and_the_space_goes_on_showing_the_task(
     hubtools("curate", *task, *own, *flags)
     done = hubtools("run", *task, *flags, "--max_steps", 2)
     record = json.loads((tmp_path / "work" / "run.json").read_text())
-    assert [*record["results"]] == ["toxicity", "space"]
+    assert [*record["results"]] == ["toxicity", "space", "collection"]
     model = "local/toxicity_classifier_modernbert-nano_model"
     assert model in done.stdout
     assert (tmp_path / "work" / "toxicity" / "task.yaml").read_bytes() == task_files["detection"].read_bytes()

@@ -28,7 +28,7 @@ from hubtools.records.dataset import LengthBaseline, SplitFacts
 from hubtools.records.metrics import AnsweredExample, Metrics
 from hubtools.records.scores import Baseline, Scores, ScoresOnOtherData
 from hubtools.records.slices import Mistakes, Slices
-from hubtools.records.thresholds import WEIGHTS, AbstentionStep, SplitCalibration, Target, Thresholds, find_entry
+from hubtools.records.thresholds import WEIGHTS, AbstentionStep, SplitCalibration, Target, Thresholds, read_threshold
 from hubtools.rows import Columns
 from hubtools.spec import Example, LabelSet, Metric
 
@@ -299,6 +299,10 @@ class Head(ABC):
         """
 
     @abstractmethod
+    def judge_answers(self, rows: Rows, labels: Sequence[str], threshold: float) -> np.ndarray:
+        """Return (rows,): whether what is answered to each row of predictions is right, as a user gets it."""
+
+    @abstractmethod
     def score_slices(self, rows: Rows, labels: Sequence[str], threshold: float) -> Slices:
         """Return scores by length and family."""
 
@@ -343,12 +347,8 @@ class Head(ABC):
 
         None where it says nothing of them, or is of another head.
         """
-        entry = find_entry(content, weights)
         # One of another label, such as a detector's of its own positive one, says nothing of our answers.
-        if entry.get("kind") != self.threshold_kind or entry.get("label", "") != self.acts_on:
-            return None
-        threshold = entry.get("threshold")
-        return float(threshold) if isinstance(threshold, int | float) else None
+        return read_threshold(content, weights, self.threshold_kind, self.acts_on)
 
     def measure_abstention(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:
         """Return the scores of the answered rows by the share that is answered; None where all always are."""

@@ -241,6 +241,10 @@ class Classification(Head):
 
         return select(a), select(b)
 
+    def judge_answers(self, rows: Rows, labels: Sequence[str], threshold: float) -> np.ndarray:
+        # The label itself, as accuracy counts it: what a fallback makes of an unsure one is the router's choice.
+        return self.read_answers(rows, labels, threshold).right
+
     def score_slices(
         self, rows: Rows, labels: Sequence[str], threshold: float
     ) -> ClassificationSlices | DetectionSlices:

@@ -17,6 +17,7 @@ from hubtools.heads.slices import slice_detection
 from hubtools.heads.thresholds import choose_detection_threshold
 from hubtools.heads.values import Pipeline, Rows
 from hubtools.heads.wording import ClassNouns, Words
+from hubtools.lazy_numpy import np
 from hubtools.metrics.detection import (
     FNR_AT_THRESHOLD,
     FPR_AT_THRESHOLD,
@@ -114,6 +115,12 @@ class Detection(Classification):
         # A benchmark of attacks alone has no ROC curve, and still a rate of attacks that are missed.
         both_classes = answers.positive.any() and not answers.positive.all()
         return (compute_detection_scores if both_classes else compute_one_class_scores)(answers, names)
+
+    def judge_answers(self, rows: Rows, labels: Sequence[str], threshold: float) -> np.ndarray:
+        answers = self.read_answers(rows, labels, threshold)
+        # At the threshold, as the router acts: the more probable label may be another.
+        right: np.ndarray = answers.flagged == answers.positive
+        return right
 
     def score_slices(self, rows: Rows, labels: Sequence[str], threshold: float) -> DetectionSlices:
         return slice_detection(self.read_answers(rows, labels, threshold), rows)

@@ -257,6 +257,9 @@ class Spans(Head):
         types = sorted({span["label"] for spans in a["spans"] for span in spans} & set(known))
         return _answers_of_types(a, types), _answers_of_types(b, types)
 
+    def judge_answers(self, rows: Rows, labels: Sequence[str], threshold: float) -> np.ndarray:
+        return self.read_answers(rows, labels).right
+
     def score_slices(self, rows: Rows, labels: Sequence[str], threshold: float) -> SpanSlices:
         return slice_spans(self.read_answers(rows, labels), rows)
 

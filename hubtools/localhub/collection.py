@@ -18,6 +18,8 @@ from hubtools.localhub.store import Store, now, write_json
 from hubtools.localhub.web import Call, answer, answer_page
 
 _LOCK = threading.Lock()
+_LISTED = 4  # items of a collection that a listing shows
+_LONGEST = {"description": 150, "note": 500}  # characters
 _CHANGEABLE = {"title": str, "description": str, "private": bool, "theme": str, "position": int}
 
 Collections = list[dict[str, Any]]
@@ -35,7 +37,8 @@ def listing(call: Call) -> Response:
     # The newest first, as the Hub lists them.
     found.sort(key=lambda item: str(item["lastUpdated"]), reverse=True)
     # list_collections counts positions itself and takes none from here.
-    return answer_page(call, [{k: v for k, v in _to_response(item).items() if k != "position"} for item in found], 100)
+    shown = [_to_response({**item, "items": item["items"][:_LISTED]}) for item in found]
+    return answer_page(call, [{k: v for k, v in item.items() if k != "position"} for item in shown], 100)
 
 
 def get(call: Call) -> Response:
@@ -44,6 +47,7 @@ def get(call: Call) -> Response:
 
 def create(call: Call) -> Response:
     call.need_owner()
+    _check_lengths(call)
     title, owner = call.text("title"), call.text("namespace", USER)
     name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "collection"
 
@@ -73,6 +77,7 @@ def create(call: Call) -> Response:
 
 def update(call: Call) -> Response:
     call.need_owner()
+    _check_lengths(call)
 
     def change(collections: Collections) -> dict[str, Any]:
         item = _find(call, collections)
@@ -95,6 +100,7 @@ def delete(call: Call) -> Response:
 
 def add_item(call: Call) -> Response:
     call.need_owner()
+    _check_lengths(call)
     wanted = call.json().get("item")
     if not isinstance(wanted, dict) or not isinstance(wanted.get("id"), str):
         raise Refusal(400, '"item" must be {id, type}')
@@ -120,6 +126,7 @@ def add_item(call: Call) -> Response:
 
 def update_item(call: Call) -> Response:
     call.need_owner()
+    _check_lengths(call)
 
     def change(collections: Collections) -> None:
         item = _find(call, collections)
@@ -151,6 +158,12 @@ def find(call: Call, slug: str) -> dict[str, Any] | None:
     """A collection the caller may see, for its page."""
     found = (item for item in _load(call.backend.store) if item["slug"] == slug)
     return next((item for item in found if call.owner or not item["private"]), None)
+
+
+def _check_lengths(call: Call) -> None:
+    for name, most in _LONGEST.items():
+        if len(call.text(name, "")) > most:
+            raise Refusal(400, f'"{name}" must be at most {most} characters long')
 
 
 def _path(store: Store) -> Path:

@@ -169,9 +169,10 @@ def list_repo_files(api: HfApi, repo: str, kind: str, revision: str) -> dict[str
 
 
 def hash_data_files(api: HfApi, repo: str, kind: str, revision: str) -> dict[str, str]:
-    """Return the blob ids of what a commit holds besides its card, by path."""
+    """Return the blob ids of what a commit holds besides card and changelog, by path."""
+    # These two a person may edit without a new release.
     files = list_repo_files(api, repo, kind, revision)
-    return {path: entry.blob_id for path, entry in files.items() if path != "README.md"}
+    return {path: entry.blob_id for path, entry in files.items() if path not in ("README.md", "CHANGELOG.md")}
 
 
 def _count_bytes(content: bytes | Path) -> int:

@@ -22,6 +22,8 @@ from hubtools.publishing.lint import check_drift, lint_card
 from hubtools.publishing.manifest import FILE as MANIFEST
 from hubtools.publishing.manifest import describe_manifest, make_manifest
 from hubtools.publishing.options import PushOptions
+from hubtools.publishing.release_history import add_release_notes
+from hubtools.publishing.release_notes import ReleaseFiles, TaskFiles
 from hubtools.publishing.router_check import check_model_folder, describe_report, write_report
 from hubtools.records import format_record, read_record, write_record
 from hubtools.records.dataset import DatasetFacts
@@ -234,11 +236,28 @@ def _make_content(
     assert dataset is not None  # the card's files were looked at
     manifest = make_manifest(task.name, dataset, files, card)
     forced = f"\n\nReleased though it is worse than {gate.tag}: {gate.forced}" if gate and gate.forced else ""
-    return Content(
+    content = Content(
         {**files, MANIFEST: manifest, "README.md": lambda theirs: merge_card(card, theirs).encode()},
         message=f"{task.title} classifier, {metrics.primary.title} {metrics.primary.value:.3f}",
         description=describe_manifest(manifest) + forced,
         is_ours=_is_ours,
+    )
+
+    def describe(tag: str) -> ReleaseFiles:
+        return ReleaseFiles(tag, folder.read(folder.training, "finetune"), {task.name: describe_task(folder)})
+
+    # Beside the manifest, as a person may edit what is told of older releases.
+    return add_release_notes(api, repo, content, head, options, ([task], describe))
+
+
+def describe_task(folder: TaskFolder) -> TaskFiles:
+    """Return what the notes of a release say of a task, from the files of the run."""
+    dataset = folder.read_published("push-dataset").dataset
+    return TaskFiles(
+        folder.read(folder.metrics, "evaluate"),
+        folder.predictions,
+        (dataset.repo, dataset.revision) if dataset else None,
+        folder.read(folder.facts, "curate"),
     )
 
 

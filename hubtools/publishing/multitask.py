@@ -13,13 +13,15 @@ from hubtools.errors import MissingStage
 from hubtools.evaluation.multitask import ABOUT_HEADS, MultitaskClassifier, find_largest_difference
 from hubtools.publishing.cards import describe_base, describe_hardware, drop_interval, make_result
 from hubtools.publishing.changes import Change, Content, compare_with_hub
-from hubtools.publishing.commits import release
+from hubtools.publishing.commits import ParentMoved, find_head, release
 from hubtools.publishing.front_matter import merge_card
 from hubtools.publishing.lint import check_drift, lint_card
 from hubtools.publishing.manifest import FILE as MANIFEST
 from hubtools.publishing.manifest import describe_manifest, make_manifest
-from hubtools.publishing.model import check_scores_belong, is_weights
+from hubtools.publishing.model import check_scores_belong, describe_task, is_weights
 from hubtools.publishing.options import PushOptions
+from hubtools.publishing.release_history import add_release_notes
+from hubtools.publishing.release_notes import ReleaseFiles
 from hubtools.publishing.released_files import ReleasedFiles
 from hubtools.publishing.rendering import render_template
 from hubtools.publishing.verification import check_difference, read_recorded_answers
@@ -226,12 +228,24 @@ def push_multitask(
         # Weights of another form would stand beside ours and might be loaded instead.
         is_ours=is_weights,
     )
-    if options.dry_run:
-        return compare_with_hub(api, repo, "model", content, options)
-    write_multitask_card(work, repo)
-    pushed = release(api, repo, "model", content, options, check=verify)
-    task_folder(work, MULTI).record_published("model", pushed)
-    return pushed
+    folder = task_folder(work, MULTI)
+
+    def describe(tag: str) -> ReleaseFiles:
+        tasks = {name: describe_task(one) for name, one in list_folders(work).items()}
+        return ReleaseFiles(tag, folder.read(folder.training, "finetune"), tasks)
+
+    while True:
+        head = find_head(api, repo, "model")
+        noted = add_release_notes(api, repo, content, head, options, ([*TASKS.values()], describe))
+        if options.dry_run:
+            return compare_with_hub(api, repo, "model", noted, options)
+        write_multitask_card(work, repo)
+        try:
+            pushed = release(api, repo, "model", noted, options, parent=head, check=verify)
+        except ParentMoved:
+            continue  # the notes are added to what stands there now
+        folder.record_published("model", pushed)
+        return pushed
 
 
 def _list_files(work: Path) -> dict[str, bytes | Path]:

@@ -81,7 +81,7 @@ def download_release(api: HfApi, repo: str, revision: str) -> ReleasedFiles:
         defects += _compare_card(folder, manifest)
     refuse_defects(repo, commit, defects, manifest.task if manifest else "TASK")
     assert manifest is not None
-    others = sorted(files - manifest.files.keys() - {FILE, "README.md", ".gitattributes"})
+    others = sorted(files - manifest.files.keys() - {FILE, "README.md", "CHANGELOG.md", ".gitattributes"})
     notes = tuple(f"{path}: not part of the release" for path in others)
     return ReleasedFiles(repo, commit, folder, files, manifest, notes)
 

@@ -20,6 +20,7 @@ from hubtools.publishing.commits import release
 from hubtools.publishing.front_matter import END, START, join_card, merge_card, split_card
 from hubtools.publishing.lint import lint_card
 from hubtools.publishing.options import PushOptions
+from hubtools.publishing.published_files import read_released
 from hubtools.records.release import Published
 from hubtools.records.thresholds import THRESHOLDS, WEIGHTS
 from hubtools.retries import call_with_retries
@@ -60,13 +61,13 @@ def list_space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder
         published = folder.read_published("push-model")
         model, dataset = published.model, published.dataset
         assert model is not None, "it is released"
-        architectures.add(folder.read(folder.model / "config.json", "finetune")["model_type"])
+        architectures.add(read_released(folder, model, "config.json", "finetune")["model_type"])
         models[task.name] = make_space_entry(
             task,
             repo=model.repo,
             revision=model.revision,
-            threshold=_read_threshold(task, folder),
-            note=find_base(folder.read(folder.training, "finetune")["base"]).note,
+            threshold=_read_threshold(task, folder, model),
+            note=find_base(read_released(folder, model, "training.json", "finetune")["base"]).note,
             dataset=dataset.repo if dataset else None,
         )
     source = find_asset("spaces") / "router_demo"
@@ -134,21 +135,20 @@ def _render_readme(source: Path, models: Mapping[str, Mapping[str, object]], arc
     return readme
 
 
-def _read_threshold(task: TaskSpec, folder: TaskFolder) -> float | None:
+def _read_threshold(task: TaskSpec, folder: TaskFolder, model: Published) -> float | None:
     """Return the threshold that was chosen and released with the model; None for a head that needs none.
 
     Raises:
         MissingStage: the head needs one and ``thresholds.json`` has none.
     """
-    path = folder.model / THRESHOLDS
-    content = folder.read(path, "evaluate") if path.exists() else None
+    content = read_released(folder, model, THRESHOLDS)
     threshold = task.head.read_shipped_threshold(content)
     if threshold is None and task.head.needs_threshold:
         raise MissingStage(
             f"{THRESHOLDS} of {task.name!r} has no threshold that the Space could act on",
-            expected=f"the one of {WEIGHTS}, in {path}",
-            found="a file of another model" if path.exists() else "no such file",
-            next=f"hubtools evaluate {task.name}",
+            expected=f"the one of {WEIGHTS}, as {model.repo} {model.tag} has it",
+            found="a file of another model" if content else "no such file",
+            next=f"hubtools evaluate {task.name}, then hubtools push-model {task.name}",
         )
     return threshold
 

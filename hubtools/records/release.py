@@ -1,4 +1,4 @@
-"""``published.json`` and ``router.json``: what was pushed from a work folder, and what was looked at before."""
+"""``published.json`` and ``router.json``: what was pushed, of one task and of all, and what was looked at before."""
 
 from __future__ import annotations
 
@@ -112,6 +112,40 @@ class Manifest(Record):
     card: str
     metadata: str
     keys: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectionItem(Record):
+    """A repo in a collection: its kind, which is "dataset", "model" or "space", and the note that we gave it."""
+
+    kind: str
+    repo: str
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedCollection(Record):
+    """A collection that a work folder keeps.
+
+    Attributes:
+        slug: its name on the Hub, ``owner/title-id``.
+        changed: whether anything on the Hub was changed.
+        items: those that were added from this work folder, which alone are ours to move and to remove.
+    """
+
+    slug: str
+    title: str
+    url: str
+    changed: bool
+    items: tuple[CollectionItem, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedTogether(Record):
+    """The whole of ``published.json`` of a work folder: what shows all of its tasks."""
+
+    space: Published | None = None
+    collection: PublishedCollection | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,14 +35,22 @@ class SpaceResult(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CollectionResult(Record):
+    """Where the collection is."""
+
+    url: str
+    slug: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunRecord(Record):
     """The whole of ``run.json``.
 
     Attributes:
-        seconds: of each stage, by task and stage; "space" stands beside the tasks.
-        results: by task; "space" stands beside them.
+        seconds: of each stage, by task and stage; "space" and "collection" stand beside the tasks.
+        results: by task; "space" and "collection" stand beside them.
     """
 
     seconds: dict[str, dict[str, float]]
     total_seconds: float
-    results: dict[str, TaskResult | SpaceResult]
+    results: dict[str, TaskResult | CollectionResult | SpaceResult]

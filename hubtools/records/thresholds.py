@@ -118,6 +118,15 @@ def find_entry(content: object, weights: str = WEIGHTS) -> Mapping[str, object]:
     return entry if isinstance(entry, dict) else {}
 
 
+def read_threshold(content: object, weights: str, kind: str, label: str) -> float | None:
+    """Return the threshold of a file of weights; None where it says nothing of them, or is of another kind or label."""
+    entry = find_entry(content, weights)
+    threshold = entry.get("threshold")
+    if entry.get("kind") != kind or entry.get("label", "") != label or not isinstance(threshold, int | float):
+        return None
+    return float(threshold)
+
+
 @dataclass(frozen=True, kw_only=True)
 class AbstentionStep(Record):
     """One point of the curve: the share of rows ``answered`` at a threshold, and the scores of these."""
