@@ -203,7 +203,7 @@ def test_the_one_repo_holds_the_body_once_four_heads_and_no_code(joint: Path, hu
     files = set(api.list_repo_files(repo)) - {".gitattributes"}
     assert files == {
         "CHANGELOG.md", "README.md", "config.json", "heads.json", "heads.safetensors", "model.safetensors",
-        "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json", "training.json",
+        "manifest.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json", "training.json",
         *(f"{name}/{file}" for name in TASKS for file in ("metrics.json", "predictions.parquet")),
     }  # fmt: skip
     assert [tag.name for tag in api.list_repo_refs(repo).tags] == ["v1"]
@@ -225,7 +225,7 @@ def test_the_one_repo_holds_the_body_once_four_heads_and_no_code(joint: Path, hu
     assert "threshold" in about["jailbreak"]
     notes = Path(api.hf_hub_download(repo, "CHANGELOG.md", local_dir=joint / "read")).read_text()
     parts = [line.removeprefix("### ") for line in notes.splitlines() if line.startswith("### ")]
-    assert parts[:3] == ["Category: scores", "Category: data", "Category: threshold"]
+    assert parts[:3] == ["Domain: scores", "Domain: data", "Domain: threshold"]
     assert {part.split(": ")[0] for part in parts[:-1]} == {task.title for task in TASKS.values()}
     assert parts[-1] == "Settings"
 
