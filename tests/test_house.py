@@ -45,9 +45,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     # How a text is labelled, and how sure an answer was, are the same questions in training and after it; other data
     # to score on are read as data to train on are.
     "evaluation": VALUES | {"curation", "training"},
+    # ONNX files are scored as the weights are.
+    "onnx_export": VALUES | {"evaluation"},
     # Cards show the scores that evaluation puts at the head, and a release is verified as it was scored;
     # a dataset is pushed in the splits that curation makes. Cards are checked by the Hub's rules before they go there.
-    "publishing": VALUES | {"assets", "evaluation", "curation", "localhub", "retries", "router_contract"},
+    "publishing": VALUES
+    | {"assets", "evaluation", "curation", "localhub", "onnx_export", "retries", "router_contract"},
     # What the Semantic Router needs of a model folder; a release is held against it before it is pushed.
     "router_contract": {"heads", "records", "spec", "errors"},
     # What was published, in the form in which it is run elsewhere.
@@ -347,8 +350,8 @@ def test_what_the_wheel_carries_is_there() -> None:
 
 @pytest.mark.parametrize("folder", ["model_cards", "dataset_cards"])
 def test_there_is_a_card_template_for_each_task_and_each_head_and_one_base(folder: str) -> None:
-    of_all_four = (MULTI,) if folder == "model_cards" else ()
-    names = {f"{name}.md.jinja" for name in (*TASKS, *HEADS, *of_all_four, "base")}
+    more = (MULTI, "onnx") if folder == "model_cards" else ()
+    names = {f"{name}.md.jinja" for name in (*TASKS, *HEADS, *more, "base")}
     assert {path.name for path in (ROOT / folder).iterdir()} == names
 
 
