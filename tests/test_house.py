@@ -64,7 +64,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "repo_names": VALUES | {"connection", "options", "publishing"},
     "known_tasks": VALUES,
     "pipeline": VALUES
-    | {"known_tasks", "retries", "connection", "curation", "evaluation", "publishing", "options", "repo_names"},
+    | {"known_tasks", "retries", "connection", "curation", "evaluation", "onnx_export", "publishing", "options"}
+    | {"repo_names"},
     "preflight": VALUES | {"connection", "curation", "training", "options", "pipeline"},
     "rollback": VALUES | {"connection", "known_tasks", "options", "pipeline", "publishing"},
     "run": VALUES | {"connection", "launch", "options", "pipeline", "publishing", "training"},
@@ -177,7 +178,7 @@ def test_stages_import_nothing_heavy_before_they_run() -> None:
 import sys
 import hubtools.cli, hubtools.pipeline, hubtools.run, hubtools.preflight, hubtools.finetune, hubtools.curation.build
 import hubtools.publishing.model, hubtools.publishing.dataset, hubtools.publishing.space, hubtools.evaluation.evaluate
-import hubtools.evaluation.compare, hubtools.evaluation.other_data
+import hubtools.evaluation.compare, hubtools.evaluation.other_data, hubtools.onnx_export.export
 import hubtools.studies.search, hubtools.studies.cross_validation, hubtools.studies.repetition
 print(*[name for name in {heavy} if name in sys.modules])
 """

@@ -65,6 +65,8 @@ Graph = Classifier | SharedClassifier
 
 def write_graph(model: Graph, path: Path) -> None:
     """Write ``model`` as one ONNX file that takes any number of texts and tokens."""
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
     # Two texts of unlike length, so that the trace sees padding; the values themselves do not matter.
     ids = torch.ones((2, 16), dtype=torch.int64)
     mask = torch.ones_like(ids)
@@ -82,6 +84,8 @@ def write_graph(model: Graph, path: Path) -> None:
             verbose=False,
         )
     assert program is not None  # only where a path is handed over
+    # The exporter notes at each node where in which file of this machine it comes from, for people who mend it.
+    ClearMetadataAndDocStringPass()(program.model)
     # One file: browsers fetch no second one unless they are told its name.
     program.save(str(path), external_data=False)
 
