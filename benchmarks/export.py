@@ -4,8 +4,8 @@
 
 Exports every task of the run by the user's command, and reads from ``onnx/parity.json`` how the files answer the whole
 test split. Then exports a ModernBERT of base's size with random weights, whose answers mean nothing and whose speed
-does. Times single texts on one thread: in each round torch, fp32 and int8 take turns, in another order every time, and a
-ratio is of two turns of one round. Prints a table, and writes ``benchmarks/results/export.json``.
+does. Times single texts on one thread: in each round torch, fp32 and int8 take turns, in another order every time, and
+a ratio is of two turns of one round. Prints a table, and writes ``benchmarks/results/export.json``.
 """
 
 from __future__ import annotations
