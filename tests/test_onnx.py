@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib import util
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from huggingface_hub import HfApi
 from test_published_cards import onnx_of, run_of
 from tiny_releases import TEXTS, change_weights, make_release
 
+from hubtools import run
 from hubtools.curation.build import CurationInputs, curate
 from hubtools.curation.user_data import choose_sources
 from hubtools.errors import ExportFailed, UsageError
@@ -31,6 +33,7 @@ from hubtools.onnx_export.export import export_task
 from hubtools.onnx_export.graph import LOGITS, Classifier, quantise, write_graph
 from hubtools.onnx_export.measure import compare_with_torch
 from hubtools.onnx_export.session import OnnxModel, open_session, run_session
+from hubtools.options import WorkOptions
 from hubtools.publishing.model import is_weights
 from hubtools.records import from_json, write_json
 from hubtools.records.metrics import Metrics
@@ -356,3 +359,17 @@ def test_missing_libraries_are_named_with_the_command_that_installs_them(monkeyp
     monkeypatch.setattr(util, "find_spec", lambda name, *rest: None if name == "onnxruntime" else find(name, *rest))
     with pytest.raises(UsageError, match=r"(?s)found: +no onnxruntime\n +next: +pip install onnxruntime"):
         export.check_libraries()
+
+
+@pytest.mark.parametrize("to", [None, "onnx"])
+def test_a_run_exports_before_it_releases_and_only_where_it_is_asked_to(
+    to: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    finished = SimpleNamespace(task=JAILBREAK, seconds=0.0)
+    monkeypatch.setattr(run, "finetune_tasks", lambda *_: (one for one in [finished]))
+    monkeypatch.setattr(run, "_make_result", lambda *_: None)
+    for stage in ("evaluate_task", "export_onnx", "push_model_task"):
+        monkeypatch.setattr(run, stage, lambda *_, stage=stage: done.append(stage))
+    run._train_and_release([JAILBREAK], run.RunOptions(WorkOptions(tmp_path), export=to), run._Clock())
+    assert done == ["evaluate_task", *(["export_onnx"] if to else []), "push_model_task"]
