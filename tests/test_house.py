@@ -80,7 +80,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": VALUES | {"launch", "option_groups", "options", "pipeline", "publishing", "training"},
     "cli_evaluation": VALUES | {"api", "evaluation", "option_groups", "options", "pipeline"},
     "cli_release": VALUES | {"api", "option_groups", "options", "pipeline", "publishing", "repo_names"},
-    "cli_export": VALUES | {"export", "option_groups", "options"},
+    "cli_export": VALUES | {"export", "option_groups", "options", "pipeline"},
     "cli_rollback": VALUES | {"option_groups", "options", "publishing", "rollback"},
     "cli": VALUES
     | {"cli_evaluation", "cli_export", "cli_hub", "cli_release", "cli_rollback", "cli_studies"}

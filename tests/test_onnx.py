@@ -35,7 +35,7 @@ from hubtools.onnx_export.measure import compare_with_torch
 from hubtools.onnx_export.session import OnnxModel, open_session, run_session
 from hubtools.options import WorkOptions
 from hubtools.publishing.model import is_weights
-from hubtools.records import from_json, write_json
+from hubtools.records import from_json, to_json, write_json
 from hubtools.records.metrics import Metrics
 from hubtools.records.onnx import OnnxExport
 from hubtools.rows import Columns
@@ -187,6 +187,11 @@ def test_an_export_is_measured_on_the_whole_test_split_and_done_once(copy: TaskF
     assert (parity.int8.torch, parity.int8.key) == (1.0, "roc_auc")
     assert parity.int8.thresholds is not None
     assert parity.int8.thresholds.target == copy.read_metrics().target
+    entries = json.loads((copy.model / "thresholds.json").read_text())["weights"]
+    assert entries.keys() == {"model.safetensors", *(f"onnx/{name}" for name in record.files)}
+    assert entries["onnx/model.onnx"] == entries["model.safetensors"]
+    if not record.withheld:
+        assert entries["onnx/model_quantized.onnx"] == to_json(parity.int8.thresholds)
     names = {path.name for path in (copy.model / "onnx").iterdir()}
     assert names == {"model.onnx", "parity.json"} | ({"model_quantized.onnx"} if not record.withheld else set())
     assert record.files.keys() == names - {"parity.json"}
@@ -342,6 +347,7 @@ def test_an_exported_model_is_pushed_with_its_files_and_without_them_once_scored
         (("export", "jailbreak", "--to", "onnx"), 1, "hubtools finetune jailbreak"),
         (("export", "multi", "--to", "onnx"), 1, "hubtools finetune multi"),
         (("export", "jailbreak"), 2, "--to"),
+        (("export", "jailbreak", "--to", "onnx", "--out", "x"), 2, "leave --out out"),
         (("export", "jailbreak", "--to", "tflite"), 2, "onnx"),
     ],
 )

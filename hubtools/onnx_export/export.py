@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from hubtools.errors import ExportFailed, UsageError
 from hubtools.onnx_export.current import find_export
-from hubtools.records import write_record
+from hubtools.records import read_record, write_record
 from hubtools.records.metrics import Metrics
 from hubtools.records.onnx import FOLDER, MODEL, PARITY, QUANTISED, OnnxExport, OnnxFile, TaskParity
+from hubtools.records.thresholds import THRESHOLDS, WEIGHTS, ThresholdsFile
 from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS
 from hubtools.workdir import TaskFolder, sha256_of, task_folder
@@ -107,9 +108,28 @@ def _export(
     write_record(fresh / PARITY, record)
     shutil.rmtree(folder.model / FOLDER, ignore_errors=True)
     fresh.rename(folder.model / FOLDER)
+    write_thresholds(folder, record)
     for line in _describe(folder.task, record):
         note(line)
     return record
+
+
+def write_thresholds(folder: TaskFolder, record: OnnxExport) -> None:
+    """Give each ONNX file its entry in ``thresholds.json``, where the model has that file.
+
+    That of fp32, which answers as the weights do, is theirs. Evaluation writes the file anew, without these entries,
+    where it chooses anew; the export counts as stale then.
+    """
+    path = folder.model / THRESHOLDS
+    # The model of several tasks has its thresholds in heads.json, one a task.
+    if len(record.tasks) > 1 or not path.exists():
+        return
+    [parity] = record.tasks.values()
+    known = read_record(path, ThresholdsFile, task=folder.task, command="evaluate")
+    chosen = {MODEL: known.weights[WEIGHTS], QUANTISED: parity.int8.thresholds}
+    entries = {f"{FOLDER}/{name}": chosen[name] for name in record.files}
+    weights = {WEIGHTS: known.weights[WEIGHTS]} | {name: entry for name, entry in entries.items() if entry}
+    write_record(path, ThresholdsFile(task=known.task, weights=weights))
 
 
 def _write_and_measure(

@@ -70,8 +70,8 @@ def score_int8(
     splits = {split: predictions_table(task.head, classifier, data[split], labels, lambda _: None).to_pydict()
               for split in ("validation", "test")}  # fmt: skip
     validation, test = (cast("Rows", splits[split]) for split in ("validation", "test"))
-    thresholds = task.head.choose_thresholds(validation, test, labels, metrics.target, task.threshold)
-    scores = task.head.score(test, labels, thresholds.threshold if thresholds else task.threshold)
+    thresholds = task.head.choose_thresholds(validation, test, labels, metrics.target)
+    scores = task.head.score(test, labels, thresholds.threshold if thresholds else task.head.plain_threshold)
     primary = metrics.primary
     return Int8Scores(
         key=primary.key,
