@@ -12,7 +12,7 @@ import signal
 import sys
 import textwrap
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -204,6 +204,9 @@ def run(
     push: Annotated[PushOptions, omit("create_pr")],
     hub: HubOptions,
     work: WorkOptions,
+    export: Annotated[
+        Literal["onnx"] | None, typer.Option(help="Release ONNX files of each model as well; see hubtools export.")
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """All of it: curate, push, fine-tune, evaluate, release, and the Space. Goes on where it stopped.
@@ -216,7 +219,7 @@ def run(
     from hubtools.run import RunOptions, format_summary, run_tasks
 
     training = dataclasses.replace(training, flags=parse_training_flags(argv))
-    record = run_tasks(tasks, RunOptions(work, source, training, targets, repos, push))
+    record = run_tasks(tasks, RunOptions(work, source, training, targets, repos, push, export))
     show(record, json_output, format_summary(record))
 
 

@@ -8,6 +8,7 @@ HubtoolsError              everything below; caught once, in ``cli.main``
 ├── MissingStage           an earlier stage has not run
 ├── DamagedRecord          a JSON file does not hold the keys and types that it should
 ├── TrainingFailed         the training process ended without a model
+├── ExportFailed           a model has no ONNX form that answers as it does
 ├── CardRejected           a card that the Hub would refuse
 ├── VerificationFailed     a published repo does not answer as it did here
 ├── WorseThanPublished     a model that answers worse than the one that it would replace
@@ -79,6 +80,10 @@ class DamagedRecord(HubtoolsError):
 
 
 class TrainingFailed(HubtoolsError):
+    pass
+
+
+class ExportFailed(HubtoolsError):
     pass
 
 

@@ -24,6 +24,7 @@ from hubtools.publishing.changes import Change
 from hubtools.publishing.collection import CollectionChange
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics
+from hubtools.records.onnx import OnnxExport
 from hubtools.records.release import Published, PublishedCollection, Verified
 from hubtools.repo_names import name_dataset_repo, name_model_repo, name_multitask_repo, name_space_repo
 from hubtools.spec import LabelSet
@@ -243,6 +244,28 @@ def _find_published_before(task: TaskSpec, work: WorkOptions, repos: RepoOptions
         raise
 
 
+def export_onnx(task: TaskSpec, work: WorkOptions) -> OnnxExport:
+    """Write the ONNX files of a task's model where they are not there, and return how they answer."""
+    from hubtools.onnx_export.export import export_task
+    from hubtools.publishing.model import check_scores_belong
+
+    folder = work.folder(task)
+    folder.need(folder.model / "model.safetensors", "finetune")
+    check_scores_belong(task, folder)
+    with folder.lock(work.note):
+        return export_task(task, folder, work.note)
+
+
+def export_multitask_onnx(work: WorkOptions) -> OnnxExport:
+    """Do as :func:`export_onnx` for the model that answers all four."""
+    from hubtools.onnx_export.export import export_multitask
+    from hubtools.publishing.multitask import check_same_training
+
+    check_same_training(work.work_dir)
+    with task_folder(work.work_dir, MULTI).lock(work.note):
+        return export_multitask(work.work_dir, work.note)
+
+
 def render_model_card(task: TaskSpec, work: WorkOptions, repos: RepoOptions) -> Path:
     """Write the card of a task's model from what the work folder holds, and return where it is."""
     from hubtools.publishing.model import write_model_card
@@ -323,7 +346,7 @@ def push_multitask_model(work: WorkOptions, repos: RepoOptions, push: PushOption
             f"(largest difference {checked.largest_difference:.1g})"
         )
 
-    pushed = push_multitask(client, work.work_dir, repo, push, verify)
+    pushed = push_multitask(client, work.work_dir, repo, push, verify=verify, note=work.note)
     note_push(work, MULTI, "model", pushed)
     return pushed
 

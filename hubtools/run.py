@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from hubtools.connection import find_namespace
 from hubtools.launch import finetune_tasks
@@ -24,6 +25,7 @@ from hubtools.pipeline import (
     check_targets,
     curate_task,
     evaluate_task,
+    export_onnx,
     find_user_source,
     push_collection_of,
     push_datasets,
@@ -47,6 +49,7 @@ class RunOptions:
     targets: TargetOptions = field(default_factory=TargetOptions)
     repos: RepoOptions = field(default_factory=RepoOptions)
     push: PushOptions = field(default_factory=PushOptions)
+    export: Literal["onnx"] | None = None
 
 
 class _Clock:
@@ -135,6 +138,9 @@ def _train_and_release(tasks: Sequence[TaskSpec], options: RunOptions, clock: _C
             clock.seconds[task.name]["finetune"] = round(finished.seconds, 2)
             with clock.measure(task.name, "evaluate"):
                 evaluate_task(task, options.work, targets, options.repos)
+            if options.export:
+                with clock.measure(task.name, "export"):
+                    export_onnx(task, options.work)
             with clock.measure(task.name, "push-model"):
                 push_model_task(task, options.work, options.repos, options.push)
             results[task.name] = _make_result(task, options.work)

@@ -13,12 +13,14 @@ from test_published_cards import as_records, run_of
 from tiny_classifiers import WINDOW, make_classifier
 
 from hubtools.localhub import Hub
+from hubtools.onnx_export.graph import Classifier, write_graph
 from hubtools.publishing.cards import render_model_card
 from hubtools.tasks import TASKS
 
 # What the tiny model of each task answers to everything, and the thresholds that it is released with in turn.
 SURE_OF = {"category": "law", "pii": "B-PERSON", "jailbreak": "jailbreak", "intent": "scheduling"}
 REACHED, MISSED = 0.43, 1.01
+JAILBREAK, PII = (f"snippet-{task}-{REACHED}" for task in ("jailbreak", "pii"))  # those with ONNX files
 
 RELEASE = """
 import sys
@@ -57,6 +59,12 @@ def said(hubtools: Command, hub: Hub, tmp_path_factory: pytest.TempPathFactory) 
             )
             run = run_of(task, "public")
             run["training"]["arguments"]["max_length"] = WINDOW
+            # A graph costs seconds: one of texts and one of tokens show both forms of the snippet.
+            if name in (JAILBREAK, PII):
+                (folder / "onnx").mkdir()
+                write_graph(Classifier(task.head, folder), folder / "onnx" / "model.onnx")
+            else:
+                run["onnx"] = None
             card = render_model_card(task, f"local/{name}", as_records(run))
             (folder / "README.md").write_text(card)
             snippets[name] = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
@@ -95,8 +103,18 @@ def test_the_snippet_with_the_threshold_acts_on_the_threshold_of_the_release(
     assert printed == [reached, missed]
 
 
+def test_the_snippet_for_onnx_answers_as_the_pipeline_of_the_first_does(said: dict[str, list[str]]) -> None:
+    first, _, by_onnx = (ast.literal_eval(printed) if "{" in printed else {} for printed in said[JAILBREAK])
+    assert by_onnx == {answer["label"]: pytest.approx(answer["score"], abs=1e-5) for answer in first}
+    lines = said[PII][1].splitlines()
+    assert len(lines) == WINDOW
+    assert all(line.split()[-2] == SURE_OF["pii"] and float(line.split()[-1]) > 0.99 for line in lines)
+
+
 def test_no_card_is_without_a_snippet_or_has_one_that_is_not_run(said: dict[str, list[str]]) -> None:
-    assert {name.split("-")[1]: len(printed) for name, printed in said.items()} == {
-        "category": 2, "pii": 1, "jailbreak": 2, "intent": 1,
+    assert {name: len(printed) for name, printed in said.items()} == {
+        **{f"snippet-category-{at}": 2 for at in (REACHED, MISSED)},
+        f"snippet-jailbreak-{MISSED}": 2, f"snippet-pii-{MISSED}": 1, f"snippet-intent-{REACHED}": 1,
+        PII: 2, JAILBREAK: 3,
     }  # fmt: skip
     assert all(text for printed in said.values() for text in printed)

@@ -20,20 +20,8 @@ from hubtools.localhub import Hub, stop
 
 COMMANDS = [
     *("", "check", "curate", "push-dataset", "finetune", "evaluate", "compare", "model-card", "push-model", "verify"),
-    *("init-task", "search", "cross-validate", "repeat"),
-    *(
-        "push-space",
-        "push-collection",
-        "rollback",
-        "demo",
-        "run",
-        "hub",
-        "hub serve",
-        "hub start",
-        "hub stop",
-        "hub status",
-        "hub env",
-    ),
+    *("export", "init-task", "search", "cross-validate", "repeat", "push-space", "push-collection", "rollback", "demo"),
+    *("run", "hub", "hub serve", "hub start", "hub stop", "hub status", "hub env"),
 ]
 HEAVY = {"torch", "datasets", "transformers", "huggingface_hub", "gradio", "numpy", "pyarrow", "sklearn", "starlette",
          "optuna"}  # fmt: skip

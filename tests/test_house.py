@@ -45,9 +45,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     # How a text is labelled, and how sure an answer was, are the same questions in training and after it; other data
     # to score on are read as data to train on are.
     "evaluation": VALUES | {"curation", "training"},
+    # ONNX files are scored as the weights are.
+    "onnx_export": VALUES | {"evaluation"},
     # Cards show the scores that evaluation puts at the head, and a release is verified as it was scored;
     # a dataset is pushed in the splits that curation makes. Cards are checked by the Hub's rules before they go there.
-    "publishing": VALUES | {"assets", "evaluation", "curation", "localhub", "retries", "router_contract"},
+    "publishing": VALUES
+    | {"assets", "evaluation", "curation", "localhub", "onnx_export", "retries", "router_contract"},
     # What the Semantic Router needs of a model folder; a release is held against it before it is pushed.
     "router_contract": {"heads", "records", "spec", "errors"},
     # What was published, in the form in which it is run elsewhere.
@@ -61,7 +64,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "repo_names": VALUES | {"connection", "options", "publishing"},
     "known_tasks": VALUES,
     "pipeline": VALUES
-    | {"known_tasks", "retries", "connection", "curation", "evaluation", "publishing", "options", "repo_names"},
+    | {"known_tasks", "retries", "connection", "curation", "evaluation", "onnx_export", "publishing", "options"}
+    | {"repo_names"},
     "preflight": VALUES | {"connection", "curation", "training", "options", "pipeline"},
     "rollback": VALUES | {"connection", "known_tasks", "options", "pipeline", "publishing"},
     "run": VALUES | {"connection", "launch", "options", "pipeline", "publishing", "training"},
@@ -76,7 +80,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": VALUES | {"launch", "option_groups", "options", "pipeline", "publishing", "training"},
     "cli_evaluation": VALUES | {"api", "evaluation", "option_groups", "options", "pipeline"},
     "cli_release": VALUES | {"api", "option_groups", "options", "pipeline", "publishing", "repo_names"},
-    "cli_export": VALUES | {"export", "option_groups", "options"},
+    "cli_export": VALUES | {"export", "option_groups", "options", "pipeline"},
     "cli_rollback": VALUES | {"option_groups", "options", "publishing", "rollback"},
     "cli": VALUES
     | {"cli_evaluation", "cli_export", "cli_hub", "cli_release", "cli_rollback", "cli_studies"}
@@ -174,7 +178,7 @@ def test_stages_import_nothing_heavy_before_they_run() -> None:
 import sys
 import hubtools.cli, hubtools.pipeline, hubtools.run, hubtools.preflight, hubtools.finetune, hubtools.curation.build
 import hubtools.publishing.model, hubtools.publishing.dataset, hubtools.publishing.space, hubtools.evaluation.evaluate
-import hubtools.evaluation.compare, hubtools.evaluation.other_data
+import hubtools.evaluation.compare, hubtools.evaluation.other_data, hubtools.onnx_export.export
 import hubtools.studies.search, hubtools.studies.cross_validation, hubtools.studies.repetition
 print(*[name for name in {heavy} if name in sys.modules])
 """
@@ -347,8 +351,8 @@ def test_what_the_wheel_carries_is_there() -> None:
 
 @pytest.mark.parametrize("folder", ["model_cards", "dataset_cards"])
 def test_there_is_a_card_template_for_each_task_and_each_head_and_one_base(folder: str) -> None:
-    of_all_four = (MULTI,) if folder == "model_cards" else ()
-    names = {f"{name}.md.jinja" for name in (*TASKS, *HEADS, *of_all_four, "base")}
+    more = (MULTI, "onnx") if folder == "model_cards" else ()
+    names = {f"{name}.md.jinja" for name in (*TASKS, *HEADS, *more, "base")}
     assert {path.name for path in (ROOT / folder).iterdir()} == names
 
 

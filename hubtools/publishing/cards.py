@@ -14,6 +14,7 @@ from hubtools.records import Record, to_json
 from hubtools.records.comparison import OtherDataReport
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics, Primary
+from hubtools.records.onnx import OnnxExport
 from hubtools.records.release import Gate, Published, RouterReport
 from hubtools.records.scores import Interval
 from hubtools.records.training import MultitaskRecord, TrainingRecord
@@ -42,6 +43,7 @@ class ModelRun:
         other_data: scores on other data, as ``evaluate --dataset`` writes them.
         gate: how it was held against the version published before it; None for a first release.
         router: what was checked for the Semantic Router; None before the first push.
+        onnx: the ONNX files of these weights; None where there are none.
     """
 
     training: TrainingRecord
@@ -53,6 +55,7 @@ class ModelRun:
     other_data: Sequence[OtherDataReport] = ()
     gate: Gate | None = None
     router: RouterReport | None = None
+    onnx: OnnxExport | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,7 @@ def render_model_card(task: TaskSpec, repo: str, run: ModelRun) -> str:
         other_data_rows=_make_other_data_rows(run.other_data, task),
         gate=run.gate,
         better=_find_better_baselines(metrics),
+        onnx=run.onnx,
     )
 
 

@@ -12,6 +12,7 @@ from hubtools.curation.licences import OTHER
 from hubtools.errors import CardRejected, MissingStage
 from hubtools.evaluation.evaluate import are_metrics_current, check_trained_on
 from hubtools.evaluation.other_data import FOLDER, list_reports_for_card
+from hubtools.onnx_export.current import find_export, list_files
 from hubtools.publishing.cards import ModelRun, render_model_card
 from hubtools.publishing.changes import Change, Content, compare_with_hub
 from hubtools.publishing.commits import ParentMoved, find_head, release
@@ -28,6 +29,7 @@ from hubtools.publishing.router_check import check_model_folder, describe_report
 from hubtools.records import format_record, read_record, write_record
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics
+from hubtools.records.onnx import FOLDER as ONNX
 from hubtools.records.release import ROUTER_REPORT, Gate, Published, RouterReport
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder, sha256_of
@@ -80,6 +82,7 @@ def _read_run(task: TaskSpec, folder: TaskFolder) -> ModelRun:
         other_data=list_reports_for_card(folder, metrics),
         gate=read_gate(folder, metrics),
         router=_read_router_report(folder, metrics),
+        onnx=find_export(folder.model, {task.name: metrics})[0],
     )
 
 
@@ -179,6 +182,9 @@ def push_model(
     _read_run(task, folder)
     check_scores_belong(task, folder)
     report = check_model_folder(task, folder, skip=options.skip_router_check)
+    _, left_out = find_export(folder.model, {task.name: folder.read_metrics()})
+    if left_out:
+        note(describe_left_out_onnx(task.name, left_out))
     options = options.without_gate()
     if not options.dry_run:
         write_report(folder, report)
@@ -273,6 +279,7 @@ def _list_files(task: TaskSpec, folder: TaskFolder, metrics: Metrics) -> dict[st
         **{name: folder.root / name for name in reports},
         # Without it nobody else could tell what a task of one's own is.
         **({TASK_FILE: task.file} if task.file else {}),
+        **list_files(folder.model, find_export(folder.model, {task.name: metrics})[0]),
     }
 
 
@@ -285,8 +292,17 @@ def _is_ours(path: str) -> bool:
 
 
 def is_weights(path: str) -> bool:
-    """Say whether a file of a repo holds weights, or tells where they are."""
-    return path.endswith((".safetensors", ".bin", ".safetensors.index.json"))
+    """Say whether a file of a repo holds weights, or tells of them: where they are, or how their ONNX form answers."""
+    return path.endswith((".safetensors", ".bin", ".safetensors.index.json")) or path.startswith(f"{ONNX}/")
+
+
+def describe_left_out_onnx(name: str, why_not: str) -> str:
+    """Return a line for the user about ONNX files that are not pushed.
+
+    Args:
+        name: what ``push-model`` calls the model.
+    """
+    return f"{name}: {ONNX}/ is left out, as {why_not}; hubtools export {name} --to onnx makes it anew"
 
 
 def check_scores_belong(task: TaskSpec, folder: TaskFolder) -> None:

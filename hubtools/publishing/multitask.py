@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from hubtools.curation.licences import choose_model_licence, combine_licences
 from hubtools.errors import MissingStage
 from hubtools.evaluation.multitask import ABOUT_HEADS, MultitaskClassifier, find_largest_difference
+from hubtools.onnx_export.current import find_export, list_files
 from hubtools.publishing.cards import describe_base, describe_hardware, drop_interval, make_result
 from hubtools.publishing.changes import Change, Content, compare_with_hub
 from hubtools.publishing.commits import ParentMoved, find_head, release
@@ -18,7 +19,7 @@ from hubtools.publishing.front_matter import merge_card
 from hubtools.publishing.lint import check_drift, lint_card
 from hubtools.publishing.manifest import FILE as MANIFEST
 from hubtools.publishing.manifest import describe_manifest, make_manifest
-from hubtools.publishing.model import check_scores_belong, describe_task, is_weights
+from hubtools.publishing.model import check_scores_belong, describe_left_out_onnx, describe_task, is_weights
 from hubtools.publishing.options import PushOptions
 from hubtools.publishing.release_history import add_release_notes
 from hubtools.publishing.release_notes import ReleaseFiles
@@ -28,6 +29,7 @@ from hubtools.publishing.verification import check_difference, read_recorded_ans
 from hubtools.records import write_json
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics
+from hubtools.records.onnx import OnnxExport
 from hubtools.records.release import Published, Verified
 from hubtools.records.thresholds import THRESHOLDS
 from hubtools.records.training import MultitaskRecord
@@ -132,6 +134,7 @@ def render_multitask_card(work: Path, repo: str) -> str:
         rows=rows,
         starter=starter,
         heads=describe_heads(work),
+        onnx=find_multitask_onnx(work)[0],
         hardware=describe_hardware(training),
     )
     lint_card(card, "model")
@@ -202,18 +205,34 @@ def check_multitask_card(work: Path, repo: str | None) -> Path:
     return path
 
 
+def find_multitask_onnx(work: Path) -> tuple[OnnxExport | None, str]:
+    """Return the record of the ONNX files of these weights, or why they must not be released."""
+    metrics = {name: folder.read_metrics() for name, folder in list_folders(work).items()}
+    return find_export(task_folder(work, MULTI).model, metrics)
+
+
 def push_multitask(
-    api: HfApi, work: Path, repo: str, options: PushOptions, verify: Callable[[str], None]
+    api: HfApi,
+    work: Path,
+    repo: str,
+    options: PushOptions,
+    *,
+    verify: Callable[[str], None],
+    note: Callable[[str], None],
 ) -> Published | Change:
     """Push body, heads, card, and scores and predictions of all tasks; on a dry run return what would change.
 
     Args:
         verify: called with a commit of the release on a branch that nobody reads, before it is one.
+        note: takes a line about what is left out.
 
     Raises:
         MissingStage: a task was not evaluated or not published, or its model is of another training.
     """
     card = render_multitask_card(work, repo)
+    _, left_out = find_multitask_onnx(work)
+    if left_out:
+        note(describe_left_out_onnx(MULTI, left_out))
     files = _list_files(work)
     options = options.without_gate()
     # In the title of the commit, so that a list of releases shows what each was worth.
@@ -261,6 +280,7 @@ def _list_files(work: Path) -> dict[str, bytes | Path]:
             for name, one in list_folders(work).items()
             for path in (one.metrics, one.predictions)
         },
+        **list_files(folder.model, find_multitask_onnx(work)[0]),
     }
 
 
