@@ -9,20 +9,25 @@ import sys
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tiny_classifiers import WINDOW, make_tokenizer
 from tiny_releases import TEXTS, change_json, change_weights, make_release
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
+from hubtools.records import write_record
+from hubtools.records.thresholds import Temperature
 from hubtools.router_contract import Check, check_package, failures, table_of
 from hubtools.router_contract.decoding import PredictedSpan, TokenAnswer, best_window, cut_windows, decode_spans
 from hubtools.router_contract.forward import SecondForward
-from hubtools.tasks import CATEGORY, JAILBREAK, PII, TASKS
+from hubtools.tasks import CATEGORY, INTENT, JAILBREAK, PII, TASKS
 from hubtools.training.release import complete_config, complete_tokenizer
+from hubtools.workdir import TaskFolder
 
 HEADS = {"classification": CATEGORY, "detection": JAILBREAK, "spans": PII}
+REPOS = HEADS | {"intent": INTENT}  # a repo a task
 Plant = Callable[[Path], Any]
 
 
@@ -35,7 +40,7 @@ def labels_of(head: str) -> tuple[str, ...]:
 def releases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A release of each head."""
     root = tmp_path_factory.mktemp("releases")
-    return {head: make_release(root / head, task) for head, task in HEADS.items()}
+    return {head: make_release(root / head, task) for head, task in REPOS.items()}
 
 
 @pytest.fixture
@@ -498,7 +503,7 @@ def other_python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 
 def ask(python: str | Path, folder: Path, head: str) -> dict[str, Any]:
-    kind = HEADS[head].head.pipeline
+    kind = REPOS[head].head.pipeline
     done = subprocess.run(
         [str(python), "-W", "ignore", "-c", ANSWER, str(folder), kind, json.dumps(TEXTS)],
         capture_output=True, text=True, check=False,
@@ -516,7 +521,7 @@ def distance(ours: dict[str, Any], theirs: dict[str, Any]) -> float:
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", REPOS)
 def test_other_versions_of_transformers_answer_the_same(
     head: str, releases: dict[str, Path], other_python: tuple[str, Path], tmp_path: Path
 ) -> None:
@@ -529,6 +534,61 @@ def test_other_versions_of_transformers_answer_the_same(
     with_values(layer_types=None, global_attn_every_n_layers=1)(changed)
     other = ask(python, changed, head)
     assert other["answers"] != theirs["answers"], "the key that only transformers 4 reads is read there"
+
+
+ANSWER_ALL = """
+import json, sys
+import torch, transformers
+from safetensors.torch import load_file
+from transformers.models.modernbert.modeling_modernbert import ModernBertPredictionHead as Head
+
+folder, texts = sys.argv[1], json.loads(sys.argv[2])
+tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+body = transformers.AutoModel.from_pretrained(folder).eval()
+about = json.load(open(f"{folder}/heads.json"))
+heads = torch.nn.ModuleDict({task: torch.nn.ModuleDict({
+    "head": Head(body.config), "classifier": torch.nn.Linear(body.config.hidden_size, len(of["labels"])),
+}) for task, of in about.items()})
+heads.load_state_dict(load_file(f"{folder}/heads.safetensors"))
+found = []
+with torch.inference_mode():
+    for text in texts:
+        hidden = body(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]
+        for task, of in about.items():
+            seen = hidden.mean(0, keepdim=True) if of["kind"] == "sequence" else hidden
+            found += heads[task]["classifier"](heads[task]["head"](seen)).softmax(-1).flatten().tolist()
+print(json.dumps({"version": transformers.__version__, "answers": found}))
+"""
+
+
+@pytest.mark.exhaustive
+def test_the_repo_of_all_four_tasks_answers_the_same_in_other_versions(
+    other_python: tuple[str, Path], tmp_path: Path
+) -> None:
+    from hubtools.training.multitask_release import assemble
+
+    folders, parts = {}, []
+    for name, task in TASKS.items():
+        folders[name] = TaskFolder(tmp_path / name)
+        make_release(folders[name].model, task)
+        temperature = Temperature(temperature=1.0, split="validation", answers=1, result="none")
+        write_record(folders[name].model / "calibration.json", temperature)
+        parts.append(SimpleNamespace(task=task, labels=task.model_labels(task.label_set())))
+    fresh, first = tmp_path / "multi", folders["category"].model
+    fresh.mkdir()
+    AutoTokenizer.from_pretrained(first).save_pretrained(fresh)
+    assemble(fresh, AutoConfig.from_pretrained(first), folders, parts)  # type: ignore[arg-type]
+    found = {}
+    for name, python in (("here", sys.executable), other_python):
+        done = subprocess.run(
+            [str(python), "-W", "ignore", "-c", ANSWER_ALL, str(fresh), json.dumps(TEXTS)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2000:]
+        found[name] = json.loads(done.stdout.splitlines()[-1])
+    version = other_python[0]
+    assert found[version]["version"].startswith(version)
+    assert found[version]["answers"] == pytest.approx(found["here"]["answers"], abs=1e-5)
 
 
 @pytest.mark.exhaustive

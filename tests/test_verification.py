@@ -130,6 +130,22 @@ def test_a_model_that_finds_no_span_fails_unless_its_push_was_to_check_nothing(
     assert told["router_checks"] == []
 
 
+def test_what_the_router_puts_up_with_is_a_warning_of_others_and_an_error_of_a_release_of_today(
+    hubtools: Command, hub: Hub, api: HfApi, publish: Publish, answers: list[Any], tmp_path: Path
+) -> None:
+    model = make_pii_model(tmp_path / "cutting", "B-PERSON")
+    content = json.loads((model / "tokenizer.json").read_text())
+    truncation = {"direction": "Right", "max_length": 16, "strategy": "LongestFirst", "stride": 0}
+    (model / "tokenizer.json").write_text(json.dumps(content | {"truncation": truncation}))
+    repo = publish("pii_classifier_cutting", "predicted_spans", answers, model)
+    at = ("--hub", "local", "--hub-dir", hub.data_dir)
+    assert "warning: tokenizer.json: truncation is stored" in hubtools("verify", repo, *at).stdout
+    api.upload_file(path_or_fileobj=b'{"skipped": false}', path_in_repo="router.json", repo_id=repo)
+    done = hubtools("verify", repo, *at, check=False)
+    assert done.returncode == 1
+    assert "tokenizer.json: truncation is stored" in done.stderr
+
+
 def test_a_model_that_lacks_a_file_of_its_tokenizer_is_not_pushed(
     hubtools: Command, hub: Hub, api: HfApi, released: Path, tmp_path: Path
 ) -> None:

@@ -67,14 +67,15 @@ def failures(checks: Sequence[Check], strict: bool = False) -> list[Check]:
     return [check for check in checks if not check.ok and (strict or check.severity == "error")]
 
 
-def raise_failures(subject: str, task: str, checks: Sequence[Check], next: str) -> None:
+def raise_failures(subject: str, task: str, checks: Sequence[Check], next: str, *, strict: bool = False) -> None:
     """Raise :class:`VerificationFailed` with every error among ``checks``; do nothing where there is none.
 
     Args:
         subject: what was checked. task: its name, for the commands that mend an error.
         next: what to do when the errors are mended.
+        strict: take warnings for errors as well.
     """
-    errors = [replace(check, next=check.next.replace("TASK", task)) for check in failures(checks)]
+    errors = [replace(check, next=check.next.replace("TASK", task)) for check in failures(checks, strict)]
     if errors:
         messages = "\n".join(check.message for check in errors)
         raise VerificationFailed(
