@@ -31,9 +31,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "words": set(),
     # Calls of the Hub that are made again, whoever makes them.
     "retries": {"errors"},
+    # A Space carries both along.
+    "reading": {"words"},
     "metrics": {"lazy_numpy", "records", "spec"},
     "rows": {"spec", "words"},
-    "heads": {"lazy_numpy", "words", "metrics", "records", "rows", "spec", "errors"},
+    "heads": {"lazy_numpy", "words", "reading", "metrics", "records", "rows", "spec", "errors"},
     "task": {"heads", "spec"},
     "tasks": {"task", "heads", "metrics", "rows", "spec", "errors"},
     "assets": {"errors"},
