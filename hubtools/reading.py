@@ -24,7 +24,7 @@ Forward: TypeAlias = "Callable[[np.ndarray, np.ndarray], np.ndarray]"
 
 FIRST = 512  # tokens of a text that are read where it is not read in windows, special ones included
 BATCH = 32  # windows that go through the model at once
-CHUNK = 512  # texts whose answers are held at once
+CHUNK = 128  # texts whose answers are held at once
 SMALLEST = 1e-12  # a probability of 0 would make a path impossible, whatever else speaks for it
 
 # Prefixes of BIO, BILOU and BIOES.
@@ -125,7 +125,7 @@ def choose_windows(windows: Sequence[range]) -> np.ndarray:
 
 def read_label(
     model: PreTrainedModel | Forward, tokenizer: PreTrainedTokenizerBase, text: str, *,
-    window: Window | None, positive: int | None,
+    window: Window | None, positive: int | Sequence[int] | None,
 ) -> LabelAnswer:  # fmt: skip
     """Return the answer to one text; see :func:`read_labels`."""
     return next(read_labels(model, tokenizer, [text], window=window, positive=positive))
@@ -133,19 +133,22 @@ def read_label(
 
 def read_labels(
     model: PreTrainedModel | Forward, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *,
-    window: Window | None, positive: int | None, tick: Callable[[int], None] = lambda _: None,
+    window: Window | None, positive: int | Sequence[int] | None, tick: Callable[[int], None] = lambda _: None,
 ) -> Iterator[LabelAnswer]:  # fmt: skip
     """Yield the answer to each text, in order.
 
     Args:
         model: of transformers, or a function from token ids and mask to logits.
         window: None reads the first :data:`FIRST` tokens alone.
-        positive: index of the label that is looked for: the window with most of it decides. Needed with ``window``.
+        positive: index of the label that is looked for, or of several: the window with most of it decides. Without
+            one the first window does.
         tick: called with the number of texts that are done.
     """
+    sought = [positive] if isinstance(positive, int) else list(positive or [])
+    activate = _sigmoid if _labels_are_independent(model) else _softmax
     for text, windows in zip(texts, _run(model, tokenizer, texts, window, tick), strict=True):
-        rows = [_softmax(logits) for logits in windows.logits]
-        decides = max(range(len(rows)), key=lambda i: float(rows[i][positive])) if positive is not None else 0
+        rows = [activate(logits) for logits in windows.logits]
+        decides = max(range(len(rows)), key=lambda i: float(rows[i][sought].sum()))
         yield LabelAnswer(
             rows[decides].tolist(), windows.tokens_read, len(rows), windows.truncated,
             _find_characters(text, windows.offsets, windows.places[decides]),
@@ -361,12 +364,33 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return shares
 
 
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    shares: np.ndarray = 1 / (1 + np.exp(-logits))
+    return shares
+
+
+def _labels_are_independent(model: Any) -> bool:
+    """Return whether each label of a model of transformers is a question of its own, as ``pipeline()`` decides it."""
+    config = getattr(model, "config", None)
+    return config is not None and (config.problem_type == "multi_label_classification" or config.num_labels == 1)
+
+
 def _find_characters(text: str, offsets: Sequence[tuple[int, int]], places: range) -> tuple[int, int]:
     """Return (start, end) of the tokens at ``places``, without white space at either side."""
     # A tokenizer that does not tell where its tokens stand leaves the whole text.
     start, end = (offsets[places.start][0], offsets[places.stop - 1][1]) if offsets and places else (0, len(text))
-    part = text[start:end]
-    return start + len(part) - len(part.lstrip()), max(end - len(part) + len(part.rstrip()), start)
+    return strip_span(text, start, end)
+
+
+def strip_span(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return ``start`` and ``end`` without the white space at either side."""
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    return start, end
 
 
 def _read_probabilities(
@@ -420,8 +444,8 @@ def _tie_tokens(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return log-probabilities of words to open, to go on, and to be outside: the mean over their tokens.
 
-    A word that opens a span does so with its first token; the others go on. A token that covers several words opens
-    with the first of them, and goes on with the others.
+    A word that opens a span does so with its first token; the others belong to it, whether they are tagged B or I. A
+    token that covers several words opens with the first of them, and the others belong to it.
     """
     import numpy as np
 
@@ -431,7 +455,7 @@ def _tie_tokens(
     tied_outside = np.empty(len(words))
     for number, word in enumerate(words):
         head, rest = word.tokens[0], word.tokens[1:]
-        follows = log_goes_on[rest].sum(0)
+        follows = log_either[rest].sum(0)
         tied[number, 0] = (log_opens[head] + follows) / len(word.tokens)
         own = log_either if word.begins_within_token else log_goes_on
         tied[number, 1] = (own[head] + follows) / len(word.tokens)

@@ -53,6 +53,12 @@ def make_bio_labels(
     return labels
 
 
+def label_tokens(offsets: Sequence[tuple[int, int]], text: str, spans: Iterable[SpanDict], types: int) -> list[int]:
+    """Return :func:`make_bio_labels` in the order of a model's labels: O, then B- and I- of each of ``types`` types."""
+    ids = {(t, "B"): 1 + 2 * t for t in range(types)} | {(t, "I"): 2 + 2 * t for t in range(types)}
+    return make_bio_labels(offsets, text, spans, ids)
+
+
 def encode_sequence(batch: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Encoded:
     """Return token ids and the class of each text; a text longer than ``max_length`` tokens is cut."""
     encoded = tokenizer(list(batch["text"]), truncation=True, max_length=max_length)
@@ -61,11 +67,9 @@ def encode_sequence(batch: Rows, tokenizer: PreTrainedTokenizerBase, max_length:
 
 def encode_tokens(batch: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, types: int) -> Encoded:
     """Return token ids and BIO labels; a text longer than ``max_length`` tokens is cut."""
-    # The order of the model's labels: O, then B- and I- of each type.
-    ids = {(t, "B"): 1 + 2 * t for t in range(types)} | {(t, "I"): 2 + 2 * t for t in range(types)}
     encoded = tokenizer(list(batch["text"]), truncation=True, max_length=max_length, return_offsets_mapping=True)
     labels = [
-        make_bio_labels(offsets, text, spans, ids)
+        label_tokens(offsets, text, spans, types)
         for offsets, text, spans in zip(encoded["offset_mapping"], batch["text"], batch["spans"], strict=True)
     ]
     return _join_labels(encoded, labels)

@@ -11,7 +11,15 @@ from hubtools.heads.answers import Answer, AnsweredSpan
 from hubtools.heads.base import Head
 from hubtools.heads.baselines import answer_by_rules
 from hubtools.heads.encoding import IGNORED, encode_tokens
-from hubtools.heads.inference import Tick, list_label_names, predict_spans, predict_tokens
+from hubtools.heads.inference import (
+    Tick,
+    decode_as_router,
+    describe_tokens,
+    list_label_names,
+    list_reading_columns,
+    predict_spans,
+    read_token_answers,
+)
 from hubtools.heads.plots import TYPES, Plot
 from hubtools.heads.rows import LabelMap, UserColumns, describe_split
 from hubtools.heads.scores import compute_span_scores, read_groups
@@ -32,9 +40,11 @@ from hubtools.heads.values import (
     Encoded,
     LabelPlan,
     Pipeline,
+    Predicted,
     PredictedSpan,
     Rows,
     TextProbabilities,
+    TokenAnswer,
     Truth,
 )
 from hubtools.heads.wording import Words
@@ -54,11 +64,13 @@ from hubtools.metrics.spans import (
     read_span_answers,
     read_tag_answers,
 )
+from hubtools.reading import FoundSpan, SpanAnswer, Window, find_spans, list_tags
 from hubtools.records.dataset import SplitFacts
 from hubtools.records.metrics import AnsweredExample, Metrics, SpanOutput
 from hubtools.records.scores import Baseline, Scores, ScoresOnOtherData, SpanBaseline, SpanScores
 from hubtools.records.slices import Mistakes, SpanMistakes, SpanSlices
 from hubtools.records.thresholds import SpanThresholds, SplitCalibration, Target, Thresholds
+from hubtools.router_contract.decoding import PredictedSpan as RouterSpan
 from hubtools.rows import Columns
 from hubtools.spec import Example, LabelSet, Metric
 
@@ -68,6 +80,12 @@ if TYPE_CHECKING:
     from datasets import Features
     from datasets.features.features import FeatureType
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# Other ways to read spans out of the same model: the column of predictions, and what it is in the words of the card.
+OTHER_DECODINGS = {
+    "plain `pipeline()`": ("plain_spans", 'transformers\' own decoding, `aggregation_strategy="simple"`'),
+    "Semantic Router": ("router_spans", "the router's decoding, token by token, in the same windows"),
+}
 
 # Of all schemes that models of others are trained with: BIO, BILOU, BIOES.
 _PREFIX = re.compile(r"[BILUES]-(?=.)")
@@ -91,6 +109,7 @@ class Spans(Head):
         "name your columns: --text-column and --label-column (the spans), or --tokens-column and --tags-column"
     )
     reads_tags: ClassVar[bool] = True
+    window: ClassVar[Window | None] = Window()  # a span may stand anywhere
 
     # So that a card can say "false alarms on documents without personal data" of any task.
     content: str = "marked text"
@@ -243,6 +262,15 @@ class Spans(Head):
     def score(self, rows: Rows, labels: Sequence[str], threshold: float) -> SpanScores:
         return compute_span_scores(self.read_answers(rows, labels), labels, read_groups(rows))
 
+    def score_other_decodings(self, rows: Rows, labels: Sequence[str]) -> dict[str, Baseline]:
+        found: dict[str, Baseline] = {}
+        for name, (column, about) in OTHER_DECODINGS.items():
+            if column in rows:  # predictions of an earlier version lack them
+                spans = rows["plain_spans"] if column == "plain_spans" else rows["router_spans"]
+                answers = read_span_answers(rows["spans"], spans, len(labels))
+                found[name] = self.make_baseline(about, compute_span_scores(answers, labels))
+        return found
+
     def score_known(
         self, rows: Rows, labels: Sequence[str], known: Collection[int], threshold: float
     ) -> tuple[ScoresOnOtherData, set[int]]:
@@ -312,25 +340,37 @@ class Spans(Head):
         texts: Sequence[str],
         labels: Sequence[str],
         tick: Tick = lambda _: None,
-    ) -> list[list[PredictedSpan]]:
-        planned = {*plan.ours, *plan.ignored, *plan.others}
-        # Types that no plan names, such as the label for no label, may still come out of the pipeline.
-        tags = list_label_names(classifier.model.config)
-        unplanned = sorted({tag[2:] if tag[:2] in ("B-", "I-") else tag for tag in tags} - planned)
-        types = [*plan.ours, *plan.ignored, *plan.others, *unplanned]
-        return [
-            [{**s, "label": plan.ours[types[s["label"]]]} for s in row if types[s["label"]] in plan.ours]
-            for row in predict_spans(classifier, texts, types, tick)
-        ]
+    ) -> Predicted:
+        # A plan may name a type with the prefix of a scheme that pipeline() does not know, such as U-.
+        ours = {_PREFIX.sub("", name): label for name, label in plan.ours.items()} | dict(plan.ours)
+        tags = list_tags(classifier.model)
+        found: list[SpanAnswer] = [SpanAnswer([], 0, 1, False)] * len(texts)
+        for i, answers in read_token_answers(classifier, texts, self.window, tick):
+            found[i] = find_spans(texts[i], answers, tags)
+        return _join_predictions(found, ours)
 
     def predict_columns(
         self, classifier: Pipeline, rows: Rows, labels: Sequence[str], tick: Tick, temperature: float
     ) -> Rows:
         texts, true = list(rows["text"]), list(rows["spans"])
+        tags = list_tags(classifier.model)
+        index = {name: i for i, name in enumerate(labels)}
+        found: list[SpanAnswer] = [SpanAnswer([], 0, 1, False)] * len(texts)
+        router: list[list[PredictedSpan]] = [[] for _ in texts]
+        tokens: list[list[TokenAnswer]] = [[] for _ in texts]
+        # The model is asked once for all that is decided from its tokens.
+        for i, answers in read_token_answers(classifier, texts, self.window, tick):
+            found[i] = find_spans(texts[i], answers, tags)
+            router[i] = _index_types(decode_as_router(texts[i], answers, tags), index)
+            tokens[i] = describe_tokens(texts[i], true[i], answers, len(labels), temperature)
+        predicted = _join_predictions(found, index)
         return {
             "spans": true,
-            "predicted_spans": predict_spans(classifier, texts, labels, tick),
-            "tokens": predict_tokens(classifier, texts, true, len(labels), temperature),
+            "predicted_spans": cast("list[list[PredictedSpan]]", predicted.answers),
+            "plain_spans": predict_spans(classifier, texts, labels),
+            "router_spans": router,
+            "tokens": tokens,
+            **predicted.reading,
         }
 
     @property
@@ -340,10 +380,14 @@ class Spans(Head):
         span = [("start", pa.int32()), ("end", pa.int32()), ("label", pa.int64())]
         # Small types: there is such a row for every token of the split, and the file is published.
         token = [("label", pa.int16()), ("answer", pa.int16()), ("confidence", pa.float32()), ("raw", pa.float32())]
+        predicted = pa.list_(pa.struct([*span, ("score", pa.float64())]))
         return {
             self.truth: pa.list_(pa.struct(span)),
-            self.answer: pa.list_(pa.struct([*span, ("score", pa.float64())])),
+            self.answer: predicted,
+            "plain_spans": predicted,
+            "router_spans": predicted,
             "tokens": pa.list_(pa.struct(token)),
+            **list_reading_columns(),
         }
 
     def answer_example(self, classifier: Pipeline, text: str, labels: Sequence[str]) -> AnsweredExample:
@@ -371,9 +415,16 @@ class Spans(Head):
     def compare_answers(self, classifier: Pipeline, texts: Sequence[str], rows: Rows) -> AnswerDifference:
         tags = list_label_names(classifier.model.config)
         types = [tag[2:] for tag in tags if tag.startswith("B-")]
+        plain = predict_spans(classifier, texts, types)
+        pairs = [*zip(rows.get("plain_spans", rows["predicted_spans"]), plain, strict=False)]
+        # An earlier version recorded what pipeline() finds, and nothing else.
+        if "plain_spans" in rows:
+            plan = LabelPlan({name: i for i, name in enumerate(types)})
+            read = cast("list[list[PredictedSpan]]", self.predict(classifier, plan, texts, types).answers)
+            pairs += zip(rows["predicted_spans"], read, strict=False)
         largest = 0.0
         # The texts are those of the first rows.
-        for recorded, spans in zip(rows["predicted_spans"], predict_spans(classifier, texts, types), strict=False):
+        for recorded, spans in pairs:
             bounds = [[(s["start"], s["end"], s["label"]) for s in side] for side in (recorded, spans)]
             if bounds[0] != bounds[1]:
                 return AnswerDifference(1.0, str(recorded), str(spans))
@@ -383,10 +434,9 @@ class Spans(Head):
     def decide(self, prediction: object, labels: Sequence[str], threshold: float | None) -> Answer:
         limit = threshold or 0.0
         predicted = cast("Sequence[PredictedSpan]", prediction)  # one of predict()'s
-        # Sorted, as a pipeline reads a long text in pieces, whose spans need not come in the order of the text.
         spans = tuple(
             AnsweredSpan(span["start"], span["end"], labels[span["label"]], span["score"])
-            for span in sorted(predicted, key=lambda span: (span["start"], span["end"]))
+            for span in predicted
             if span["score"] >= limit
         )
         return Answer("", max((span.score for span in spans), default=0.0), bool(spans), limit, spans=spans)
@@ -394,7 +444,8 @@ class Spans(Head):
     def pair_multitask_answers(
         self, probabilities: TextProbabilities, rows: Rows, row: int
     ) -> Iterator[tuple[float, float]]:
-        pairs = zip(cast("list[list[float]]", probabilities), rows["tokens"][row], strict=True)
+        # Predictions of an earlier version end where the model stopped reading.
+        pairs = zip(cast("list[list[float]]", probabilities), rows["tokens"][row], strict=False)
         # Recorded is the probability of the answer alone, not of all tags.
         return ((p[token["answer"]], token["confidence"]) for p, token in pairs)
 
@@ -410,6 +461,24 @@ class Spans(Head):
     def list_shown_rows(self, mistakes: Mistakes) -> frozenset[str]:
         """Return no id: a mistake is told by its type, its length and its row, and what a span holds may be private."""
         return frozenset()
+
+
+def _join_predictions(found: Sequence[SpanAnswer], labels: Mapping[str, int]) -> Predicted:
+    """Return answers to texts with the types that ``labels`` has, as their indices."""
+    return Predicted(
+        [_index_types(answer.spans, labels) for answer in found],
+        [answer.tokens_read for answer in found],
+        [answer.windows for answer in found],
+        [answer.truncated for answer in found],
+    )
+
+
+def _index_types(spans: Sequence[FoundSpan | RouterSpan], labels: Mapping[str, int]) -> list[PredictedSpan]:
+    return [
+        {"start": span.start, "end": span.end, "label": labels[span.type], "score": span.score}
+        for span in spans
+        if span.type in labels
+    ]
 
 
 def _answers_of_types(rows: Rows, types: Sequence[int]) -> SpanAnswers:
