@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from hubtools.words import find_words
 
@@ -145,14 +146,16 @@ def read_labels(
         tick: called with the number of texts that are done.
     """
     sought = [positive] if isinstance(positive, int) else list(positive or [])
-    activate = _sigmoid if _labels_are_independent(model) else _softmax
+    # As pipeline() decides it: labels may be questions of their own.
+    config: Any = getattr(model, "config", None)
+    independent = bool(config) and (config.problem_type == "multi_label_classification" or config.num_labels == 1)
     for text, windows in zip(texts, _run(model, tokenizer, texts, window, tick), strict=True):
-        rows = [activate(logits) for logits in windows.logits]
+        rows = [_softmax(logits, independent) for logits in windows.logits]
         decides = max(range(len(rows)), key=lambda i: float(rows[i][sought].sum()))
-        yield LabelAnswer(
-            rows[decides].tolist(), windows.tokens_read, len(rows), windows.truncated,
-            _find_characters(text, windows.offsets, windows.places[decides]),
-        )  # fmt: skip
+        # A tokenizer that does not tell where its tokens stand leaves the whole text.
+        of_window = windows.offsets[windows.places[decides].start : windows.places[decides].stop]
+        strongest = strip_span(text, of_window[0][0], of_window[-1][1]) if of_window else (0, len(text))
+        yield LabelAnswer(rows[decides].tolist(), windows.tokens_read, len(rows), windows.truncated, strongest)
 
 
 def read_spans(
@@ -184,8 +187,8 @@ def read_tokens(
         for number, (places, computed) in enumerate(zip(windows.places, windows.logits, strict=True)):
             own = chosen[places.start : places.stop] == number
             logits[places.start : places.stop][own] = computed[own]
-        offsets = windows.offsets[: windows.tokens_read]
-        yield TokenAnswers(_softmax(logits), offsets, len(windows.places), windows.truncated)
+        read = windows.offsets[: windows.tokens_read]
+        yield TokenAnswers(_softmax(logits), read, len(windows.places), windows.truncated)
 
 
 def list_tags(model: Any) -> list[str]:
@@ -209,10 +212,10 @@ def find_spans(text: str, answers: TokenAnswers, tags: Sequence[str]) -> SpanAns
         tags: of the model, in the order of their ids: BIO, BILOU, BIOES, or types alone with O.
     """
     types, opens, goes_on, outside = _read_probabilities(answers.probabilities, tags)
-    words = _join_words(text, answers.offsets)
+    words = join_words(text, answers.offsets)
     spans: list[FoundSpan] = []
     if words and types:
-        path = find_best_path(*_tie_tokens(words, opens, goes_on, outside))
+        path = find_best_path(*tie_tokens(words, opens, goes_on, outside))
         belongs = (opens + goes_on).clip(max=1.0)
         for first, end, type_index in _list_runs(path):
             tokens = dict.fromkeys(chain.from_iterable(word.tokens for word in words[first:end]))
@@ -254,8 +257,7 @@ def find_best_path(opens: np.ndarray, goes_on: np.ndarray, outside: np.ndarray) 
     return [("O", -1) if tag == 0 else ("B" if tag <= types else "I", int(tag - 1) % types) for tag in tags]
 
 
-@dataclass(frozen=True)
-class _Word:
+class Word(NamedTuple):
     """A word of a text, the numbers of its tokens, and whether the first of them covers an earlier word too."""
 
     start: int
@@ -264,8 +266,7 @@ class _Word:
     begins_within_token: bool
 
 
-@dataclass(frozen=True)
-class _Windows:
+class _Windows(NamedTuple):
     """What the model computed for a text: ``places`` of the tokens in each window, and its logits."""
 
     offsets: list[tuple[int, int]]
@@ -280,7 +281,7 @@ def _run(
 ) -> Iterator[_Windows]:
     """Yield what the model computes for each text, in order."""
     is_torch = hasattr(model, "config")
-    forward = _run_torch(model) if is_torch else model
+    forward = partial(_run_torch, model) if is_torch else model
     prefix, suffix = _find_frame(tokenizer)
     most = getattr(model.config, "max_position_embeddings", None) if is_torch else None
     size = min(window.size if window else FIRST, tokenizer.model_max_length, most or FIRST) - len(prefix) - len(suffix)
@@ -335,16 +336,13 @@ def _run_batches(forward: Forward, rows: Sequence[Sequence[int]], pad: int) -> l
     return found
 
 
-def _run_torch(model: PreTrainedModel) -> Forward:
+def _run_torch(model: Any, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
     import torch
 
-    def forward(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            on_device = [torch.from_numpy(array).to(model.device) for array in (ids, mask)]
-            logits: np.ndarray = model(input_ids=on_device[0], attention_mask=on_device[1]).logits.float().cpu().numpy()
-        return logits
-
-    return forward
+    with torch.inference_mode():
+        on_device = [torch.from_numpy(array).to(model.device) for array in (ids, mask)]
+        logits: np.ndarray = model(input_ids=on_device[0], attention_mask=on_device[1]).logits.float().cpu().numpy()
+    return logits
 
 
 def _find_frame(tokenizer: Any) -> tuple[list[int], list[int]]:
@@ -356,32 +354,12 @@ def _find_frame(tokenizer: Any) -> tuple[list[int], list[int]]:
     return ids[:first], ids[end:]
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
+def _softmax(logits: np.ndarray, independent: bool = False) -> np.ndarray:
     import numpy as np
 
     powers = np.exp(logits - logits.max(-1, keepdims=True))
-    shares: np.ndarray = powers / powers.sum(-1, keepdims=True)
+    shares: np.ndarray = 1 / (1 + np.exp(-logits)) if independent else powers / powers.sum(-1, keepdims=True)
     return shares
-
-
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    import numpy as np
-
-    shares: np.ndarray = 1 / (1 + np.exp(-logits))
-    return shares
-
-
-def _labels_are_independent(model: Any) -> bool:
-    """Return whether each label of a model of transformers is a question of its own, as ``pipeline()`` decides it."""
-    config = getattr(model, "config", None)
-    return config is not None and (config.problem_type == "multi_label_classification" or config.num_labels == 1)
-
-
-def _find_characters(text: str, offsets: Sequence[tuple[int, int]], places: range) -> tuple[int, int]:
-    """Return (start, end) of the tokens at ``places``, without white space at either side."""
-    # A tokenizer that does not tell where its tokens stand leaves the whole text.
-    start, end = (offsets[places.start][0], offsets[places.stop - 1][1]) if offsets and places else (0, len(text))
-    return strip_span(text, start, end)
 
 
 def strip_span(text: str, start: int, end: int) -> tuple[int, int]:
@@ -418,9 +396,9 @@ def _read_probabilities(
     return types, opens, goes_on, outside
 
 
-def _join_words(text: str, offsets: Sequence[tuple[int, int]]) -> list[_Word]:
+def join_words(text: str, offsets: Sequence[tuple[int, int]]) -> list[Word]:
     """Return the words of a text that have a token, in order; a token of white space alone belongs to none."""
-    words: list[_Word] = []
+    words: list[Word] = []
     first = 0
     seen = -1  # the last token of an earlier word
     for start, end in find_words(text):
@@ -434,13 +412,13 @@ def _join_words(text: str, offsets: Sequence[tuple[int, int]]) -> list[_Word]:
             if offsets[number][1] > max(start, offsets[number][0]):
                 tokens.append(number)
         if tokens:
-            words.append(_Word(start, end, tokens, tokens[0] == seen))
+            words.append(Word(start, end, tokens, tokens[0] == seen))
             seen = tokens[-1]
     return words
 
 
-def _tie_tokens(
-    words: Sequence[_Word], opens: np.ndarray, goes_on: np.ndarray, outside: np.ndarray
+def tie_tokens(
+    words: Sequence[Word], opens: np.ndarray, goes_on: np.ndarray, outside: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return log-probabilities of words to open, to go on, and to be outside: the mean over their tokens.
 
@@ -455,10 +433,9 @@ def _tie_tokens(
     tied_outside = np.empty(len(words))
     for number, word in enumerate(words):
         head, rest = word.tokens[0], word.tokens[1:]
-        follows = log_either[rest].sum(0)
-        tied[number, 0] = (log_opens[head] + follows) / len(word.tokens)
-        own = log_either if word.begins_within_token else log_goes_on
-        tied[number, 1] = (own[head] + follows) / len(word.tokens)
+        goes_on_with = log_either if word.begins_within_token else log_goes_on
+        for column, first in enumerate((log_opens, goes_on_with)):
+            tied[number, column] = (first[head] + log_either[rest].sum(0)) / len(word.tokens)
         tied_outside[number] = log_outside[word.tokens].mean()
     return tied[:, 0], tied[:, 1], tied_outside
 
@@ -467,8 +444,7 @@ def _list_runs(path: Sequence[tuple[str, int]]) -> Iterator[tuple[int, int, int]
     """Yield (first word, word after the last, type) of each span."""
     begin = None
     for number, (prefix, _) in enumerate([*path, ("O", -1)]):
-        if begin is not None and prefix != "I":
-            yield begin, number, path[begin][1]
-            begin = None
-        if prefix == "B":
-            begin = number
+        if prefix != "I":
+            if begin is not None:
+                yield begin, number, path[begin][1]
+            begin = number if prefix == "B" else None

@@ -21,7 +21,8 @@ from transformers import (
     pipeline,
 )
 
-from hubtools.heads.encoding import IGNORED, encode_tokens
+from hubtools.heads.encoding import encode_tokens
+from hubtools.heads.values import IGNORED
 from hubtools.training.model import find_max_length
 from hubtools.training.tuning import measure_depths
 from hubtools.workdir import TaskFolder

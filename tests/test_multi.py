@@ -42,7 +42,7 @@ from hubtools.curation.split import SPLITS
 from hubtools.curation.user_data import choose_sources
 from hubtools.errors import CardRejected, MissingStage
 from hubtools.heads import Classification
-from hubtools.heads.encoding import IGNORED
+from hubtools.heads.values import IGNORED
 from hubtools.localhub import Hub, start, stop
 from hubtools.publishing.multitask import check_multitask_card, render_multitask_card, write_multitask_card
 from hubtools.rows import Columns

@@ -36,7 +36,8 @@ from hubtools.curation.split import SPLITS
 from hubtools.curation.synthesis import fill_template
 from hubtools.curation.user_data import choose_sources
 from hubtools.errors import TrainingFailed
-from hubtools.heads.encoding import IGNORED, encode_sequence, encode_tokens, make_bio_labels
+from hubtools.heads.encoding import encode_sequence, encode_tokens, make_bio_labels
+from hubtools.heads.values import IGNORED
 from hubtools.metrics.labels import MACRO_F1
 from hubtools.rows import Columns
 from hubtools.spec import BaseModel

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from hubtools.heads.values import Encoded, Rows
+from hubtools.heads.values import IGNORED, Encoded, Rows
+from hubtools.heads.word_marks import mark_words
 from hubtools.metrics.spans import SpanDict
 
 if TYPE_CHECKING:
     from transformers import BatchEncoding, PreTrainedTokenizerBase
-
-IGNORED = -100  # label of special tokens: no loss, no score
 
 
 def make_bio_labels(
@@ -66,10 +65,10 @@ def encode_sequence(batch: Rows, tokenizer: PreTrainedTokenizerBase, max_length:
 
 
 def encode_tokens(batch: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, types: int) -> Encoded:
-    """Return token ids and BIO labels; a text longer than ``max_length`` tokens is cut."""
+    """Return token ids and BIO labels, marked by words; a text longer than ``max_length`` tokens is cut."""
     encoded = tokenizer(list(batch["text"]), truncation=True, max_length=max_length, return_offsets_mapping=True)
     labels = [
-        label_tokens(offsets, text, spans, types)
+        mark_words(label_tokens(offsets, text, spans, types), text, offsets)
         for offsets, text, spans in zip(encoded["offset_mapping"], batch["text"], batch["spans"], strict=True)
     ]
     return _join_labels(encoded, labels)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hubtools.heads.encoding import IGNORED, label_tokens
-from hubtools.heads.values import Pipeline, Predicted, PredictedSpan, TokenAnswer
+from hubtools.heads.encoding import label_tokens
+from hubtools.heads.values import IGNORED, Pipeline, Predicted, PredictedSpan, TokenAnswer
 from hubtools.lazy_numpy import np
 from hubtools.metrics.spans import SpanDict
 from hubtools.reading import LabelAnswer, TokenAnswers, Window, read_labels, read_tokens, strip_span

@@ -10,20 +10,18 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 from hubtools.heads.answers import Answer, AnsweredSpan
 from hubtools.heads.base import Head
 from hubtools.heads.baselines import answer_by_rules
-from hubtools.heads.encoding import IGNORED, encode_tokens
-from hubtools.heads.inference import (
-    Tick,
-    decode_as_router,
-    describe_tokens,
-    list_label_names,
-    list_reading_columns,
-    predict_spans,
-    read_token_answers,
-)
+from hubtools.heads.encoding import encode_tokens
+from hubtools.heads.inference import Tick, list_reading_columns, predict_spans
 from hubtools.heads.plots import TYPES, Plot
 from hubtools.heads.rows import LabelMap, UserColumns, describe_split
 from hubtools.heads.scores import compute_span_scores, read_groups
 from hubtools.heads.slices import list_span_mistakes, slice_spans
+from hubtools.heads.span_predictions import (
+    compare_spans,
+    list_other_decodings,
+    predict_decided_spans,
+    predict_span_columns,
+)
 from hubtools.heads.span_rows import (
     OUTSIDE,
     SPLIT_WORD,
@@ -35,6 +33,7 @@ from hubtools.heads.span_rows import (
 )
 from hubtools.heads.user_spans import choose_span_columns
 from hubtools.heads.values import (
+    IGNORED,
     AnswerDifference,
     Column,
     Encoded,
@@ -44,9 +43,9 @@ from hubtools.heads.values import (
     PredictedSpan,
     Rows,
     TextProbabilities,
-    TokenAnswer,
     Truth,
 )
+from hubtools.heads.word_marks import clear_marks, tag_by_words
 from hubtools.heads.wording import Words
 from hubtools.lazy_numpy import np
 from hubtools.metrics.calibration import measure_reliability
@@ -64,13 +63,12 @@ from hubtools.metrics.spans import (
     read_span_answers,
     read_tag_answers,
 )
-from hubtools.reading import FoundSpan, SpanAnswer, Window, find_spans, list_tags
+from hubtools.reading import Window
 from hubtools.records.dataset import SplitFacts
 from hubtools.records.metrics import AnsweredExample, Metrics, SpanOutput
 from hubtools.records.scores import Baseline, Scores, ScoresOnOtherData, SpanBaseline, SpanScores
 from hubtools.records.slices import Mistakes, SpanMistakes, SpanSlices
 from hubtools.records.thresholds import SpanThresholds, SplitCalibration, Target, Thresholds
-from hubtools.router_contract.decoding import PredictedSpan as RouterSpan
 from hubtools.rows import Columns
 from hubtools.spec import Example, LabelSet, Metric
 
@@ -80,12 +78,6 @@ if TYPE_CHECKING:
     from datasets import Features
     from datasets.features.features import FeatureType
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-# Other ways to read spans out of the same model: the column of predictions, and what it is in the words of the card.
-OTHER_DECODINGS = {
-    "plain `pipeline()`": ("plain_spans", 'transformers\' own decoding, `aggregation_strategy="simple"`'),
-    "Semantic Router": ("router_spans", "the router's decoding, token by token, in the same windows"),
-}
 
 # Of all schemes that models of others are trained with: BIO, BILOU, BIOES.
 _PREFIX = re.compile(r"[BILUES]-(?=.)")
@@ -198,7 +190,7 @@ class Spans(Head):
 
     def reduce_logits(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         # Logits of all tokens of a split would fill the memory; their best tags are enough to score spans.
-        return lambda logits, labels: logits.argmax(-1)
+        return tag_by_words
 
     def select_multitask_predictions(
         self, first: np.ndarray, best: np.ndarray, labels: np.ndarray
@@ -253,6 +245,7 @@ class Spans(Head):
         names = np.array(["O", *(f"{prefix}-{t}" for t in labels for prefix in "BI")])
         # Special tokens and padding belong to no word: what is predicted there does not count.
         is_token = [row != IGNORED for row in label_ids]
+        label_ids = clear_marks(label_ids)
         true, predicted = (
             [names[row[mask]].tolist() for row, mask in zip(side, is_token, strict=True)]
             for side in (label_ids, predictions)
@@ -263,12 +256,10 @@ class Spans(Head):
         return compute_span_scores(self.read_answers(rows, labels), labels, read_groups(rows))
 
     def score_other_decodings(self, rows: Rows, labels: Sequence[str]) -> dict[str, Baseline]:
-        found: dict[str, Baseline] = {}
-        for name, (column, about) in OTHER_DECODINGS.items():
-            if column in rows:  # predictions of an earlier version lack them
-                spans = rows["plain_spans"] if column == "plain_spans" else rows["router_spans"]
-                answers = read_span_answers(rows["spans"], spans, len(labels))
-                found[name] = self.make_baseline(about, compute_span_scores(answers, labels))
+        found = {}
+        for name, (about, spans) in list_other_decodings(rows).items():
+            scores = compute_span_scores(read_span_answers(rows["spans"], spans, len(labels)), labels)
+            found[name] = self.make_baseline(about, scores)
         return found
 
     def score_known(
@@ -343,35 +334,12 @@ class Spans(Head):
     ) -> Predicted:
         # A plan may name a type with the prefix of a scheme that pipeline() does not know, such as U-.
         ours = {_PREFIX.sub("", name): label for name, label in plan.ours.items()} | dict(plan.ours)
-        tags = list_tags(classifier.model)
-        found: list[SpanAnswer] = [SpanAnswer([], 0, 1, False)] * len(texts)
-        for i, answers in read_token_answers(classifier, texts, self.window, tick):
-            found[i] = find_spans(texts[i], answers, tags)
-        return _join_predictions(found, ours)
+        return predict_decided_spans(classifier, texts, ours, self.window, tick)
 
     def predict_columns(
         self, classifier: Pipeline, rows: Rows, labels: Sequence[str], tick: Tick, temperature: float
     ) -> Rows:
-        texts, true = list(rows["text"]), list(rows["spans"])
-        tags = list_tags(classifier.model)
-        index = {name: i for i, name in enumerate(labels)}
-        found: list[SpanAnswer] = [SpanAnswer([], 0, 1, False)] * len(texts)
-        router: list[list[PredictedSpan]] = [[] for _ in texts]
-        tokens: list[list[TokenAnswer]] = [[] for _ in texts]
-        # The model is asked once for all that is decided from its tokens.
-        for i, answers in read_token_answers(classifier, texts, self.window, tick):
-            found[i] = find_spans(texts[i], answers, tags)
-            router[i] = _index_types(decode_as_router(texts[i], answers, tags), index)
-            tokens[i] = describe_tokens(texts[i], true[i], answers, len(labels), temperature)
-        predicted = _join_predictions(found, index)
-        return {
-            "spans": true,
-            "predicted_spans": cast("list[list[PredictedSpan]]", predicted.answers),
-            "plain_spans": predict_spans(classifier, texts, labels),
-            "router_spans": router,
-            "tokens": tokens,
-            **predicted.reading,
-        }
+        return predict_span_columns(classifier, rows, labels, self.window, tick, temperature)
 
     @property
     def columns(self) -> dict[str, pa.DataType]:
@@ -413,23 +381,7 @@ class Spans(Head):
         return {name: _PREFIX.sub("", name) for name in groups}
 
     def compare_answers(self, classifier: Pipeline, texts: Sequence[str], rows: Rows) -> AnswerDifference:
-        tags = list_label_names(classifier.model.config)
-        types = [tag[2:] for tag in tags if tag.startswith("B-")]
-        plain = predict_spans(classifier, texts, types)
-        pairs = [*zip(rows.get("plain_spans", rows["predicted_spans"]), plain, strict=False)]
-        # An earlier version recorded what pipeline() finds, and nothing else.
-        if "plain_spans" in rows:
-            plan = LabelPlan({name: i for i, name in enumerate(types)})
-            read = cast("list[list[PredictedSpan]]", self.predict(classifier, plan, texts, types).answers)
-            pairs += zip(rows["predicted_spans"], read, strict=False)
-        largest = 0.0
-        # The texts are those of the first rows.
-        for recorded, spans in pairs:
-            bounds = [[(s["start"], s["end"], s["label"]) for s in side] for side in (recorded, spans)]
-            if bounds[0] != bounds[1]:
-                return AnswerDifference(1.0, str(recorded), str(spans))
-            largest = max([largest, *(abs(a["score"] - b["score"]) for a, b in zip(recorded, spans, strict=True))])
-        return AnswerDifference(largest)
+        return compare_spans(classifier, texts, rows, self.window)
 
     def decide(self, prediction: object, labels: Sequence[str], threshold: float | None) -> Answer:
         limit = threshold or 0.0
@@ -461,24 +413,6 @@ class Spans(Head):
     def list_shown_rows(self, mistakes: Mistakes) -> frozenset[str]:
         """Return no id: a mistake is told by its type, its length and its row, and what a span holds may be private."""
         return frozenset()
-
-
-def _join_predictions(found: Sequence[SpanAnswer], labels: Mapping[str, int]) -> Predicted:
-    """Return answers to texts with the types that ``labels`` has, as their indices."""
-    return Predicted(
-        [_index_types(answer.spans, labels) for answer in found],
-        [answer.tokens_read for answer in found],
-        [answer.windows for answer in found],
-        [answer.truncated for answer in found],
-    )
-
-
-def _index_types(spans: Sequence[FoundSpan | RouterSpan], labels: Mapping[str, int]) -> list[PredictedSpan]:
-    return [
-        {"start": span.start, "end": span.end, "label": labels[span.type], "score": span.score}
-        for span in spans
-        if span.type in labels
-    ]
 
 
 def _answers_of_types(rows: Rows, types: Sequence[int]) -> SpanAnswers:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+IGNORED = -100  # label of special tokens: no loss, no score
+
 # A column whose type only the head knows, such as its truth: callers pass it on without a look inside.
 Column: TypeAlias = "Sequence[object] | np.ndarray"
 # (rows, labels): lists as a parquet file gives them, or an array as scikit-learn does.

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from hubtools.errors import UsageError
-from hubtools.heads.encoding import IGNORED
+from hubtools.heads.values import IGNORED
+from hubtools.heads.word_marks import GOES_ON, clear_marks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,7 +55,8 @@ def choose_weights(asked: str, weighted: bool, labels: Iterable[int | list[int]]
     # A split is counted label by label: rows of tokens hold lists.
     if asked == "balanced" or (asked == "auto" and weighted):
         flat = (label for row in labels for label in (row if isinstance(row, list) else [row]))
-        return class_weights((label for label in flat if label != IGNORED), classes)
+        # Labels of tokens are marked by words.
+        return class_weights((label % GOES_ON for label in flat if label != IGNORED), classes)
     if asked in ("auto", "none"):
         return None
     try:
@@ -86,7 +88,7 @@ def make_loss_function(
 
     def loss(outputs: HasLogits, labels: Tensor, num_items_in_batch: Tensor | None = None) -> Tensor:
         # In fp32, also under autocast: sums of many small losses in bf16 lose digits.
-        logits, labels = outputs.logits.float().flatten(0, -2), labels.flatten()
+        logits, labels = outputs.logits.float().flatten(0, -2), clear_marks(labels.flatten())
         # Made anew each time: the device is known only here, and a few numbers cost nothing.
         weight = torch.tensor(weights, device=logits.device) if weights else None
         each = torch.nn.functional.cross_entropy(
