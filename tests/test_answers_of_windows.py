@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,8 @@ def test_verification_of_a_detection_asks_pipeline_for_short_texts_and_reads_lon
     assert head.compare_answers(classifier, TEXTS, recorded).largest < 1e-5
     older: Rows = {"label": [0] * len(TEXTS), "probabilities": predict_probabilities(classifier, TEXTS, labels)}
     assert head.compare_answers(classifier, TEXTS, older).largest < 1e-5
+    without_alarming = replace(head, alarming=()).predict_columns(classifier, rows, labels, lambda _: None, 1.0)
+    assert recorded.keys() - without_alarming.keys() == {"alarming"}
     for i in range(len(TEXTS)):
         probabilities: Any = [list(row) for row in recorded["probabilities"]]
         probabilities[i][0] += 0.1
