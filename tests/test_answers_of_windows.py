@@ -89,10 +89,10 @@ def test_predictions_hold_spans_over_words_those_of_pipeline_and_the_routers(col
 
 def test_other_decodings_are_scored_beside_where_predictions_have_them(columns: Rows) -> None:
     labels = PII.label_set().labels
-    rows: Rows = {**columns, "spans": [[{"start": 0, "end": 7, "label": 0}], [], [], []]}
+    rows: Rows = {**columns, "group": ["a", "b", "c", "d"], "spans": [[{"start": 0, "end": 7, "label": 0}], [], [], []]}
     found = PII.head.score_other_decodings(rows, labels)
     assert list(found) == ["plain `pipeline()`", "Semantic Router"]
-    older: Rows = {"spans": rows["spans"], "predicted_spans": rows["plain_spans"]}
+    older: Rows = {"group": rows["group"], "spans": rows["spans"], "predicted_spans": rows["plain_spans"]}
     assert PII.head.score_other_decodings(older, labels) == {}
     scores = PII.head.score(older, labels, 0.0)
     assert found["plain `pipeline()`"].entity_f1 == scores.entity_f1  # type: ignore[union-attr]

@@ -58,8 +58,7 @@ class Head(ABC):
         reads_tags: whether a user's rows may come as words with a tag each, instead of as texts.
         label_pattern, label_rule: what a label may look like, as a regular expression and in words.
         least_labels, most_labels: how many of them there may be.
-        window: how a long text is cut into overlapping windows, of which each is read; None where its beginning says
-            what it is about, and is all that is read.
+        window: how a long text is cut into windows, which are all read; None where its beginning alone is read.
     """
 
     # "sequence" and "token" are what the Hub and transformers call the two kinds of classification.

@@ -258,8 +258,8 @@ class Spans(Head):
     def score_other_decodings(self, rows: Rows, labels: Sequence[str]) -> dict[str, Baseline]:
         found = {}
         for name, (about, spans) in list_other_decodings(rows).items():
-            scores = compute_span_scores(read_span_answers(rows["spans"], spans, len(labels)), labels)
-            found[name] = self.make_baseline(about, scores)
+            answers = read_span_answers(rows["spans"], spans, len(labels))
+            found[name] = self.make_baseline(about, compute_span_scores(answers, labels, read_groups(rows)))
         return found
 
     def score_known(
