@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_classifiers import WINDOW, make_classifier
+from tiny_classifiers import WINDOW, make_classifier, make_tokenizer
 
 from hubtools.evaluation.classifiers import open_classifier
+from hubtools.evaluation.multitask import ABOUT_HEADS, MultitaskClassifier, find_largest_difference
 from hubtools.heads.inference import load_pipeline, predict_probabilities, predict_spans
 from hubtools.heads.values import Rows
 from hubtools.reading import cut_windows
 from hubtools.router import Router
 from hubtools.tasks import TASKS
+from hubtools.training.multitask_release import HEADS
 from hubtools.words import find_words
 
 JAILBREAK, PII, CATEGORY = TASKS["jailbreak"], TASKS["pii"], TASKS["category"]
@@ -122,3 +125,40 @@ def test_verification_of_a_detection_asks_pipeline_for_short_texts_and_reads_lon
         probabilities: Any = [list(row) for row in recorded["probabilities"]]
         probabilities[i][0] += 0.1
         assert head.compare_answers(classifier, TEXTS, {**recorded, "probabilities": probabilities}).largest > 0.09
+
+
+def test_one_body_with_several_heads_reads_a_text_as_each_of_its_repos(
+    guard: Path, tagger: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import save_file
+    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+    one, other = (
+        kind.from_pretrained(folder)
+        for kind, folder in ((AutoModelForSequenceClassification, guard), (AutoModelForTokenClassification, tagger))
+    )
+    other.model.load_state_dict(one.model.state_dict())
+    tokenizer = make_tokenizer()
+    weights, about, alone = {}, {}, {}
+    for task, model, kind in ((JAILBREAK, one, "sequence"), (PII, other, "token")):
+        labels = list(task.model_labels(task.label_set()))
+        about[task.name] = {"kind": kind, "labels": labels}
+        for part in ("head", "classifier"):
+            state = getattr(model, part).state_dict()
+            weights |= {f"{task.name}.{part}.{name}": value.clone() for name, value in state.items()}
+        model.save_pretrained(tmp_path / task.name)
+        tokenizer.save_pretrained(tmp_path / task.name)
+        alone[task.name] = load_pipeline(task.head.pipeline, str(tmp_path / task.name))
+    together = tmp_path / "together"
+    one.model.save_pretrained(together)
+    tokenizer.save_pretrained(together)
+    save_file(weights, together / HEADS)
+    (together / ABOUT_HEADS).write_text(json.dumps(about))
+    classifier = MultitaskClassifier(str(together))
+    answers = [classifier(text) for text in TEXTS]
+    for task, truth in ((JAILBREAK, {"label": [0] * len(TEXTS)}), (PII, {"spans": [[] for _ in TEXTS]})):
+        rows: Any = {"text": TEXTS, **truth}
+        labels = task.label_set().labels
+        recorded = task.head.predict_columns(alone[task.name], rows, labels, lambda _: None, 1.0)
+        assert find_largest_difference(task.head, task.name, answers, recorded) < 1e-5
+        assert sum(1 for _ in task.head.pair_multitask_answers(answers[1][task.name], recorded, 1)) in (2, len(LONG))
