@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from hubtools.connection import find_first_repo, find_namespace
@@ -58,15 +59,20 @@ class Router:
     def __call__(self, text: str) -> dict[str, Answer]:
         """Return the answer of each task to ``text``, by the task's name.
 
-        What a model does not read of a long text is cut for a classification or a detection; spans are looked for in
-        all of it. An empty text is asked as it is.
+        Of a long text a classification reads the beginning; a detection and spans read all of it, in overlapping
+        windows. The answer says how much was read. An empty text is asked as it is.
         """
         answers = {}
         for name, (classifier, label_set) in self._opened.items():
             task, labels = self.tasks[name], label_set.labels
             # One text at a time, as a router gets them.
-            [prediction] = task.head.predict(classifier.pipeline, classifier.plan, [text], labels)
-            answers[name] = task.head.decide(prediction, labels, classifier.choose_threshold(task))
+            predicted = task.head.predict(classifier.pipeline, classifier.plan, [text], labels)
+            answers[name] = replace(
+                task.head.decide(predicted.answers[0], labels, classifier.choose_threshold(task)),
+                tokens_read=predicted.tokens_read[0],
+                windows=predicted.windows[0],
+                truncated=predicted.truncated[0],
+            )
         return answers
 
 

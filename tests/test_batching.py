@@ -28,7 +28,7 @@ from transformers.trainer_pt_utils import LabelSmoother
 
 from hubtools.errors import TrainingFailed, UsageError
 from hubtools.heads import classification
-from hubtools.heads.encoding import IGNORED
+from hubtools.heads.values import IGNORED
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.training.batching import Collator, StepBatches, divide_into_passes
 from hubtools.training.encoding import encode_splits

@@ -17,7 +17,8 @@ from test_training import curated, one_thread, run_finetune, tiny_base, tokenize
 from transformers import AttentionInterface, EarlyStoppingCallback
 
 from hubtools import finetune
-from hubtools.heads.encoding import IGNORED, make_bio_labels
+from hubtools.heads.encoding import make_bio_labels
+from hubtools.heads.values import IGNORED
 from hubtools.training import packing
 from hubtools.training.loss import make_loss_function
 from hubtools.training.packing import Texts, attend

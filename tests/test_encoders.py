@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -21,7 +22,9 @@ from transformers import (
     pipeline,
 )
 
-from hubtools.heads.encoding import IGNORED, encode_tokens
+from hubtools.heads.encoding import encode_tokens
+from hubtools.heads.values import IGNORED
+from hubtools.heads.word_marks import clear_marks
 from hubtools.training.model import find_max_length
 from hubtools.training.tuning import measure_depths
 from hubtools.workdir import TaskFolder
@@ -134,7 +137,7 @@ def test_a_tokenizer_without_cls_and_sep_labels_all_but_its_special_tokens(gemma
     text = "Dear Ann Lee 😀, Zoë"
     spans = [{"start": 5, "end": 12, "label": 0}, {"start": 16, "end": 19, "label": 0}]
     encoded = encode_tokens({"text": [text], "spans": [spans]}, gemma, 64, 1)
-    tokens, labels = gemma.convert_ids_to_tokens(encoded["input_ids"][0]), encoded["labels"][0]
+    tokens, labels = gemma.convert_ids_to_tokens(encoded["input_ids"][0]), clear_marks(np.array(encoded["labels"][0]))
     assert set(encoded) == {"input_ids", "attention_mask", "length", "labels"}
     assert [token for token, label in zip(tokens, labels, strict=True) if label == IGNORED] == ["<bos>", "<eos>"]
     named = "".join(token for token, label in zip(tokens, labels, strict=True) if label > 0)

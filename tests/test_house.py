@@ -22,7 +22,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # What each part may import of ours, besides itself and hubtools.__version__. Downwards only; peers do not know
 # one another, with the exceptions that are named.
-VALUES = {"tasks", "task", "heads", "metrics", "records", "rows", "spec", "errors", "workdir"}
+VALUES = {"tasks", "task", "heads", "reading", "metrics", "records", "rows", "spec", "errors", "workdir"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "records": {"errors"},
@@ -31,9 +31,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "words": set(),
     # Calls of the Hub that are made again, whoever makes them.
     "retries": {"errors"},
+    # A Space carries both along.
+    "reading": {"words"},
     "metrics": {"lazy_numpy", "records", "spec"},
     "rows": {"spec", "words"},
-    "heads": {"lazy_numpy", "words", "metrics", "records", "rows", "spec", "errors"},
+    "heads": {"lazy_numpy", "words", "reading", "router_contract", "metrics", "records", "rows", "spec", "errors"},
     "task": {"heads", "spec"},
     "tasks": {"task", "heads", "metrics", "rows", "spec", "errors"},
     "assets": {"errors"},
@@ -52,7 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "publishing": VALUES
     | {"assets", "evaluation", "curation", "localhub", "onnx_export", "retries", "router_contract"},
     # What the Semantic Router needs of a model folder; a release is held against it before it is pushed.
-    "router_contract": {"heads", "records", "spec", "errors"},
+    "router_contract": {"reading", "records", "spec", "errors"},
     # What was published, in the form in which it is run elsewhere.
     "export": VALUES | {"router_contract"},
     "training": VALUES | {"connection", "router_contract"},

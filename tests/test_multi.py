@@ -42,7 +42,7 @@ from hubtools.curation.split import SPLITS
 from hubtools.curation.user_data import choose_sources
 from hubtools.errors import CardRejected, MissingStage
 from hubtools.heads import Classification
-from hubtools.heads.encoding import IGNORED
+from hubtools.heads.values import IGNORED
 from hubtools.localhub import Hub, start, stop
 from hubtools.publishing.multitask import check_multitask_card, render_multitask_card, write_multitask_card
 from hubtools.rows import Columns
@@ -584,10 +584,15 @@ def test_the_scores_of_a_joint_training_are_those_of_each_task_by_itself(tmp_pat
             logits = [alone(torch.tensor([ids])).logits[0].numpy() for ids in rows["input_ids"]]
         scores = make_selection_metrics(part.task, part.label_set)
         if part.task.head.per_token:
-            longest = max(rows["length"])
+            longest, decide = max(rows["length"]), part.task.head.reduce_logits()
+            assert decide
+            decided = [
+                decide(torch.tensor(one)[None], torch.tensor(row)[None])[0].numpy()
+                for one, row in zip(logits, rows["labels"], strict=True)
+            ]
             labels, chosen = (
                 np.array([np.pad(row, (0, longest - len(row)), constant_values=IGNORED) for row in some])
-                for some in (rows["labels"], [one.argmax(-1) for one in logits])
+                for some in (rows["labels"], decided)
             )
             expected = scores(SimpleNamespace(predictions=chosen, label_ids=labels))
         else:

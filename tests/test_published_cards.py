@@ -225,6 +225,10 @@ def run_of(task: TaskSpec, variant: str) -> dict[str, Any]:
                 name: {"about": ABOUT[name], **{key: worse[key] for key, _ in headlines(task)}}
                 for name in baselines
             },
+            "other_decodings": {
+                name: {"about": f"what {name} does", **{key: worse[key] for key, _ in headlines(task)}}
+                for name in (["plain `pipeline()`", "Semantic Router"] if has_spans(task) else [])
+            },
             "previous": {"repo": "ann/model", "tag": "v1", "revision": REVISION, "method": "",
                          "title": task.primary.title, "value": 0.625, "why_not": "it was scored on other rows"},
             "examples": [{"text": task.examples[0], "output": answer}, {"text": task.examples[-1], "output": []}],
@@ -633,7 +637,7 @@ def test_what_was_cut_is_told_of_spans_where_a_task_has_them() -> None:
     card = model_card_of(TASKS["pii"], "public")
     assert "| split | texts cut | tokens cut | spans cut |" in card
     assert "| validation | 2.1% | 1.0% | 0.4% |" in card
-    assert "read in pieces that overlap" in card
+    assert "read in overlapping windows of 512 tokens" in card
 
 
 def test_where_nothing_was_cut_there_is_no_table_of_it() -> None:

@@ -249,10 +249,6 @@ def test_a_detection_without_alarming_words_is_sliced_like_any_other() -> None:
     assert "alarming" not in to_json(slices)
     assert [(entry.slice, entry.rows) for entry in slices.length] == [("up to 100", 3)]
     assert [part.slice for part in head.find_mistakes(rows, labels).slices] == ["up to 100 characters"]
-    assert head.predict_columns(None, {"text": [], "label": []}, labels, lambda _: None, 1.0) == {
-        "label": [],
-        "probabilities": [],
-    }
 
 
 def test_without_a_harmless_prompt_as_long_there_is_no_length_matched_score() -> None:

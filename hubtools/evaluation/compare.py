@@ -69,7 +69,7 @@ def compare(
     else:
         rows = read_other_data(task, data, label_maps, label_set, training=read_training_texts(folder))
     labels = label_set.labels
-    answers = [predict_answers(task, label_set, classifier, rows, note) for classifier in classifiers]
+    answers = [predict_answers(task, label_set, classifier, rows, note).answers for classifier in classifiers]
     entries = [
         _score_model(task, labels, rows, classifier, given)
         for classifier, given in zip(classifiers, answers, strict=True)

@@ -200,6 +200,7 @@ def compute_metrics(
             key=task.primary.key, title=task.primary.title, value=primary.value, low=primary.low, high=primary.high
         ),
         scores=scores,
+        other_decodings=head.score_other_decodings(test.rows, labels),
         target=target,
         thresholds=thresholds,
         abstention=head.measure_abstention(test.rows, labels) if thresholds else None,

@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from hubtools.heads import Classification, Head
 from hubtools.heads.values import Rows, TextProbabilities
+from hubtools.reading import Forward, read_label, read_tokens
+from hubtools.tasks import TASKS
 from hubtools.training.multitask_release import ABOUT_HEADS, HEADS
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
 
 __all__ = ["ABOUT_HEADS", "MultitaskClassifier", "find_largest_difference"]
 
@@ -62,24 +68,44 @@ class MultitaskClassifier:
     def __call__(self, text: str) -> dict[str, TextProbabilities]:
         """Return for each task the probabilities of its labels, or a list of those for each token of the text.
 
-        A text is cut where the model stops reading.
+        Each task reads a long text as its own repo does: its beginning, or all of it in overlapping windows.
         """
+        # Tasks that read the same windows share what the body makes of them.
+        seen: dict[bytes, torch.Tensor] = {}
+        probabilities: dict[str, TextProbabilities] = {}
+        for task, about in self.about.items():
+            head, forward = TASKS[task].head, self._make_forward(task, seen)
+            if about["kind"] == Classification.granularity:
+                positive = [about["labels"].index(label) for label in head.decisive]
+                answer = read_label(forward, self.tokenizer, text, window=head.window, positive=positive)
+                probabilities[task] = answer.probabilities
+            else:
+                [tokens] = read_tokens(forward, self.tokenizer, [text], window=head.window)
+                has_characters = [start < end for start, end in tokens.offsets]
+                probabilities[task] = tokens.probabilities[has_characters].tolist()
+        return probabilities
+
+    def _make_forward(self, task: str, seen: dict[bytes, torch.Tensor]) -> Forward:
+        """Return the body and the head of ``task`` as one function of token ids and mask."""
         import torch
 
-        # Offsets tell special tokens from those of the text, whatever the tokenizer calls them.
-        batch = self.tokenizer(text, truncation=True, return_offsets_mapping=True, return_tensors="pt")
-        start, end = batch.pop("offset_mapping")[0].unbind(1)
-        probabilities: dict[str, TextProbabilities] = {}
-        with torch.inference_mode():
-            hidden = self.body(**batch).last_hidden_state[0]
-            for task, about in self.about.items():
-                # A label of the whole text is answered from the mean over all tokens. Special tokens, whose offset is
-                # empty, count in that, and have no tag of their own.
-                whole = about["kind"] == Classification.granularity
-                states = hidden.mean(0) if whole else hidden[start < end]
-                head = cast("torch.nn.ModuleDict", self.heads[task])
-                probabilities[task] = head["classifier"](head["head"](states)).softmax(-1).tolist()
-        return probabilities
+        head = cast("torch.nn.ModuleDict", self.heads[task])
+        whole = self.about[task]["kind"] == Classification.granularity
+
+        def forward(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+            key = ids.tobytes()
+            with torch.inference_mode():
+                if key not in seen:
+                    seen[key] = self.body(torch.from_numpy(ids), torch.from_numpy(mask)).last_hidden_state
+                states = seen[key]
+                # A label of the whole text is answered from the mean over all its tokens, special ones too.
+                if whole:
+                    weights = torch.from_numpy(mask).unsqueeze(-1)
+                    states = (states * weights).sum(1) / weights.sum(1)
+                logits: np.ndarray = head["classifier"](head["head"](states)).numpy()
+            return logits
+
+        return forward
 
 
 def find_largest_difference(

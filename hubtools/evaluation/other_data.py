@@ -9,7 +9,7 @@ from pathlib import Path
 from hubtools.curation.evaluation_rows import LabelledRows, make_file_name, read_evaluation_rows
 from hubtools.evaluation.classifiers import Classifier, open_classifier, read_label_maps
 from hubtools.evaluation.predictions import read_columns, to_table, write_table
-from hubtools.heads.values import Column, LabelPlan
+from hubtools.heads.values import Column, LabelPlan, Predicted
 from hubtools.records import from_json, read_record, write_record
 from hubtools.records.comparison import LabelsUsed, OtherDataReport
 from hubtools.records.metrics import Metrics
@@ -71,7 +71,8 @@ def evaluate_on(
     # Our own model is never scored on rows that it has seen; of another's we compare with what is there.
     rows = read_other_data(task, data, label_maps, label_set, training=read_training_texts(folder, needed=not model))
     classifier = open_classifier(task, label_set, name, maps.get("", {}) | maps.get(name, {}))
-    answers = predict_answers(task, label_set, classifier, rows, note)
+    predicted = predict_answers(task, label_set, classifier, rows, note)
+    answers = predicted.answers
     out = folder.root / FOLDER / (rows.name + (f"@{make_file_name(model)}" if model else ""))
     table = to_table(
         task.head,
@@ -80,6 +81,7 @@ def evaluate_on(
             "characters": [len(text) for text in rows.texts],
             task.head.truth: list(rows.truth),
             task.head.answer: answers,
+            **predicted.reading,
         },
     )
     # Not with_suffix: a name may hold a dot, as that of a model does.
@@ -174,7 +176,7 @@ def read_training_texts(folder: TaskFolder, *, needed: bool = False) -> list[str
 
 def predict_answers(
     task: TaskSpec, label_set: LabelSet, classifier: Classifier, rows: LabelledRows, note: Note
-) -> Column:
+) -> Predicted:
     """Return the model's answers, with a progress bar, and report labels of its that are none of ours."""
     from tqdm import tqdm  # type: ignore[import-untyped]
 

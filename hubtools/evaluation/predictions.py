@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
-PREDICTIONS = 3  # bumped when a file of predictions holds more, or in another form
+PREDICTIONS = 4  # bumped when a file of predictions holds more, or in another form
 
 # Columns that earlier versions called otherwise.
 _RENAMED = {"found": "predicted_spans"}

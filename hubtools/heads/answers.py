@@ -31,6 +31,8 @@ class Answer:
         threshold: what the score was compared with: the one that the model ships with, else that of its pipeline.
         probabilities: of each label, in the order of the model's; {} for spans.
         spans: those with a score at or above the threshold, in the order of the text; () for whole texts.
+        tokens_read: tokens of the text that the model read, special ones left out; ``windows``: in how many windows.
+        truncated: whether the end of the text was not read.
     """
 
     # Plain values: they go into JSON and logs as they are.
@@ -40,3 +42,6 @@ class Answer:
     threshold: float
     probabilities: Mapping[str, float] = field(default_factory=dict)
     spans: tuple[AnsweredSpan, ...] = ()
+    tokens_read: int = 0
+    windows: int = 1
+    truncated: bool = False

@@ -17,6 +17,7 @@ from hubtools.heads.values import (
     Encoded,
     LabelPlan,
     Pipeline,
+    Predicted,
     Rows,
     TextProbabilities,
     Truth,
@@ -24,6 +25,7 @@ from hubtools.heads.values import (
 from hubtools.heads.wording import Words
 from hubtools.metrics.intervals import Answers
 from hubtools.metrics.spans import SpanDict
+from hubtools.reading import Window
 from hubtools.records.dataset import LengthBaseline, SplitFacts
 from hubtools.records.metrics import AnsweredExample, Metrics
 from hubtools.records.scores import Baseline, Scores, ScoresOnOtherData
@@ -56,6 +58,7 @@ class Head(ABC):
         reads_tags: whether a user's rows may come as words with a tag each, instead of as texts.
         label_pattern, label_rule: what a label may look like, as a regular expression and in words.
         least_labels, most_labels: how many of them there may be.
+        window: how a long text is cut into windows, which are all read; None where its beginning alone is read.
     """
 
     # "sequence" and "token" are what the Hub and transformers call the two kinds of classification.
@@ -66,6 +69,7 @@ class Head(ABC):
     answer: ClassVar[str]
     column_advice: ClassVar[str]
     reads_tags: ClassVar[bool] = False
+    window: ClassVar[Window | None] = None
 
     @abstractmethod
     def model_labels(self, label_set: LabelSet) -> tuple[str, ...]:
@@ -235,6 +239,11 @@ class Head(ABC):
     outside: ClassVar[str] = ""
 
     @property
+    def decisive(self) -> tuple[str, ...]:
+        """The labels of which one window of a text is enough to answer with them."""
+        return ()
+
+    @property
     @abstractmethod
     def headlines(self) -> tuple[Metric, ...]:
         """The scores at the head of a card, the primary metric among them."""
@@ -274,6 +283,10 @@ class Head(ABC):
     @abstractmethod
     def score(self, rows: Rows, labels: Sequence[str], threshold: float) -> Scores:
         """Return every score of a split's predictions."""
+
+    def score_other_decodings(self, rows: Rows, labels: Sequence[str]) -> dict[str, Baseline]:
+        """Return the scores of other ways to read answers out of the same model, by the name that cards give them."""
+        return {}
 
     @abstractmethod
     def score_known(
@@ -372,8 +385,8 @@ class Head(ABC):
         texts: Sequence[str],
         labels: Sequence[str],
         tick: Tick = lambda _: None,
-    ) -> Column:
-        """Return what a pipeline answers to each text, in our labels.
+    ) -> Predicted:
+        """Return what a model answers to each text, in our labels, read as :attr:`window` says.
 
         Of a classification that is the probability of each of our labels, 0 for those that the model lacks, and behind
         them the largest one of a label that is none of ours; of spans, those of our types.

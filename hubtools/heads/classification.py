@@ -12,7 +12,13 @@ from hubtools.heads.answers import Answer
 from hubtools.heads.base import Head
 from hubtools.heads.baselines import answer_by_words
 from hubtools.heads.encoding import encode_sequence
-from hubtools.heads.inference import Tick, list_label_names, predict_probabilities
+from hubtools.heads.inference import (
+    Tick,
+    list_label_names,
+    list_reading_columns,
+    predict_probabilities,
+    read_probabilities,
+)
 from hubtools.heads.plots import ABSTENTION, CONFUSION, Plot
 from hubtools.heads.rows import LabelMap, UserColumns, describe_split, measure_lengths_by_label, read_text_and_label
 from hubtools.heads.scores import ANOTHER, compute_abstaining_scores, compute_classification_scores, read_groups
@@ -23,6 +29,7 @@ from hubtools.heads.values import (
     Encoded,
     LabelPlan,
     Pipeline,
+    Predicted,
     Probabilities,
     Rows,
     TextProbabilities,
@@ -323,11 +330,14 @@ class Classification(Head):
         texts: Sequence[str],
         labels: Sequence[str],
         tick: Tick = lambda _: None,
-    ) -> list[list[float]]:
+    ) -> Predicted:
         # Labels that are to be ignored are not asked for; the others keep their probabilities as they are.
         names = [*plan.ours, *plan.others]
+        # Several of theirs may be what is looked for.
+        decides = [name for name, label in plan.ours.items() if labels[label] in self.decisive]
+        predicted = read_probabilities(classifier, texts, names, self.window, decides, tick)
         answers = []
-        for row in predict_probabilities(classifier, texts, names, tick):
+        for row in cast("list[list[float]]", predicted.answers):
             probabilities = [0.0] * (len(labels) + 1)
             for name, p in zip(names, row, strict=True):
                 if name in plan.ours:
@@ -336,22 +346,21 @@ class Classification(Head):
                 else:
                     probabilities[-1] = max(probabilities[-1], p)  # one wrong label among many is still one answer
             answers.append(probabilities)
-        return answers
+        return replace(predicted, answers=answers)
 
     def predict_columns(
         self, classifier: Pipeline, rows: Rows, labels: Sequence[str], tick: Tick, temperature: float
     ) -> Rows:
-        return {
-            "label": list(rows["label"]),
-            "probabilities": predict_probabilities(classifier, list(rows["text"]), labels, tick),
-        }
+        predicted = read_probabilities(classifier, list(rows["text"]), labels, self.window, self.decisive, tick)
+        answers = cast("list[list[float]]", predicted.answers)
+        return {"label": list(rows["label"]), "probabilities": answers, **predicted.reading}
 
     # As wide as the values that arithmetic is done with: thresholds are chosen between two neighbouring scores.
     @property
     def columns(self) -> dict[str, pa.DataType]:
         import pyarrow as pa
 
-        return {"label": pa.int64(), "probabilities": pa.list_(pa.float64())}
+        return {"label": pa.int64(), "probabilities": pa.list_(pa.float64()), **list_reading_columns()}
 
     def answer_example(self, classifier: Pipeline, text: str, labels: Sequence[str]) -> AnsweredExample:
         [row] = predict_probabilities(classifier, [text], labels)
@@ -362,9 +371,20 @@ class Classification(Head):
         return {len(p) for p in rows["probabilities"]}
 
     def compare_answers(self, classifier: Pipeline, texts: Sequence[str], rows: Rows) -> AnswerDifference:
-        answers = predict_probabilities(classifier, texts, list_label_names(classifier.model.config))
-        pairs = zip(answers, rows["probabilities"], strict=False)  # texts are the first of the rows
-        return AnswerDifference(max(abs(p - q) for row, recorded in pairs for p, q in zip(row, recorded, strict=True)))
+        # Texts are the first of the rows. An earlier version recorded what pipeline() answers, and no windows.
+        windows = rows.get("windows", [1] * len(texts))
+        numbers = range(len(texts))
+        names = list_label_names(classifier.model.config)
+        short = [i for i in numbers if windows[i] == 1]
+        answered = dict(zip(short, predict_probabilities(classifier, [texts[i] for i in short], names), strict=True))
+        differences = [
+            abs(p - q) for i, row in answered.items() for p, q in zip(row, rows["probabilities"][i], strict=True)
+        ]
+        if "windows" in rows:
+            read = read_probabilities(classifier, texts, names, self.window, self.decisive).answers
+            pairs = zip(cast("list[list[float]]", read), rows["probabilities"], strict=False)
+            differences += [abs(p - q) for row, recorded in pairs for p, q in zip(row, recorded, strict=True)]
+        return AnswerDifference(max(differences))
 
     def decide(self, prediction: object, labels: Sequence[str], threshold: float | None) -> Answer:
         row = cast("Sequence[float]", prediction)  # one of predict()'s

@@ -30,6 +30,7 @@ from hubtools.metrics.detection import (
     read_detection_answers,
 )
 from hubtools.metrics.labels import ACCURACY, MACRO_F1, LabelAnswers
+from hubtools.reading import Window
 from hubtools.records.dataset import LengthBaseline
 from hubtools.records.metrics import Metrics
 from hubtools.records.scores import ClassificationBaseline, DetectionBaseline, DetectionScores, ScoresOnOtherData
@@ -53,6 +54,7 @@ class Detection(Classification):
     """
 
     name: ClassVar[str] = "detection"
+    window: ClassVar[Window | None] = Window()  # what is looked for may stand anywhere
 
     positive: str = ""
     alarming: tuple[str, ...] = ()
@@ -134,6 +136,10 @@ class Detection(Classification):
     @property
     def acts_on(self) -> str:
         return self.positive
+
+    @property
+    def decisive(self) -> tuple[str, ...]:
+        return (self.positive,)
 
     def measure_thresholds(
         self, validation: LabelAnswers, test: LabelAnswers, labels: Sequence[str], target: Target

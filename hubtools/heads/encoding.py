@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from hubtools.heads.values import Encoded, Rows
+from hubtools.heads.values import IGNORED, Encoded, Rows
+from hubtools.heads.word_marks import mark_words
 from hubtools.metrics.spans import SpanDict
 
 if TYPE_CHECKING:
     from transformers import BatchEncoding, PreTrainedTokenizerBase
-
-IGNORED = -100  # label of special tokens: no loss, no score
 
 
 def make_bio_labels(
@@ -53,6 +52,12 @@ def make_bio_labels(
     return labels
 
 
+def label_tokens(offsets: Sequence[tuple[int, int]], text: str, spans: Iterable[SpanDict], types: int) -> list[int]:
+    """Return :func:`make_bio_labels` in the order of a model's labels: O, then B- and I- of each of ``types`` types."""
+    ids = {(t, "B"): 1 + 2 * t for t in range(types)} | {(t, "I"): 2 + 2 * t for t in range(types)}
+    return make_bio_labels(offsets, text, spans, ids)
+
+
 def encode_sequence(batch: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Encoded:
     """Return token ids and the class of each text; a text longer than ``max_length`` tokens is cut."""
     encoded = tokenizer(list(batch["text"]), truncation=True, max_length=max_length)
@@ -60,12 +65,10 @@ def encode_sequence(batch: Rows, tokenizer: PreTrainedTokenizerBase, max_length:
 
 
 def encode_tokens(batch: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, types: int) -> Encoded:
-    """Return token ids and BIO labels; a text longer than ``max_length`` tokens is cut."""
-    # The order of the model's labels: O, then B- and I- of each type.
-    ids = {(t, "B"): 1 + 2 * t for t in range(types)} | {(t, "I"): 2 + 2 * t for t in range(types)}
+    """Return token ids and BIO labels, marked by words; a text longer than ``max_length`` tokens is cut."""
     encoded = tokenizer(list(batch["text"]), truncation=True, max_length=max_length, return_offsets_mapping=True)
     labels = [
-        make_bio_labels(offsets, text, spans, ids)
+        mark_words(label_tokens(offsets, text, spans, types), text, offsets)
         for offsets, text, spans in zip(encoded["offset_mapping"], batch["text"], batch["spans"], strict=True)
     ]
     return _join_labels(encoded, labels)

@@ -1,14 +1,21 @@
-"""Run a model over texts, as a user of the published repo would: a classifier here is a ``pipeline()``."""
+"""Run a model over texts: by plain ``pipeline()``, as a user of the published repo may, and by ``hubtools.reading``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-from hubtools.heads.values import Pipeline, PredictedSpan, TokenAnswer
+from hubtools.heads.encoding import label_tokens
+from hubtools.heads.values import IGNORED, Pipeline, Predicted, PredictedSpan, TokenAnswer
+from hubtools.lazy_numpy import np
 from hubtools.metrics.spans import SpanDict
+from hubtools.reading import LabelAnswer, TokenAnswers, Window, read_labels, read_tokens, strip_span
+from hubtools.router_contract.decoding import PredictedSpan as RouterSpan
+from hubtools.router_contract.decoding import TokenAnswer as RouterToken
+from hubtools.router_contract.decoding import decode_spans
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from transformers import PreTrainedConfig
 
 BATCH = 32  # texts at a time
@@ -43,7 +50,7 @@ def list_label_names(config: PreTrainedConfig) -> list[str]:
 def predict_probabilities(
     classifier: Pipeline, texts: Sequence[str], labels: Sequence[str], tick: Tick = lambda _: None
 ) -> list[list[float]]:
-    """Return (texts, labels) probabilities; a text longer than the model reads is cut."""
+    """Return (texts, labels) probabilities of plain ``pipeline()``; a text longer than the model reads is cut."""
     order = _sort_by_length(texts)
     probabilities: list[list[float]] = [[] for _ in texts]
     for start in range(0, len(order), BATCH):
@@ -60,7 +67,9 @@ def predict_probabilities(
 def predict_spans(
     classifier: Pipeline, texts: Sequence[str], types: Sequence[str], tick: Tick = lambda _: None
 ) -> list[list[PredictedSpan]]:
-    """Return the spans of each text: ``start``, ``end`` (code points), ``label`` (index in ``types``), ``score``.
+    """Return the spans that plain ``pipeline()`` finds in each text.
+
+    They have ``start``, ``end`` (code points), ``label`` (index in ``types``) and ``score``.
 
     Pieces overlap where a text is longer than the model reads, so that none of it goes unread. A span may come
     with the space before its first word, which a byte-level tokenizer counts to the word: it is cut off.
@@ -84,58 +93,92 @@ def predict_spans(
     return spans
 
 
-def strip_span(text: str, start: int, end: int) -> tuple[int, int]:
-    """Return ``start`` and ``end`` without the white space at either side."""
-    while start < end and text[start].isspace():
-        start += 1
-    while end > start and text[end - 1].isspace():
-        end -= 1
-    return start, end
-
-
-def predict_tokens(
-    classifier: Pipeline, texts: Sequence[str], spans: Sequence[Sequence[SpanDict]], types: int, temperature: float
-) -> list[list[TokenAnswer]]:
-    """Return what the model answers to each token of each text, in order, special tokens left out.
-
-    A text is cut where the model stops reading.
+def read_probabilities(
+    classifier: Pipeline,
+    texts: Sequence[str],
+    labels: Sequence[str],
+    window: Window | None,
+    decides: Sequence[str],
+    tick: Tick = lambda _: None,
+) -> Predicted:
+    """Return (texts, labels) probabilities, each of the window of a text that has most of ``decides``.
 
     Args:
-        spans: the true ones of each text.
+        decides: names of the model's labels that are looked for; with none, the beginning of a text is all that counts.
+    """
+    names = list_label_names(classifier.model.config)
+    order = _sort_by_length(texts)
+    answers: list[LabelAnswer] = [
+        *read_labels(
+            classifier.model, classifier.tokenizer, [texts[i] for i in order],
+            window=window if decides else None, positive=[names.index(name) for name in decides], tick=tick,
+        )
+    ]  # fmt: skip
+    answers = [answers[place] for place in _invert(order)]
+    places = [names.index(label) for label in labels]
+    return Predicted(
+        [[answer.probabilities[place] for place in places] for answer in answers],
+        [answer.tokens_read for answer in answers],
+        [answer.windows for answer in answers],
+        [answer.truncated for answer in answers],
+    )
+
+
+def read_token_answers(
+    classifier: Pipeline, texts: Sequence[str], window: Window | None, tick: Tick = lambda _: None
+) -> Iterator[tuple[int, TokenAnswers]]:
+    """Yield the number of each text, in no order, and what the model answers to its tokens."""
+    order = _sort_by_length(texts)
+    ordered = [texts[i] for i in order]
+    found = read_tokens(classifier.model, classifier.tokenizer, ordered, window=window, tick=tick)
+    return zip(order, found, strict=True)
+
+
+def describe_tokens(
+    text: str, spans: Sequence[SpanDict], answers: TokenAnswers, types: int, temperature: float
+) -> list[TokenAnswer]:
+    """Return what the model answers to each token of a text, in order, beside the true tag.
+
+    Args:
+        spans: the true ones.
         types: how many types there are.
         temperature: that was folded into the weights; 1 where none was.
     """
-    import torch
+    labels = label_tokens(answers.offsets, text, spans, types)
+    # The weights hold the logits divided by the temperature: times it, they are as the training left them.
+    raw = np.maximum(answers.probabilities, np.finfo(float).tiny) ** temperature
+    raw = raw / raw.sum(1, keepdims=True)
+    return [
+        {"label": label, "answer": int(p.argmax()), "confidence": float(p.max()), "raw": float(q.max())}
+        for label, p, q in zip(labels, answers.probabilities, raw, strict=True)
+        if label != IGNORED  # a token without a character
+    ]
 
-    from hubtools.heads.encoding import IGNORED, encode_tokens
 
-    tokenizer, model = classifier.tokenizer, classifier.model
-    encoded = encode_tokens({"text": list(texts), "spans": list(spans)}, tokenizer, tokenizer.model_max_length, types)
-    labels = cast("list[list[int]]", encoded["labels"])  # of tokens, not of texts
-    token_answers: list[list[TokenAnswer]] = [[] for _ in texts]
-    order = _sort_by_length(texts)
-    for start in range(0, len(order), BATCH):
-        numbers = order[start : start + BATCH]
-        batch = tokenizer.pad({"input_ids": [encoded["input_ids"][i] for i in numbers]}, return_tensors="pt")
-        with torch.inference_mode():
-            logits = model(**batch.to(model.device)).logits.double().cpu()
-        confidence, answers = logits.softmax(-1).max(-1)
-        # The weights hold the logits divided by the temperature: times it, they are as the training left them.
-        raw = (logits * temperature).softmax(-1).amax(-1)
-        for row, i in enumerate(numbers):
-            token_answers[i] = [
-                {
-                    "label": label,
-                    "answer": int(answers[row, position]),
-                    "confidence": float(confidence[row, position]),
-                    "raw": float(raw[row, position]),
-                }
-                for position, label in enumerate(labels[i])
-                if label != IGNORED
-            ]
-    return token_answers
+def decode_as_router(text: str, answers: TokenAnswers, tags: Sequence[str]) -> list[RouterSpan]:
+    """Return the spans as the Semantic Router decodes them, token by token."""
+    best = answers.probabilities.argmax(1)
+    return decode_spans(
+        text,
+        [
+            RouterToken(tags[tag], float(p[tag]), start, end)
+            for tag, p, (start, end) in zip(best, answers.probabilities, answers.offsets, strict=True)
+        ],
+    )
+
+
+def list_reading_columns() -> dict[str, pa.DataType]:
+    """Return the Arrow types of the columns that say how a text was read."""
+    import pyarrow as pa
+
+    return {"tokens_read": pa.int32(), "windows": pa.int32(), "truncated": pa.bool_()}
 
 
 def _sort_by_length(texts: Sequence[str]) -> list[int]:
     """Return the order in which texts of like length are together: a batch is padded to its longest."""
     return sorted(range(len(texts)), key=lambda i: len(texts[i]))
+
+
+def _invert(order: Sequence[int]) -> list[int]:
+    """Return at which place of ``order`` each number stands."""
+    return sorted(range(len(order)), key=order.__getitem__)

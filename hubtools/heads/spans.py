@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 from hubtools.heads.answers import Answer, AnsweredSpan
 from hubtools.heads.base import Head
 from hubtools.heads.baselines import answer_by_rules
-from hubtools.heads.encoding import IGNORED, encode_tokens
-from hubtools.heads.inference import Tick, list_label_names, predict_spans, predict_tokens
+from hubtools.heads.encoding import encode_tokens
+from hubtools.heads.inference import Tick, list_reading_columns, predict_spans
 from hubtools.heads.plots import TYPES, Plot
 from hubtools.heads.rows import LabelMap, UserColumns, describe_split
 from hubtools.heads.scores import compute_span_scores, read_groups
 from hubtools.heads.slices import list_span_mistakes, slice_spans
+from hubtools.heads.span_predictions import (
+    compare_spans,
+    list_other_decodings,
+    predict_decided_spans,
+    predict_span_columns,
+)
 from hubtools.heads.span_rows import (
     OUTSIDE,
     SPLIT_WORD,
@@ -27,16 +33,19 @@ from hubtools.heads.span_rows import (
 )
 from hubtools.heads.user_spans import choose_span_columns
 from hubtools.heads.values import (
+    IGNORED,
     AnswerDifference,
     Column,
     Encoded,
     LabelPlan,
     Pipeline,
+    Predicted,
     PredictedSpan,
     Rows,
     TextProbabilities,
     Truth,
 )
+from hubtools.heads.word_marks import clear_marks, tag_by_words
 from hubtools.heads.wording import Words
 from hubtools.lazy_numpy import np
 from hubtools.metrics.calibration import measure_reliability
@@ -54,6 +63,7 @@ from hubtools.metrics.spans import (
     read_span_answers,
     read_tag_answers,
 )
+from hubtools.reading import Window
 from hubtools.records.dataset import SplitFacts
 from hubtools.records.metrics import AnsweredExample, Metrics, SpanOutput
 from hubtools.records.scores import Baseline, Scores, ScoresOnOtherData, SpanBaseline, SpanScores
@@ -91,6 +101,7 @@ class Spans(Head):
         "name your columns: --text-column and --label-column (the spans), or --tokens-column and --tags-column"
     )
     reads_tags: ClassVar[bool] = True
+    window: ClassVar[Window | None] = Window()  # a span may stand anywhere
 
     # So that a card can say "false alarms on documents without personal data" of any task.
     content: str = "marked text"
@@ -179,7 +190,7 @@ class Spans(Head):
 
     def reduce_logits(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         # Logits of all tokens of a split would fill the memory; their best tags are enough to score spans.
-        return lambda logits, labels: logits.argmax(-1)
+        return tag_by_words
 
     def select_multitask_predictions(
         self, first: np.ndarray, best: np.ndarray, labels: np.ndarray
@@ -234,6 +245,7 @@ class Spans(Head):
         names = np.array(["O", *(f"{prefix}-{t}" for t in labels for prefix in "BI")])
         # Special tokens and padding belong to no word: what is predicted there does not count.
         is_token = [row != IGNORED for row in label_ids]
+        label_ids = clear_marks(label_ids)
         true, predicted = (
             [names[row[mask]].tolist() for row, mask in zip(side, is_token, strict=True)]
             for side in (label_ids, predictions)
@@ -242,6 +254,13 @@ class Spans(Head):
 
     def score(self, rows: Rows, labels: Sequence[str], threshold: float) -> SpanScores:
         return compute_span_scores(self.read_answers(rows, labels), labels, read_groups(rows))
+
+    def score_other_decodings(self, rows: Rows, labels: Sequence[str]) -> dict[str, Baseline]:
+        found = {}
+        for name, (about, spans) in list_other_decodings(rows).items():
+            answers = read_span_answers(rows["spans"], spans, len(labels))
+            found[name] = self.make_baseline(about, compute_span_scores(answers, labels, read_groups(rows)))
+        return found
 
     def score_known(
         self, rows: Rows, labels: Sequence[str], known: Collection[int], threshold: float
@@ -312,26 +331,15 @@ class Spans(Head):
         texts: Sequence[str],
         labels: Sequence[str],
         tick: Tick = lambda _: None,
-    ) -> list[list[PredictedSpan]]:
-        planned = {*plan.ours, *plan.ignored, *plan.others}
-        # Types that no plan names, such as the label for no label, may still come out of the pipeline.
-        tags = list_label_names(classifier.model.config)
-        unplanned = sorted({tag[2:] if tag[:2] in ("B-", "I-") else tag for tag in tags} - planned)
-        types = [*plan.ours, *plan.ignored, *plan.others, *unplanned]
-        return [
-            [{**s, "label": plan.ours[types[s["label"]]]} for s in row if types[s["label"]] in plan.ours]
-            for row in predict_spans(classifier, texts, types, tick)
-        ]
+    ) -> Predicted:
+        # A plan may name a type with the prefix of a scheme that pipeline() does not know, such as U-.
+        ours = {_PREFIX.sub("", name): label for name, label in plan.ours.items()} | dict(plan.ours)
+        return predict_decided_spans(classifier, texts, ours, self.window, tick)
 
     def predict_columns(
         self, classifier: Pipeline, rows: Rows, labels: Sequence[str], tick: Tick, temperature: float
     ) -> Rows:
-        texts, true = list(rows["text"]), list(rows["spans"])
-        return {
-            "spans": true,
-            "predicted_spans": predict_spans(classifier, texts, labels, tick),
-            "tokens": predict_tokens(classifier, texts, true, len(labels), temperature),
-        }
+        return predict_span_columns(classifier, rows, labels, self.window, tick, temperature)
 
     @property
     def columns(self) -> dict[str, pa.DataType]:
@@ -340,10 +348,14 @@ class Spans(Head):
         span = [("start", pa.int32()), ("end", pa.int32()), ("label", pa.int64())]
         # Small types: there is such a row for every token of the split, and the file is published.
         token = [("label", pa.int16()), ("answer", pa.int16()), ("confidence", pa.float32()), ("raw", pa.float32())]
+        predicted = pa.list_(pa.struct([*span, ("score", pa.float64())]))
         return {
             self.truth: pa.list_(pa.struct(span)),
-            self.answer: pa.list_(pa.struct([*span, ("score", pa.float64())])),
+            self.answer: predicted,
+            "plain_spans": predicted,
+            "router_spans": predicted,
             "tokens": pa.list_(pa.struct(token)),
+            **list_reading_columns(),
         }
 
     def answer_example(self, classifier: Pipeline, text: str, labels: Sequence[str]) -> AnsweredExample:
@@ -369,24 +381,14 @@ class Spans(Head):
         return {name: _PREFIX.sub("", name) for name in groups}
 
     def compare_answers(self, classifier: Pipeline, texts: Sequence[str], rows: Rows) -> AnswerDifference:
-        tags = list_label_names(classifier.model.config)
-        types = [tag[2:] for tag in tags if tag.startswith("B-")]
-        largest = 0.0
-        # The texts are those of the first rows.
-        for recorded, spans in zip(rows["predicted_spans"], predict_spans(classifier, texts, types), strict=False):
-            bounds = [[(s["start"], s["end"], s["label"]) for s in side] for side in (recorded, spans)]
-            if bounds[0] != bounds[1]:
-                return AnswerDifference(1.0, str(recorded), str(spans))
-            largest = max([largest, *(abs(a["score"] - b["score"]) for a, b in zip(recorded, spans, strict=True))])
-        return AnswerDifference(largest)
+        return compare_spans(classifier, texts, rows, self.window)
 
     def decide(self, prediction: object, labels: Sequence[str], threshold: float | None) -> Answer:
         limit = threshold or 0.0
         predicted = cast("Sequence[PredictedSpan]", prediction)  # one of predict()'s
-        # Sorted, as a pipeline reads a long text in pieces, whose spans need not come in the order of the text.
         spans = tuple(
             AnsweredSpan(span["start"], span["end"], labels[span["label"]], span["score"])
-            for span in sorted(predicted, key=lambda span: (span["start"], span["end"]))
+            for span in predicted
             if span["score"] >= limit
         )
         return Answer("", max((span.score for span in spans), default=0.0), bool(spans), limit, spans=spans)
@@ -394,7 +396,8 @@ class Spans(Head):
     def pair_multitask_answers(
         self, probabilities: TextProbabilities, rows: Rows, row: int
     ) -> Iterator[tuple[float, float]]:
-        pairs = zip(cast("list[list[float]]", probabilities), rows["tokens"][row], strict=True)
+        # Predictions of an earlier version end where the model stopped reading.
+        pairs = zip(cast("list[list[float]]", probabilities), rows["tokens"][row], strict=False)
         # Recorded is the probability of the answer alone, not of all tags.
         return ((p[token["answer"]], token["confidence"]) for p, token in pairs)
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+IGNORED = -100  # label of special tokens: no loss, no score
+
 # A column whose type only the head knows, such as its truth: callers pass it on without a look inside.
 Column: TypeAlias = "Sequence[object] | np.ndarray"
 # (rows, labels): lists as a parquet file gives them, or an array as scikit-learn does.
@@ -23,7 +25,7 @@ TextProbabilities: TypeAlias = list[float] | list[list[float]]
 
 
 class PredictedSpan(SpanDict):
-    """A span that a model predicts; ``score`` is its probability, the mean over its tokens."""
+    """A span that a model predicts; ``score``, from 0 to 1, is a mean over its tokens."""
 
     score: float
 
@@ -50,7 +52,10 @@ class Rows(TypedDict, total=False):
         characters: length of the text in code points.
         label: index of the true label.
         alarming: whether the text holds an alarming word.
+        predicted_spans: decided over words.
+        plain_spans, router_spans: those of plain ``pipeline()``, and as the Semantic Router decodes them.
         tokens: of predictions, what is answered to each token of the text.
+        tokens_read, windows, truncated: how the text was read, as of :class:`Predicted`.
     """
 
     id: Sequence[str]
@@ -62,7 +67,34 @@ class Rows(TypedDict, total=False):
     alarming: Sequence[bool]
     spans: Sequence[Sequence[SpanDict]]
     predicted_spans: Sequence[Sequence[PredictedSpan]]
+    plain_spans: Sequence[Sequence[PredictedSpan]]
+    router_spans: Sequence[Sequence[PredictedSpan]]
     tokens: Sequence[Sequence[TokenAnswer]]
+    tokens_read: Sequence[int]
+    windows: Sequence[int]
+    truncated: Sequence[bool]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What a model answers to texts, with a value a text.
+
+    Attributes:
+        answers: probabilities of labels, or spans.
+        tokens_read: tokens of the text that were read, special ones left out.
+        windows: in how many windows.
+        truncated: whether the end of the text was not read.
+    """
+
+    answers: Column
+    tokens_read: list[int]
+    windows: list[int]
+    truncated: list[bool]
+
+    @property
+    def reading(self) -> Rows:
+        """How the texts were read, as columns of predictions."""
+        return {"tokens_read": self.tokens_read, "windows": self.windows, "truncated": self.truncated}
 
 
 class Encoded(TypedDict):

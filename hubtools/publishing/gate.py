@@ -188,7 +188,7 @@ class _Published:
         label_set = task.label_set(folder.read_facts().label_set)
         classifier = call_with_retries(lambda: open_classifier(task, label_set, self._repo, {}))
         rows = read_test_split(task, folder)
-        answers = predict_answers(task, label_set, classifier, rows, lambda _: None)
+        answers = predict_answers(task, label_set, classifier, rows, lambda _: None).answers
         joined = cast("Rows", {**task.head.join_answers(rows.truth, answers), "id": rows.ids})
         return _sort_like(read_columns(folder.predictions), joined), classifier.plan.known, True
 

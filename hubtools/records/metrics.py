@@ -5,7 +5,7 @@ Its parts are in ``scores``, ``thresholds`` and ``slices``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hubtools.records import Record
 from hubtools.records.scores import Baseline, Scores
@@ -78,6 +78,7 @@ class Metrics(Record):
     """The whole of ``metrics.json``.
 
     Attributes:
+        other_decodings: of spans, the scores of other ways to read them out of the same model, by their name.
         target: what the threshold was chosen for; None where none is chosen.
         abstention: the curve of a task with a fallback.
         fingerprint: of the predictions and the target that all this was computed from.
@@ -90,6 +91,7 @@ class Metrics(Record):
     weights_sha256: str
     primary: Primary
     scores: Scores
+    other_decodings: dict[str, Baseline] = field(default_factory=dict)
     target: Target | None
     thresholds: Thresholds | None
     abstention: list[AbstentionStep] | None = None

@@ -9,8 +9,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from hubtools.heads.inference import strip_span
-from hubtools.heads.span_rows import OUTSIDE
+from hubtools.reading import OUTSIDE, strip_span
 from hubtools.router_contract.check import TRAIN, Check, failed, passed
 from hubtools.router_contract.config import is_span_model
 from hubtools.router_contract.decoding import PredictedSpan, TokenAnswer, best_window, cut_windows, decode_spans

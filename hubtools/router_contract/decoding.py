@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from hubtools.heads.inference import strip_span
+from hubtools.reading import strip_span
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Sampler
 
 from hubtools.errors import UsageError
-from hubtools.heads.encoding import IGNORED
+from hubtools.heads.values import IGNORED
 
 # What a model is given of a batch: tensors (rows, longest) or (rows,), and the real length of each row.
 ModelInputs = dict[str, torch.Tensor | list[int]]

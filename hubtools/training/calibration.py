@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hubtools.heads.encoding import IGNORED
+from hubtools.heads.values import IGNORED
+from hubtools.heads.word_marks import clear_marks
 from hubtools.metrics.calibration import measure_reliability
 from hubtools.records import write_record
 from hubtools.records.thresholds import Temperature
@@ -100,7 +101,7 @@ def compute_logits(
         for start in range(0, len(order), batch):
             rows = collator([encoded[i] for i in order[start : start + batch]])
             inputs = {name: value.to(device) for name, value in rows.items() if isinstance(value, torch.Tensor)}
-            labels = inputs.pop("labels").reshape(-1)
+            labels = clear_marks(inputs.pop("labels").reshape(-1))
             logits = model(**inputs).logits.float().reshape(len(labels), -1)
             kept = labels != IGNORED
             answers.append(logits[kept].cpu().numpy())

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hubtools.heads import Head, encoding
+from hubtools.heads import Head, encoding, word_marks
 from hubtools.heads.values import Rows
 from hubtools.records.training import Truncation
 from hubtools.spec import LabelSet
@@ -85,7 +85,7 @@ def encode_splits(
     # How a tokenizer cut or padded last is a state that it keeps, not what it is.
     content = json.loads(tokenizer.backend_tokenizer.to_str()) if tokenizer.is_fast else tokenizer.get_vocab()
     vocabulary = {key: value for key, value in content.items() if key not in ("truncation", "padding")}
-    code = b"".join(Path(str(module)).read_bytes() for module in (__file__, encoding.__file__))
+    code = b"".join(Path(str(module)).read_bytes() for module in (__file__, encoding.__file__, word_marks.__file__))
     encoded, current_files = {}, set()
     cache.mkdir(parents=True, exist_ok=True)
     for split in ("train", "validation"):

@@ -2,6 +2,7 @@
 
 ModernBERT's own heads ignore ``num_items_in_batch``, so that the Trainer's gradient grows with the accumulation
 steps and the number of processes. This one divides by it, and knows class weights, label smoothing and focal loss.
+The tokens of a word are made to agree: who decodes token by token, as plain ``pipeline()``, cuts fewer words then.
 """
 
 from __future__ import annotations
@@ -11,10 +12,18 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from hubtools.errors import UsageError
-from hubtools.heads.encoding import IGNORED
+from hubtools.heads.values import IGNORED
+from hubtools.heads.word_marks import GOES_ON, clear_marks
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+# How much the disagreement of a word's tokens counts beside their cross-entropy. On the validation split of the PII
+# starter corpus, with the nano model and one seed, plain pipeline() cut a word with 18 of 411 spans instead of 58 of
+# 438, and its strict F1 rose from 0.783 to 0.836; decided over words it was 0.858 and 0.863 before (test: 0.923 and
+# 0.915).
+AGREEMENT = 1.0
 
 
 class HasLogits(Protocol):
@@ -54,7 +63,8 @@ def choose_weights(asked: str, weighted: bool, labels: Iterable[int | list[int]]
     # A split is counted label by label: rows of tokens hold lists.
     if asked == "balanced" or (asked == "auto" and weighted):
         flat = (label for row in labels for label in (row if isinstance(row, list) else [row]))
-        return class_weights((label for label in flat if label != IGNORED), classes)
+        # Labels of tokens are marked by words.
+        return class_weights((label % GOES_ON for label in flat if label != IGNORED), classes)
     if asked in ("auto", "none"):
         return None
     try:
@@ -68,6 +78,28 @@ def choose_weights(asked: str, weighted: bool, labels: Iterable[int | list[int]]
             next="hubtools finetune TASK --class_weights balanced",
         )  # fmt: skip
     return weights
+
+
+def measure_disagreement(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return how much the tokens of words disagree: the sum over neighbours of half their Jeffreys divergence.
+
+    It is that of the types: B- and I- of one count together, as the tokens of a word have either. Without marks it is
+    0, as of whole texts.
+
+    Args:
+        logits: (tokens, tags) of O, then B- and I- of each type.
+        labels: (tokens,), marked where a token goes on with the word of the token before it.
+    """
+    import torch
+
+    places = (labels >= GOES_ON).nonzero().squeeze(1)
+    if not len(places):
+        return logits.new_zeros(())
+    both = torch.stack([logits[places - 1], logits[places]])
+    types = torch.cat([both[..., :1], torch.logaddexp(both[..., 1::2], both[..., 2::2])], -1)
+    before, after = types.log_softmax(-1)
+    disagreement: Tensor = 0.5 * ((before.exp() - after.exp()) * (before - after)).sum()
+    return disagreement
 
 
 def make_loss_function(
@@ -86,7 +118,8 @@ def make_loss_function(
 
     def loss(outputs: HasLogits, labels: Tensor, num_items_in_batch: Tensor | None = None) -> Tensor:
         # In fp32, also under autocast: sums of many small losses in bf16 lose digits.
-        logits, labels = outputs.logits.float().flatten(0, -2), labels.flatten()
+        logits, marked = outputs.logits.float().flatten(0, -2), labels.flatten()
+        labels = clear_marks(marked)
         # Made anew each time: the device is known only here, and a few numbers cost nothing.
         weight = torch.tensor(weights, device=logits.device) if weights else None
         each = torch.nn.functional.cross_entropy(
@@ -97,6 +130,6 @@ def make_loss_function(
             each = each * (1 - p).clamp(min=1e-6) ** focal_gamma  # at p = 1 a gamma below 1 has no gradient
         # An evaluation has no step to divide by: the mean of its own batch.
         count = labels.ne(IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
-        return each.sum() / count
+        return (each.sum() + AGREEMENT * measure_disagreement(logits, marked)) / count
 
     return loss

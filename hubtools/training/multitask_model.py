@@ -21,7 +21,8 @@ from transformers.modeling_outputs import TokenClassifierOutput
 from transformers.models.modernbert.modeling_modernbert import ModernBertPredictionHead
 
 from hubtools.heads import Head
-from hubtools.heads.encoding import IGNORED
+from hubtools.heads.values import IGNORED
+from hubtools.heads.word_marks import clear_marks
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
 from hubtools.tasks import MEAN_SCORE
@@ -62,7 +63,8 @@ class Part:
 
     def owns(self, labels: LabelArray) -> LabelArray:
         """Return where ``labels``, an array or tensor, are of this task: as many truth values."""
-        return (labels >= self.first) & (labels < self.first + len(self.labels))
+        plain = clear_marks(labels)
+        return (plain >= self.first) & (plain < self.first + len(self.labels))
 
 
 class TaskHead(torch.nn.Module):
@@ -220,12 +222,12 @@ def make_loss(parts: Sequence[Part], label_smoothing: float, focal_gamma: float)
 def make_metrics(parts: Sequence[Part]) -> Callable[[EvalPrediction], dict[str, float]]:
     """Return ``compute_metrics`` for the Trainer: each task's as ``<task>_<key>``, and the mean of the primary ones.
 
-    Its predictions are those of :func:`reduce_logits`.
+    Its predictions are those of :func:`make_reduction`.
     """
     metrics = [make_selection_metrics(part.task, part.label_set) for part in parts]
 
     def compute(prediction: EvalPrediction) -> dict[str, float]:
-        # transformers types a tuple of predictions as one of a single array; reduce_logits() made a pair.
+        # transformers types a tuple of predictions as one of a single array; make_reduction() made a pair.
         first, best = cast("tuple[np.ndarray, np.ndarray]", prediction.predictions)
         label_ids = cast("np.ndarray", prediction.label_ids)
         scores: dict[str, float] = {}
@@ -245,11 +247,26 @@ def make_metrics(parts: Sequence[Part]) -> Callable[[EvalPrediction], dict[str, 
     return compute
 
 
-def reduce_logits(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return what the metrics need of (rows, longest, most labels) logits: those at the first position, which a label
-    of the whole text is read from, and the best label of every position.
+def make_reduction(
+    parts: Sequence[Part],
+) -> Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
+    """Return what reduces (rows, longest, most labels) logits to what the metrics need.
+
+    These are the logits at the first position, which a label of the whole text is read from, and the best label of
+    every position, as the head of its task decides it.
     """
-    return logits[:, 0], logits.argmax(-1)
+
+    def reduce_logits(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        best = logits.argmax(-1)
+        for part in parts:
+            if reduce := part.task.head.reduce_logits():
+                is_own = part.owns(labels)
+                rows = is_own.any(1)
+                own_labels = torch.where(is_own, labels - part.first, IGNORED)[rows]
+                best[rows] = reduce(logits[rows, :, : len(part.labels)], own_labels)
+        return logits[:, 0], best
+
+    return reduce_logits
 
 
 class MultitaskOptions(ModelOptions, total=False):
@@ -280,7 +297,9 @@ class MultitaskTrainer(ClassifierTrainer):
             compute_loss_func=make_loss(parts, args.label_smoothing_factor, focal_gamma),
             compute_metrics=make_metrics(parts),
             # transformers takes a tuple as well, though its type names a tensor alone.
-            preprocess_logits_for_metrics=cast("Callable[[torch.Tensor, torch.Tensor], torch.Tensor]", reduce_logits),
+            preprocess_logits_for_metrics=cast(
+                "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]", make_reduction(parts)
+            ),
             **options,
         )
         self.data_collator = MultitaskCollator(

@@ -27,7 +27,7 @@ from transformers import (
 from transformers.trainer import TRAINER_STATE_NAME
 
 from hubtools.errors import UsageError
-from hubtools.heads.encoding import IGNORED
+from hubtools.heads.values import IGNORED
 from hubtools.training.batching import Collator, EncodedRow, ModelInputs, StepBatches, divide_into_passes
 from hubtools.training.loss import LossFunction
 from hubtools.training.packing import find_reason_not_to_pack, pack
