@@ -26,6 +26,7 @@ Forward: TypeAlias = "Callable[[np.ndarray, np.ndarray], np.ndarray]"
 FIRST = 512  # tokens of a text that are read where it is not read in windows, special ones included
 BATCH = 32  # windows that go through the model at once
 CHUNK = 128  # texts whose answers are held at once
+OUTSIDE = "O"  # the tag of what is in no span
 SMALLEST = 1e-12  # a probability of 0 would make a path impossible, whatever else speaks for it
 
 # Prefixes of BIO, BILOU and BIOES.
@@ -289,7 +290,6 @@ def _run(
     overlap = min(window.overlap, size // 2) if window else 0
     for begin in range(0, len(texts), CHUNK):
         some = list(texts[begin : begin + CHUNK])
-        # Not cut here, so that nobody is warned of long texts.
         encoded = tokenizer(
             some, add_special_tokens=False, truncation=False, return_offsets_mapping=tokenizer.is_fast, verbose=False
         )
@@ -378,11 +378,11 @@ def _read_probabilities(
     import numpy as np
 
     split = [split_tag(tag, tags) for tag in tags]
-    types = list(dict.fromkeys(name for tag, (_, name) in zip(tags, split, strict=True) if tag != "O"))
+    types = list(dict.fromkeys(name for tag, (_, name) in zip(tags, split, strict=True) if tag != OUTSIDE))
     opens, goes_on = np.zeros((2, len(probabilities), len(types)))
     outside = np.zeros(len(probabilities))
     for column, (tag, (prefix, name)) in enumerate(zip(tags, split, strict=True)):
-        if tag == "O":
+        if tag == OUTSIDE:
             outside += probabilities[:, column]
         else:
             (opens if prefix and prefix in _OPENING else goes_on)[:, types.index(name)] += probabilities[:, column]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from hubtools.curation.label_maps import read_label_map
 from hubtools.errors import UsageError
 from hubtools.heads.inference import list_label_names, load_pipeline
-from hubtools.heads.span_rows import OUTSIDE
 from hubtools.heads.values import LabelPlan, Pipeline
+from hubtools.reading import OUTSIDE
 from hubtools.records.thresholds import THRESHOLDS
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec

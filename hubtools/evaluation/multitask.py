@@ -76,7 +76,7 @@ class MultitaskClassifier:
         for task, about in self.about.items():
             head, forward = TASKS[task].head, self._make_forward(task, seen)
             if about["kind"] == Classification.granularity:
-                positive = [about["labels"].index(label) for label in head.decisive]
+                positive = [about["labels"].index(head.find_threshold_label(about["labels"]))] if head.window else []
                 answer = read_label(forward, self.tokenizer, text, window=head.window, positive=positive)
                 probabilities[task] = answer.probabilities
             else:

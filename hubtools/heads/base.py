@@ -61,7 +61,6 @@ class Head(ABC):
         window: how a long text is cut into windows, which are all read; None where its beginning alone is read.
     """
 
-    # "sequence" and "token" are what the Hub and transformers call the two kinds of classification.
     name: ClassVar[str]
     granularity: ClassVar[Literal["sequence", "token"]]
     pipeline: ClassVar[Literal["text-classification", "token-classification"]]
@@ -77,8 +76,7 @@ class Head(ABC):
 
     # --- a task of one's own ---
 
-    # Labels become keys of files, cells of Markdown tables and names in commands: what would break one of them is
-    # refused when the task is read, not when the model is trained.
+    # Labels become keys of files, cells of tables and names in commands: what would break one is refused early.
     label_pattern: ClassVar[str] = r"\w[\w .,&/+'()-]{0,63}"
     label_rule: ClassVar[str] = "a letter or digit, then letters, digits, spaces and . , & / + ' ( ) - _, 64 at most"
     least_labels: ClassVar[int] = 2  # with one, every answer is right
@@ -106,7 +104,6 @@ class Head(ABC):
         """Return why ``row`` cannot be written as this head's columns, or ""."""
         return ""
 
-    # For the examples on a dataset's card, whatever the head.
     @abstractmethod
     def describe_label(self, row: Example) -> str:
         """Return a row's label, or what is marked in it, for people to read."""
@@ -174,8 +171,7 @@ class Head(ABC):
 
     # --- training ---
 
-    # Whether few-shot training (SetFit), which labels whole texts, can answer it.
-    few_shot: ClassVar[bool] = False
+    few_shot: ClassVar[bool] = False  # whether SetFit, which labels whole texts, can answer it
     # The weight of the task's loss where several tasks are trained together.
     loss_weight: ClassVar[float] = 1.0
 
@@ -184,7 +180,6 @@ class Head(ABC):
         """Whether the model labels each token, not the text as a whole."""
         return self.granularity == "token"
 
-    # Through the auto class: a head knows the kind of model, not its architecture.
     @abstractmethod
     def load_model(self, path: str, **options: object) -> PreTrainedModel:
         """Load a model with this head, as ``from_pretrained`` of transformers' auto class for it does."""
@@ -237,11 +232,6 @@ class Head(ABC):
     # loaded; and the label that stands for no label.
     architecture: ClassVar[str]
     outside: ClassVar[str] = ""
-
-    @property
-    def decisive(self) -> tuple[str, ...]:
-        """The labels of which one window of a text is enough to answer with them."""
-        return ()
 
     @property
     @abstractmethod
@@ -323,7 +313,6 @@ class Head(ABC):
     def find_mistakes(self, rows: Rows, labels: Sequence[str]) -> Mistakes:
         """Return the most confident mistakes."""
 
-    # From recorded answers: the temperature is undone by computing, not by asking another model.
     @abstractmethod
     def measure_calibration(self, rows: Rows, temperature: float) -> SplitCalibration:
         """Return how sure answers are and how often they are right, without the temperature and with it."""
@@ -402,11 +391,10 @@ class Head(ABC):
             rows: ``text``, and the column of the truth.
         """
 
-    # With types that do not depend on the values: an empty split has the same schema as a full one.
     @property
     @abstractmethod
     def columns(self) -> dict[str, pa.DataType]:
-        """Arrow types of the columns that predictions may have."""
+        """Arrow types of the columns that predictions may have; they do not depend on the values."""
 
     @abstractmethod
     def answer_example(self, classifier: Pipeline, text: str, labels: Sequence[str]) -> AnsweredExample:
@@ -420,7 +408,6 @@ class Head(ABC):
         """Return how many labels recorded answers choose from; empty where they do not tell."""
         return set()
 
-    # What "verify" asks of a model that was just published.
     @abstractmethod
     def compare_answers(self, classifier: Pipeline, texts: Sequence[str], rows: Rows) -> AnswerDifference:
         """Ask the model again and compare with the recorded answers to the first rows."""

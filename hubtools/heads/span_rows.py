@@ -13,8 +13,6 @@ from hubtools.spec import Example, LabelSet, Span
 if TYPE_CHECKING:
     from datasets.features.features import FeatureType
 
-OUTSIDE = "O"  # the tag of a word in no span
-
 # Counted as the reason a row is dropped for.
 SPLIT_WORD = "a span begins or ends within a word"
 

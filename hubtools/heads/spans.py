@@ -23,7 +23,6 @@ from hubtools.heads.span_predictions import (
     predict_span_columns,
 )
 from hubtools.heads.span_rows import (
-    OUTSIDE,
     SPLIT_WORD,
     index_spans,
     make_span_columns,
@@ -63,7 +62,7 @@ from hubtools.metrics.spans import (
     read_span_answers,
     read_tag_answers,
 )
-from hubtools.reading import Window
+from hubtools.reading import OUTSIDE, Window
 from hubtools.records.dataset import SplitFacts
 from hubtools.records.metrics import AnsweredExample, Metrics, SpanOutput
 from hubtools.records.scores import Baseline, Scores, ScoresOnOtherData, SpanBaseline, SpanScores

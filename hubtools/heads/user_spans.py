@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from hubtools.heads.rows import LabelMap, UserColumns, map_label, normalize_label
-from hubtools.heads.span_rows import OUTSIDE
+from hubtools.reading import OUTSIDE
 from hubtools.rows import Columns, read_text, sort_spans
 from hubtools.spec import BadRow, Dropped, Example, Span
 
