@@ -219,24 +219,26 @@ class Demo:
     """What the Space says of a task. All of it may be left out; the Space then makes it of what stands in brackets.
 
     Attributes:
-        question: what the tile of the task asks, in a few words (the task's question).
-        about: the sentence above the task's tab (the task's question).
+        question: what the row of the task asks, in a few words (the task's question).
+        about: a sentence about the task (the task's question).
         examples: prompts to click (the task's examples).
-        example_title: what the button of the first example says on the first tab (the example).
+        example_titles: what the buttons of the first examples say; those without a title stand behind the others.
         topic: what the task asks about, inside a sentence, such as "kind of tool" (the task's title).
         tool: what the task's endpoint does, for programs (made of the topic, the labels and ``about``).
         returns: what the task's endpoint gives, for programs (a sentence for each kind of task).
         verdicts: of a detection, what is said at or above the threshold, and below ("Toxic", "Not toxic").
+        action: what a router does on the answer, such as "send to the {label} model" (spans: "mask" and the topic).
     """
 
     question: str = ""
     about: str = ""
     examples: tuple[str, ...] = ()
-    example_title: str = ""
+    example_titles: tuple[str, ...] = ()
     topic: str = ""
     tool: str = ""
     returns: str = ""
     verdicts: tuple[str, str] | None = None
+    action: str = ""
 
 
 @dataclass(frozen=True)

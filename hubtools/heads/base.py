@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hubtools.heads.answers import Answer
+from hubtools.heads.curves import CurvePoint
 from hubtools.heads.inference import Tick
 from hubtools.heads.plots import Plot
 from hubtools.heads.rows import LabelMap, UserColumns
@@ -440,6 +441,10 @@ class Head(ABC):
     # What a row of a split is called on cards, and ``metrics`` in the front matter of a model card, in the Hub's words.
     unit: ClassVar[str]
     card_metrics: ClassVar[tuple[str, ...]]
+
+    def measure_curve(self, rows: Rows, labels: Sequence[str]) -> list[CurvePoint]:
+        """Return what each threshold gives on a split, at falling thresholds; [] where none is moved."""
+        return []
 
     def describe_for_space(self) -> dict[str, str]:
         """Return what ``models.json`` says of the head, beside its name."""

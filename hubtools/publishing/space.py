@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from hubtools.assets import find_asset
 from hubtools.errors import HubtoolsError, MissingStage
+from hubtools.evaluation.predictions import Predictions
+from hubtools.heads.curves import CurvePoint
 from hubtools.publishing.changes import Change, Content, Files, compare_with_hub
 from hubtools.publishing.commits import release
 from hubtools.publishing.front_matter import END, START, join_card, merge_card, split_card
@@ -62,6 +65,7 @@ def list_space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder
         model, dataset = published.model, published.dataset
         assert model is not None, "it is released"
         architectures.add(read_released(folder, model, "config.json", "finetune")["model_type"])
+        score, curve = _read_test_split(task, folder, model.weights_sha256)
         models[task.name] = make_space_entry(
             task,
             repo=model.repo,
@@ -69,26 +73,52 @@ def list_space_files(tasks: Sequence[TaskSpec], folders: Mapping[str, TaskFolder
             threshold=_read_threshold(task, folder, model),
             note=find_base(read_released(folder, model, "training.json", "finetune")["base"]).note,
             dataset=dataset.repo if dataset else None,
+            score=score,
+            curve=curve,
         )
     source = find_asset("spaces") / "router_demo"
     return {
-        "app.py": source / "app.py",
-        "requirements.txt": source / "requirements.txt",
+        **list_app_files(),
         "models.json": (json.dumps({"models": models}, indent=2) + "\n").encode(),
         "README.md": _render_readme(source, models, sorted(architectures)).encode(),
     }
 
 
+def list_app_files() -> dict[str, bytes | Path]:
+    """Return the files of the Space that are the same whatever is released, by their paths.
+
+    The modules that read a text are those of this package: what the Space answers is what was evaluated.
+    """
+    source = find_asset("spaces") / "router_demo"
+    files: dict[str, bytes | Path] = {
+        path.name: path for path in sorted(source.iterdir()) if path.suffix in (".py", ".css", ".js", ".json", ".txt")
+    }
+    for name in ("reading", "words"):
+        text = (Path(__file__).parents[1] / f"{name}.py").read_text(encoding="utf-8")
+        # There is no package around them there.
+        files[f"{name}.py"] = re.sub(r"^from hubtools\.(\w+) import", r"from \1 import", text, flags=re.M).encode()
+    return files
+
+
 def make_space_entry(
-    task: TaskSpec, *, repo: str, revision: str | None, threshold: float | None, note: str, dataset: str | None
+    task: TaskSpec,
+    *,
+    repo: str,
+    revision: str | None,
+    threshold: float | None,
+    note: str,
+    dataset: str | None,
+    score: Mapping[str, object] | None = None,
+    curve: Sequence[CurvePoint] = (),
 ) -> dict[str, object]:
-    """Return what models.json says of a task; the keys are documented in ``Task`` of the Space's app.py.
+    """Return what models.json says of a task; the keys are documented in ``Task`` of the Space's tasks.py.
 
     Args:
         repo: the model's repo at ``revision``, or a local folder.
         threshold: the one in its thresholds.json; None for a classification without a fallback.
         note: what a visitor must know of the model before believing it, or "".
         dataset: the repo of the dataset, where it is published.
+        score: the primary score on the test split; ``curve``: what each threshold gives there.
     """
     demo = task.demo
     entry = {
@@ -105,12 +135,37 @@ def make_space_entry(
         "topic": demo.topic,
         "tool": demo.tool,
         "returns": demo.returns,
-        "example_title": demo.example_title,
+        "example_titles": [*demo.example_titles],
         "examples": [*(demo.examples or task.examples)],
         "verdicts": [*(demo.verdicts or ())],
+        "action": demo.action,
+        "score": score,
+        "curve": [*curve],
     }
     # What is not there the Space makes of what is.
     return {key: value for key, value in entry.items() if value not in (None, "", [])}
+
+
+def _read_test_split(
+    task: TaskSpec, folder: TaskFolder, weights_sha256: str | None
+) -> tuple[dict[str, object] | None, list[CurvePoint]]:
+    """Return the primary score of the released weights on the test split, and what each threshold gives there.
+
+    Nothing where the work folder knows them no longer, or scored other weights since.
+    """
+    score: dict[str, object] | None = None
+    curve: list[CurvePoint] = []
+    if folder.metrics.exists():
+        metrics = folder.read(folder.metrics, "evaluate")
+        if metrics.get("weights_sha256") == weights_sha256:
+            score = {key: metrics["primary"][key] for key in ("title", "value", "low", "high")}
+            score["rows"] = metrics["scores"]["rows"]
+    if folder.predictions.exists():
+        predictions = Predictions.read(folder, folder.predictions)
+        if predictions.about.get("weights_sha256") == weights_sha256:
+            labels = predictions.about["labels"]
+            curve = task.head.measure_curve(predictions.rows, labels)
+    return score, curve
 
 
 def _render_readme(source: Path, models: Mapping[str, Mapping[str, object]], architectures: Sequence[str]) -> str:

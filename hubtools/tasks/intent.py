@@ -204,7 +204,7 @@ INTENT = TaskSpec(
             "What is the monthly payment on a loan of 200,000 at 4% over 30 years?",
             "Tell me a joke",
         ),
-        example_title="An errand",
+        example_titles=("An errand",),
         topic="kind of tool",
         tool='Find the kind of tool a prompt calls for, such as "calculation", or "no_function_needed".',
         returns="The probability of each of the eight kinds, best first.",

@@ -1,0 +1,228 @@
+"""Load the models and ask them: answers of a text, window by window, in two lanes, so that a long text stops nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, TypedDict
+
+import numpy as np
+from reading import Window, list_tags, read_label, read_spans
+from tasks import Task, tasks
+
+WINDOW = 512  # tokens a classifier reads at once, as in the router
+MAX_CHARS = int(os.environ.get("ROUTER_DEMO_MAX_CHARS", "100000"))  # what a host of two cores reads within a minute
+LONG = 4_000  # characters: what is longer takes the lane of long texts
+MOST_WAITING = 200  # texts in a lane: who comes later is told so, not left to wait
+
+
+class Read(TypedDict, total=False):
+    """What a model said of a text, before any threshold; it is JSON, and what is decided of it follows from it alone.
+
+    Every one has `tokens_read` (special ones left out), `windows` and `truncated`: whether the end was not read. A
+    classification and a detection have `scores`, best first; a detection `strongest`, the start and end of the window
+    that decided; spans have `entities`, all of them, whatever their score. All offsets count code points.
+    """
+
+    scores: dict[str, float]
+    strongest: list[int]
+    entities: list[dict[str, Any]]
+    tokens_read: int
+    windows: int
+    truncated: bool
+
+
+class Cancelled(Exception):
+    """The visitor no longer waits for this answer."""
+
+
+class Busy(Exception):
+    """More texts wait than will be answered in reasonable time."""
+
+
+@dataclass
+class Lane:
+    """Texts that are read one after the other, `workers` at a time."""
+
+    workers: int
+    waiting: int = 0
+    pool: ThreadPoolExecutor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pool = ThreadPoolExecutor(self.workers, thread_name_prefix="lane")
+
+    @property
+    def before(self) -> int:
+        """How many texts wait for a worker."""
+        return max(0, self.waiting - self.workers)
+
+
+SHORT_LANE, LONG_LANE = Lane(2), Lane(1)
+_counting = threading.Lock()  # of those that wait
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model. `labels` are in the order of their ids, `forward` turns token ids and their mask into logits."""
+
+    tokenizer: Any
+    labels: list[str]
+    forward: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    lock: threading.Lock
+
+
+@cache
+def load(name: str) -> Model:
+    """The model of a task, from its pinned revision: from the cache where it is there, else from the Hub."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
+
+    task = tasks()[name]
+    kind: Any = AutoModelForTokenClassification if task.head == "spans" else AutoModelForSequenceClassification
+    tokenizer, model = find_cached(task, lambda **options: (
+        AutoTokenizer.from_pretrained(task.repo, revision=task.revision, **options),  # type: ignore[no-untyped-call]
+        kind.from_pretrained(task.repo, revision=task.revision, **options).eval(),
+    ))  # fmt: skip
+    limit = getattr(model.config, "max_position_embeddings", WINDOW)
+    tokenizer.model_max_length = min(WINDOW, limit, tokenizer.model_max_length)
+    labels = list_tags(model)
+    if task.head == "detection" and task.positive not in labels:
+        raise ValueError(f"its labels are {sorted(labels)}, {task.positive!r} is not among them")
+
+    def forward(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            logits = model(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask)).logits
+        found: np.ndarray = logits.float().numpy()
+        return found
+
+    return Model(tokenizer, labels, forward, threading.Lock())
+
+
+def find_cached(task: Task, make: Callable[..., Any]) -> Any:
+    """What `make` gives with the files of the cache, or, where it lacks some, with those of the Hub."""
+    from huggingface_hub import try_to_load_from_cache
+
+    files = ("config.json", "model.safetensors", "tokenizer.json")
+    # A commit never changes: whatever stands in the cache is right, and asking costs a minute where no Hub answers.
+    if task.revision and all(
+        isinstance(try_to_load_from_cache(task.repo, file, revision=task.revision), str) for file in files
+    ):
+        return make(local_files_only=True)
+    return make()
+
+
+def readable(text: str | None) -> str:
+    """The text the models are given: at most MAX_CHARS characters, lone surrogates replaced one for one."""
+    return (text or "")[:MAX_CHARS].encode("utf-8", "replace").decode("utf-8")
+
+
+def stepwise(model: Model, stop: threading.Event | None) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """The model, window by window: between two of them the lock is released, and a cancelled text ends."""
+
+    def forward(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        rows = []
+        for number in range(len(ids)):
+            if stop is not None and stop.is_set():
+                raise Cancelled
+            with model.lock:
+                rows.append(model.forward(ids[number : number + 1], mask[number : number + 1])[0])
+            time.sleep(0)  # lets the thread go on that waits for the lock
+        return np.stack(rows)
+
+    return forward
+
+
+def ask(name: str, text: str, stop: threading.Event | None = None) -> Read:
+    """What the model of a task says of a text.
+
+    A detection and spans read overlapping windows, of which the one with most of the label decides; a classification
+    reads the first. Raises Cancelled as soon as `stop` is set.
+    """
+    task, model, text = tasks()[name], load(name), readable(text)
+    forward = stepwise(model, stop)
+    if task.head == "spans":
+        found = read_spans(forward, model.tokenizer, text, window=Window(), tags=model.labels)
+        entities = [
+            {"entity_group": s.type, "start": s.start, "end": s.end, "score": s.score, "word": text[s.start : s.end]}
+            for s in found.spans
+        ]
+        return Read(entities=entities, tokens_read=found.tokens_read, windows=found.windows, truncated=found.truncated)
+    positive = model.labels.index(task.positive) if task.head == "detection" else None
+    window = Window() if task.head == "detection" else None
+    read = read_label(forward, model.tokenizer, text, window=window, positive=positive)
+    scores = dict(sorted(zip(model.labels, read.probabilities, strict=True), key=lambda pair: -pair[1]))
+    answer = Read(scores=scores, tokens_read=read.tokens_read, windows=read.windows, truncated=read.truncated)
+    if task.head == "detection":
+        answer["strongest"] = [*read.strongest]
+    return answer
+
+
+def ask_all(text: str, stop: threading.Event | None = None) -> tuple[dict[str, Read], dict[str, float]]:
+    """The answer of each task under its name, and the milliseconds each took."""
+    answers, latency = {}, {}
+    for name in tasks():
+        start = time.perf_counter()
+        answers[name] = ask(name, text, stop)
+        latency[name] = round(1000 * (time.perf_counter() - start), 1)
+    return answers, latency
+
+
+def lane_of(chars: int) -> Lane:
+    """The lane of a text of this length."""
+    return LONG_LANE if chars > LONG else SHORT_LANE
+
+
+async def in_lane(
+    work: Callable[[threading.Event], Any], lane: Lane, progress: Callable[[], Any] = lambda: None
+) -> AsyncIterator[tuple[str, Any]]:
+    """Do a work in a lane: ("waiting", how many are before), ("reading", the progress), ("done", what it gave).
+
+    Whoever stops listening cancels it. Raises Busy, and whatever the work raises.
+    """
+    if lane.waiting >= MOST_WAITING:
+        raise Busy
+    stop, started = threading.Event(), threading.Event()
+
+    def run() -> Any:
+        started.set()
+        if stop.is_set():
+            raise Cancelled
+        return work(stop)
+
+    with _counting:
+        lane.waiting += 1
+    future: Future[Any] = lane.pool.submit(run)
+    future.add_done_callback(lambda _: _leave(lane))
+    try:
+        told: Any = object()
+        pause = 0.005
+        while not future.done():
+            news = ("reading", progress()) if started.is_set() else ("waiting", lane.before)
+            if news != told and pause > 0.1:  # who gets an answer at once needs no news
+                yield news
+                told = news
+            await asyncio.sleep(pause)
+            pause = min(0.2, pause * 1.5)
+        yield "done", future.result()
+    finally:
+        stop.set()
+        future.cancel()
+
+
+def _leave(lane: Lane) -> None:
+    with _counting:
+        lane.waiting -= 1
+
+
+async def answer_in_lane(work: Callable[[threading.Event], Any], chars: int) -> Any:
+    """The same for a program, which reads no news."""
+    async for kind, value in in_lane(work, lane_of(chars)):
+        if kind == "done":
+            return value
+    raise Cancelled

@@ -1,0 +1,84 @@
+"""What happens on a click: the answer to one prompt, a moved threshold."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import gradio as gr
+import parts
+from answering import LONG, Busy, Cancelled, Read, ask_all, in_lane, lane_of, readable
+from policy import decide, settle
+from tasks import tasks
+from texts import counted, say
+
+
+def thresholds() -> list[str]:
+    """The tasks whose threshold can be moved, in their order."""
+    return [
+        name
+        for name, task in tasks().items()
+        if task.head != "classification" or (task.threshold is not None and task.fallback)
+    ]
+
+
+def limits_of(values: tuple[float, ...]) -> dict[str, float]:
+    return settle(dict(zip(thresholds(), values, strict=True)))
+
+
+def show(text: str, reads: Mapping[str, Read], latency: dict[str, float], values: tuple[float, ...]) -> str:
+    """The markup of the answers to a text at the thresholds of the sliders."""
+    return parts.result(readable(text), decide(text, reads, limits_of(values)), latency)
+
+
+def words(values: tuple[float, ...]) -> list[str]:
+    """What the sliders say of the thresholds they stand at."""
+    return [parts.policy_words(tasks()[name], limit) for name, limit in limits_of(values).items()]
+
+
+async def check(text: str, *values: float) -> AsyncIterator[tuple[Any, Any, Any]]:
+    """Status, answer and what is held of it on the page, as they come."""
+    text = text or ""
+    if not text.strip():
+        yield parts.line(say("empty"), "warn"), "", None
+        return
+
+    def work(stop: Any) -> tuple[str, dict[str, Any]]:
+        reads, latency = ask_all(text, stop)
+        return show(text, reads, latency, values), {"text": text, "reads": reads, "latency": latency}
+
+    is_long = len(text) > LONG
+    try:
+        async for kind, news in in_lane(work, lane_of(len(text))):
+            if kind == "waiting":
+                told = say("waiting_long" if is_long else "waiting", before=counted(news, "prompt"))
+                yield parts.line(told), gr.skip(), gr.skip()
+            elif kind == "reading":
+                yield parts.line(say("reading", chars=f"{len(text):,}")), gr.skip(), gr.skip()
+            else:
+                markup, held = news
+                took = sum(held["latency"].values())
+                yield parts.line(f"{len(held['reads'])} answers in {took:,.0f} ms."), markup, held
+    except Busy:
+        yield parts.line(say("busy"), "bad"), "", None
+    except Cancelled:
+        yield parts.line(say("cancelled")), "", None
+    except Exception:
+        # Without the text: a log is kept longer than an answer.
+        traceback.print_exc(limit=-3, file=sys.stderr)
+        yield parts.line(say("failed"), "bad"), "", None
+
+
+def cancel() -> tuple[str, str, None]:
+    return parts.line(say("cancelled")), "", None
+
+
+def move(held: Any, *values: float) -> list[Any]:
+    """The answer at other thresholds, no model being asked, and what each slider says."""
+    try:
+        answer: Any = show(held["text"], held["reads"], held["latency"], values) if held else gr.skip()
+    except (KeyError, TypeError, AttributeError):
+        answer = gr.skip()  # not what this page holds
+    return [answer, *words(values)]

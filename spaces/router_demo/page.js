@@ -1,0 +1,72 @@
+// What the page does without asking the server: the state of the answer, keys, copies, links, files.
+() => {
+  const box = () => document.querySelector("#prompt textarea");
+  const state = name => document.body.classList.contains(name);
+  const set = (name, on) => document.body.classList.toggle(name, on);
+  let asked = null;
+
+  const judge = () => {
+    const shown = document.querySelector("#answer .result");
+    set("stale", !!shown && !state("asking") && asked !== null && box().value !== asked);
+  };
+  window.routerDemo = {
+    asked: text => { if (document.activeElement?.closest("#lines, #ask-all") === null) asked = text ?? "";
+      set("stale", false); set("asking", true); },
+    done: () => { set("asking", false); judge(); },
+  };
+  document.addEventListener("input", event => { if (event.target === box()) judge(); });
+
+  document.addEventListener("keydown", event => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    const area = event.target.closest("#prompt, #lines");
+    if (!area) return;
+    event.preventDefault();
+    document.querySelector(area.id === "prompt" ? "#ask" : "#ask-all").click();
+  });
+
+  const tell = (button, words) => {
+    const before = button.textContent;
+    button.textContent = words;
+    setTimeout(() => { button.textContent = before; }, 1500);
+  };
+  const copy = async text => {
+    try { await navigator.clipboard.writeText(text); } catch {
+      // Without https a page has no clipboard; the selection of a field is copied there.
+      const field = Object.assign(document.createElement("textarea"), { value: text });
+      document.body.append(field);
+      field.select();
+      document.execCommand("copy");
+      field.remove();
+    }
+  };
+  document.addEventListener("click", async event => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    if (button.dataset.copy) {
+      const holder = button.closest(".pane, details, .snippets");
+      await copy(holder.querySelector(button.dataset.copy).textContent);
+      tell(button, "Copied");
+    } else if (button.dataset.download) {
+      const rows = document.querySelector("#csv textarea").value;
+      const link = Object.assign(document.createElement("a"), {
+        href: URL.createObjectURL(new Blob(["\ufeff", rows], { type: "text/csv" })), download: button.dataset.download });
+      link.click();
+      URL.revokeObjectURL(link.href);
+    }
+  });
+
+  // A file is read here and put into the box: it is never uploaded as a file.
+  document.addEventListener("change", async event => {
+    if (event.target.id !== "csv-file" || !event.target.files.length) return;
+    const lines = document.querySelector("#lines textarea");
+    lines.value = await event.target.files[0].text();
+    lines.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+
+  const fill = () => document.querySelectorAll("[data-origin]").forEach(node => {
+    if (node.textContent.includes(node.dataset.origin))
+      node.textContent = node.textContent.replaceAll(node.dataset.origin, location.origin + location.pathname.replace(/\/$/, ""));
+  });
+  new MutationObserver(fill).observe(document.body, { childList: true, subtree: true });
+  fill();
+}
