@@ -67,15 +67,15 @@ def ask(page: Page, url: str, prompt: str) -> dict[str, str]:
     """Open the Space, type a prompt, click the button: the text of each answer, by task."""
     visit(page, url)
     page.get_by_label("Prompt").first.fill(prompt)
-    page.get_by_role("button", name="Route this prompt").click()
+    page.get_by_role("button", name="Check this prompt").click()
     return answers(page)
 
 
 def answers(page: Page) -> dict[str, str]:
-    """Wait for the answers on the first tab: the text of each, by task."""
-    tiles = page.locator("#tiles .tile")
-    page.locator("#tiles .tile-ms").nth(tiles.count() - 1).wait_for()
-    return {tile.get_attribute("data-task") or "": tile.inner_text() for tile in tiles.all()}
+    """Wait for the answers to a prompt: the text of each row, by task."""
+    page.locator("body:not(.asking) #answer .row").first.wait_for()
+    rows = page.locator("#answer .row")
+    return {row.get_attribute("data-task") or "": row.inner_text() for row in rows.all()}
 
 
 def open_tab(page: Page, title: str) -> None:

@@ -86,12 +86,12 @@ def shorten(prompt: str) -> str:
 
 def prompt_tab() -> tuple[gr.Textbox, list[gr.Slider]]:
     text = gr.Textbox(
-        label=say("prompt"), lines=4, max_lines=16, placeholder=say("placeholder"), elem_id="prompt", autofocus=True
+        label=say("prompt"), lines=4, max_lines=10, placeholder=say("placeholder"), elem_id="prompt", autofocus=True
     )
     with gr.Row(elem_classes="bar"):
         button = gr.Button(say("ask"), variant="primary", elem_id="ask")
-        gr.HTML("<span class='keys'><kbd>Ctrl</kbd> + <kbd>Enter</kbd></span>")
         stop = gr.Button(say("cancel"), elem_id="cancel", elem_classes="cancel")
+        gr.HTML("<span class='keys'><kbd>Ctrl</kbd> + <kbd>Enter</kbd></span>")
         share = gr.Button(say("share"), elem_id="share", elem_classes="quiet", variant="secondary")
     gr.HTML(f"<p class='fine'><b>{say('english')}</b> {say('kept')}</p>")
     picked = gr.Examples(
@@ -143,7 +143,7 @@ def batch_tab(limits: list[gr.Slider]) -> None:
         stop = gr.Button(say("cancel"), elem_id="cancel-all", elem_classes="cancel")
     status = gr.HTML(parts.line(""), elem_id="batch-status")
     table = gr.HTML(elem_id="batch-answer")
-    rows = gr.Textbox(label="CSV", elem_id="csv", visible="hidden", max_lines=1)
+    rows = gr.Textbox(label="CSV", elem_id="csv", visible="hidden", lines=2)
     outputs = [status, table, rows]
     event = button.click(
         check_all, [lines, *limits], outputs, js=ASKED, api_visibility="private", show_progress="hidden"
@@ -200,7 +200,7 @@ def main() -> None:
     demo.launch(
         theme=THEME,
         css_paths=HERE / "style.css",
-        js=(HERE / "page.js").read_text(encoding="utf-8"),
+        head=f"<script>{(HERE / 'page.js').read_text(encoding='utf-8')}</script>",
         footer_links=["settings"],
         ssr_mode=False,
         mcp_server=programs.answer_in_json(),

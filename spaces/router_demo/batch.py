@@ -37,7 +37,8 @@ def read_prompts(text: str) -> list[str]:
 
 def harmless(cell: str) -> str:
     """A cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") or cell.lstrip()[:1] in ("=", "+", "@") else cell
+    begins = cell[:1] in ("-", "\t", "\r") or cell.lstrip()[:1] in ("=", "+", "@")
+    return f"'{cell}" if begins else cell
 
 
 def header() -> list[str]:
@@ -77,8 +78,8 @@ def as_table(prompts: list[str], decisions: list[Decision]) -> str:
     return (
         f"<p class='about'><b>{counted(len(decisions), 'prompt')}: {plain(sums)}.</b>{more} "
         f"<button type='button' class='quiet' data-download='answers.csv'>{escape(say('download'))}</button></p>"
-        "<div class='many' tabindex='0'><table class='lines'><thead><tr><th scope='col'>Prompt</th><th scope='col'>Decision</th></tr>"
-        f"</thead><tbody>{rows}</tbody></table></div>"
+        "<div class='many' tabindex='0'><table class='lines'><thead><tr><th scope='col'>Prompt</th>"
+        f"<th scope='col'>Decision</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 import gradio as gr
 import parts
-from answering import LONG, Busy, Cancelled, Read, ask_all, in_lane, lane_of, readable
+from answering import LONG, Busy, Cancelled, ask_all, in_lane, lane_of, readable
 from policy import decide, settle
 from tasks import tasks
 from texts import counted, say
@@ -28,11 +28,6 @@ def limits_of(values: tuple[float, ...]) -> dict[str, float]:
     return settle(dict(zip(thresholds(), values, strict=True)))
 
 
-def show(text: str, reads: Mapping[str, Read], latency: dict[str, float], values: tuple[float, ...]) -> str:
-    """The markup of the answers to a text at the thresholds of the sliders."""
-    return parts.result(readable(text), decide(text, reads, limits_of(values)), latency)
-
-
 def words(values: tuple[float, ...]) -> list[str]:
     """What the sliders say of the thresholds they stand at."""
     return [parts.policy_words(tasks()[name], limit) for name, limit in limits_of(values).items()]
@@ -45,9 +40,11 @@ async def check(text: str, *values: float) -> AsyncIterator[tuple[Any, Any, Any]
         yield parts.line(say("empty"), "warn"), "", None
         return
 
-    def work(stop: Any) -> tuple[str, dict[str, Any]]:
+    def work(stop: Any) -> tuple[str, str, dict[str, Any]]:
         reads, latency = ask_all(text, stop)
-        return show(text, reads, latency, values), {"text": text, "reads": reads, "latency": latency}
+        decision = decide(text, reads, limits_of(values))
+        markup = parts.result(readable(text), decision, latency)
+        return decision["headline"], markup, {"text": text, "reads": reads, "latency": latency}
 
     is_long = len(text) > LONG
     try:
@@ -58,9 +55,10 @@ async def check(text: str, *values: float) -> AsyncIterator[tuple[Any, Any, Any]
             elif kind == "reading":
                 yield parts.line(say("reading", chars=f"{len(text):,}")), gr.skip(), gr.skip()
             else:
-                markup, held = news
+                headline, markup, held = news
                 took = sum(held["latency"].values())
-                yield parts.line(f"{len(held['reads'])} answers in {took:,.0f} ms."), markup, held
+                told = f"{counted(len(held['reads']), 'answer')} in {took:,.0f} ms."
+                yield parts.line(told, aloud=headline), markup, held
     except Busy:
         yield parts.line(say("busy"), "bad"), "", None
     except Cancelled:
@@ -78,7 +76,10 @@ def cancel() -> tuple[str, str, None]:
 def move(held: Any, *values: float) -> list[Any]:
     """The answer at other thresholds, no model being asked, and what each slider says."""
     try:
-        answer: Any = show(held["text"], held["reads"], held["latency"], values) if held else gr.skip()
+        answer: Any = gr.skip()
+        if held:
+            decision = decide(held["text"], held["reads"], limits_of(values))
+            answer = parts.result(readable(held["text"]), decision, held["latency"])
     except (KeyError, TypeError, AttributeError):
         answer = gr.skip()  # not what this page holds
     return [answer, *words(values)]

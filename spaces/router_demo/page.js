@@ -1,5 +1,6 @@
 // What the page does without asking the server: the state of the answer, keys, copies, links, files.
-() => {
+// It stands in the head, so that it is there before gradio's page is: nothing is looked up before it is needed.
+(() => {
   const box = () => document.querySelector("#prompt textarea");
   const state = name => document.body.classList.contains(name);
   const set = (name, on) => document.body.classList.toggle(name, on);
@@ -63,10 +64,14 @@
     lines.dispatchEvent(new Event("input", { bubbles: true }));
   });
 
-  const fill = () => document.querySelectorAll("[data-origin]").forEach(node => {
-    if (node.textContent.includes(node.dataset.origin))
-      node.textContent = node.textContent.replaceAll(node.dataset.origin, location.origin + location.pathname.replace(/\/$/, ""));
-  });
-  new MutationObserver(fill).observe(document.body, { childList: true, subtree: true });
-  fill();
-}
+  const fill = () => {
+    // Read aloud when it changes.
+    document.querySelectorAll("#status, #batch-status").forEach(node => { if (!node.role) node.role = "status"; });
+    document.querySelectorAll("[data-origin]").forEach(node => {
+      const here = location.origin + location.pathname.replace(/\/$/, "");
+      if (node.textContent.includes(node.dataset.origin) && here !== node.dataset.origin)
+        node.textContent = node.textContent.replaceAll(node.dataset.origin, here);
+    });
+  };
+  new MutationObserver(fill).observe(document.documentElement, { childList: true, subtree: true });
+})();

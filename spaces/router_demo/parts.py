@@ -27,9 +27,10 @@ def colors(name: str) -> dict[str, str]:
     return {kind: PALETTE[place % len(PALETTE)] for place, kind in enumerate(kinds)}
 
 
-def line(words: str, tone: str = "") -> str:
-    """The one line that says what goes on; a screen reader reads it aloud."""
-    return f"<p class='status {tone}'>{escape(words)}</p>"
+def line(words: str, tone: str = "", aloud: str = "") -> str:
+    """The one line that says what goes on. A screen reader reads it, and `aloud`, which stands large below it."""
+    heard = f"<span class='heard'>{escape(aloud)}. </span>" if aloud else ""
+    return f"<p class='status {tone}'>{heard}{escape(words)}</p>"
 
 
 def link(path: str, words: str) -> str:

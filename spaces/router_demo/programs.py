@@ -36,7 +36,7 @@ HEADS = {  # what the endpoint of a task with this head does, what it reads, and
 }
 READ = " Every answer says tokens_read, windows and truncated: whether the end was not read."
 EXAMPLE = "Send an e-mail to Anna that the meeting moves to 3 pm"
-CALL = re.compile(r".*/gradio_api/(?:call|run|api)/([^/]+)/?")
+CALL = re.compile(r".*/gradio_api/(?:call|run|api)/(?!predict/?$)([^/]+)/?")  # the page itself calls /run/predict
 ORIGIN = "http://127.0.0.1:7860"  # replaced by the page's own address
 
 

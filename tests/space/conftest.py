@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # browser.py, for tests outside this folder as well
 
 from browser import browser, browser_page  # noqa: F401
-from space_copy import SPACE, import_app, own_entry, running, write_models
+from space_copy import copy_space, import_app, own_entry, running, write_models
 
 from hubtools.tasks import TASKS
 
@@ -35,15 +34,15 @@ def space_folder(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> 
     from tiny_models import make_models
 
     folder = tmp_path_factory.mktemp("space")
-    shutil.copy(SPACE / "app.py", folder)
+    copy_space(folder)
     paths = make_models(folder / "models")
     write_models(folder, {name: own_entry(name, repo=str(paths[name]), revision=None) for name in TASKS})
     return folder
 
 
 @pytest.fixture(scope="package")
-def app(space_folder: Path) -> ModuleType:
-    """app.py as a module, beside the tiny models."""
+def space(space_folder: Path) -> SimpleNamespace:
+    """The modules of the Space, beside the tiny models."""
     return import_app(space_folder)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import os
 import socket
@@ -13,14 +13,28 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 from typing import Any
 
-from hubtools.publishing.space import make_space_entry
+import pytest
+
+from hubtools.publishing.space import list_app_files, make_space_entry
 from hubtools.tasks import TASKS
 
 SPACE = Path(__file__).parents[2] / "spaces" / "router_demo"
-THRESHOLDS = {"category": 0.5, "pii": 0.5, "jailbreak": 0.7, "intent": 0.5}
+THRESHOLDS = {"category": 0.3, "pii": 0.5, "jailbreak": 0.7, "intent": None}
+# Threshold; of jailbreak the shares caught and stopped wrongly, of category the share answered and its accuracy.
+CURVES = {
+    "jailbreak": [
+        (1.0, 0.0, 0.0),
+        (0.9, 0.4, 0.0),
+        (0.7, 0.6, 0.02),
+        (0.5, 0.8, 0.1),
+        (0.2, 0.95, 0.4),
+        (0.0, 1.0, 1.0),
+    ],
+    "category": [(1.0, 0.0, 0.0), (0.8, 0.3, 0.95), (0.3, 0.9, 0.8), (0.0, 1.0, 0.75)],
+}
 NOTE = "nano model trained on the starter corpus"
 
 
@@ -33,6 +47,8 @@ def own_entry(name: str, repo: str, revision: str | None) -> dict[str, Any]:
         threshold=THRESHOLDS[name],
         note=NOTE,
         dataset=f"local/router-{name}",
+        score={"title": "macro F1", "value": 0.8, "low": 0.75, "high": 0.85, "rows": 200},
+        curve=CURVES.get(name, ()),
     )
 
 
@@ -42,14 +58,31 @@ def write_models(folder: Path, entries: Mapping[str, Mapping[str, Any]]) -> Path
     return path
 
 
-def import_app(folder: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"router_demo_{folder.name}", folder / "app.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def copy_space(folder: Path) -> None:
+    """Put what push-space uploads, but for models.json and the README, into a folder."""
+    for name, content in list_app_files().items():
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+
+
+MODULES = sorted(Path(name).stem for name in list_app_files() if name.endswith(".py"))
+
+
+def import_app(folder: Path) -> SimpleNamespace:
+    """The modules of the Space in a folder by their names, `app` among them; those of another folder are others."""
+    for name in MODULES:
+        sys.modules.pop(name, None)
+    sys.path.insert(0, str(folder))
+    try:
+        return SimpleNamespace(**{name: importlib.import_module(name) for name in MODULES})
+    finally:
+        sys.path.remove(str(folder))
+
+
+def set_tasks(space: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, tasks: dict[str, Any]) -> None:
+    """Give every module of the Space other tasks than those of its models.json."""
+    for module in vars(space).values():
+        if hasattr(module, "tasks"):
+            monkeypatch.setattr(module, "tasks", lambda: tasks)
 
 
 @contextmanager

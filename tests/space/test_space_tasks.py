@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from browser import answers, new_page, open_tab, visit
-from space_copy import SPACE, import_app, running, write_models
+from browser import answers, new_page, visit
+from space_copy import copy_space, import_app, running, write_models
 from tiny_models import filled, make_sequence_model, make_token_model, make_tokenizer
 
 KIND, RUDE = "Thank you for the nice letter.", "Shut up, you stupid fool."
@@ -64,7 +63,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> dict[
     for name, repo in repos.items():
         made[name] = root / f"space_{name}"
         made[name].mkdir()
-        shutil.copy(SPACE / "app.py", made[name])
+        copy_space(made[name])
         write_models(made[name], {name: {"repo": str(repo)} | ENTRY | ENTRIES[name]})
     return made
 
@@ -111,10 +110,11 @@ def test_an_unknown_detection_gives_its_verdict(client: Callable[[str], Any]) ->
     assert set(rude["scores"]) == {"ok", "toxic"}
     assert rude["threshold"] == 0.6
     route = toxicity.predict(RUDE, api_name="/route")
-    assert route["toxicity"] == rude
-    assert set(route) == {"toxicity", "latency_ms"}
+    assert route["answers"] == {"toxicity": rude}
+    assert (route["action"], route["prompt"]) == ("block", None)
+    assert toxicity.predict(KIND, api_name="/route")["headline"] == "Let it through"
     assert descriptions(toxicity) == {
-        "/route": "Ask the question of a prompt: toxicity.",
+        "/route": "Decide what a router does with a prompt, from one answer: toxicity.",
         "/toxicity": "Tell whether a prompt is toxic. Whether the prompt insults somebody.",
     }
 
@@ -126,8 +126,9 @@ def test_unknown_spans_are_found_and_masked(client: Callable[[str], Any]) -> Non
         ("PART", "hinge"),
         ("BRAND", "Globex"),
     ]
-    assert answer["redacted"] == "Send me a [PART] of [BRAND]."
-    assert parts.predict(KIND, api_name="/route")["spare_parts"]["entities"] == []
+    assert answer["masked"] == "Send me a [PART_1] of [BRAND_1]."
+    assert parts.predict(KIND, api_name="/route")["answers"]["spare_parts"]["entities"] == []
+    assert parts.predict("Send me a hinge of Globex.", api_name="/route")["headline"] == "Mask spare parts"
     assert descriptions(parts)["/spare_parts"] == (
         "Find spare parts in a text: BRAND and PART. Where the prompt names a part or its brand."
     )
@@ -136,9 +137,11 @@ def test_unknown_spans_are_found_and_masked(client: Callable[[str], Any]) -> Non
 def test_an_unknown_classification_gives_probabilities(client: Callable[[str], Any]) -> None:
     mood = client("mood")
     answer = mood.predict(RUDE, api_name="/mood")
-    assert next(iter(answer)) == "very_angry"
-    assert sum(answer.values()) == pytest.approx(1, abs=1e-4)
-    assert mood.predict(RUDE, api_name="/route")["mood"] == answer
+    assert (answer["label"], answer["threshold"], answer["fallback"]) == ("very_angry", None, False)
+    assert sum(answer["scores"].values()) == pytest.approx(1, abs=1e-4)
+    route = mood.predict(RUDE, api_name="/route")
+    assert route["answers"]["mood"] == answer
+    assert (route["action"], route["headline"]) == ("pass", "Mood: very angry")
     assert descriptions(mood)["/mood"] == (
         "Classify a prompt by mood: calm, very_angry and sad. In which mood the writer was."
     )
@@ -148,35 +151,32 @@ def test_an_unknown_classification_gives_probabilities(client: Callable[[str], A
 def test_a_visitor_sees_one_unknown_task(browser: Any, url: Callable[[str], str], width: int) -> None:
     with new_page(browser, width=width) as page:
         visit(page, url("toxicity"))
-        assert "asks a question of every prompt" in page.locator(".masthead").inner_text()
-        assert page.get_by_role("tab").all_inner_texts() == ["Route a prompt", "Toxicity"]
+        assert "asks a question of it" in page.locator(".masthead").inner_text()
         page.get_by_label("Prompt").first.fill(KIND)
-        page.get_by_role("button", name="Route this prompt").click()
+        page.get_by_role("button", name="Check this prompt").click()
         assert "Not toxic" in answers(page)["toxicity"]
+        assert page.locator(".decision h2").inner_text() == "Let it through"
         assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
-        open_tab(page, "Toxicity")
-        panel = page.get_by_role("tabpanel").locator("visible=true")
-        panel.get_by_role("button", name=RUDE).click()
-        panel.get_by_text("at or above the shipped threshold 0.60").wait_for()
-        assert "Toxic:" in panel.inner_text()
-        assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+        page.get_by_role("button", name=RUDE).click()
+        page.locator(".result[data-action=block]").wait_for()
+        assert "at or above the threshold 0.60" in page.locator(".decision").inner_text()
 
 
-def test_each_type_of_span_has_a_colour_of_its_own(folders: dict[str, Path], app: ModuleType) -> None:
-    assert app.colors("pii") == {
+def test_each_type_of_span_has_a_colour_of_its_own(folders: dict[str, Path], space: SimpleNamespace) -> None:
+    assert space.parts.colors("pii") == {
         "PERSON": "#3f6fd1",
         "EMAIL_ADDRESS": "#167d74",
         "PHONE_NUMBER": "#9a650c",
         "US_SSN": "#c03a4e",
         "LOCATION": "#7a4fc0",
     }
-    assert import_app(folders["spare_parts"]).colors("spare_parts") == {"BRAND": "#3f6fd1", "PART": "#167d74"}
-    assert len(set(app.PALETTE)) == 12
+    assert import_app(folders["spare_parts"]).parts.colors("spare_parts") == {"BRAND": "#3f6fd1", "PART": "#167d74"}
+    assert len(set(space.parts.PALETTE)) == 12
 
 
-def test_white_letters_stand_out_on_every_colour(app: ModuleType) -> None:
+def test_white_letters_stand_out_on_every_colour(space: SimpleNamespace) -> None:
     """4.5 to 1 is what WCAG AA asks of text this size."""
-    for color in app.PALETTE:
+    for color in space.parts.PALETTE:
         channels = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
         light = sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
@@ -186,6 +186,6 @@ def test_white_letters_stand_out_on_every_colour(app: ModuleType) -> None:
 def test_a_model_without_the_positive_label_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     entry = {"repo": str(folders["toxicity"].parent / "mood")} | ENTRY | ENTRIES["toxicity"]
     write_models(tmp_path, {"toxicity": entry})
-    shutil.copy(SPACE / "app.py", tmp_path)
+    copy_space(tmp_path)
     with pytest.raises(SystemExit, match=r"its labels are \['calm', 'sad', 'very_angry'\], 'toxic' is not among them"):
-        import_app(tmp_path).main()
+        import_app(tmp_path).app.main()
