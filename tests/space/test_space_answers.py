@@ -17,6 +17,7 @@ import pytest
 from space_copy import SPACE
 from tiny_models import ATTACK, CALCULUS, CATEGORIES, ERRAND, FILLER, INTENTS, WINDOW
 
+SECRET = "xylophone-4711-marker"
 WAVE = "\N{WAVING HAND SIGN}"
 SENTENCE = "My name is Maria Keller and my mail is maria@example.com."
 
@@ -191,6 +192,25 @@ def test_threads_do_not_disturb_each_other(space: SimpleNamespace) -> None:
         spans = list(pool.map(partial(ask, "pii"), [SENTENCE, FILLER * 20 + SENTENCE] * 8))
     assert together == alone
     assert spans[:2] * 8 == spans
+
+
+def test_an_error_is_one_line_without_the_text(
+    space: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(text: str, stop: object) -> None:
+        raise RuntimeError("the model is gone")
+
+    monkeypatch.setattr(space.handlers, "ask_all", fail)
+
+    async def collect() -> list[tuple[object, ...]]:
+        return [shown async for shown in space.handlers.check(SECRET, 0.3, 0.5, 0.7)]
+
+    status, answer, held = asyncio.run(collect())[-1]
+    assert "could not be answered" in str(status)
+    assert (answer, held) == ("", None)
+    said = capsys.readouterr().err
+    assert "the model is gone" in said
+    assert SECRET not in said
 
 
 # --- the folder

@@ -124,6 +124,7 @@ def test_a_wrong_call_is_told_what_is_wrong_with_it(
         urllib.request.urlopen(request, timeout=20)
     assert caught.value.code == status
     assert message in json.loads(caught.value.read())["error"]
+    caught.value.close()
     assert "secret" not in space_log.read_text()
 
 

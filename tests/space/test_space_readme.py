@@ -75,7 +75,8 @@ def test_the_words_follow_the_number_of_tasks() -> None:
     assert front["short_description"] == "Three questions a router asks of every prompt"
     assert "asks three questions of every prompt" in body
     assert "What is it about? Does it hold personal data? Is it toxic? This Space" in body
-    assert "tokens of a prompt are read for: Domain, Toxicity." in body
+    assert "tokens are read for: Domain." in body
+    assert "in overlapping windows, for: Personal data, Toxicity." in body
     assert "`/route`, `/category`, `/pii` and `/toxicity` answer" in body
     front, body = render(models=MODELS[2:], number="one", datasets=[])
     assert front["short_description"] == "A question a router asks of every prompt"
@@ -83,7 +84,7 @@ def test_the_words_follow_the_number_of_tasks() -> None:
     assert "asks a question of every prompt before a language model sees it: Is it toxic? This Space asks it" in body
     assert "`/route` and `/toxicity` answer" in body
     assert "highlight" not in body
-    assert "All of a text" not in body
+    assert "tokens are read for" not in body
     assert "\n\n\n" not in body
 
 
