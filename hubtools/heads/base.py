@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from hubtools.heads.answers import Answer
-from hubtools.heads.curves import CurvePoint
 from hubtools.heads.inference import Tick
 from hubtools.heads.plots import Plot
 from hubtools.heads.rows import LabelMap, UserColumns
@@ -336,7 +335,7 @@ class Head(ABC):
     threshold_kind: ClassVar[str]
     # Whether every model of the head ships with one: a classification has none where every answer counts.
     needs_threshold: ClassVar[bool] = True
-    # Where a model ships with none, it answers as its pipeline does: by the most probable label, with every span.
+    # Of a model that ships with none: it answers as its pipeline does, by the best label, with every span.
     plain_threshold: ClassVar[float] = 0.0
 
     # A file of thresholds is read before it is known which label set its model was trained with.
@@ -442,8 +441,8 @@ class Head(ABC):
     unit: ClassVar[str]
     card_metrics: ClassVar[tuple[str, ...]]
 
-    def measure_curve(self, rows: Rows, labels: Sequence[str]) -> list[CurvePoint]:
-        """Return what each threshold gives on a split, at falling thresholds; [] where none is moved."""
+    def measure_curve(self, rows: Rows, labels: Sequence[str]) -> list[tuple[float, float, float]]:
+        """Return what each threshold gives on a split, as ``curves.CurvePoint`` has it; [] where none is moved."""
         return []
 
     def describe_for_space(self) -> dict[str, str]:

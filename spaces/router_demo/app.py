@@ -157,7 +157,7 @@ def build() -> gr.Blocks:
     demo: gr.Blocks
     with gr.Blocks(title=say("title"), analytics_enabled=False) as demo:
         gr.HTML(parts.masthead(count_tasks()))
-        with gr.Tabs():
+        with gr.Tabs(overflow_behavior="wrap"):
             with gr.Tab("One prompt", id="one"):
                 text, limits = prompt_tab()
             with gr.Tab("Many prompts", id="many"):
