@@ -335,7 +335,7 @@ class Head(ABC):
     threshold_kind: ClassVar[str]
     # Whether every model of the head ships with one: a classification has none where every answer counts.
     needs_threshold: ClassVar[bool] = True
-    # Of a model that ships with none: it answers as its pipeline does, by the best label, with every span.
+    # Where a model ships with none, it answers as its pipeline does: by the most probable label, with every span.
     plain_threshold: ClassVar[float] = 0.0
 
     # A file of thresholds is read before it is known which label set its model was trained with.
@@ -440,10 +440,6 @@ class Head(ABC):
     # What a row of a split is called on cards, and ``metrics`` in the front matter of a model card, in the Hub's words.
     unit: ClassVar[str]
     card_metrics: ClassVar[tuple[str, ...]]
-
-    def measure_curve(self, rows: Rows, labels: Sequence[str]) -> list[tuple[float, float, float]]:
-        """Return what each threshold gives on a split, as ``curves.CurvePoint`` has it; [] where none is moved."""
-        return []
 
     def describe_for_space(self) -> dict[str, str]:
         """Return what ``models.json`` says of the head, beside its name."""

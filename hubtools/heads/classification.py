@@ -11,7 +11,6 @@ from hubtools.heads import thresholds
 from hubtools.heads.answers import Answer
 from hubtools.heads.base import Head
 from hubtools.heads.baselines import answer_by_words
-from hubtools.heads.curves import CurvePoint, measure_abstention_curve
 from hubtools.heads.encoding import encode_sequence
 from hubtools.heads.inference import (
     Tick,
@@ -312,9 +311,6 @@ class Classification(Head):
 
     def describe_for_space(self) -> dict[str, str]:
         return {"fallback": self.fallback}
-
-    def measure_curve(self, rows: Rows, labels: Sequence[str]) -> list[CurvePoint]:
-        return measure_abstention_curve(self.read_answers(rows, labels)) if self.fallback in labels else []
 
     def measure_abstention(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:
         if not self.find_threshold_label(labels):

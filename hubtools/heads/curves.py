@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
+from hubtools.heads.base import Head
+from hubtools.heads.classification import Classification
+from hubtools.heads.values import Rows
 from hubtools.lazy_numpy import np
 from hubtools.metrics.detection import DetectionAnswers
 from hubtools.metrics.labels import LabelAnswers
@@ -13,6 +17,16 @@ from hubtools.metrics.labels import LabelAnswers
 CurvePoint: TypeAlias = tuple[float, float, float]
 
 STEPS = 1000  # of a slider from 0 to 1: the curve is exact at each
+
+
+def measure_curve(head: Head, rows: Rows, labels: Sequence[str]) -> list[CurvePoint]:
+    """Return what each threshold gives on a split; [] for a head whose threshold is about no label of these."""
+    if not isinstance(head, Classification) or head.acts_on not in labels:
+        return []
+    answers = head.read_answers(rows, labels)
+    return (
+        measure_detection_curve(answers) if isinstance(answers, DetectionAnswers) else measure_abstention_curve(answers)
+    )
 
 
 def measure_detection_curve(answers: DetectionAnswers) -> list[CurvePoint]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from hubtools.heads.answers import Answer
 from hubtools.heads.classification import Classification
-from hubtools.heads.curves import CurvePoint, measure_detection_curve
 from hubtools.heads.inference import Tick
 from hubtools.heads.length_matching import compose_negatives, measure_length_baseline
 from hubtools.heads.plots import CONFUSION, Plot, make_detection_plots
@@ -148,9 +147,6 @@ class Detection(Classification):
         assert isinstance(validation, DetectionAnswers)
         assert isinstance(test, DetectionAnswers)
         return choose_detection_threshold(validation, test, self.positive, target)
-
-    def measure_curve(self, rows: Rows, labels: Sequence[str]) -> list[CurvePoint]:
-        return measure_detection_curve(self.read_answers(rows, labels))
 
     # Every text is either flagged or not: there is no third answer to abstain with.
     def measure_abstention(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from hubtools.assets import find_asset
 from hubtools.errors import HubtoolsError, MissingStage
 from hubtools.evaluation.predictions import Predictions
-from hubtools.heads.curves import CurvePoint
+from hubtools.heads.curves import CurvePoint, measure_curve
 from hubtools.publishing.changes import Change, Content, Files, compare_with_hub
 from hubtools.publishing.commits import release
 from hubtools.publishing.front_matter import END, START, join_card, merge_card, split_card
@@ -164,7 +164,7 @@ def _read_test_split(
         predictions = Predictions.read(folder, folder.predictions)
         if predictions.about.get("weights_sha256") == weights_sha256:
             labels = predictions.about["labels"]
-            curve = task.head.measure_curve(predictions.rows, labels)
+            curve = measure_curve(task.head, predictions.rows, labels)
     return score, curve
 
 
@@ -271,14 +271,23 @@ def run_space(repo: str, port: int = 0) -> tuple[subprocess.Popen[bytes], str]:
         folder = snapshot_download(repo, repo_type="space")
     except RepositoryNotFoundError as error:
         raise MissingStage(f"There is no Space {repo}", next="hubtools push-space") from error
-    if not port:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+    with socket.socket() as free:
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that has just ended does not hold it
+        try:
+            free.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise HubtoolsError(
+                f"The Space cannot listen on port {port}",
+                expected="a port of this machine that nobody uses",
+                found=str(error),
+                next="hubtools demo --port 0, which takes a free one",
+            ) from error
+        port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     # For this machine alone, whatever address the user's environment has for other apps.
     environment = os.environ | {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port)}
-    process = subprocess.Popen([sys.executable, "app.py"], cwd=folder, env=environment, stdout=sys.stderr)
+    # By its name: the file may be a link into the cache, where the modules beside it are not.
+    process = subprocess.Popen([sys.executable, "-m", "app"], cwd=folder, env=environment, stdout=sys.stderr)
     # It loads its models before it answers, and downloads them the first time.
     until = time.monotonic() + 180
     try:

@@ -197,15 +197,18 @@ def main() -> None:
     warm_up()
     demo = build()
     demo.queue(default_concurrency_limit=None, max_size=400)
-    demo.launch(
-        theme=THEME,
-        css_paths=HERE / "style.css",
-        head=f"<script>{(HERE / 'page.js').read_text(encoding='utf-8')}</script>",
-        footer_links=["settings"],
-        ssr_mode=False,
-        mcp_server=programs.answer_in_json(),
-        **keep_nothing(programs.CheckedCalls),
-    )
+    try:
+        demo.launch(
+            theme=THEME,
+            css_paths=HERE / "style.css",
+            head=f"<script>{(HERE / 'page.js').read_text(encoding='utf-8')}</script>",
+            footer_links=["settings"],
+            ssr_mode=False,
+            mcp_server=programs.answer_in_json(),
+            **keep_nothing(programs.CheckedCalls),
+        )
+    except OSError as error:
+        raise SystemExit(f"The page cannot be served: {error} GRADIO_SERVER_PORT names another port.") from error
 
 
 if __name__ == "__main__":
