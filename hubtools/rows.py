@@ -9,13 +9,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import regex
+
 from hubtools.spec import BadRow, Dropped, Example, Span
+from hubtools.words import find_words
 
 # Where nothing names the column of groups: the first of these that is there.
 GROUPS = ("group", "family", "template_id")
 
-# What separates words: an underscore too, since it is punctuation to a reader.
+# What separated words where only letters and digits counted: groups, and so splits, are still named by it.
 _NO_WORD = re.compile(r"[\W_]+")
+
+# Signs that Unicode counts as punctuation, where they calculate ("9 - 13", "9*13", "x / y", "5%", "-5") or name ("c#").
+_MAYBE_SIGN = re.compile("[*/%#-]")
+_SIGN = re.compile(
+    r"[*/-](?<=[\d)] .)(?= ?[\d(])|[*/](?<=[\d)].)(?= ?[\d(])|[*/](?<= .)(?= )"
+    r"|%(?<=\d.)|-(?<![^ (\[{].)(?=\d)|#(?<=[a-z].)"
+)
+# What they are written as until other punctuation is gone: control characters, which no row of a dataset holds.
+_SIGNS = {"*": " \x11 ", "/": " \x12 ", "-": " \x13 ", "%": " \x14 ", "#": " \x15 "}
+# Most texts: Latin, Greek and Cyrillic without marks of their own, where `re` and its \w see what Unicode does.
+_PLAIN = re.compile(r"[\x00-\u02c1\u0386-\u03f5\u0400-\u0481\u048a-\u0556\u1e00-\u1eff\u2010-\u2027\u2030-\u2043]*")
+_PLAIN_SYMBOL = re.compile(r"[$+<=>^|~¢£¤¥¦©¬®°±×÷\x11-\x15]")
+_PLAIN_FOLDED = re.compile(r"(?:[^\w$+<=>^|~¢£¤¥¦©¬®°±×÷\x11-\x15]|_)+")
+# A backtick is typed for a quotation mark, as the acute accent is.
+_FOLDED = regex.compile(r"[[\p{P}\p{C}\p{M}`´]--[\x11-\x15]]", flags=regex.VERSION1)
 
 
 @dataclass(frozen=True)
@@ -74,16 +92,32 @@ def sort_spans(text: str, spans: Sequence[Span]) -> tuple[Span, ...]:
 
 
 def make_comparison_key(text: str) -> str:
-    """Return ``text`` as it is compared, never as it is trained on: words in lower case, one space between them.
+    """Return ``text`` as it is compared, never as it is trained on: words and symbols, one space between them.
 
-    A text of punctuation alone is compared as it is, or all of them would be duplicates.
+    Punctuation, white space and case are folded. Words are those of :func:`~hubtools.words.find_words`: where a script
+    puts no spaces between them, each character is one. A text of punctuation alone is compared as it is, or all of them
+    would be duplicates.
     """
     # NFKC first: full-width letters and ligatures become those that casefold knows.
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return _NO_WORD.sub(" ", folded).strip() or folded
+    marked = _SIGN.sub(lambda sign: _SIGNS[sign[0]], folded) if _MAYBE_SIGN.search(folded) else folded
+    if marked.isascii() or _PLAIN.fullmatch(marked):
+        if not _PLAIN_SYMBOL.search(marked):
+            return _NO_WORD.sub(" ", marked).strip() or folded
+        return _PLAIN_FOLDED.sub(" ", _PLAIN_SYMBOL.sub(r" \g<0> ", marked)).strip() or folded
+    # Whether an emoji is drawn in colour is no word of the text.
+    marked = marked.replace("\ufe0f", "")
+    words = (marked[start:end] for start, end in find_words(marked))
+    return " ".join(word for word in words if not _FOLDED.match(word)) or folded
 
 
 def hash_content(text: str) -> str:
-    """Return the SHA-256 of the comparison key, in hex: the identity of a text for duplicates and splits."""
+    """Return a SHA-256 of the letters and digits of a text, in hex: what names its group, and with that its split.
+
+    Symbols do not count, unlike in the comparison key: texts that these alone tell apart belong into one split, and a
+    text that was split before stays where it was.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    letters = _NO_WORD.sub(" ", folded).strip() or folded
     # Half a pair of surrogates has no UTF-8 form: a text with one is dropped later, and compared until then.
-    return hashlib.sha256(make_comparison_key(text).encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(letters.encode("utf-8", "surrogatepass")).hexdigest()
