@@ -110,7 +110,7 @@ def init_task(
 @takes_groups
 def check(
     task: AllTasksOptions,
-    source: Annotated[SourceOptions, omit("license", "seed")],
+    source: Annotated[SourceOptions, omit("license", "languages", "seed")],
     hub: HubOptions,
     work: WorkOptions,
     repos: Annotated[RepoOptions, omit("dataset_name", "model_name", "space_name")],

@@ -165,7 +165,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done,
 # has the labels of several.
 OWN_DATA = (
     *("source", "text_column", "label_column", "label_map", "group_column", "tokens_column", "tags_column"),
-    "license",
+    *("license", "languages"),
 )
 
 
@@ -207,6 +207,14 @@ class SourceOptions(OptionGroup):
             "other for a file]",
         ),
     ] = None
+    languages: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            "--language",
+            metavar="CODE",
+            help="Language of your own texts, such as de, for the cards. Repeatable. [default: found from the rows]",
+        ),
+    ] = ()
     # Tuples, though typer knows lists: a group is frozen, and can be compared.
     label_sets: Annotated[
         tuple[str, ...],

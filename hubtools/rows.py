@@ -12,7 +12,7 @@ from pathlib import Path
 import regex
 
 from hubtools.spec import BadRow, Dropped, Example, Span
-from hubtools.words import find_words
+from hubtools.words import UNSPACED, find_words
 
 # Where nothing names the column of groups: the first of these that is there.
 GROUPS = ("group", "family", "template_id")
@@ -33,6 +33,7 @@ _PLAIN = re.compile(r"[\x00-\u02c1\u0386-\u03f5\u0400-\u0481\u048a-\u0556\u1e00-
 _PLAIN_SYMBOL = re.compile(r"[$+<=>^|~¢£¤¥¦©¬®°±×÷\x11-\x15]")
 _PLAIN_FOLDED = re.compile(r"(?:[^\w$+<=>^|~¢£¤¥¦©¬®°±×÷\x11-\x15]|_)+")
 # A backtick is typed for a quotation mark, as the acute accent is.
+_UNSPACED = regex.compile(f"[{UNSPACED}]")
 _FOLDED = regex.compile(r"[[\p{P}\p{C}\p{M}`´]--[\x11-\x15]]", flags=regex.VERSION1)
 
 
@@ -94,9 +95,10 @@ def sort_spans(text: str, spans: Sequence[Span]) -> tuple[Span, ...]:
 def make_comparison_key(text: str) -> str:
     """Return ``text`` as it is compared, never as it is trained on: words and symbols, one space between them.
 
-    Punctuation, white space and case are folded. Words are those of :func:`~hubtools.words.find_words`: where a script
-    puts no spaces between them, each character is one. A text of punctuation alone is compared as it is, or all of them
-    would be duplicates.
+    Punctuation, white space and case are folded. Where a script puts no spaces between words, each character with the
+    next one is taken for a word: three words in a row, which near-duplicates are told by, are four characters there,
+    about as much as three words of English say. A text of punctuation alone is compared as it is, or all of them would
+    be duplicates.
     """
     # NFKC first: full-width letters and ligatures become those that casefold knows.
     folded = unicodedata.normalize("NFKC", text).casefold()
@@ -107,8 +109,17 @@ def make_comparison_key(text: str) -> str:
         return _PLAIN_FOLDED.sub(" ", _PLAIN_SYMBOL.sub(r" \g<0> ", marked)).strip() or folded
     # Whether an emoji is drawn in colour is no word of the text.
     marked = marked.replace("\ufe0f", "")
-    words = (marked[start:end] for start, end in find_words(marked))
-    return " ".join(word for word in words if not _FOLDED.match(word)) or folded
+    words = [word for start, end in find_words(marked) if not _FOLDED.match(word := marked[start:end])]
+    if not _UNSPACED.search(marked):
+        return " ".join(words) or folded
+    pairs = []
+    unspaced = [bool(_UNSPACED.match(word)) for word in words] + [False]
+    for i, word in enumerate(words):
+        if unspaced[i] and unspaced[i + 1]:
+            pairs.append(word + words[i + 1])
+        elif not (unspaced[i] and i and unspaced[i - 1]):  # the last character of several stands in a pair already
+            pairs.append(word)
+    return " ".join(pairs) or folded
 
 
 def hash_content(text: str) -> str:

@@ -19,6 +19,7 @@ from hubtools import __version__
 from hubtools.curation.audit import write_audit
 from hubtools.curation.cleaning import UNCLEAN, Drops, read_pool
 from hubtools.curation.facts import COMPARISON, choose_examples, count_decisions, describe_licence, describe_source
+from hubtools.curation.languages import find_languages
 from hubtools.curation.leaks import PRECEDENCE, assign_groups, count_leaks, drop_duplicates, drop_leaks
 from hubtools.curation.parquet import write_split
 from hubtools.curation.sources import SourceFiles, name_sources
@@ -49,6 +50,7 @@ class CurationInputs:
         skip_bad_rows: drop and count rows that cannot be read or have an unknown label; otherwise they stop the
             curation, with the origins of the first of them.
         match_lengths: add rows to the training split so that length alone does not tell the label.
+        languages: of the texts, as somebody names them; none where they are known or are to be found.
     """
 
     sources: tuple[SourceFiles, ...]
@@ -57,6 +59,7 @@ class CurationInputs:
     seed: int = 0
     skip_bad_rows: bool = False
     match_lengths: bool = False
+    languages: tuple[str, ...] = ()
 
 
 def compute_fingerprint(task: TaskSpec, inputs: CurationInputs) -> str:
@@ -71,6 +74,7 @@ def compute_fingerprint(task: TaskSpec, inputs: CurationInputs) -> str:
     # The version of hubtools as well: any of its rules may have changed.
     content = [__version__, FACTS, task.name, task.version, main.source.columns, _describe_mapping(main)]
     content += [inputs.label_set.name, inputs.seed, inputs.skip_bad_rows, inputs.match_lengths]
+    content += [inputs.languages]
     # Further sources are named, so that one of them is told from a supplement with the same file.
     content += [[other.source.id, other.source.columns, _describe_mapping(other)] for other in others]
     digest.update(json.dumps(content).encode())
@@ -131,6 +135,8 @@ def curate(
         f"{task.name}: {facts.counts.read} rows read, {dropped.total()} dropped; {sizes}; "
         f"to check by eye: {folder.audit}"
     )
+    if not _list_known_languages(task, inputs):
+        note(f"{task.name}: language {', '.join(facts.languages)}; --language names another")
     for supplement in facts.supplements:
         note(f"{task.name}: supplement {supplement.name} is {supplement.share:.1%} of train")
     return facts
@@ -259,6 +265,13 @@ def _check_classes(content: _Content, task: TaskSpec, inputs: CurationInputs) ->
             )
 
 
+def _list_known_languages(task: TaskSpec, inputs: CurationInputs) -> list[str]:
+    """Return the languages that somebody names, or that the task knows its own sources by; [] where rows must tell."""
+    # What a task file says holds for whatever rows; a built-in task knows those of its own sources alone.
+    known = task.card.languages if task.file or task.owns(inputs.sources[0].source.id) else ()
+    return [*(inputs.languages or known)]
+
+
 def _describe_dataset(content: _Content, task: TaskSpec, inputs: CurationInputs, fingerprint: str) -> DatasetFacts:
     """Return what ``facts.json`` says of the dataset."""
     label_set = inputs.label_set
@@ -298,4 +311,5 @@ def _describe_dataset(content: _Content, task: TaskSpec, inputs: CurationInputs,
         length_baseline=task.head.measure_length_baseline(train_of_sources, train, test),
         synthesis=describe_synthesis(inputs.seed, synthetic_splits) if synthetic_splits else None,
         examples=choose_examples(train, task.head, label_set.labels),
+        languages=_list_known_languages(task, inputs) or find_languages([row.text for row in train], inputs.seed),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,13 +26,21 @@ from hubtools.errors import SourceError, UsageError, shorten
 from hubtools.heads.rows import LabelMap
 from hubtools.records.dataset import ColumnMapping
 from hubtools.rows import GROUPS, Columns
-from hubtools.spec import Example, LabelSet, Source
+from hubtools.spec import LANGUAGE, LANGUAGE_RULE, Example, LabelSet, Source
 from hubtools.task import TaskSpec
 from hubtools.workdir import sha256_of
 
 
-def check_flags(asked: str | None, columns: Columns, license: str | None) -> None:
-    """Raise :class:`UsageError` where flags speak of rows of one's own, and ``asked`` (``--source``) names none."""
+def check_flags(asked: str | None, columns: Columns, license: str | None, languages: Sequence[str] = ()) -> None:
+    """Raise :class:`UsageError` where flags speak of rows of one's own, and ``asked`` (``--source``) names none.
+
+    So does a language that is no code.
+    """
+    strange = [language for language in languages if not re.fullmatch(LANGUAGE, language)]
+    if strange:
+        raise UsageError(
+            "--language names no language", expected=LANGUAGE_RULE, found=", ".join(strange), next="--language de"
+        )
     # Rows of somebody's own take all of these flags.
     if asked not in (None, "starter"):
         return
@@ -42,13 +51,14 @@ def check_flags(asked: str | None, columns: Columns, license: str | None) -> Non
             found="flags such as --text-column or --label-map alone",
             next="say where your rows are with --source",
         )
-    if license is not None:
-        raise UsageError(
-            "--license is for a source of your own",
-            expected="--source with a file or a dataset repo",
-            found=asked or "no --source",
-            next="leave --license out: the task's sources name theirs",
-        )
+    for flag, given in (("--license", license is not None), ("--language", languages)):
+        if given:
+            raise UsageError(
+                f"{flag} is for a source of your own",
+                expected="--source with a file or a dataset repo",
+                found=asked or "no --source",
+                next=f"leave {flag} out: the task's sources name theirs",
+            )
 
 
 def choose_sources(

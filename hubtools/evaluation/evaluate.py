@@ -18,6 +18,7 @@ from hubtools.evaluation.plots import draw_plots
 from hubtools.evaluation.predictions import PREDICTIONS, Predictions, predictions_table, read_about, write_table
 from hubtools.heads.inference import Tick, load_pipeline
 from hubtools.records import from_json, to_json, write_record
+from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import AnsweredExample, Metrics, Primary
 from hubtools.records.thresholds import THRESHOLDS, WEIGHTS, Calibration, Target, ThresholdsFile
 from hubtools.records.training import TrainingRecord
@@ -28,6 +29,8 @@ from hubtools.training.inputs import hash_texts
 from hubtools.workdir import TaskFolder, sha256_of
 
 METRICS = 7  # bumped when metrics.json holds more, or a number is computed in another way
+
+_MOST_EXAMPLES = 3  # rows of somebody's own data on a card
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,8 @@ def score(task: TaskSpec, label_set: LabelSet, folder: TaskFolder, tick: Tick) -
     files = {split: folder.need(folder.split_file(split), "curate") for split in ("validation", "test")}
     digest = sha256_of(weights)
     # All that an answer, or a column beside it, depends on.
-    parts = [digest, *(sha256_of(file) for file in files.values()), task.version, str(PREDICTIONS)]
+    examples = _choose_examples(task, folder.read_facts())
+    parts = [digest, *(sha256_of(file) for file in files.values()), task.version, str(PREDICTIONS), *examples]
     fingerprint = hashlib.sha256("".join(parts).encode()).hexdigest()
     written = {"validation": folder.validation_predictions, "test": folder.predictions}
     if all(path.exists() and _read_fingerprint(path) == fingerprint for path in written.values()):
@@ -175,11 +179,21 @@ def score(task: TaskSpec, label_set: LabelSet, folder: TaskFolder, tick: Tick) -
         "weights_sha256": digest,
         "temperature": temperature,
         "labels": list(task.model_labels(label_set)),
-        "examples": [to_json(task.head.answer_example(classifier, text, label_set.labels)) for text in task.examples],
+        "examples": [to_json(task.head.answer_example(classifier, text, label_set.labels)) for text in examples],
     }
     for split, path in written.items():
         table = predictions_table(task.head, classifier, data[split], label_set.labels, tick, temperature)
         write_table(path, table.replace_schema_metadata({"hubtools": json.dumps(about | {"split": split})}))
+
+
+def _choose_examples(task: TaskSpec, facts: DatasetFacts) -> list[str]:
+    """Return texts that the card shows with their answers: the task's own, or rows of somebody's own data.
+
+    English prompts of ours would say nothing of a model of other texts.
+    """
+    if task.examples and (task.file or task.owns(facts.sources[0].id)):
+        return [*task.examples]
+    return [example.text for example in facts.examples][:_MOST_EXAMPLES]
 
 
 def compute_metrics(
