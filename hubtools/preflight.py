@@ -53,7 +53,8 @@ def check_requirements(
 
 
 def _check_sources(task: TaskSpec, options: SourceOptions) -> str:
-    """Read all sources as curation would, so that missing columns, unknown labels and classes show here."""
+    """Read all sources as curation would, and rehearse it: what would stop it, and what would be lost, shows here."""
+    from hubtools.curation.build import CurationInputs, rehearse
     from hubtools.curation.cleaning import Drops, read_pool
     from hubtools.curation.reading import read_rows
 
@@ -61,16 +62,19 @@ def _check_sources(task: TaskSpec, options: SourceOptions) -> str:
     drops = Drops()
     rows, read = read_pool(task, sources, label_set, drops, skip_bad_rows=options.skip_bad_rows)
     # No row of a supplement stops a curation, but a missing column does.
-    for supplement in locate_supplements(task, sources, options):
+    supplements = locate_supplements(task, sources, options)
+    for supplement in supplements:
         for _, path in supplement.files:
             next(read_rows(path, supplement.source.columns))
+    rehearse(task, CurationInputs(sources, label_set, supplements, seed=options.seed), rows, drops)
     names = [
         f"{files.source.id} at {files.revision[:_MOST_REVISION]}"
         + (" (starter corpus)" if files.source.starter else "")
         for files in sources
     ]
     summary = f"{' and '.join(names)}, {read} rows, {drops.total()} dropped"
-    return summary + "".join(f"; {split or 'to be split'}: {counts}" for split, counts in _count_classes(rows))
+    summary += "".join(f"; {split or 'to be split'}: {counts}" for split, counts in _count_classes(rows))
+    return "; ".join([summary, *drops.describe()])
 
 
 def _count_classes(rows: Sequence[Example]) -> list[tuple[str, str]]:

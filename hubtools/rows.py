@@ -11,7 +11,7 @@ from pathlib import Path
 
 import regex
 
-from hubtools.spec import BadRow, Dropped, Example, Span
+from hubtools.spec import BadRow, Example, Flawed, Span
 from hubtools.words import UNSPACED, find_words
 
 # Where nothing names the column of groups: the first of these that is there.
@@ -61,12 +61,12 @@ class Columns:
 
 
 def read_text(row: Mapping[str, object], column: str) -> str:
-    """Return the text in ``column``; raises :class:`Dropped` where it is not a text or holds nothing."""
+    """Return the text in ``column``; raises :class:`Flawed` where it is not a text or holds nothing."""
     value = row.get(column)
     if not isinstance(value, str):
-        raise Dropped(f"{column} is not a text")
+        raise Flawed(f"{column} is not a text")
     if not value.strip():
-        raise Dropped(f"{column} is empty")
+        raise Flawed(f"{column} is empty")
     return value
 
 

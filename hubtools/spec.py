@@ -35,6 +35,10 @@ class BadRow(Dropped):
     """Dropped because the source is wrong there: it stops curation, unless bad rows are to be skipped."""
 
 
+class Flawed(Dropped):
+    """Dropped because nobody can learn from it as it stands: a few of these are counted, many stop curation."""
+
+
 class Undecided(Dropped):
     """Dropped because no rule decides its label."""
 

@@ -27,8 +27,8 @@ EACH = pytest.mark.parametrize("language", WORDS)
 
 # A template with slots for a place and a number, in English and in scripts without spaces.
 TEMPLATES = {
-    "en": "Please write for the client who lives in {} a long and careful report on project number {} and add to it the "
-    "plan for the next three months with its budget",
+    "en": "Please write for the client who lives in {} a long and careful report on project number {} and add to it "
+    "the plan for the next three months with its budget",
     "zh": "请帮我为住在{}的客户写一份关于第{}号项目的详细报告并且说明接下来三个月的工作计划以及预算安排和人员分工",
     "ja": "{}に住む顧客のために第{}号プロジェクトについての詳しい報告書を書いて今後三か月の計画を説明してください",
     "th": "โปรดเขียนรายงานโดยละเอียดเกี่ยวกับโครงการหมายเลข{1}ให้ลูกค้าที่อาศัยอยู่ใน{0}และอธิบายแผนงานสามเดือนข้างหน้า",

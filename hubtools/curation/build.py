@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import random
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -34,6 +35,9 @@ from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder, sha256_of
 
 FACTS = 4  # bumped when facts.json says more, or says it otherwise
+
+_REHEARSED = 5_000  # first rows of a large source that a rehearsal takes, and as many of the others
+_MOST_LOST = 0.5
 
 # Documents made of each template of a source that gives templates for every split.
 TEMPLATE_COPIES = {"train": 6, "validation": 4, "test": 4}
@@ -108,10 +112,13 @@ def curate(
 
     dropped = Drops()
     try:
-        content = _make_content(task, inputs, dropped)
+        rows, read = read_pool(task, inputs.sources, inputs.label_set, dropped, skip_bad_rows=inputs.skip_bad_rows)
+        content = _make_content(task, inputs, rows, read, dropped)
         _check_classes(content, task, inputs)
     except SourceError:  # which rows were dropped, and why, is what helps now
         dropped.write(folder.dropped)
+        for line in dropped.describe():
+            note(f"{task.name}: {line}")
         raise
 
     # Built beside the old one and swapped in at the end: a kill leaves either the old dataset or the new.
@@ -137,6 +144,8 @@ def curate(
     )
     if not _list_known_languages(task, inputs):
         note(f"{task.name}: language {', '.join(facts.languages)}; --language names another")
+    for line in dropped.describe():
+        note(f"{task.name}: {line}")
     for supplement in facts.supplements:
         note(f"{task.name}: supplement {supplement.name} is {supplement.share:.1%} of train")
     return facts
@@ -174,10 +183,13 @@ class _Content:
         return [row for row in self.rows if row.split == split]
 
 
-def _make_content(task: TaskSpec, inputs: CurationInputs, dropped: Drops) -> _Content:
-    """Take every step from the files to the rows; ``dropped`` counts what the sources lose on the way."""
+def _make_content(task: TaskSpec, inputs: CurationInputs, rows: list[Example], read: int, dropped: Drops) -> _Content:
+    """Take every step from the rows that were read to those of the dataset; ``dropped`` counts what is lost.
+
+    Args:
+        read: how many rows the sources have.
+    """
     sources, label_set, seed = inputs.sources, inputs.label_set, inputs.seed
-    rows, read = read_pool(task, sources, label_set, dropped, skip_bad_rows=inputs.skip_bad_rows)
     decided_by = count_decisions(rows, dropped)
     steps = {"read": read, "usable": len(rows) + sum(dropped[reason] for reason in UNCLEAN), "cleaned": len(rows)}
     # Templates are told apart by their words, slots included; what they are filled with is checked further down.
@@ -209,6 +221,42 @@ def _make_content(task: TaskSpec, inputs: CurationInputs, dropped: Drops) -> _Co
         rows = drop_leaks([*rows, *composed], Drops())
         steps["with matched lengths"] = len(rows)
     return _Content(rows, pooled, steps, dropped, decided_by, supplements)
+
+
+def rehearse(task: TaskSpec, inputs: CurationInputs, rows: list[Example], dropped: Drops) -> None:
+    """Take the steps of a curation that come after reading, and write nothing.
+
+    Of many rows, only the first and a sample of the others are taken.
+
+    Args:
+        rows: that were read.
+        dropped: what reading dropped; counts what is lost here as well.
+
+    Raises:
+        SourceError: nothing would be left, or a split or class would be empty, or more than half of all rows would be
+            lost: to bad rows, duplicates or leaks, and not to what a rule leaves out.
+    """
+    read = len(rows) + dropped.total() - dropped.left_out
+    lost = dropped.total() - dropped.left_out
+    is_sample = len(rows) > 2 * _REHEARSED
+    if is_sample:
+        others = sorted(random.Random(inputs.seed).sample(range(_REHEARSED, len(rows)), _REHEARSED))
+        rows = [*rows[:_REHEARSED], *(rows[i] for i in others)]
+    here = Drops()
+    # Supplements and composed rows change nothing about what the sources lose.
+    content = _make_content(task, replace(inputs, supplements=(), match_lengths=False), rows, len(rows), here)
+    # What a sample lacks, the whole may have; and what the sources lack, supplements may bring.
+    if not (is_sample or inputs.supplements):
+        _check_classes(content, task, inputs)
+    shares = 1 - (1 - lost / max(1, read)) * (1 - here.total() / max(1, len(rows)))
+    dropped.add(here)
+    if shares > _MOST_LOST:
+        raise SourceError(
+            f"Less than half of the rows for {task.name} would be left",
+            expected=f"at most {_MOST_LOST:.0%} of {name_sources(inputs.sources)} lost",
+            found=f"{shares:.0%} lost: " + "; ".join(dropped.describe()),
+            next="mend the source, or name other columns or labels for it",
+        )
 
 
 def _fill_sources(rows: Sequence[Example], sources: Sequence[SourceFiles], seed: int) -> list[Example]:

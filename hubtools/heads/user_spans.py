@@ -10,7 +10,7 @@ from dataclasses import replace
 from hubtools.heads.rows import LabelMap, UserColumns, map_label, normalize_label
 from hubtools.reading import OUTSIDE
 from hubtools.rows import Columns, read_text, sort_spans
-from hubtools.spec import BadRow, Dropped, Example, Span
+from hubtools.spec import BadRow, Example, Flawed, Span
 
 # Where no flag names the column of tags: the first of these that is there.
 TAGS = ("ner_tags", "tags")
@@ -78,7 +78,7 @@ def _make_tag_reader(
         else:
             text, offsets = join_words(words)
             if not text.strip():
-                raise Dropped(f"{token_column} is empty")
+                raise Flawed(f"{token_column} is empty")
         return Example(text=text, spans=_map_types(text, merge_tags(offsets, tags), label_map, types))
 
     return read
