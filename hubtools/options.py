@@ -157,6 +157,16 @@ TagsColumn = Annotated[
         help="Span tasks: column of the words' tags, as BIO, BILOU or bare types. [default: ner_tags or tags]"
     ),
 ]
+Chat = Annotated[
+    Literal["last", "all"] | None,
+    typer.Option(help="Where the text column holds chat messages: read the last one of the user, or all of them."),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        help="Encoding of your own csv or json file, such as cp1252. [default: UTF-8, or what its bytes show]"
+    ),
+]
 SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Drop and count rows that cannot be read.")]
 Seed = Annotated[int, typer.Option(help="Seed of splits, synthesis and training.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
@@ -165,7 +175,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done,
 # has the labels of several.
 OWN_DATA = (
     *("source", "text_column", "label_column", "label_map", "group_column", "tokens_column", "tags_column"),
-    *("license", "languages"),
+    *("chat", "encoding", "license", "languages"),
 )
 
 
@@ -176,8 +186,9 @@ class SourceOptions(OptionGroup):
     source: Annotated[
         str | None,
         typer.Option(
-            help="Your own csv, json, jsonl or parquet file, its https:// address (#sha256=... pins it), a dataset "
-            "repo (owner/name, or owner/name:config), or 'starter', in place of the task's public source."
+            help="Your own csv, json, jsonl or parquet file or a folder of them, its https:// address (#sha256=... "
+            "pins it), a dataset repo (owner/name, or owner/name:config), or 'starter', in place of the task's public "
+            "source."
         ),
     ] = None
     text_column: TextColumn = None
@@ -198,6 +209,8 @@ class SourceOptions(OptionGroup):
     ] = None
     tokens_column: TokensColumn = None
     tags_column: TagsColumn = None
+    chat: Chat = None
+    encoding: Encoding = None
     license: Annotated[
         str | None,
         typer.Option(
@@ -252,6 +265,8 @@ class SourceOptions(OptionGroup):
             group=self.group_column,
             tokens=self.tokens_column,
             tags=self.tags_column,
+            chat=self.chat,
+            encoding=self.encoding,
         )
 
 
@@ -274,6 +289,8 @@ class ExternalDataOptions(OptionGroup):
     label_column: LabelColumn = None
     tokens_column: TokensColumn = None
     tags_column: TagsColumn = None
+    chat: Chat = None
+    encoding: Encoding = None
     label_maps: Annotated[
         tuple[str, ...],
         typer.Option(
@@ -288,7 +305,14 @@ class ExternalDataOptions(OptionGroup):
     @property
     def columns(self) -> Columns:
         """How the rows are laid out."""
-        return Columns(text=self.text_column, label=self.label_column, tokens=self.tokens_column, tags=self.tags_column)
+        return Columns(
+            text=self.text_column,
+            label=self.label_column,
+            tokens=self.tokens_column,
+            tags=self.tags_column,
+            chat=self.chat,
+            encoding=self.encoding,
+        )
 
 
 @dataclass(frozen=True)

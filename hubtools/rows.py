@@ -6,8 +6,9 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import regex
 
@@ -45,6 +46,8 @@ class Columns:
         label: of the label; where spans are marked, of the spans.
         tokens, tags: of words and their tags, instead of text and spans.
         label_map: a YAML file, theirs: ours.
+        chat: of chat messages in place of a text, take the "last" one of the user, or "all"; None refuses them.
+        encoding: of a file's text; None for the one that its bytes show.
     """
 
     text: str | None = None
@@ -53,21 +56,56 @@ class Columns:
     tags: str | None = None
     group: str | None = None
     label_map: Path | None = None
+    chat: Literal["last", "all"] | None = None
+    encoding: str | None = None
 
     @property
     def named(self) -> bool:
-        """Whether a flag names any of them."""
-        return self != Columns()
+        """Whether a flag names a column, or says what stands in it."""
+        # A layout that is known stays known in another encoding.
+        return replace(self, encoding=None) != Columns()
 
 
-def read_text(row: Mapping[str, object], column: str) -> str:
-    """Return the text in ``column``; raises :class:`Flawed` where it is not a text or holds nothing."""
+def read_text(row: Mapping[str, object], column: str, chat: str | None = None) -> str:
+    """Return the text in ``column``; raises :class:`Flawed` where it is not a text or holds nothing.
+
+    Args:
+        chat: what to take of chat messages; see :class:`Columns`.
+    """
     value = row.get(column)
+    messages = _read_messages(value)
+    if messages and chat:
+        turns = [text for role, text in messages if chat == "all" or role in _USERS]
+        value = "\n".join(turns if chat == "all" else turns[-1:])
     if not isinstance(value, str):
-        raise Flawed(f"{column} is not a text")
+        found = ": chat messages, which --chat last or --chat all reads" if messages else ""
+        found = found or (": a list" if isinstance(value, list | tuple) else "")
+        raise Flawed(f"{column} is not a text{found}")
     if not value.strip():
         raise Flawed(f"{column} is empty")
     return value
+
+
+# Roles and keys of messages, as the formats of several makers call them.
+_USERS = ("user", "human", "prompter")
+_ROLE, _CONTENT = ("role", "from"), ("content", "value")
+
+
+def _read_messages(value: object) -> list[tuple[str, str]]:
+    """Return (role, text) of each of a list of chat messages; [] for anything else."""
+    found = []
+    for message in value if isinstance(value, list | tuple) else ():
+        if not isinstance(message, Mapping):
+            return []
+        role = next((message[name] for name in _ROLE if name in message), None)
+        content = next((message[name] for name in _CONTENT if name in message), None)
+        if isinstance(content, list):  # parts, of which some may be pictures
+            parts = (part.get("text") for part in content if isinstance(part, Mapping))
+            content = "\n".join(part for part in parts if isinstance(part, str))
+        if not isinstance(role, str) or not isinstance(content, str):
+            return []
+        found.append((role, content))
+    return found
 
 
 def read_labelled_row(row: Mapping[str, object]) -> Example:

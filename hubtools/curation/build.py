@@ -23,6 +23,7 @@ from hubtools.curation.facts import COMPARISON, choose_examples, count_decisions
 from hubtools.curation.languages import find_languages
 from hubtools.curation.leaks import PRECEDENCE, assign_groups, count_leaks, drop_duplicates, drop_leaks
 from hubtools.curation.parquet import write_split
+from hubtools.curation.reading import describe_reading
 from hubtools.curation.sources import SourceFiles, name_sources
 from hubtools.curation.split import SPLITS, split_groups
 from hubtools.curation.supplements import SupplementRows, read_supplements
@@ -71,7 +72,7 @@ def compute_fingerprint(task: TaskSpec, inputs: CurationInputs) -> str:
     digest = hashlib.sha256()
     for part in (*inputs.sources, *inputs.supplements):
         # Content alone decides, not when a file was written or where it lies.
-        digest.update(f"{part.source.id} {part.source.share} {part.source.license}".encode())
+        digest.update(f"{part.source.id} {part.source.share} {part.source.license} {part.encoding}".encode())
         for split, path in part.files:
             digest.update(split.encode() + bytes.fromhex(sha256_of(path)))
     main, *others = inputs.sources
@@ -110,6 +111,8 @@ def curate(
         note(f"{task.name}: dataset is up to date")
         return known
 
+    for line in describe_files(inputs.sources):
+        note(f"{task.name}: {line}")
     dropped = Drops()
     try:
         rows, read = read_pool(task, inputs.sources, inputs.label_set, dropped, skip_bad_rows=inputs.skip_bad_rows)
@@ -149,6 +152,11 @@ def curate(
     for supplement in facts.supplements:
         note(f"{task.name}: supplement {supplement.name} is {supplement.share:.1%} of train")
     return facts
+
+
+def describe_files(sources: Sequence[SourceFiles]) -> list[str]:
+    """Return how files are read that are not written as most are, a line each."""
+    return [line for files in sources for _, path in files.files for line in describe_reading(path, files.encoding)]
 
 
 def _read_known_facts(folder: TaskFolder) -> DatasetFacts | None:

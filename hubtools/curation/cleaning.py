@@ -29,10 +29,12 @@ _SHOWN = 20  # reasons on a screen; the file has them all
 
 LONG = f"longer than {MAX_CHARACTERS} characters"
 DAMAGED = "encoding damage"
+NOT_UTF8 = "not UTF-8"
 # Why a usable row is dropped all the same: the reasons that cleaning has, and no source or label set.
 UNCLEAN = (LONG, DAMAGED, SPLIT_WORD)
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffd]")  # and surrogates, which UTF-8 lacks
+_UNDECODED = re.compile(r"[\udc80-\udcff]")  # bytes that are no UTF-8: see open_text
 
 
 class Drops(Counter[str]):
@@ -56,7 +58,8 @@ class Drops(Counter[str]):
         Returns:
             The reason it is counted under: without the value that it quotes, where there are too many reasons.
         """
-        reason = shorten(reason, 200)
+        # It may quote a byte that has no form in a file of ours.
+        reason = shorten(reason, 200).encode("utf-8", "backslashreplace").decode()
         if reason not in self and len(self) >= MAX_REASONS:
             # A message quotes the value behind its words: what stands before it is the same for all of its kind.
             reason = re.split(r" ['\"]", reason)[0]
@@ -171,7 +174,7 @@ def _read_source(
     rows: list[Example] = []
     read = 0
     for split, path in files.files:
-        for raw in read_rows(path, files.source.columns, files.features, task.head.column_advice):
+        for raw in read_rows(path, files.source.columns, files.features, task.head.column_advice, files.encoding):
             read += raw.rows
             origin = prefix + raw.origin
             if raw.row is None:
@@ -181,6 +184,8 @@ def _read_source(
             try:
                 # The source's own reasons come first, then the label set's, then those of cleaning.
                 example = files.source.row(raw.row)
+                if _UNDECODED.search(example.text + example.label):
+                    raise BadRow(NOT_UTF8)
                 task.head.check_label(example, label_set, task.label_sets)
                 # A file's split counts first, then the reader's, then a column of that name.
                 official = split or example.split or str(raw.row.get("split") or "")
@@ -229,6 +234,8 @@ def _refuse_source(
         number = bad.list_refused(read).total()
         subject += f" ha{'s' if len(sources) == 1 else 've'} {number} bad row{'s' * (number != 1)} of {read}"
         advice = "mend them, or drop and count them with --skip-bad-rows"
+        if any(problem.startswith(NOT_UTF8) for problem in problems):
+            advice = f"save the file as UTF-8, or name its encoding, such as --encoding cp1252; or {advice}"
         # Labels that nobody knows are more often another vocabulary than mistakes.
         if any(problem.startswith("unknown") for problem in problems):
             advice += "; or map your labels to ours with --label-map"
