@@ -18,6 +18,7 @@ import typer
 
 from hubtools import __version__, cli_evaluation, cli_export, cli_hub, cli_release, cli_rollback, cli_studies
 from hubtools.config import read_defaults
+from hubtools.connection import forget_launcher
 from hubtools.errors import HubtoolsError
 from hubtools.library_errors import translate_error
 from hubtools.option_groups import omit, takes_groups
@@ -244,6 +245,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # else nohup, which we respect
             signal.signal(number, _interrupt)  # so that a training under way is ended as well
+    forget_launcher()
     try:
         app()
     except (KeyboardInterrupt, SystemExit) as end:

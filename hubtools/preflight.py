@@ -54,7 +54,7 @@ def check_requirements(
 
 def _check_sources(task: TaskSpec, options: SourceOptions) -> str:
     """Read all sources as curation would, and rehearse it: what would stop it, and what would be lost, shows here."""
-    from hubtools.curation.build import CurationInputs, describe_files, rehearse
+    from hubtools.curation.build import CurationInputs, describe_files, describe_label_maps, rehearse
     from hubtools.curation.cleaning import Drops, read_pool
     from hubtools.curation.reading import read_rows
 
@@ -79,7 +79,7 @@ def _check_sources(task: TaskSpec, options: SourceOptions) -> str:
     ]
     summary = f"{' and '.join(names)}, {read} rows, {drops.total()} dropped"
     summary += "".join(f"; {split or 'to be split'}: {counts}" for split, counts in _count_classes(rows))
-    return "; ".join([summary, *reading, *drops.describe()])
+    return "; ".join([summary, *reading, *describe_label_maps(sources), *drops.describe()])
 
 
 def _count_classes(rows: Sequence[Example]) -> list[tuple[str, str]]:

@@ -20,6 +20,7 @@ from hubtools import __version__
 from hubtools.curation.audit import write_audit
 from hubtools.curation.cleaning import UNCLEAN, Drops, read_pool
 from hubtools.curation.facts import COMPARISON, choose_examples, count_decisions, describe_licence, describe_source
+from hubtools.curation.label_maps import LabelsOfRows
 from hubtools.curation.languages import find_languages
 from hubtools.curation.leaks import PRECEDENCE, assign_groups, count_leaks, drop_duplicates, drop_leaks
 from hubtools.curation.parquet import write_split
@@ -33,7 +34,7 @@ from hubtools.records import from_json, write_record
 from hubtools.records.dataset import Counts, DatasetFacts, DecidedBy
 from hubtools.spec import Example, LabelSet
 from hubtools.task import TaskSpec
-from hubtools.workdir import TaskFolder, sha256_of
+from hubtools.workdir import TaskFolder, replace_folder, sha256_of
 
 FACTS = 4  # bumped when facts.json says more, or says it otherwise
 
@@ -116,6 +117,8 @@ def curate(
     dropped = Drops()
     try:
         rows, read = read_pool(task, inputs.sources, inputs.label_set, dropped, skip_bad_rows=inputs.skip_bad_rows)
+        for line in describe_label_maps(inputs.sources):
+            note(f"{task.name}: {line}")
         content = _make_content(task, inputs, rows, read, dropped)
         _check_classes(content, task, inputs)
     except SourceError:  # which rows were dropped, and why, is what helps now
@@ -135,8 +138,8 @@ def curate(
     folder.facts.unlink(missing_ok=True)
     dropped.write(folder.dropped, (part.drops for part in content.supplements))
     write_audit(folder.audit, content.rows, task.head, label_set, inputs.seed)
-    shutil.rmtree(folder.dataset, ignore_errors=True)
-    fresh.rename(folder.dataset)
+    with replace_folder(fresh, folder.dataset):
+        pass
     facts = _describe_dataset(content, task, inputs, fingerprint)
     write_record(folder.facts, facts)
 
@@ -155,8 +158,15 @@ def curate(
 
 
 def describe_files(sources: Sequence[SourceFiles]) -> list[str]:
-    """Return how files are read that are not written as most are, a line each."""
-    return [line for files in sources for _, path in files.files for line in describe_reading(path, files.encoding)]
+    """Return how files are read that are not written as most are, and what else nobody named, a line each."""
+    reading = [line for files in sources for _, path in files.files for line in describe_reading(path, files.encoding)]
+    return [*reading, *(remark for files in sources for remark in files.remarks)]
+
+
+def describe_label_maps(sources: Sequence[SourceFiles]) -> list[str]:
+    """Return what is to be said of label maps once the rows were read."""
+    maps = (files.mapping.label_map for files in sources if files.mapping)
+    return [line for label_map in maps if isinstance(label_map, LabelsOfRows) for line in label_map.describe()]
 
 
 def _read_known_facts(folder: TaskFolder) -> DatasetFacts | None:
@@ -307,7 +317,7 @@ def _check_classes(content: _Content, task: TaskSpec, inputs: CurationInputs) ->
                 f"Split {split!r} of {task.name} would be empty",
                 expected="at least a few groups of rows, to divide",
                 found=f"{len(content.rows)} rows in {len({r.group for r in content.rows})} groups from {ids}",
-                next="give more rows",
+                next="; ".join(["give more rows", *(remark for files in inputs.sources for remark in files.remarks)]),
             )
         # By the rows that are left: cleaning and leaks may have taken the last one of a class.
         present = {name for row in part for name in row.classes}

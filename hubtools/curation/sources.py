@@ -45,6 +45,7 @@ class SourceFiles:
         revision: commit that they were read at, a URL's pin, or ``sha256:`` of the file.
         features: types of the columns as the repo's card tells them, for files that do not.
         mapping: how a user's own columns and labels are read; None for the task's own layout.
+        remarks: what is done with them that nobody asked for by name, each in a few words.
         encoding: of their texts, as somebody names it; None for the one that their bytes show.
     """
 
@@ -54,6 +55,7 @@ class SourceFiles:
     features: Mapping[str, object] | None = None
     mapping: ColumnMapping | None = None
     encoding: str | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def name_sources(sources: Sequence[SourceFiles]) -> str:

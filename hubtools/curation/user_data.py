@@ -26,6 +26,7 @@ from hubtools.curation.sources import (
 )
 from hubtools.errors import SourceError, UsageError, shorten
 from hubtools.heads.rows import LabelMap
+from hubtools.heads.span_rows import OUTSIDE
 from hubtools.records.dataset import ColumnMapping
 from hubtools.rows import GROUPS, Columns
 from hubtools.spec import LANGUAGE, LANGUAGE_RULE, Dropped, Example, LabelSet, Source
@@ -126,7 +127,7 @@ def locate_asked(
     seen = list_columns(data.files[0][1], columns.encoding)
     # Flags win over a layout: whoever names columns knows the data better.
     layout = None if columns.named else data.layout or _match_layout(task, seen)
-    mapping = None
+    mapping = label_map = None
     # Data of a layout that is known keep that source's reader; all others are read by their columns.
     if layout is None:
         label_set = accept_own_labels(label_set)
@@ -136,6 +137,8 @@ def locate_asked(
     else:
         source = replace(layout, id=data.id, url="")
     files = SourceFiles(source, data.files, data.revision, data.features, mapping, columns.encoding)
+    if layout is None:
+        files = replace(files, remarks=tuple(_list_remarks(seen, columns, label_map or {})))
     if layout is not None and not declared and data.id in (layout.id, *_list_file_names(layout)):
         return files, label_set  # a copy of the task's own data, whose licence and provenance are known
     source = replace(
@@ -209,7 +212,7 @@ def _make_source(
     # Of all label sets: a type that this one leaves out is known all the same.
     types = {name for labels in task.label_sets for name in labels.mapping} | set(label_set.labels)
     user_columns = task.head.choose_user_columns(columns, seen, label_map, types)
-    group_column = columns.group or next((name for name in GROUPS if name in seen), "")
+    group_column = columns.group or _find_group_column(seen)
 
     def read(raw: Mapping[str, object]) -> Example:
         if "_task_hash" in raw and raw.get("answer", "accept") != "accept":
@@ -228,6 +231,24 @@ def _make_source(
         license=OTHER,
         attribution="",
     )
+
+
+def _find_group_column(seen: Sequence[str]) -> str:
+    """Return the column that rows are grouped by where nobody names one; "" for none."""
+    return next((name for name in GROUPS if name in seen), "")
+
+
+def _list_remarks(seen: Sequence[str], columns: Columns, label_map: LabelMap) -> list[str]:
+    """Return what the data or the map decide without a flag that says so."""
+    remarks = []
+    if not columns.group and (group := _find_group_column(seen)):
+        remarks.append(f"rows are grouped by the column {group!r}, as it is there; --group-column names another")
+    theirs: dict[str, list[str]] = {}
+    for name, ours in label_map.items():
+        if ours is not None and ours != OUTSIDE:
+            theirs.setdefault(ours, []).append(repr(name))
+    several = [f"{' and '.join(names)} become {ours}" for ours, names in theirs.items() if len(names) > 1]
+    return [*remarks, *(["the label map joins labels: " + shorten("; ".join(several))] if several else [])]
 
 
 def _open_file(asked: str) -> _UserData:
@@ -334,4 +355,5 @@ def _download_repo(task: TaskSpec, asked: str) -> _UserData:
         if set(layout.columns) <= set(list_columns(copy.files[0][1])):
             return _UserData(repo, copy.files, copy.revision, card_licence=licence, layout=layout)
     files, features = download_splits(repo, config, str(info.sha))
-    return _UserData(repo, files, str(info.sha), features, licence)
+    # With the configuration: two of one repo may be of different languages.
+    return _UserData(asked if config else repo, files, str(info.sha), features, licence)

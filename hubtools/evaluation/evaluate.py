@@ -26,7 +26,7 @@ from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
 from hubtools.training.calibration import FILE as CALIBRATION
 from hubtools.training.inputs import hash_texts
-from hubtools.workdir import TaskFolder, sha256_of
+from hubtools.workdir import TaskFolder, load_folder, sha256_of
 
 METRICS = 7  # bumped when metrics.json holds more, or a number is computed in another way
 
@@ -128,7 +128,7 @@ def read_recorded_metrics(folder: TaskFolder) -> Metrics | None:
     """Return the metrics that are there; None where there are none, or those of another version."""
     # A file of another version is no error here: it is computed again.
     try:
-        return from_json(json.loads(folder.metrics.read_text()), Metrics)
+        return from_json(json.loads(folder.metrics.read_text("utf-8")), Metrics)
     except (OSError, ValueError, DamagedRecord):
         return None
 
@@ -156,8 +156,6 @@ def check_trained_on(folder: TaskFolder, training: TrainingRecord) -> None:
 
 def score(task: TaskSpec, label_set: LabelSet, folder: TaskFolder, tick: Tick) -> None:
     """Write the answers of the shipped weights to the test and validation splits, unless they are there."""
-    from datasets import load_dataset
-
     weights = folder.need(folder.model / "model.safetensors", "finetune")
     files = {split: folder.need(folder.split_file(split), "curate") for split in ("validation", "test")}
     digest = sha256_of(weights)
@@ -170,8 +168,8 @@ def score(task: TaskSpec, label_set: LabelSet, folder: TaskFolder, tick: Tick) -
         return
     # The temperature is in the weights already; it is needed to say what answers were like without it.
     calibration = folder.model / CALIBRATION
-    temperature = json.loads(calibration.read_text())["temperature"] if calibration.exists() else 1.0
-    data = load_dataset(str(folder.dataset))
+    temperature = json.loads(calibration.read_text("utf-8"))["temperature"] if calibration.exists() else 1.0
+    data = load_folder(folder.dataset)
     classifier = load_pipeline(task.head.pipeline, str(folder.model))
     # Within the file, so that answers and what they are answers of cannot come apart.
     about = {

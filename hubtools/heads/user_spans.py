@@ -76,6 +76,8 @@ def _make_tag_reader(
             if not text.strip():
                 raise Flawed(f"{token_column} is empty")
         spans = merge_tags(offsets, tags, known)
+        for tag in tags:  # a map may name these, and is told which of its keys there are
+            label_map.get(tag)
         return Example(text=text, spans=_map_types(text, spans, label_map, types))
 
     return read

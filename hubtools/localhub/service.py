@@ -68,6 +68,7 @@ class Hub:
             "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_OFFLINE": "0",
+            "HF_DATASETS_OFFLINE": "0",
             # A proxy that the user has set must not be asked for 127.0.0.1.
             "NO_PROXY": _no_proxy("NO_PROXY"),
             "no_proxy": _no_proxy("no_proxy"),
@@ -105,9 +106,12 @@ def find(data_dir: Path) -> Hub | None:
     # The process exists and is another user's: whether it is ours, its answer will tell.
     except PermissionError:
         pass
-    # Another program may have the port by now, or another process the pid.
+    # Another program may have the port by now, or another process the pid; and of a copied folder, the server that
+    # its hub.json names has the original. A server of an earlier version does not say which folder it has.
     answer = _ask_health(hub.url)
-    return hub if answer == {"name": "hubtools-hub", "pid": hub.pid} else None
+    if not isinstance(answer, dict) or (answer.get("name"), answer.get("pid")) != ("hubtools-hub", hub.pid):
+        return None
+    return hub if answer.get("data_dir", str(data_dir)) == str(data_dir) else None
 
 
 def start(data_dir: Path, mirrors: Sequence[Path] = (), port: int = 0, timeout: float = 30) -> Hub:
