@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hubtools.curation.label_maps import read_label_map
 from hubtools.errors import UsageError
+from hubtools.heads import Detection
 from hubtools.heads.inference import list_label_names, load_pipeline
 from hubtools.heads.values import LabelPlan, Pipeline
 from hubtools.reading import OUTSIDE
@@ -144,7 +145,7 @@ def open_classifier(task: TaskSpec, label_set: LabelSet, model: str, label_map: 
     # A map may name a type ("PERSON") or the pipeline's own name of it; the latter is more exact, and goes before.
     full_map = {**{name: label_map[word] for name, word in short.items() if word in label_map}, **label_map}
     plan = plan_labels(model, list(short.values()), label_set, full_map, task.head.outside)
-    wanted, first = task.head.acts_on, next(iter(short.values()), "")
+    wanted, first = task.head.positive if isinstance(task.head, Detection) else "", next(iter(short.values()), "")
     if wanted and label_set.labels.index(wanted) not in plan.ours.values():
         raise UsageError(
             f"Model {model!r} has no label {wanted!r}: what it detects would be left out of every score",
