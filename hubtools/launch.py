@@ -63,7 +63,9 @@ class _Running:
 def compute_training_fingerprint(task: TaskSpec, work: WorkOptions, options: TrainingOptions) -> tuple[str, str]:
     """Return the base to train from, and what identifies the training: data, base and its content, flags, version."""
     folder = work.folder(task)
-    facts = folder.read(folder.facts, "curate")
+    # A dataset that is named is identified by its own content, and needs no curated one beside it.
+    known = folder.facts.exists() or options.flags.ours.dataset is None
+    facts = folder.read(folder.facts, "curate") if known else {"fingerprint": ""}
     base = resolve_base(options.base, list_preferred_bases(options.flags))
     defaults = [dict(task.overrides), dict(find_base(base).by_task.get(task.name, {}))]
     causes = [__version__, facts["fingerprint"], base, *identify_contents(base, options.flags), options.seed,
