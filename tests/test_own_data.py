@@ -23,7 +23,6 @@ from huggingface_hub import HfApi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hubtools.curation.reading import SUFFIXES
 from hubtools.curation.split import SPLITS
 from hubtools.heads.span_rows import survive_tagging
 from hubtools.heads.user_spans import align_words, join_words, merge_tags
@@ -31,6 +30,8 @@ from hubtools.localhub import Hub
 from hubtools.spec import BadRow, Span
 from hubtools.tasks import TASKS
 from hubtools.words import find_words
+
+SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
 
 Rows = list[dict[str, Any]]
 SEQUENCE = ("category", "jailbreak", "intent")

@@ -114,6 +114,19 @@ def find(data_dir: Path) -> Hub | None:
     return hub if answer.get("data_dir", str(data_dir)) == str(data_dir) else None
 
 
+def _find_silent(data_dir: Path) -> Hub | None:
+    """The server that holds this folder and does not answer; None where the lock of the folder is free."""
+    data_dir = data_dir.expanduser().resolve()
+    lock = data_dir / "server.lock"
+    if not lock.exists() or _is_free(lock):
+        return None
+    try:
+        state = json.loads((data_dir / "hub.json").read_text("utf-8"))
+        return Hub(state["url"], "", data_dir, state["pid"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
 def start(data_dir: Path, mirrors: Sequence[Path] = (), port: int = 0, timeout: float = 30) -> Hub:
     """The server on this folder, started where none runs, in a process that outlives this one.
 
@@ -178,7 +191,7 @@ def start(data_dir: Path, mirrors: Sequence[Path] = (), port: int = 0, timeout: 
 
 def stop(data_dir: Path, timeout: float = 10) -> bool:
     """Stop the server on this folder. False where none was running."""
-    hub = find(data_dir)
+    hub = find(data_dir) or _find_silent(data_dir)
     if not hub:
         return False
     lock = hub.data_dir / "server.lock"
