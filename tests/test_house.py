@@ -60,8 +60,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": VALUES | {"connection", "router_contract"},
     "finetune": VALUES | {"training", "connection"},
     "option_groups": set(),
+    "column_flags": set(),
     # The groups are what commands parse and what stages take.
-    "options": VALUES | {"option_groups", "connection", "training", "publishing"},
+    "options": VALUES | {"column_flags", "option_groups", "connection", "training", "publishing"},
     "launch": VALUES | {"training", "options"},
     "repo_names": VALUES | {"connection", "options", "publishing"},
     "known_tasks": VALUES,
@@ -87,7 +88,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": VALUES
     | {"cli_evaluation", "cli_export", "cli_hub", "cli_release", "cli_rollback", "cli_studies"}
     | {"config", "library_errors"}
-    | {"api", "launch", "option_groups", "options", "pipeline", "preflight", "run", "training"},
+    | {"api", "connection", "launch", "option_groups", "options", "pipeline", "preflight", "run", "training"},
 }
 
 # The training is a process of its own. What those who start it share with it loads nothing heavy.

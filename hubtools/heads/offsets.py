@@ -50,7 +50,10 @@ def read_offsets(text: str, written: Sequence[object]) -> list[Span]:
             return spans
         for way, certain, other in _count_otherwise(text, marked):
             if other and _lie_at_words(text, other):
-                raise (BadRow if certain else Flawed)(f"{SPLIT_WORD}: offsets look like {way}")
+                reason = f"{SPLIT_WORD}: offsets look like {way}"
+                if certain:
+                    raise BadRow(reason)
+                raise Flawed(reason)
         return spans  # left to whoever tags words
     known = bool(marked) and all(span.value is not None for span in marked)
     for way, _, other in _count_otherwise(text, marked):
