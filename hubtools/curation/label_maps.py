@@ -56,7 +56,7 @@ def read_label_map(path: Path, task: TaskSpec, label_set: LabelSet) -> LabelsOfR
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
             keys = [key.value for key, _ in node.value]
             if twice := [str(key) for key in keys if keys.count(key) > 1]:
-                raise ValueError(f"{twice[0]!r} twice, and one of the two would be lost")
+                raise _refuse_map(path, ours, f"{twice[0]!r} twice, and one of the two would be lost")
             return super().construct_mapping(node, deep)
 
     Words.yaml_implicit_resolvers = {
