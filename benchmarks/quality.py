@@ -219,27 +219,27 @@ def tags_of_words(text: str, offsets: Sequence[Sequence[int]], tags: Sequence[in
     Args:
         offsets: (start, end) of each subword; a space before a word may count to it; equal for special tokens.
     """
-    from hubtools.heads.span_rows import WORDS
+    from hubtools.words import find_words
 
     pieces = [(start, end, tag) for (start, end), tag in zip(offsets, tags, strict=True) if text[start:end].strip()]
     return [
-        next((tag for start, end, tag in pieces if end > word.start() and start < word.end()), 0)
-        for word in WORDS.finditer(text)
+        next((tag for start, end, tag in pieces if end > word_start and start < word_end), 0)
+        for word_start, word_end in find_words(text)
     ]
 
 
 def word_spans(text: str, tags: Sequence[int]) -> list[dict[str, int]]:
     """The spans that BIO tags of the words of ``text`` make; an I- that follows no word of its type begins one."""
-    from hubtools.heads.span_rows import WORDS
+    from hubtools.words import find_words
 
     spans: list[dict[str, int]] = []
     before = 0
-    for match, tag in zip(WORDS.finditer(text), tags, strict=False):
+    for (start, end), tag in zip(find_words(text), tags, strict=False):
         kind = (tag - 1) // 2
         if tag and tag % 2 == 0 and before and (before - 1) // 2 == kind:
-            spans[-1]["end"] = match.end()
+            spans[-1]["end"] = end
         elif tag:
-            spans.append({"start": match.start(), "end": match.end(), "label": kind})
+            spans.append({"start": start, "end": end, "label": kind})
         before = tag
     return spans
 

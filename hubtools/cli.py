@@ -7,6 +7,7 @@ Data goes to stdout, notes and progress to stderr. Heavy libraries are imported 
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ import typer
 
 from hubtools import __version__, cli_evaluation, cli_export, cli_hub, cli_release, cli_rollback, cli_studies
 from hubtools.config import read_defaults
+from hubtools.connection import forget_launcher
 from hubtools.errors import HubtoolsError
 from hubtools.library_errors import translate_error
 from hubtools.option_groups import omit, takes_groups
@@ -110,7 +112,7 @@ def init_task(
 @takes_groups
 def check(
     task: AllTasksOptions,
-    source: Annotated[SourceOptions, omit("license", "seed")],
+    source: Annotated[SourceOptions, omit("license", "languages", "seed")],
     hub: HubOptions,
     work: WorkOptions,
     repos: Annotated[RepoOptions, omit("dataset_name", "model_name", "space_name")],
@@ -239,11 +241,24 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def _speak_utf8() -> None:
+    """Begin again in UTF-8 where the locale has another encoding: names of files and their text are UTF-8 here."""
+    if sys.getfilesystemencoding().lower() not in ("utf-8", "utf8") and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"  # of the trainings that we start as well
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that lacks a character shows its number; a command does not end for it.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
     """Run the command; every error ends in one message and a non-zero exit code."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # else nohup, which we respect
             signal.signal(number, _interrupt)  # so that a training under way is ended as well
+    _speak_utf8()
+    forget_launcher()
     try:
         app()
     except (KeyboardInterrupt, SystemExit) as end:

@@ -74,7 +74,7 @@ def _read_flags(path: Path) -> dict[str, object]:
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(
             f"Configuration {path}", expected="a YAML file", found=str(error).splitlines()[0], next="mend the file"

@@ -21,6 +21,24 @@ if TYPE_CHECKING:
 LOCAL = "local"
 
 
+# What a launcher, a scheduler or an MPI leaves in the environment of whatever is started below it.
+_OF_A_LAUNCHER = (
+    "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK", "GROUP_RANK", "GROUP_WORLD_SIZE", "ROLE_RANK",
+    "ROLE_NAME", "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "MPI_LOCALRANKID", "MPI_LOCALNRANKS",
+)  # fmt: skip
+_OF_A_LAUNCHER_TOO = ("TORCHELASTIC_", "ACCELERATE_", "FSDP_", "PMI_", "PMIX_", "OMPI_COMM_WORLD_", "MV2_COMM_WORLD_")
+
+
+def forget_launcher() -> None:
+    """Drop the variables of another distributed job from this process: a command is one process, and starts its own.
+
+    With them, libraries would wait for processes that are not there.
+    """
+    for name in [*os.environ]:
+        if name in _OF_A_LAUNCHER or name.startswith(_OF_A_LAUNCHER_TOO):
+            del os.environ[name]
+
+
 def connect(hub: str | None = None, mirrors: Sequence[Path | str] = (), hub_dir: Path | str | None = None) -> None:
     """Point this process, and those it starts, at a Hub.
 

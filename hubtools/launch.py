@@ -26,7 +26,7 @@ from hubtools.tasks import MULTI, TASKS, find_base
 from hubtools.training.child_process import TrainingProcess
 from hubtools.training.fewshot import check_method, list_preferred_bases
 from hubtools.training.inputs import identify_contents, resolve_base
-from hubtools.workdir import TaskFolder, sha256_of, task_folder
+from hubtools.workdir import TaskFolder, replace_folder, sha256_of, task_folder
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,9 @@ class _Running:
 def compute_training_fingerprint(task: TaskSpec, work: WorkOptions, options: TrainingOptions) -> tuple[str, str]:
     """Return the base to train from, and what identifies the training: data, base and its content, flags, version."""
     folder = work.folder(task)
-    facts = folder.read(folder.facts, "curate")
+    # A dataset that is named is identified by its own content, and needs no curated one beside it.
+    known = folder.facts.exists() or options.flags.ours.dataset is None
+    facts = folder.read(folder.facts, "curate") if known else {"fingerprint": ""}
     base = resolve_base(options.base, list_preferred_bases(options.flags))
     defaults = [dict(task.overrides), dict(find_base(base).by_task.get(task.name, {}))]
     causes = [__version__, facts["fingerprint"], base, *identify_contents(base, options.flags), options.seed,
@@ -259,6 +261,9 @@ def _make_command(
     return [
         sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--num_machines", "1", "--mixed_precision", "no",
         "--dynamo_backend", "no", "--num_processes", str(options.processes),
+        # Ours: a configuration that the user once wrote for other trainings may ask for DeepSpeed or be broken.
+        "--config_file", str(Path(__file__).with_name("training") / "accelerate.yaml"),
+        *(["--multi_gpu"] if options.processes > 1 and len(list_visible_gpus()) > 1 else []),
         # Several side by side would meet at the same port.
         *(["--main_process_port", "0"] if together > options.processes > 1 else []),
         # Left to itself, accelerate gives each process on a CPU one thread.
@@ -295,9 +300,8 @@ def copy_model(folder: TaskFolder, others: Iterable[TaskFolder], note: Callable[
             fresh = folder.root / "model.new"
             shutil.rmtree(fresh, ignore_errors=True)
             shutil.copytree(other.model, fresh)
-            shutil.rmtree(folder.model, ignore_errors=True)  # first: no model stands beside another's training.json
-            write_record(folder.training, other.read_training())
-            fresh.rename(folder.model)
+            with replace_folder(fresh, folder.model):  # no model stands beside another's training.json
+                write_record(folder.training, other.read_training())
             shutil.rmtree(folder.runs, ignore_errors=True)
         note(f"{folder.task}: the same training was done in {other.root}: its model is taken over")
         return True
@@ -307,7 +311,7 @@ def copy_model(folder: TaskFolder, others: Iterable[TaskFolder], note: Callable[
 def _make_error(folder: TaskFolder, code: int) -> TrainingFailed:
     """Return the error of a training that ended with ``code``, with the message that it left."""
     failure = folder.root / "failure.txt"
-    message = " ".join(failure.read_text().split()) if failure.exists() else ""
+    message = " ".join(failure.read_text("utf-8").split()) if failure.exists() else ""
     failure.unlink(missing_ok=True)
     if not message and code < 0:  # a process that is killed leaves no message
         message = f"killed by {signal.Signals(-code).name}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Callable
 
 from hubtools.errors import HubtoolsError, HubUnavailable, StorageError, UsageError
@@ -79,6 +80,19 @@ def _translate_broken_connection(error: BaseException) -> HubtoolsError | None:
     return report_no_answer(error, _read_endpoint()) if is_connection_error(error) else None
 
 
+def _translate_proxy(error: BaseException) -> HubtoolsError | None:
+    named = [name for name in os.environ if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]
+    of_proxy = isinstance(error, ImportError | ValueError | TypeError) and re.search("socks|proxy", str(error), re.I)
+    if not named or not (of_proxy or type(error).__name__ == "InvalidURL"):
+        return None
+    return HubUnavailable(
+        "The proxy that the environment names cannot be used",
+        expected="http://HOST:PORT",
+        found=f"{', '.join(f'{name}={os.environ[name]}' for name in named)}: {error}",
+        next="mend or unset these variables",
+    )
+
+
 def _translate_refusal(error: BaseException) -> HubtoolsError | None:
     status = _find_status(error)
     if status not in (401, 403):
@@ -141,6 +155,7 @@ _TRANSLATIONS: tuple[Callable[[BaseException], HubtoolsError | None], ...] = (
     _translate_unusable_path,
     _translate_bad_repo_name,
     _translate_broken_connection,
+    _translate_proxy,
     _translate_refusal,
     _translate_absence,
     _translate_other_status,

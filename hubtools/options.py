@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 
 import typer
 
+from hubtools.column_flags import Chat, Encoding, LabelColumn, SkipBadRows, TagsColumn, TextColumn, TokensColumn
 from hubtools.connection import connect
 from hubtools.option_groups import OptionGroup
 from hubtools.publishing import options as publishing
@@ -139,25 +140,6 @@ class WorkOptions(OptionGroup):
         return task_folder(self.work_dir, task.name)
 
 
-TextColumn = Annotated[str | None, typer.Option(help="Column of the text in your own data. [default: text]")]
-LabelColumn = Annotated[
-    str | None,
-    typer.Option(
-        help="Column of the label in your own data; for span tasks, of the spans: a list of objects with start, end "
-        "and label (or type, entity_type). [default: label, spans]"
-    ),
-]
-TokensColumn = Annotated[
-    str | None,
-    typer.Option(help="Span tasks: column of the words, where your data has tags in place of spans. [default: tokens]"),
-]
-TagsColumn = Annotated[
-    str | None,
-    typer.Option(
-        help="Span tasks: column of the words' tags, as BIO, BILOU or bare types. [default: ner_tags or tags]"
-    ),
-]
-SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Drop and count rows that cannot be read.")]
 Seed = Annotated[int, typer.Option(help="Seed of splits, synthesis and training.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 
@@ -165,7 +147,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done,
 # has the labels of several.
 OWN_DATA = (
     *("source", "text_column", "label_column", "label_map", "group_column", "tokens_column", "tags_column"),
-    "license",
+    *("chat", "encoding", "license", "languages"),
 )
 
 
@@ -176,8 +158,9 @@ class SourceOptions(OptionGroup):
     source: Annotated[
         str | None,
         typer.Option(
-            help="Your own csv, json, jsonl or parquet file, its https:// address (#sha256=... pins it), a dataset "
-            "repo (owner/name, or owner/name:config), or 'starter', in place of the task's public source."
+            help="Your own csv, json, jsonl or parquet file or a folder of them, its https:// address (#sha256=... "
+            "pins it), a dataset repo (owner/name, or owner/name:config), or 'starter', in place of the task's public "
+            "source."
         ),
     ] = None
     text_column: TextColumn = None
@@ -198,6 +181,8 @@ class SourceOptions(OptionGroup):
     ] = None
     tokens_column: TokensColumn = None
     tags_column: TagsColumn = None
+    chat: Chat = None
+    encoding: Encoding = None
     license: Annotated[
         str | None,
         typer.Option(
@@ -207,6 +192,14 @@ class SourceOptions(OptionGroup):
             "other for a file]",
         ),
     ] = None
+    languages: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            "--language",
+            metavar="CODE",
+            help="Language of your own texts, such as de, for the cards. Repeatable. [default: found from the rows]",
+        ),
+    ] = ()
     # Tuples, though typer knows lists: a group is frozen, and can be compared.
     label_sets: Annotated[
         tuple[str, ...],
@@ -244,6 +237,8 @@ class SourceOptions(OptionGroup):
             group=self.group_column,
             tokens=self.tokens_column,
             tags=self.tags_column,
+            chat=self.chat,
+            encoding=self.encoding,
         )
 
 
@@ -266,6 +261,8 @@ class ExternalDataOptions(OptionGroup):
     label_column: LabelColumn = None
     tokens_column: TokensColumn = None
     tags_column: TagsColumn = None
+    chat: Chat = None
+    encoding: Encoding = None
     label_maps: Annotated[
         tuple[str, ...],
         typer.Option(
@@ -280,7 +277,14 @@ class ExternalDataOptions(OptionGroup):
     @property
     def columns(self) -> Columns:
         """How the rows are laid out."""
-        return Columns(text=self.text_column, label=self.label_column, tokens=self.tokens_column, tags=self.tags_column)
+        return Columns(
+            text=self.text_column,
+            label=self.label_column,
+            tokens=self.tokens_column,
+            tags=self.tags_column,
+            chat=self.chat,
+            encoding=self.encoding,
+        )
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ def curate_task(task: TaskSpec, work: WorkOptions, source: SourceOptions) -> Dat
         supplements=locate_supplements(task, sources, source),
         seed=source.seed,
         skip_bad_rows=source.skip_bad_rows,
+        languages=source.languages,
         # Only of public data it is known that length alone tells the label.
         match_lengths=task.match_lengths and public and LENGTHS not in source.without,
     )
@@ -62,6 +63,7 @@ def locate_sources(task: TaskSpec, source: SourceOptions) -> tuple[tuple[SourceF
     """Return the sources that a dataset is made of, on this machine, and the label set that they are read with."""
     # Of all tasks: one configuration may hold the flags of several.
     check_names([task, *TASKS.values()], source.supplements, source.without)
+    check_flags(source.source, source.columns, source.license, source.languages)
     label_set = _find_label_set(task, source)
     return choose_sources(task, source.source, source.columns, label_set, source.license, without=source.without)
 
@@ -105,8 +107,7 @@ def find_user_source(task: TaskSpec, work: WorkOptions, source: SourceOptions) -
         return None
     facts = folder.read_facts()
     own = facts.sources[0].id
-    # A user's file or repo is known by not being one of the task's.
-    if own in {public.id for public in (*task.whole_sources, task.starter) if public}:
+    if task.owns(own):
         return None
     names = {public.name for public in task.sources if public.name} | ({LENGTHS} if task.match_lengths else set())
     # Flags of other tasks are none of this one's business.
@@ -149,7 +150,7 @@ def push_datasets(
     """Curate where needed, then push, by task: what one task's data lack stops all before anything is uploaded."""
     from hubtools.publishing.dataset import push_dataset
 
-    check_flags(source.source, source.columns, source.license)
+    check_flags(source.source, source.columns, source.license, source.languages)
     if push.gated and push.create_pr:
         raise UsageError(
             "--gated is a setting of the repo, which a pull request cannot hold",

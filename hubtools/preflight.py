@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hubtools.connection import find_namespace
-from hubtools.errors import HubtoolsError
+from hubtools.errors import HubtoolsError, SourceError
 from hubtools.options import SourceOptions, WorkOptions
 from hubtools.pipeline import locate_sources, locate_supplements
 from hubtools.spec import Example
@@ -53,24 +53,33 @@ def check_requirements(
 
 
 def _check_sources(task: TaskSpec, options: SourceOptions) -> str:
-    """Read all sources as curation would, so that missing columns, unknown labels and classes show here."""
+    """Read all sources as curation would, and rehearse it: what would stop it, and what would be lost, shows here."""
+    from hubtools.curation.build import CurationInputs, describe_files, describe_label_maps, rehearse
     from hubtools.curation.cleaning import Drops, read_pool
     from hubtools.curation.reading import read_rows
 
     sources, label_set = locate_sources(task, options)
     drops = Drops()
-    rows, read = read_pool(task, sources, label_set, drops, skip_bad_rows=options.skip_bad_rows)
     # No row of a supplement stops a curation, but a missing column does.
-    for supplement in locate_supplements(task, sources, options):
+    supplements = locate_supplements(task, sources, options)
+    reading = describe_files(sources)
+    for supplement in supplements:
         for _, path in supplement.files:
             next(read_rows(path, supplement.source.columns))
+    try:
+        rows, read = read_pool(task, sources, label_set, drops, skip_bad_rows=options.skip_bad_rows)
+        rehearse(task, CurationInputs(sources, label_set, supplements, seed=options.seed), rows, drops)
+    except SourceError as error:
+        subject = "; ".join([*reading, error.subject])
+        raise SourceError(subject, expected=error.expected, found=error.found, next=error.next) from error
     names = [
         f"{files.source.id} at {files.revision[:_MOST_REVISION]}"
         + (" (starter corpus)" if files.source.starter else "")
         for files in sources
     ]
     summary = f"{' and '.join(names)}, {read} rows, {drops.total()} dropped"
-    return summary + "".join(f"; {split or 'to be split'}: {counts}" for split, counts in _count_classes(rows))
+    summary += "".join(f"; {split or 'to be split'}: {counts}" for split, counts in _count_classes(rows))
+    return "; ".join([summary, *reading, *describe_label_maps(sources), *drops.describe()])
 
 
 def _count_classes(rows: Sequence[Example]) -> list[tuple[str, str]]:

@@ -19,6 +19,11 @@ Role = Literal["whole", "training", "test"]
 RouterSlot = Literal["domain", "personal_data", "prompt_guard", "classifier"]
 
 
+# A language as the Hub's cards name it.
+LANGUAGE = r"[a-z]{2,3}|code|multilingual|other|unknown"
+LANGUAGE_RULE = "a code of two or three letters, such as en, or multilingual"
+
+
 # Caught where rows are read (curation/cleaning.py), and nowhere else: a reader says what is wrong, not what to do.
 
 
@@ -28,6 +33,10 @@ class Dropped(Exception):
 
 class BadRow(Dropped):
     """Dropped because the source is wrong there: it stops curation, unless bad rows are to be skipped."""
+
+
+class Flawed(Dropped):
+    """Dropped because nobody can learn from it as it stands: a few of these are counted, many stop curation."""
 
 
 class Undecided(Dropped):
@@ -197,7 +206,7 @@ class CardTexts:
         labels: what each label means, by the label.
         dataset_sentence: what the dataset holds, in one sentence at the head of its card.
         dataset_limits: what the dataset lacks.
-        languages: of the texts, as ISO 639-1 codes.
+        languages: of the texts in the task's own sources, as ISO 639 codes; none where their rows are to tell.
         noun: what a text is, such as "prompt"; its plural ends in -s.
     """
 

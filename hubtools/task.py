@@ -89,6 +89,10 @@ class TaskSpec:
         """Sources that are only ever scored."""
         return tuple(source for source in self.sources if source.role == "test")
 
+    def owns(self, source_id: str) -> bool:
+        """Return whether a source is one of the task's, and not a user's own rows."""
+        return source_id in {source.id for source in (*self.whole_sources, self.starter) if source}
+
     def label_set(self, name: str | None = None) -> LabelSet:
         """Return the label set called ``name``, or the default one.
 

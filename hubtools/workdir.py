@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from hubtools.errors import DamagedRecord, MissingStage
+from hubtools.errors import DamagedRecord, MissingStage, UsageError
 from hubtools.records import from_json, read_record, to_json, write_json, write_record
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics
 from hubtools.records.release import Published, PublishedRepos, PublishedTogether
 from hubtools.records.training import MultitaskRecord, TrainingRecord
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
 
 DEFAULT = Path("hubtools-work")  # in the current folder
 PUBLISHED = "published.json"  # of a task in its folder, of what shows all of them beside these folders
@@ -131,7 +136,7 @@ class TaskFolder:
         for path in (self.training, *sorted(self.studies.glob(f"*/*/{self.task}/{self.training.name}"))):
             # Not as a record: what another version wrote only does not match.
             with contextlib.suppress(OSError, ValueError):
-                if json.loads(path.read_text()).get("fingerprint") == fingerprint:
+                if json.loads(path.read_text("utf-8")).get("fingerprint") == fingerprint:
                     yield TaskFolder(path.parent)
 
     def need(self, path: Path, command: str) -> Path:
@@ -149,7 +154,7 @@ class TaskFolder:
         """Return the JSON object in ``path``, unchecked; raises :class:`MissingStage` where it is absent or cut off."""
         try:
             # For who needs a key or two of a file that any version may have written.
-            content: dict[str, Any] = json.loads(self.need(path, command).read_text())
+            content: dict[str, Any] = json.loads(self.need(path, command).read_text("utf-8"))
         except ValueError as error:
             raise MissingStage(
                 f"{path.name} of {self.task!r} is damaged", found=str(error), next=f"hubtools {command} {self.task}"
@@ -198,8 +203,56 @@ class TaskFolder:
     def record_published(self, kind: Literal["dataset", "model"], release: Published) -> None:
         """Write the newest release of a kind into ``published.json``; those of the other kind stay."""
         # As it stands there, not as a record: what a later version wrote stays.
-        known = json.loads(self.published.read_text()) if self.published.exists() else {}
+        known = json.loads(self.published.read_text("utf-8")) if self.published.exists() else {}
         write_json(self.published, {**known, kind: to_json(release)})
+
+
+@contextlib.contextmanager
+def replace_folder(fresh: Path, target: Path) -> Iterator[None]:
+    """Put a whole folder in the place of another when the block ends; within it, neither stands there.
+
+    The one before is removed last, and comes back where the block ends with an error. A link to elsewhere stays one.
+    """
+    target = target.resolve()
+    if target.parent != fresh.parent.resolve():  # on another disk, perhaps, where nothing can be renamed to
+        moved = target.with_name(target.name + ".new")
+        shutil.rmtree(moved, ignore_errors=True)
+        shutil.copytree(fresh, moved)
+        shutil.rmtree(fresh)
+        fresh = moved
+    before = target.with_name(target.name + ".old")
+    shutil.rmtree(before, ignore_errors=True)
+    if target.exists():
+        target.rename(before)
+    try:
+        yield
+        fresh.rename(target)
+    except BaseException:
+        if before.exists() and not target.exists():
+            before.rename(target)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def load_folder(folder: Path | str) -> DatasetDict:
+    """Load the splits of a folder; one of ours by its files' names, whatever signs of patterns stand in its path.
+
+    Raises:
+        UsageError: the path holds ``::``, which ``datasets`` takes for the end of an address.
+    """
+    from datasets import load_dataset
+
+    path = Path(folder).resolve()
+    if "::" in str(path):
+        raise UsageError(
+            f"Folder {str(path)!r}", expected="a path without '::', which the reader of datasets takes for two",
+            found=str(path), next="rename the folder, or name another --work-dir",
+        )  # fmt: skip
+    # As push_to_hub names the shards of a split. Characters that a pattern has for others are escaped.
+    found = {split: sorted((path / "data").glob(f"{split}-*.parquet")) for split in ("train", "validation", "test")}
+    files = {split: [glob.escape(str(file)) for file in of_split] for split, of_split in found.items() if of_split}
+    splits: DatasetDict = load_dataset("parquet", data_files=files) if files else load_dataset(str(folder))
+    return splits
 
 
 def task_folder(work_dir: Path, task: str) -> TaskFolder:

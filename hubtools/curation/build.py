@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import random
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -19,8 +20,11 @@ from hubtools import __version__
 from hubtools.curation.audit import write_audit
 from hubtools.curation.cleaning import UNCLEAN, Drops, read_pool
 from hubtools.curation.facts import COMPARISON, choose_examples, count_decisions, describe_licence, describe_source
+from hubtools.curation.label_maps import LabelsOfRows
+from hubtools.curation.languages import find_languages
 from hubtools.curation.leaks import PRECEDENCE, assign_groups, count_leaks, drop_duplicates, drop_leaks
 from hubtools.curation.parquet import write_split
+from hubtools.curation.reading import describe_reading
 from hubtools.curation.sources import SourceFiles, name_sources
 from hubtools.curation.split import SPLITS, split_groups
 from hubtools.curation.supplements import SupplementRows, read_supplements
@@ -30,9 +34,12 @@ from hubtools.records import from_json, write_record
 from hubtools.records.dataset import Counts, DatasetFacts, DecidedBy
 from hubtools.spec import Example, LabelSet
 from hubtools.task import TaskSpec
-from hubtools.workdir import TaskFolder, sha256_of
+from hubtools.workdir import TaskFolder, replace_folder, sha256_of
 
-FACTS = 3  # bumped when facts.json says more, or says it otherwise
+FACTS = 4  # bumped when facts.json says more, or says it otherwise
+
+_REHEARSED = 5_000  # first rows of a large source that a rehearsal takes, and as many of the others
+_MOST_LOST = 0.5
 
 # Documents made of each template of a source that gives templates for every split.
 TEMPLATE_COPIES = {"train": 6, "validation": 4, "test": 4}
@@ -49,6 +56,7 @@ class CurationInputs:
         skip_bad_rows: drop and count rows that cannot be read or have an unknown label; otherwise they stop the
             curation, with the origins of the first of them.
         match_lengths: add rows to the training split so that length alone does not tell the label.
+        languages: of the texts, as somebody names them; none where they are known or are to be found.
     """
 
     sources: tuple[SourceFiles, ...]
@@ -57,6 +65,7 @@ class CurationInputs:
     seed: int = 0
     skip_bad_rows: bool = False
     match_lengths: bool = False
+    languages: tuple[str, ...] = ()
 
 
 def compute_fingerprint(task: TaskSpec, inputs: CurationInputs) -> str:
@@ -64,13 +73,14 @@ def compute_fingerprint(task: TaskSpec, inputs: CurationInputs) -> str:
     digest = hashlib.sha256()
     for part in (*inputs.sources, *inputs.supplements):
         # Content alone decides, not when a file was written or where it lies.
-        digest.update(f"{part.source.id} {part.source.share} {part.source.license}".encode())
+        digest.update(f"{part.source.id} {part.source.share} {part.source.license} {part.encoding}".encode())
         for split, path in part.files:
             digest.update(split.encode() + bytes.fromhex(sha256_of(path)))
     main, *others = inputs.sources
     # The version of hubtools as well: any of its rules may have changed.
     content = [__version__, FACTS, task.name, task.version, main.source.columns, _describe_mapping(main)]
     content += [inputs.label_set.name, inputs.seed, inputs.skip_bad_rows, inputs.match_lengths]
+    content += [inputs.languages]
     # Further sources are named, so that one of them is told from a supplement with the same file.
     content += [[other.source.id, other.source.columns, _describe_mapping(other)] for other in others]
     digest.update(json.dumps(content).encode())
@@ -102,12 +112,19 @@ def curate(
         note(f"{task.name}: dataset is up to date")
         return known
 
+    for line in describe_files(inputs.sources):
+        note(f"{task.name}: {line}")
     dropped = Drops()
     try:
-        content = _make_content(task, inputs, dropped)
+        rows, read = read_pool(task, inputs.sources, inputs.label_set, dropped, skip_bad_rows=inputs.skip_bad_rows)
+        for line in describe_label_maps(inputs.sources):
+            note(f"{task.name}: {line}")
+        content = _make_content(task, inputs, rows, read, dropped)
         _check_classes(content, task, inputs)
     except SourceError:  # which rows were dropped, and why, is what helps now
         dropped.write(folder.dropped)
+        for line in dropped.describe():
+            note(f"{task.name}: {line}")
         raise
 
     # Built beside the old one and swapped in at the end: a kill leaves either the old dataset or the new.
@@ -121,8 +138,8 @@ def curate(
     folder.facts.unlink(missing_ok=True)
     dropped.write(folder.dropped, (part.drops for part in content.supplements))
     write_audit(folder.audit, content.rows, task.head, label_set, inputs.seed)
-    shutil.rmtree(folder.dataset, ignore_errors=True)
-    fresh.rename(folder.dataset)
+    with replace_folder(fresh, folder.dataset):
+        pass
     facts = _describe_dataset(content, task, inputs, fingerprint)
     write_record(folder.facts, facts)
 
@@ -131,9 +148,25 @@ def curate(
         f"{task.name}: {facts.counts.read} rows read, {dropped.total()} dropped; {sizes}; "
         f"to check by eye: {folder.audit}"
     )
+    if not _list_known_languages(task, inputs):
+        note(f"{task.name}: language {', '.join(facts.languages)}; --language names another")
+    for line in dropped.describe():
+        note(f"{task.name}: {line}")
     for supplement in facts.supplements:
         note(f"{task.name}: supplement {supplement.name} is {supplement.share:.1%} of train")
     return facts
+
+
+def describe_files(sources: Sequence[SourceFiles]) -> list[str]:
+    """Return how files are read that are not written as most are, and what else nobody named, a line each."""
+    reading = [line for files in sources for _, path in files.files for line in describe_reading(path, files.encoding)]
+    return [*reading, *(remark for files in sources for remark in files.remarks)]
+
+
+def describe_label_maps(sources: Sequence[SourceFiles]) -> list[str]:
+    """Return what is to be said of label maps once the rows were read."""
+    maps = (files.mapping.label_map for files in sources if files.mapping)
+    return [line for label_map in maps if isinstance(label_map, LabelsOfRows) for line in label_map.describe()]
 
 
 def _read_known_facts(folder: TaskFolder) -> DatasetFacts | None:
@@ -168,10 +201,13 @@ class _Content:
         return [row for row in self.rows if row.split == split]
 
 
-def _make_content(task: TaskSpec, inputs: CurationInputs, dropped: Drops) -> _Content:
-    """Take every step from the files to the rows; ``dropped`` counts what the sources lose on the way."""
+def _make_content(task: TaskSpec, inputs: CurationInputs, rows: list[Example], read: int, dropped: Drops) -> _Content:
+    """Take every step from the rows that were read to those of the dataset; ``dropped`` counts what is lost.
+
+    Args:
+        read: how many rows the sources have.
+    """
     sources, label_set, seed = inputs.sources, inputs.label_set, inputs.seed
-    rows, read = read_pool(task, sources, label_set, dropped, skip_bad_rows=inputs.skip_bad_rows)
     decided_by = count_decisions(rows, dropped)
     steps = {"read": read, "usable": len(rows) + sum(dropped[reason] for reason in UNCLEAN), "cleaned": len(rows)}
     # Templates are told apart by their words, slots included; what they are filled with is checked further down.
@@ -203,6 +239,42 @@ def _make_content(task: TaskSpec, inputs: CurationInputs, dropped: Drops) -> _Co
         rows = drop_leaks([*rows, *composed], Drops())
         steps["with matched lengths"] = len(rows)
     return _Content(rows, pooled, steps, dropped, decided_by, supplements)
+
+
+def rehearse(task: TaskSpec, inputs: CurationInputs, rows: list[Example], dropped: Drops) -> None:
+    """Take the steps of a curation that come after reading, and write nothing.
+
+    Of many rows, only the first and a sample of the others are taken.
+
+    Args:
+        rows: that were read.
+        dropped: what reading dropped; counts what is lost here as well.
+
+    Raises:
+        SourceError: nothing would be left, or a split or class would be empty, or more than half of all rows would be
+            lost: to bad rows, duplicates or leaks, and not to what a rule leaves out.
+    """
+    read = len(rows) + dropped.total() - dropped.left_out
+    lost = dropped.total() - dropped.left_out
+    is_sample = len(rows) > 2 * _REHEARSED
+    if is_sample:
+        others = sorted(random.Random(inputs.seed).sample(range(_REHEARSED, len(rows)), _REHEARSED))
+        rows = [*rows[:_REHEARSED], *(rows[i] for i in others)]
+    here = Drops()
+    # Supplements and composed rows change nothing about what the sources lose.
+    content = _make_content(task, replace(inputs, supplements=(), match_lengths=False), rows, len(rows), here)
+    # What a sample lacks, the whole may have; and what the sources lack, supplements may bring.
+    if not (is_sample or inputs.supplements):
+        _check_classes(content, task, inputs)
+    shares = 1 - (1 - lost / max(1, read)) * (1 - here.total() / max(1, len(rows)))
+    dropped.add(here)
+    if shares > _MOST_LOST:
+        raise SourceError(
+            f"Less than half of the rows for {task.name} would be left",
+            expected=f"at most {_MOST_LOST:.0%} of {name_sources(inputs.sources)} lost",
+            found=f"{shares:.0%} lost: " + "; ".join(dropped.describe()),
+            next="mend the source, or name other columns or labels for it",
+        )
 
 
 def _fill_sources(rows: Sequence[Example], sources: Sequence[SourceFiles], seed: int) -> list[Example]:
@@ -245,7 +317,7 @@ def _check_classes(content: _Content, task: TaskSpec, inputs: CurationInputs) ->
                 f"Split {split!r} of {task.name} would be empty",
                 expected="at least a few groups of rows, to divide",
                 found=f"{len(content.rows)} rows in {len({r.group for r in content.rows})} groups from {ids}",
-                next="give more rows",
+                next="; ".join(["give more rows", *(remark for files in inputs.sources for remark in files.remarks)]),
             )
         # By the rows that are left: cleaning and leaks may have taken the last one of a class.
         present = {name for row in part for name in row.classes}
@@ -257,6 +329,13 @@ def _check_classes(content: _Content, task: TaskSpec, inputs: CurationInputs) ->
                 found=", ".join(sorted(present)),
                 next=f"add rows of these classes to {ids}, or choose another --label-set",
             )
+
+
+def _list_known_languages(task: TaskSpec, inputs: CurationInputs) -> list[str]:
+    """Return the languages that somebody names, or that the task knows its own sources by; [] where rows must tell."""
+    # What a task file says holds for whatever rows; a built-in task knows those of its own sources alone.
+    known = task.card.languages if task.file or task.owns(inputs.sources[0].source.id) else ()
+    return [*(inputs.languages or known)]
 
 
 def _describe_dataset(content: _Content, task: TaskSpec, inputs: CurationInputs, fingerprint: str) -> DatasetFacts:
@@ -298,4 +377,5 @@ def _describe_dataset(content: _Content, task: TaskSpec, inputs: CurationInputs,
         length_baseline=task.head.measure_length_baseline(train_of_sources, train, test),
         synthesis=describe_synthesis(inputs.seed, synthetic_splits) if synthetic_splits else None,
         examples=choose_examples(train, task.head, label_set.labels),
+        languages=_list_known_languages(task, inputs) or find_languages([row.text for row in train], inputs.seed),
     )

@@ -15,33 +15,40 @@ from hubtools.curation.split import SPLITS
 from hubtools.errors import SourceError, shorten
 from hubtools.heads.span_rows import SPLIT_WORD
 from hubtools.records import write_whole
-from hubtools.spec import BadRow, Dropped, Example, LabelSet, Undecided
+from hubtools.spec import BadRow, Dropped, Example, Flawed, LabelSet, Undecided
 from hubtools.task import TaskSpec
 
 MAX_CHARACTERS = 50_000  # of a text: far more than any model here reads, and less than what a broken file may hold
 
+MOST_FLAWED = 0.05  # of the rows of all sources: a few are usual, more are a mistake about the file
+
 # So that a source in which nothing fits cannot fill the memory or the disk.
 MAX_REASONS = 200
 MAX_ORIGINS = 1_000
+_SHOWN = 20  # reasons on a screen; the file has them all
 
 LONG = f"longer than {MAX_CHARACTERS} characters"
 DAMAGED = "encoding damage"
+NOT_UTF8 = "not UTF-8"
 # Why a usable row is dropped all the same: the reasons that cleaning has, and no source or label set.
 UNCLEAN = (LONG, DAMAGED, SPLIT_WORD)
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffd]")  # and surrogates, which UTF-8 lacks
+_UNDECODED = re.compile(r"[\udc80-\udcff]")  # bytes that are no UTF-8: see open_text
 
 
 class Drops(Counter[str]):
     """Rows that were dropped: how many for each reason, and the origins of the first :data:`MAX_ORIGINS` of each.
 
     Attributes:
-        undecided: how many of them have a label that no rule decides.
+        left_out: how many of them a rule leaves out on purpose; all others are lost.
+        undecided: how many have a label that no rule decides.
         origins: of the rows of each reason, in order.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.left_out = 0
         self.undecided = 0
         self.origins: dict[str, list[str]] = {}
 
@@ -51,7 +58,8 @@ class Drops(Counter[str]):
         Returns:
             The reason it is counted under: without the value that it quotes, where there are too many reasons.
         """
-        reason = shorten(reason, 200)
+        # It may quote a byte that has no form in a file of ours.
+        reason = shorten(reason, 200).encode("utf-8", "backslashreplace").decode()
         if reason not in self and len(self) >= MAX_REASONS:
             # A message quotes the value behind its words: what stands before it is the same for all of its kind.
             reason = re.split(r" ['\"]", reason)[0]
@@ -60,6 +68,17 @@ class Drops(Counter[str]):
         if len(origins) < MAX_ORIGINS:
             origins.append(origin)
         return reason
+
+    def add(self, other: Drops) -> None:
+        """Count what another has counted as well."""
+        self.update(other)
+        for reason, origins in other.origins.items():
+            self.origins.setdefault(reason, []).extend(origins)
+
+    def describe(self) -> list[str]:
+        """Return a line for each reason, the most frequent first: how many rows, why, and the place of one."""
+        lines = [f"{rows} dropped: {reason} ({self.origins[reason][0]})" for reason, rows in self.most_common(_SHOWN)]
+        return [*lines, f"and {len(self) - _SHOWN} other reasons"] if len(self) > _SHOWN else lines
 
     def write(self, path: Path, others: Iterable[Drops] = ()) -> None:
         """Write JSON lines: one for each row whose origin is known, and one with the number of all further rows.
@@ -76,6 +95,23 @@ class Drops(Counter[str]):
                     out.writelines(json.dumps(line) + "\n" for line in [*lines, *more])
 
 
+class BadRows:
+    """Rows that are bad, by reason.
+
+    Attributes:
+        wrong: what the source says there cannot be right: one such row stops curation.
+        flawed: what nobody can learn from: it stops curation where more than :data:`MOST_FLAWED` of all rows are.
+    """
+
+    def __init__(self) -> None:
+        self.wrong: Counter[str] = Counter()
+        self.flawed: Counter[str] = Counter()
+
+    def list_refused(self, read: int) -> Counter[str]:
+        """Return what stops curation, of so many rows."""
+        return self.wrong + self.flawed if self.flawed.total() > MOST_FLAWED * read else self.wrong
+
+
 def read_pool(
     task: TaskSpec, sources: Sequence[SourceFiles], label_set: LabelSet, drops: Drops, *, skip_bad_rows: bool = False
 ) -> tuple[list[Example], int]:
@@ -88,7 +124,7 @@ def read_pool(
             message names all of these.
     """
     rows: list[Example] = []
-    bad: Counter[str] = Counter()
+    bad = BadRows()
     read = 0
     # All sources are read before anything is refused: a user mends all of them at once.
     for files in sources:
@@ -100,9 +136,9 @@ def read_pool(
     # Templates get their types when they are filled: until then no class can be called absent.
     filled_later = any(files.source.templates for files in sources)
     absent = [] if filled_later else _list_absent_classes(rows, task, label_set, sources)
-    defects = [] if skip_bad_rows else _list_defects(bad, drops)
+    defects = [] if skip_bad_rows else _list_defects(bad.list_refused(read), drops)
     if defects or (absent and rows):
-        raise _refuse_source(sources, label_set, task, bad.total(), read, [*defects, *absent], bad_rows=bool(defects))
+        raise _refuse_source(sources, label_set, task, bad, read, [*defects, *absent], bad_rows=bool(defects))
     return rows, read
 
 
@@ -117,37 +153,39 @@ def read_source(
     Raises:
         SourceError: a column is missing, or rows are bad and are not to be skipped.
     """
-    bad: Counter[str] = Counter()
+    bad = BadRows()
     rows, read = _read_source(task, files, label_set, drops, bad)
-    defects = [] if skip_bad_rows else _list_defects(bad, drops)
+    defects = [] if skip_bad_rows else _list_defects(bad.list_refused(read), drops)
     if defects:
-        raise _refuse_source([files], label_set, task, bad.total(), read, defects, bad_rows=True)
+        raise _refuse_source([files], label_set, task, bad, read, defects, bad_rows=True)
     return rows, read
 
 
 def _read_source(
-    task: TaskSpec, files: SourceFiles, label_set: LabelSet, drops: Drops, bad: Counter[str], prefix: str = ""
+    task: TaskSpec, files: SourceFiles, label_set: LabelSet, drops: Drops, bad: BadRows, prefix: str = ""
 ) -> tuple[list[Example], int]:
     """Return the usable rows of a source and the number of all its rows.
 
     Args:
         drops: counts what is dropped, with its reason and origin.
-        bad: counts those of them that are wrong in the source, by reason.
+        bad: counts those of them that are wrong in the source.
         prefix: what an origin begins with.
     """
     rows: list[Example] = []
     read = 0
     for split, path in files.files:
-        for raw in read_rows(path, files.source.columns, files.features, task.head.column_advice):
+        for raw in read_rows(path, files.source.columns, files.features, task.head.column_advice, files.encoding):
             read += raw.rows
             origin = prefix + raw.origin
             if raw.row is None:
                 # Messages of libraries vary from row to row behind the colon: counted together, listed one by one.
-                bad[drops.drop(raw.defect.split(":")[0], origin, raw.rows)] += raw.rows
+                bad.wrong[drops.drop(raw.defect.split(":")[0], origin, raw.rows)] += raw.rows
                 continue
             try:
                 # The source's own reasons come first, then the label set's, then those of cleaning.
                 example = files.source.row(raw.row)
+                if _UNDECODED.search(example.text + example.label):
+                    raise BadRow(NOT_UTF8)
                 task.head.check_label(example, label_set, task.label_sets)
                 # A file's split counts first, then the reader's, then a column of that name.
                 official = split or example.split or str(raw.row.get("split") or "")
@@ -155,11 +193,14 @@ def _read_source(
                     raise BadRow(f"unknown split {shorten(official, 60)!r}: neither " + ", ".join(SPLITS))
                 reason = find_defect(example, task, label_set)
                 if reason:
-                    raise Dropped(reason)
+                    raise Flawed(reason)
             except BadRow as defect:
-                bad[drops.drop(str(defect), origin)] += 1
+                bad.wrong[drops.drop(str(defect), origin)] += 1
+            except Flawed as defect:
+                bad.flawed[drops.drop(str(defect), origin)] += 1
             except Dropped as defect:
                 drops.drop(str(defect), origin)
+                drops.left_out += 1
                 drops.undecided += isinstance(defect, Undecided)
             else:
                 official = SPLIT_NAMES[official]
@@ -174,7 +215,7 @@ def _refuse_source(
     sources: Sequence[SourceFiles],
     label_set: LabelSet,
     task: TaskSpec,
-    bad: int,
+    bad: BadRows,
     read: int,
     problems: Sequence[str],
     *,
@@ -183,15 +224,18 @@ def _refuse_source(
     """Return the error for sources that cannot be curated from.
 
     Args:
-        bad, read: numbers of bad rows, and of all.
+        read: number of all rows.
         problems: what is wrong, in the words of the message.
         bad_rows: there are bad rows; else classes are missing.
     """
     subject = name_sources(sources)
     columns = ", ".join(dict.fromkeys(column for files in sources for column in files.source.columns))
     if bad_rows:
-        subject += f" ha{'s' if len(sources) == 1 else 've'} {bad} bad row{'s' * (bad != 1)} of {read}"
+        number = bad.list_refused(read).total()
+        subject += f" ha{'s' if len(sources) == 1 else 've'} {number} bad row{'s' * (number != 1)} of {read}"
         advice = "mend them, or drop and count them with --skip-bad-rows"
+        if any(problem.startswith(NOT_UTF8) for problem in problems):
+            advice = f"save the file as UTF-8, or name its encoding, such as --encoding cp1252; or {advice}"
         # Labels that nobody knows are more often another vocabulary than mistakes.
         if any(problem.startswith("unknown") for problem in problems):
             advice += "; or map your labels to ours with --label-map"

@@ -1,7 +1,8 @@
 """Duplicates and near-duplicates.
 
 Two texts are the same when they agree after NFKC, casefolding and folding of punctuation and white space; they
-are near-duplicates when the Jaccard similarity of their sets of word 3-grams is at least 0.8.
+are near-duplicates when the Jaccard similarity of their sets of word 3-grams is at least 0.8. Where a
+script puts no spaces between words, 4-grams of characters stand for these: see ``make_comparison_key``.
 
 Every near-duplicate is found, by prefix filtering (AllPairs, Bayardo et al. 2007; PPJoin, Xiao et al. 2008): of two
 sets so alike, the rarest fifth of each holds a shingle of the other's, so only rows that share a rare shingle are

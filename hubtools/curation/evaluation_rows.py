@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hubtools.curation.cleaning import Drops, read_source
 from hubtools.curation.duplicates import find_near_duplicates_of_earlier
-from hubtools.curation.reading import SUFFIXES
+from hubtools.curation.files import find_format
 from hubtools.curation.sources import SPLIT_NAMES, SourceFiles, locate_addition
 from hubtools.curation.user_data import locate_asked
 from hubtools.errors import SourceError, UsageError, shorten
@@ -182,7 +182,7 @@ def _refuse_columns(what: str, asked: str, columns: Columns) -> None:
 def make_file_name(asked: str, split: str = "") -> str:
     """Return a name for a file from that of a dataset or model: ``owner--name``, or the stem of a file."""
     # A repo's name may have a dot as well: only what ends as a data file does loses its suffix.
-    stem = Path(asked).stem if Path(asked).suffix in SUFFIXES else asked
+    stem = Path(asked).stem if find_format(asked) else asked
     return re.sub(r"[^\w.-]+", "--", stem).strip("-.") + (f"--{split}" if split else "")
 
 

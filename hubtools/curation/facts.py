@@ -26,7 +26,7 @@ _MOST_EXAMPLES, _MOST_CHARACTERS = 16, 300
 
 COMPARISON = Comparison(
     folded="Unicode form (NFKC), case, punctuation and white space",
-    near="Jaccard similarity of word 3-grams",
+    near="Jaccard similarity of word 3-grams (4-grams of characters where a script has no spaces)",
     at_least=NEAR,
 )
 

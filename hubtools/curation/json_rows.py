@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TextIO
 
+from hubtools.curation.files import open_text
 from hubtools.curation.raw_rows import (
     CHUNK,
     MAX_ROW,
@@ -17,10 +18,13 @@ from hubtools.curation.raw_rows import (
     LineTooLong,
     RawRow,
     Unreadable,
-    open_text,
     refuse,
 )
 from hubtools.errors import shorten
+
+_SHOWN = 4096  # characters in which the first key of an object stands
+# Columns of one row of words, which are lists of one length.
+_WORDS = {"tokens", "words", "ner_tags", "tags", "labels", "pos_tags", "chunk_tags"}
 
 
 class _Ambiguous(dict[str, object]):
@@ -44,9 +48,9 @@ def _check_object(origin: str, value: object) -> RawRow:
     return RawRow(origin, None, "has a key twice") if isinstance(value, _Ambiguous) else RawRow(origin, value)
 
 
-def read_jsonl(path: Path, columns: Collection[str]) -> Iterator[RawRow]:
+def read_jsonl(path: Path, columns: Collection[str], encoding: str | None = None) -> Iterator[RawRow]:
     """Yield the object of each line, and a defect for each line that holds none."""
-    with open_text(path, "\n") as text:
+    with open_text(path, "\n", encoding) as text:
         lines = Lines(text)
         while True:
             lines.begin_record()
@@ -66,15 +70,54 @@ def read_jsonl(path: Path, columns: Collection[str]) -> Iterator[RawRow]:
                 yield RawRow(origin, None, f"broken JSON: {shorten(error)}")
 
 
-def read_json(path: Path, columns: Collection[str]) -> Iterator[RawRow]:
-    """Yield the objects of a list, or of lines where the file holds an object a line."""
-    with open_text(path, "") as text:
+def is_by_columns(path: Path, encoding: str | None = None) -> bool:
+    """Return whether a JSON file is one object of columns in place of rows, as pandas' ``to_json()`` writes it."""
+    with open_text(path, "", encoding) as text:
+        start = text.read(_SHOWN).lstrip("\ufeff \t\r\n")
+        if not re.match(r'\{\s*"(?:[^"\\]|\\.)*"\s*:\s*[\[{]', start):
+            return False
+        text.seek(0)
+        try:
+            return _divide_columns(_DECODER.decode(text.read(MAX_ROW).lstrip("\ufeff"))) is not None
+        except (ValueError, RecursionError):  # more than one object, or broken: told where rows are read
+            return False
+
+
+def _divide_columns(content: object) -> list[dict[str, object]] | None:
+    """Return the rows of an object of columns; None for any other object."""
+    if not isinstance(content, dict) or not content:
+        return None
+    columns = list(content.values())
+    if set(content) == {"columns", "index", "data"}:  # to_json(orient="split")
+        return [dict(zip(content["columns"], row, strict=False)) for row in content["data"] if isinstance(row, list)]
+    if set(content) == {"schema", "data"} and isinstance(content["data"], list):  # to_json(orient="table")
+        return [row for row in content["data"] if isinstance(row, dict)]
+    if all(isinstance(column, dict) for column in columns):
+        keys = list(columns[0])
+        if keys and all(list(column) == keys for column in columns):
+            return [{name: column[key] for name, column in content.items()} for key in keys]
+    if not all(isinstance(column, list) for column in columns) or len({len(column) for column in columns}) != 1:
+        return None
+    # One row of words and their tags is an object of lists as well.
+    if not columns[0] or not (set(content) - _WORDS or isinstance(columns[0][0], list)):
+        return None
+    return [dict(zip(content, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def read_json(path: Path, columns: Collection[str], encoding: str | None = None) -> Iterator[RawRow]:
+    """Yield the objects of a list, of lines where the file holds an object a line, or of an object of columns."""
+    if is_by_columns(path, encoding):
+        with open_text(path, "", encoding) as text:
+            rows = _divide_columns(_DECODER.decode(text.read().lstrip("\ufeff"))) or []
+        yield from (RawRow(f"{path.name}[{number}]", row) for number, row in enumerate(rows))
+        return
+    with open_text(path, "", encoding) as text:
         # The first line that is not blank tells a list from lines of objects.
         first = text.readline(MAX_ROW).strip()
         while not first and (line := text.readline(MAX_ROW)):
             first = line.strip()
         if first.startswith("{") and first.endswith("}"):  # many "json" files hold an object a line
-            yield from read_jsonl(path, columns)
+            yield from read_jsonl(path, columns, encoding)
             return
         if not first.startswith("["):
             # Valid JSON of another shape is not called broken.

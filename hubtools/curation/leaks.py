@@ -21,7 +21,7 @@ def drop_duplicates(rows: Iterable[Example], drops: Drops) -> list[Example]:
     by_content: dict[str, list[Example]] = defaultdict(list)
     # Compared as they are folded: a text in capitals is the same row.
     for row in rows:
-        by_content[hash_content(row.text)].append(row)
+        by_content[make_comparison_key(row.text)].append(row)
     kept = []
     for same in by_content.values():
         if len({_read_annotation(row) for row in same}) > 1:
@@ -98,14 +98,15 @@ def drop_leaks(rows: Iterable[Example], drops: Drops) -> list[Example]:
 def count_leaks(rows: Sequence[Example]) -> Leakage:
     """Count texts in several splits, rows near those of an earlier split, groups in several; all must be 0."""
     # Counted anew, from the rows that are written, and not from what the steps before say that they did.
+    keys = [make_comparison_key(row.text) for row in rows]
     splits: dict[str, set[str]] = defaultdict(set)
     groups: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        splits[hash_content(row.text)].add(row.split)
+    for row, key in zip(rows, keys, strict=True):
+        splits[key].add(row.split)
         groups[row.group].add(row.split)
     ranks = [PRECEDENCE[row.split] for row in rows]
     return Leakage(
         exact_across_splits=sum(len(s) > 1 for s in splits.values()),
-        near_across_splits=len(find_near_duplicates_of_earlier([make_comparison_key(r.text) for r in rows], ranks)),
+        near_across_splits=len(find_near_duplicates_of_earlier(keys, ranks)),
         groups_across_splits=sum(len(s) > 1 for s in groups.values()),
     )

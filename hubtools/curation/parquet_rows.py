@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hubtools.curation.class_labels import name_class_labels, read_features
+from hubtools.curation.files import open_bytes
 from hubtools.curation.raw_rows import CHUNK, RawRow, Unreadable, refuse
 from hubtools.errors import shorten
 
@@ -18,14 +19,15 @@ _BATCH = 8 << 20  # bytes
 _BATCH_ROWS = 2048
 
 
-def read_parquet(path: Path, columns: Collection[str]) -> Iterator[RawRow]:
+def read_parquet(path: Path, columns: Collection[str], encoding: str | None = None) -> Iterator[RawRow]:
     """Yield every row; what a broken page holds is lost in one piece, and reading goes on with the next row group."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     broken = (pa.ArrowException, OSError, ValueError, OverflowError)
     try:
-        file = pq.ParquetFile(path, buffer_size=CHUNK)  # a page at a time, not a whole row group
+        # A page at a time, not a whole row group.
+        file = pq.ParquetFile(path if path.suffix == ".parquet" else open_bytes(path), buffer_size=CHUNK)
         names = file.schema_arrow.names
         groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
         # A damaged footer may say anything.

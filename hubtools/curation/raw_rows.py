@@ -40,15 +40,6 @@ def refuse(path: Path, problem: str, expected: str, found: object) -> NoReturn:
     )
 
 
-def open_text(path: Path, newline: str) -> TextIO:
-    """Open the text of a file; what is no text there becomes U+FFFD, and cleaning drops the row that it stands in."""
-    with path.open("rb") as start:
-        byte_order = start.read(2)
-    # Spreadsheets write a byte-order mark, which would become part of the first column's name.
-    encoding = "utf-16" if byte_order in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    return path.open(encoding=encoding, errors="replace", newline=newline)
-
-
 class LineTooLong(Exception):
     """A line of more than :data:`MAX_ROW` characters."""
 

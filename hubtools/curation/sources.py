@@ -15,7 +15,7 @@ from typing import NoReturn
 from urllib.parse import unquote
 
 from hubtools import __version__
-from hubtools.curation.reading import SUFFIXES
+from hubtools.curation.files import SUFFIXES, find_format
 from hubtools.errors import HubtoolsError, HubUnavailable, SourceError, UsageError, shorten
 from hubtools.records.dataset import ColumnMapping
 from hubtools.spec import Source
@@ -45,6 +45,8 @@ class SourceFiles:
         revision: commit that they were read at, a URL's pin, or ``sha256:`` of the file.
         features: types of the columns as the repo's card tells them, for files that do not.
         mapping: how a user's own columns and labels are read; None for the task's own layout.
+        remarks: what is done with them that nobody asked for by name, each in a few words.
+        encoding: of their texts, as somebody names it; None for the one that their bytes show.
     """
 
     source: Source
@@ -52,6 +54,8 @@ class SourceFiles:
     revision: str
     features: Mapping[str, object] | None = None
     mapping: ColumnMapping | None = None
+    encoding: str | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def name_sources(sources: Sequence[SourceFiles]) -> str:
@@ -292,7 +296,7 @@ def download_splits(
         for url in urls:
             # Of ``hf://datasets/owner/name@commit/path`` the path: it is downloaded as any other file of the repo.
             name = unquote(str(url).split(f"@{revision}/", 1)[-1])
-            if Path(name).suffix not in SUFFIXES:
+            if not find_format(name):
                 raise SourceError(
                     f"Source {asked!r}",
                     expected="files that end in " + ", ".join(SUFFIXES),

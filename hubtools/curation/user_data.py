@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from hubtools.curation.files import SUFFIXES, check_encoding, describe_format, find_format
 from hubtools.curation.label_maps import accept_own_labels, read_label_map
 from hubtools.curation.licences import OTHER, parse_licence
-from hubtools.curation.reading import SUFFIXES, list_columns
+from hubtools.curation.reading import list_columns
 from hubtools.curation.sources import (
+    SPLIT_NAMES,
     SourceFiles,
     download,
     download_folder,
@@ -23,32 +26,42 @@ from hubtools.curation.sources import (
 )
 from hubtools.errors import SourceError, UsageError, shorten
 from hubtools.heads.rows import LabelMap
+from hubtools.heads.span_rows import OUTSIDE
 from hubtools.records.dataset import ColumnMapping
 from hubtools.rows import GROUPS, Columns
-from hubtools.spec import Example, LabelSet, Source
+from hubtools.spec import LANGUAGE, LANGUAGE_RULE, Dropped, Example, LabelSet, Source
 from hubtools.task import TaskSpec
 from hubtools.workdir import sha256_of
 
 
-def check_flags(asked: str | None, columns: Columns, license: str | None) -> None:
-    """Raise :class:`UsageError` where flags speak of rows of one's own, and ``asked`` (``--source``) names none."""
+def check_flags(asked: str | None, columns: Columns, license: str | None, languages: Sequence[str] = ()) -> None:
+    """Raise :class:`UsageError` where flags speak of rows of one's own, and ``asked`` (``--source``) names none.
+
+    So does a language that is no code.
+    """
+    strange = [language for language in languages if not re.fullmatch(LANGUAGE, language)]
+    if strange:
+        raise UsageError(
+            "--language names no language", expected=LANGUAGE_RULE, found=", ".join(strange), next="--language de"
+        )
     # Rows of somebody's own take all of these flags.
     if asked not in (None, "starter"):
         return
-    if columns.named:
+    if columns != Columns():
         raise UsageError(
             "Columns and labels are mapped without data of your own",
             expected="--source",
             found="flags such as --text-column or --label-map alone",
             next="say where your rows are with --source",
         )
-    if license is not None:
-        raise UsageError(
-            "--license is for a source of your own",
-            expected="--source with a file or a dataset repo",
-            found=asked or "no --source",
-            next="leave --license out: the task's sources name theirs",
-        )
+    for flag, given in (("--license", license is not None), ("--language", languages)):
+        if given:
+            raise UsageError(
+                f"{flag} is for a source of your own",
+                expected="--source with a file or a dataset repo",
+                found=asked or "no --source",
+                next=f"leave {flag} out: the task's sources name theirs",
+            )
 
 
 def choose_sources(
@@ -103,17 +116,18 @@ def locate_asked(
     if task.starter and asked in ("starter", task.starter.id) and not columns.named and license is None:
         return locate(task.starter), label_set
     declared = parse_licence(license) if license is not None else ""
+    check_encoding(columns.encoding)
     if "://" in asked:
         data = _download_address(asked)
-    elif Path(asked).suffix in SUFFIXES or Path(asked).exists():
+    elif find_format(asked) or Path(asked).exists():
         data = _open_file(asked)
     else:
         data = _download_repo(task, asked)
     # The first file speaks for all: where another lacks a column, reading says so.
-    seen = list_columns(data.files[0][1])
+    seen = list_columns(data.files[0][1], columns.encoding)
     # Flags win over a layout: whoever names columns knows the data better.
     layout = None if columns.named else data.layout or _match_layout(task, seen)
-    mapping = None
+    mapping = label_map = None
     # Data of a layout that is known keep that source's reader; all others are read by their columns.
     if layout is None:
         label_set = accept_own_labels(label_set)
@@ -122,7 +136,9 @@ def locate_asked(
         mapping = ColumnMapping(columns=list(source.columns), label_map=label_map)
     else:
         source = replace(layout, id=data.id, url="")
-    files = SourceFiles(source, data.files, data.revision, data.features, mapping)
+    files = SourceFiles(source, data.files, data.revision, data.features, mapping, columns.encoding)
+    if layout is None:
+        files = replace(files, remarks=tuple(_list_remarks(seen, columns, label_map or {})))
     if layout is not None and not declared and data.id in (layout.id, *_list_file_names(layout)):
         return files, label_set  # a copy of the task's own data, whose licence and provenance are known
     source = replace(
@@ -132,6 +148,10 @@ def locate_asked(
         provenance=f"As {data.id} has them; nobody here checked them.",
     )
     return replace(files, source=source), label_set
+
+
+# What datasets writes beside the rows of a folder.
+_NO_ROWS = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
 
 
 @dataclass(frozen=True)
@@ -192,9 +212,11 @@ def _make_source(
     # Of all label sets: a type that this one leaves out is known all the same.
     types = {name for labels in task.label_sets for name in labels.mapping} | set(label_set.labels)
     user_columns = task.head.choose_user_columns(columns, seen, label_map, types)
-    group_column = columns.group or next((name for name in GROUPS if name in seen), "")
+    group_column = columns.group or _find_group_column(seen)
 
     def read(raw: Mapping[str, object]) -> Example:
+        if "_task_hash" in raw and raw.get("answer", "accept") != "accept":
+            raise Dropped("its answer in Prodigy is not accept")
         # A row without a group stands for itself.
         group = raw.get(group_column)
         return replace(user_columns.read(raw), group="" if group is None else str(group))
@@ -211,17 +233,64 @@ def _make_source(
     )
 
 
+def _find_group_column(seen: Sequence[str]) -> str:
+    """Return the column that rows are grouped by where nobody names one; "" for none."""
+    return next((name for name in GROUPS if name in seen), "")
+
+
+def _list_remarks(seen: Sequence[str], columns: Columns, label_map: LabelMap) -> list[str]:
+    """Return what the data or the map decide without a flag that says so."""
+    remarks = []
+    if not columns.group and (group := _find_group_column(seen)):
+        remarks.append(f"rows are grouped by the column {group!r}, as it is there; --group-column names another")
+    theirs: dict[str, list[str]] = {}
+    for name, ours in label_map.items():
+        if ours is not None and ours != OUTSIDE:
+            theirs.setdefault(ours, []).append(repr(name))
+    several = [f"{' and '.join(names)} become {ours}" for ours, names in theirs.items() if len(names) > 1]
+    return [*remarks, *(["the label map joins labels: " + shorten("; ".join(several))] if several else [])]
+
+
 def _open_file(asked: str) -> _UserData:
-    """Return a file of this machine; raises :class:`SourceError` where there is none."""
+    """Return a file or a folder of this machine; raises :class:`SourceError` where there is none."""
     path = Path(asked)
-    if not path.is_file():
+    if path.is_dir():
+        return _open_folder(path)
+    if not path.is_file() or not find_format(path.name):
         raise SourceError(
             f"Source {asked!r}",
-            expected=f"a file ({', '.join(SUFFIXES)}), or the name of a dataset repo",
-            found="a folder" if path.is_dir() else "nothing there",
+            expected=f"a file or a folder of files ({', '.join(SUFFIXES)}), or the name of a dataset repo",
+            found=describe_format(path.name) if path.exists() else "nothing there",
             next="look at the path after --source",
         )
     return _UserData(path.name, (("", path),), f"sha256:{sha256_of(path)}")
+
+
+def _open_folder(folder: Path) -> _UserData:
+    """Return the files of a folder and of those in it, with the splits that their names begin with.
+
+    Raises:
+        SourceError: there is none.
+    """
+    found = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    paths = [path for path in found if find_format(path.name) and path.name not in _NO_ROWS]
+    if not paths:
+        raise SourceError(
+            f"Source {str(folder)!r}",
+            expected="a folder with files that end in " + ", ".join(SUFFIXES),
+            found=shorten("; ".join(dict.fromkeys(describe_format(path.name) for path in found))) or "an empty folder",
+            next="look at the path after --source",
+        )
+    digests = [sha256_of(path) for path in paths]
+    revision = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    files = tuple((_find_split(path), path) for path in paths)
+    return _UserData(folder.resolve().name, files, f"sha256:{revision}")
+
+
+def _find_split(path: Path) -> str:
+    """Return the split that a file's name begins with, or its folder's name says; "" for none."""
+    word = re.split(r"[^a-z]", path.name.lower())[0]
+    return SPLIT_NAMES.get(word) or SPLIT_NAMES.get(path.parent.name.lower(), "")
 
 
 def _download_address(asked: str) -> _UserData:
@@ -240,7 +309,7 @@ def _download_address(asked: str) -> _UserData:
             found=f"{parts.scheme}://",
             next="http:// is read where #sha256=... behind it says what to expect",
         )
-    if Path(name).suffix not in SUFFIXES:
+    if not find_format(name):
         raise UsageError(
             f"Source {asked!r}",
             expected="the address of a file: " + ", ".join(SUFFIXES),
@@ -286,4 +355,5 @@ def _download_repo(task: TaskSpec, asked: str) -> _UserData:
         if set(layout.columns) <= set(list_columns(copy.files[0][1])):
             return _UserData(repo, copy.files, copy.revision, card_licence=licence, layout=layout)
     files, features = download_splits(repo, config, str(info.sha))
-    return _UserData(repo, files, str(info.sha), features, licence)
+    # With the configuration: two of one repo may be of different languages.
+    return _UserData(asked if config else repo, files, str(info.sha), features, licence)

@@ -21,10 +21,10 @@ from hubtools.records.scores import Baseline
 from hubtools.records.training import TrainingRecord
 from hubtools.task import TaskSpec
 from hubtools.training.fewshot import MAX_LENGTH, SHOTS, choose_few_shot_preset, draw_shots
-from hubtools.workdir import TaskFolder, sha256_of
+from hubtools.workdir import TaskFolder, load_folder, sha256_of
 
 if TYPE_CHECKING:
-    from datasets import DatasetDict
+    pass
 
 BASELINES = 2  # bumped when a baseline would be computed otherwise
 
@@ -57,7 +57,7 @@ class BaselineScores(Record):
     def read(cls, folder: TaskFolder) -> BaselineScores:
         """Read those of ``metrics.json``, also of an earlier version; there are none where it cannot be read."""
         try:
-            content = json.loads(folder.metrics.read_text())
+            content = json.loads(folder.metrics.read_text("utf-8"))
             # These keys alone: the other ones may be of an earlier version, and are computed again in seconds.
             keys = ("weights_sha256", "baselines_of", "baselines", "previous")
             return from_json({key: content[key] for key in keys if key in content}, cls)
@@ -113,9 +113,7 @@ def _compute_data_fingerprint(folder: TaskFolder) -> str:
 
 
 def _score_head_baselines(task: TaskSpec, labels: Sequence[str], folder: TaskFolder) -> dict[str, Baseline]:
-    from datasets import load_dataset
-
-    data: DatasetDict = load_dataset(str(folder.dataset))
+    data = load_folder(folder.dataset)
     return answer_and_score(task, labels, data["train"], data["test"])
 
 
@@ -147,11 +145,9 @@ def score_few_shot(
     task: TaskSpec, labels: Sequence[str], folder: TaskFolder, training: TrainingRecord, note: Note
 ) -> Baseline:
     """Score :data:`FEW_SHOT`, trained on the ``base`` that the model was trained from."""
-    from datasets import load_dataset
-
     # Minutes on a CPU, so that the user is told what is going on.
     note(f"{task.name}: training the SetFit baseline on {training.base}")
-    data = load_dataset(str(folder.dataset))
+    data = load_folder(folder.dataset)
     train, test = data["train"], data["test"]
     texts = list(train["text"]), list(train["label"]), list(test["text"])
     probabilities = predict_few_shot(training.base, training.base_revision, *texts, len(labels))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hubtools.curation.label_maps import read_label_map
 from hubtools.errors import UsageError
+from hubtools.heads import Detection
 from hubtools.heads.inference import list_label_names, load_pipeline
 from hubtools.heads.values import LabelPlan, Pipeline
 from hubtools.reading import OUTSIDE
@@ -144,6 +145,13 @@ def open_classifier(task: TaskSpec, label_set: LabelSet, model: str, label_map: 
     # A map may name a type ("PERSON") or the pipeline's own name of it; the latter is more exact, and goes before.
     full_map = {**{name: label_map[word] for name, word in short.items() if word in label_map}, **label_map}
     plan = plan_labels(model, list(short.values()), label_set, full_map, task.head.outside)
+    wanted, first = task.head.positive if isinstance(task.head, Detection) else "", next(iter(short.values()), "")
+    if wanted and label_set.labels.index(wanted) not in plan.ours.values():
+        raise UsageError(
+            f"Model {model!r} has no label {wanted!r}: what it detects would be left out of every score",
+            expected=", ".join(label_set.labels), found=", ".join(short.values()),
+            next=f"say which of its labels that is with --label-map FILE, in a line such as `{first}: {wanted}`",
+        )  # fmt: skip
     plan = replace(plan, ours={name: plan.ours[word] for name, word in short.items() if word in plan.ours})
     pipeline = load_pipeline(task.head.pipeline, model, revision)
     tokenizer = pipeline.tokenizer
@@ -163,7 +171,7 @@ def open_classifier(task: TaskSpec, label_set: LabelSet, model: str, label_map: 
 def read_shipped_threshold(task: TaskSpec, path: Path | None) -> float | None:
     """Return the threshold in a model's thresholds.json; None where there is no such file, or it is of another kind."""
     try:
-        return task.head.read_shipped_threshold(json.loads(path.read_text())) if path else None
+        return task.head.read_shipped_threshold(json.loads(path.read_text("utf-8"))) if path else None
     except (OSError, ValueError):
         return None  # somebody else's file of that name
 

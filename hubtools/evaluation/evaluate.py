@@ -18,6 +18,7 @@ from hubtools.evaluation.plots import draw_plots
 from hubtools.evaluation.predictions import PREDICTIONS, Predictions, predictions_table, read_about, write_table
 from hubtools.heads.inference import Tick, load_pipeline
 from hubtools.records import from_json, to_json, write_record
+from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import AnsweredExample, Metrics, Primary
 from hubtools.records.thresholds import THRESHOLDS, WEIGHTS, Calibration, Target, ThresholdsFile
 from hubtools.records.training import TrainingRecord
@@ -25,9 +26,11 @@ from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
 from hubtools.training.calibration import FILE as CALIBRATION
 from hubtools.training.inputs import hash_texts
-from hubtools.workdir import TaskFolder, sha256_of
+from hubtools.workdir import TaskFolder, load_folder, sha256_of
 
 METRICS = 7  # bumped when metrics.json holds more, or a number is computed in another way
+
+_MOST_EXAMPLES = 3  # rows of somebody's own data on a card
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ def read_recorded_metrics(folder: TaskFolder) -> Metrics | None:
     """Return the metrics that are there; None where there are none, or those of another version."""
     # A file of another version is no error here: it is computed again.
     try:
-        return from_json(json.loads(folder.metrics.read_text()), Metrics)
+        return from_json(json.loads(folder.metrics.read_text("utf-8")), Metrics)
     except (OSError, ValueError, DamagedRecord):
         return None
 
@@ -153,21 +156,20 @@ def check_trained_on(folder: TaskFolder, training: TrainingRecord) -> None:
 
 def score(task: TaskSpec, label_set: LabelSet, folder: TaskFolder, tick: Tick) -> None:
     """Write the answers of the shipped weights to the test and validation splits, unless they are there."""
-    from datasets import load_dataset
-
     weights = folder.need(folder.model / "model.safetensors", "finetune")
     files = {split: folder.need(folder.split_file(split), "curate") for split in ("validation", "test")}
     digest = sha256_of(weights)
     # All that an answer, or a column beside it, depends on.
-    parts = [digest, *(sha256_of(file) for file in files.values()), task.version, str(PREDICTIONS)]
+    examples = _choose_examples(task, folder.read_facts())
+    parts = [digest, *(sha256_of(file) for file in files.values()), task.version, str(PREDICTIONS), *examples]
     fingerprint = hashlib.sha256("".join(parts).encode()).hexdigest()
     written = {"validation": folder.validation_predictions, "test": folder.predictions}
     if all(path.exists() and _read_fingerprint(path) == fingerprint for path in written.values()):
         return
     # The temperature is in the weights already; it is needed to say what answers were like without it.
     calibration = folder.model / CALIBRATION
-    temperature = json.loads(calibration.read_text())["temperature"] if calibration.exists() else 1.0
-    data = load_dataset(str(folder.dataset))
+    temperature = json.loads(calibration.read_text("utf-8"))["temperature"] if calibration.exists() else 1.0
+    data = load_folder(folder.dataset)
     classifier = load_pipeline(task.head.pipeline, str(folder.model))
     # Within the file, so that answers and what they are answers of cannot come apart.
     about = {
@@ -175,11 +177,21 @@ def score(task: TaskSpec, label_set: LabelSet, folder: TaskFolder, tick: Tick) -
         "weights_sha256": digest,
         "temperature": temperature,
         "labels": list(task.model_labels(label_set)),
-        "examples": [to_json(task.head.answer_example(classifier, text, label_set.labels)) for text in task.examples],
+        "examples": [to_json(task.head.answer_example(classifier, text, label_set.labels)) for text in examples],
     }
     for split, path in written.items():
         table = predictions_table(task.head, classifier, data[split], label_set.labels, tick, temperature)
         write_table(path, table.replace_schema_metadata({"hubtools": json.dumps(about | {"split": split})}))
+
+
+def _choose_examples(task: TaskSpec, facts: DatasetFacts) -> list[str]:
+    """Return texts that the card shows with their answers: the task's own, or rows of somebody's own data.
+
+    English prompts of ours would say nothing of a model of other texts.
+    """
+    if task.examples and (task.file or task.owns(facts.sources[0].id)):
+        return [*task.examples]
+    return [example.text for example in facts.examples][:_MOST_EXAMPLES]
 
 
 def compute_metrics(

@@ -47,7 +47,7 @@ class MultitaskClassifier:
 
         self.tokenizer = AutoTokenizer.from_pretrained(model, revision=revision)
         self.body = AutoModel.from_pretrained(model, revision=revision, dtype=torch.float32).eval()
-        self.about: dict[str, HeadDescription] = json.loads(file(ABOUT_HEADS).read_text())
+        self.about: dict[str, HeadDescription] = json.loads(file(ABOUT_HEADS).read_text("utf-8"))
         size = self.body.config.hidden_size
         # Built by hand, as a user without hubtools would do it from the card: this is what verify compares.
         self.heads = torch.nn.ModuleDict(

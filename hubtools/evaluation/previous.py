@@ -69,9 +69,9 @@ def find_previous_version(repo: str, weights_sha256: str) -> Release | None:
     for ref in list_releases(tags):
         revision = str(ref.target_commit)
         try:
-            metrics = json.loads(Path(hf_hub_download(repo, "metrics.json", revision=revision)).read_text())
+            metrics = json.loads(Path(hf_hub_download(repo, "metrics.json", revision=revision)).read_text("utf-8"))
             predictions = Path(hf_hub_download(repo, "predictions.parquet", revision=revision))
-            training = json.loads(Path(hf_hub_download(repo, "training.json", revision=revision)).read_text())
+            training = json.loads(Path(hf_hub_download(repo, "training.json", revision=revision)).read_text("utf-8"))
         except (EntryNotFoundError, ValueError):
             continue  # not made by hubtools, or before it wrote predictions: an older one may serve
         # The same weights are this model itself, pushed again with another card.

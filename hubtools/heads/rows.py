@@ -88,10 +88,16 @@ def read_text_and_label(columns: Columns, label_map: LabelMap) -> UserColumns:
     text_column, label_column = columns.text or "text", columns.label or "label"
 
     def read(raw: Mapping[str, object]) -> Example:
-        theirs = normalize_label(raw.get(label_column))
+        label = raw.get(label_column)
+        # What several labels were asked of, and one was given.
+        if isinstance(label, list | tuple):
+            if len(label) != 1 or isinstance(label[0], list | tuple | Mapping):
+                raise BadRow(f"label is a list of {len(label)}, not a word")
+            [label] = label
+        theirs = normalize_label(label)
         # A ClassLabel of datasets holds -1 where a row has no label.
         if not theirs or (theirs == "-1" and theirs not in label_map):
-            raise BadRow("label is missing")
-        return Example(text=read_text(raw, text_column), label=map_label(theirs, label_map))
+            raise BadRow("label is an object, not a word" if isinstance(label, Mapping) else "label is missing")
+        return Example(text=read_text(raw, text_column, columns.chat), label=map_label(theirs, label_map))
 
     return UserColumns((text_column, label_column), read)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hubtools.metrics.spans import SpanDict
 from hubtools.spec import Example, LabelSet, Span
+from hubtools.words import find_words
 
 if TYPE_CHECKING:
     from datasets.features.features import FeatureType
 
 # Counted as the reason a row is dropped for.
 SPLIT_WORD = "a span begins or ends within a word"
-
-# Each punctuation mark is a word of its own: a span that ends before a full stop ends with a word.
-WORDS = re.compile(r"\w+|[^\w\s]")
 
 
 def tag_words(text: str, spans: Iterable[Span], types: Sequence[str]) -> tuple[list[str], list[int]]:
@@ -30,12 +27,12 @@ def tag_words(text: str, spans: Iterable[Span], types: Sequence[str]) -> tuple[l
     tokens, tags = [], []
     ordered = list(spans)
     index, previous = 0, None
-    for match in WORDS.finditer(text):
-        tokens.append(match.group())
+    for start, end in find_words(text):
+        tokens.append(text[start:end])
         # Both are in order: one walk over the text, whatever the number of spans.
-        while index < len(ordered) and ordered[index].end <= match.start():
+        while index < len(ordered) and ordered[index].end <= start:
             index += 1
-        span = ordered[index] if index < len(ordered) and ordered[index].start < match.end() else None
+        span = ordered[index] if index < len(ordered) and ordered[index].start < end else None
         # Ids: 0 is O, and type number n has B at 2n + 1 and I at 2n + 2.
         tags.append(0 if span is None else 1 + 2 * types.index(span.type) + (span is previous))
         previous = span
@@ -45,11 +42,11 @@ def tag_words(text: str, spans: Iterable[Span], types: Sequence[str]) -> tuple[l
 def read_word_tags(text: str, tags: Sequence[int], types: Sequence[str]) -> list[Span]:
     """Return the spans that :func:`tag_words` made these tags of, where each begins and ends with a word."""
     spans: list[Span] = []
-    for match, tag in zip(WORDS.finditer(text), tags, strict=True):
+    for (start, end), tag in zip(find_words(text), tags, strict=True):
         if tag and tag % 2:  # B opens a span, I goes on with the last
-            spans.append(Span(match.start(), match.end(), types[tag // 2]))
+            spans.append(Span(start, end, types[tag // 2]))
         elif tag:
-            spans[-1] = replace(spans[-1], end=match.end())
+            spans[-1] = replace(spans[-1], end=end)
     return spans
 
 

@@ -5,21 +5,16 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
-from hubtools.heads.rows import LabelMap, UserColumns, map_label, normalize_label
+from hubtools.heads.offsets import read_offsets
+from hubtools.heads.rows import LabelMap, UserColumns, map_label
+from hubtools.heads.tags import merge_tags
 from hubtools.reading import OUTSIDE
 from hubtools.rows import Columns, read_text, sort_spans
-from hubtools.spec import BadRow, Dropped, Example, Span
+from hubtools.spec import BadRow, Example, Flawed, Span
 
 # Where no flag names the column of tags: the first of these that is there.
 TAGS = ("ner_tags", "tags")
-
-# What others call the parts of a span.
-_START = ("start", "start_position", "start_offset", "begin")
-_END = ("end", "end_position", "end_offset", "stop")
-_TYPE = ("label", "type", "entity_type", "entity_group", "entity", "tag")
-_VALUE = ("value", "entity_value")
 
 _Read = Callable[[Mapping[str, object]], Example]
 
@@ -50,7 +45,7 @@ def choose_span_columns(columns: Columns, seen: Sequence[str], label_map: LabelM
 def _make_span_reader(text_column: str, span_column: str, label_map: LabelMap, types: set[str]) -> _Read:
     def read(raw: Mapping[str, object]) -> Example:
         text = read_text(raw, text_column)
-        spans = [_read_span(text, item) for item in _read_list(raw.get(span_column), "spans")]
+        spans = read_offsets(text, _read_list(raw.get(span_column), "spans"))
         return Example(text=text, spans=_map_types(text, spans, label_map, types))
 
     return read
@@ -60,6 +55,7 @@ def _make_tag_reader(
     text_column: str, token_column: str, tag_column: str, label_map: LabelMap, types: set[str]
 ) -> _Read:
     """Return a row function; a ``text_column`` of "" stands for a text that is made of the words."""
+    known = {*label_map, *types}
 
     def read(raw: Mapping[str, object]) -> Example:
         # Both are read before either is checked: a row without tags says so, whatever its tokens are.
@@ -78,8 +74,11 @@ def _make_tag_reader(
         else:
             text, offsets = join_words(words)
             if not text.strip():
-                raise Dropped(f"{token_column} is empty")
-        return Example(text=text, spans=_map_types(text, merge_tags(offsets, tags), label_map, types))
+                raise Flawed(f"{token_column} is empty")
+        spans = merge_tags(offsets, tags, known)
+        for tag in tags:  # a map may name these, and is told which of its keys there are
+            label_map.get(tag)
+        return Example(text=text, spans=_map_types(text, spans, label_map, types))
 
     return read
 
@@ -110,37 +109,6 @@ def _read_list(value: object, what: str) -> list[object]:
     return list(value)
 
 
-def _read_span(text: str, raw: object) -> Span:
-    start: object
-    end: object
-    span_type: object
-    value: object
-    if isinstance(raw, Mapping):
-        start, end, span_type = (_first_value(raw, names) for names in (_START, _END, _TYPE))
-        value = _first_value(raw, _VALUE)
-    elif isinstance(raw, list | tuple) and len(raw) == 3:
-        (start, end, span_type), value = raw, None
-    else:
-        raise BadRow("a span is not an object with start, end and label")
-    if start is None or end is None or span_type is None:
-        raise BadRow("a span lacks a key")
-    # Tables write a column of integers as floats where a cell is empty.
-    start, end = (int(at) if isinstance(at, float) and at.is_integer() else at for at in (start, end))
-    # Not isinstance: True is an int as well, and no offset.
-    if type(start) is not int or type(end) is not int or not isinstance(span_type, str | int):
-        raise BadRow("a span has the wrong types")
-    if not 0 <= start < end <= len(text):
-        raise BadRow("span outside the text")
-    # Offsets in bytes or in UTF-16 units, as other tools count them, are right for ASCII and wrong after an emoji.
-    if value is not None and text[start:end] != value:
-        raise BadRow("span offsets do not give its value")
-    return Span(start, end, normalize_label(span_type))
-
-
-def _first_value(raw: Mapping[str, object], names: Sequence[str]) -> object:
-    return next((raw[name] for name in names if raw.get(name) is not None), None)
-
-
 def _map_types(text: str, spans: Sequence[Span], label_map: LabelMap, types: set[str]) -> tuple[Span, ...]:
     """Return spans of the task's types, in order and without white space at their ends: the router trims it too."""
     kept = []
@@ -156,30 +124,6 @@ def _map_types(text: str, spans: Sequence[Span], label_map: LabelMap, types: set
         start = span.start + len(inner) - len(inner.lstrip())
         kept.append(Span(start, start + len(inner.strip()), mapped))
     return sort_spans(text, kept)
-
-
-def merge_tags(offsets: Sequence[tuple[int, int]], tags: Sequence[str]) -> list[Span]:
-    """Return spans over words from their tags: BIO in both its forms, BILOU, BIOES, or bare types.
-
-    A prefix that opens (B, U, S) always begins a span; any other goes on with one of its type, or begins one.
-    """
-    spans: list[Span] = []
-    open_type = ""  # type of the span that the next word may go on with
-    for (start, end), tag in zip(offsets, tags, strict=True):
-        # Only a letter of these schemes is a prefix: a bare type may hold a dash itself, as US-SSN does.
-        prefix, dash, span_type = tag.partition("-")
-        if not (dash and prefix in tuple("BILOUES")):
-            prefix, span_type = "I", tag
-        if not span_type.strip() or span_type == OUTSIDE or prefix == OUTSIDE:
-            open_type = ""
-            continue
-        if span_type == open_type and prefix in ("I", "L", "E"):
-            spans[-1] = replace(spans[-1], end=end)
-        else:
-            spans.append(Span(start, end, span_type))
-        # L and E close a span, U and S are a span of one word: what follows begins another.
-        open_type = "" if prefix in ("L", "E", "U", "S") else span_type
-    return spans
 
 
 _NO_SPACE_BEFORE = (".", ",", ";", ":", "!", "?", ")", "]", "}", "%", "'s", "’s", "n't", "n’t")

@@ -132,7 +132,8 @@ def _route(method: str, path: str, handler: Handler, kind: str | None = None) ->
 
 def health(call: Call) -> Response:
     """Who answers here; ``service.find`` compares it with the state file."""
-    return answer({"name": SERVER_NAME, "pid": os.getpid()})
+    # A folder that was copied names this server as well, and is told by its path that it has none.
+    return answer({"name": SERVER_NAME, "pid": os.getpid(), "data_dir": str(call.backend.store.root)})
 
 
 class Edge:

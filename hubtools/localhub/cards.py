@@ -50,16 +50,35 @@ _Loader.add_implicit_resolver(
 )
 
 
+_MOST_VALUES = 100_000  # of a card
+
+
 def split(text: str) -> tuple[str | None, str]:
     """The front matter, None where there is none, and the body."""
     match = _FRONT_MATTER.match(text)
     return (match[1], text[match.end() :].lstrip("\r\n")) if match else (None, text)
 
 
+def _measure(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node stands for, with those of its aliases each time; each node is looked at once."""
+    if id(node) not in known:
+        known[id(node)] = 1  # of one that holds itself, which is refused later
+        parts: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            parts = node.value
+        elif isinstance(node, yaml.MappingNode):
+            parts = [part for pair in node.value for part in pair]
+        known[id(node)] = 1 + sum(_measure(part, known) for part in parts)
+    return known[id(node)]
+
+
 def parse(text: str) -> dict[str, Any]:
     """The front matter as JSON-safe values; {} where there is none. Raises CardError."""
     front, _ = split(text)
     try:
+        node = yaml.compose(front or "", _Loader)
+        if node is not None and _measure(node, {}) > _MOST_VALUES:
+            raise CardError(f"Invalid YAML: its aliases stand for more than {_MOST_VALUES:,} values")
         data = yaml.load(front or "", _Loader)  # a SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise CardError(f"Invalid YAML: {_one_line(error)}") from None
@@ -305,6 +324,8 @@ def _json_safe(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, bytes):
         return value.decode(errors="replace")
+    if isinstance(value, float) and not math.isfinite(value):  # JSON has none: an answer with it is for nobody
+        return None
     return value
 
 

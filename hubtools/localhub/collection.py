@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 from starlette.responses import Response
 
 from hubtools.localhub.backend import USER
+from hubtools.localhub.disk import write_json
 from hubtools.localhub.refusal import Refusal
-from hubtools.localhub.store import Store, now, write_json
+from hubtools.localhub.store import Store, now
 from hubtools.localhub.web import Call, answer, answer_page
 
 _LOCK = threading.Lock()

@@ -124,7 +124,8 @@ def _tags(repo: Repo, card: dict[str, Any], found: dict[str, Any]) -> list[str]:
 
 def _json(text: str | None) -> dict[str, Any]:
     try:
-        value = json.loads(text or "{}")
-    except ValueError:
+        # Python writes NaN into files where JSON has none: an answer with it could be read by nobody.
+        value = json.loads(text or "{}", parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 
 
@@ -11,7 +12,7 @@ def is_ignored(path: str, text: str) -> bool:
     for line in _lines(text):
         # A line with an exclamation mark takes a file back in.
         keep = line.startswith("!")
-        if re.match(_translate(line.removeprefix("!")), path):
+        if _matches(line.removeprefix("!"), path):
             verdict = not keep
     return verdict
 
@@ -21,26 +22,26 @@ def _lines(text: str) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def _translate(pattern: str) -> str:
-    """A regular expression over the path from the root, to be ``match``ed."""
-    folder = pattern.endswith("/")
+def _matches(pattern: str, path: str) -> bool:
+    """Whether a pattern names the path, or a folder that it lies in: part by part, so that none takes long.
+
+    One expression over the whole path could try all ways to divide it among the stars.
+    """
+    inside = pattern.endswith("/")
     body = pattern.strip("/")
+    names = path.split("/")
     # A pattern with a slash before its end counts from the root, any other at every depth.
     anchored = pattern.startswith("/") or "/" in body
-    out, i = "", 0
-    while i < len(body):
-        if body.startswith("**/", i):
-            out, i = out + "(?:.*/)?", i + 3
-        elif body.startswith("**", i):
-            out, i = out + ".*", i + 2
-        elif body[i] == "*":
-            out, i = out + "[^/]*", i + 1
-        elif body[i] == "?":
-            out, i = out + "[^/]", i + 1
-        elif body[i] == "[" and "]" in body[i + 2 :]:
-            end = body.index("]", i + 2)
-            inner = body[i + 1 : end].replace("\\", "\\\\")
-            out, i = out + "[" + ("^" + inner[1:] if inner[0] in "!^" else inner) + "]", end + 1
+    at = {0} if anchored else {*range(len(names))}
+    parts = body.split("/")
+    for number, part in enumerate(parts):
+        if part == "**":  # any folders; at the end, all that lies within
+            least = int(number == len(parts) - 1)
+            at = {*range(min(at) + least, len(names) + 1)} if at else at
         else:
-            out, i = out + re.escape(body[i]), i + 1
-    return f"{'' if anchored else '(?:.*/)?'}{out}{'/' if folder else '(?:/|$)'}"
+            # Stars side by side are one.
+            glob = "*".join(piece for i, piece in enumerate(part.split("*")) if piece or i in (0, part.count("*")))
+            expression = fnmatch.translate(glob.replace("[^", "[!"))
+            fits = re.compile(expression).match
+            at = {i + 1 for i in at if i < len(names) and fits(names[i])}
+    return any(i < len(names) or not inside for i in at)

@@ -68,6 +68,7 @@ class Hub:
             "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_OFFLINE": "0",
+            "HF_DATASETS_OFFLINE": "0",
             # A proxy that the user has set must not be asked for 127.0.0.1.
             "NO_PROXY": _no_proxy("NO_PROXY"),
             "no_proxy": _no_proxy("no_proxy"),
@@ -105,9 +106,25 @@ def find(data_dir: Path) -> Hub | None:
     # The process exists and is another user's: whether it is ours, its answer will tell.
     except PermissionError:
         pass
-    # Another program may have the port by now, or another process the pid.
+    # Another program may have the port by now, or another process the pid; and of a copied folder, the server that
+    # its hub.json names has the original. A server of an earlier version does not say which folder it has.
     answer = _ask_health(hub.url)
-    return hub if answer == {"name": "hubtools-hub", "pid": hub.pid} else None
+    if not isinstance(answer, dict) or (answer.get("name"), answer.get("pid")) != ("hubtools-hub", hub.pid):
+        return None
+    return hub if answer.get("data_dir", str(data_dir)) == str(data_dir) else None
+
+
+def _find_silent(data_dir: Path) -> Hub | None:
+    """The server that holds this folder and does not answer; None where the lock of the folder is free."""
+    data_dir = data_dir.expanduser().resolve()
+    lock = data_dir / "server.lock"
+    if not lock.exists() or _is_free(lock):
+        return None
+    try:
+        state = json.loads((data_dir / "hub.json").read_text("utf-8"))
+        return Hub(state["url"], "", data_dir, state["pid"])
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def start(data_dir: Path, mirrors: Sequence[Path] = (), port: int = 0, timeout: float = 30) -> Hub:
@@ -174,7 +191,7 @@ def start(data_dir: Path, mirrors: Sequence[Path] = (), port: int = 0, timeout: 
 
 def stop(data_dir: Path, timeout: float = 10) -> bool:
     """Stop the server on this folder. False where none was running."""
-    hub = find(data_dir)
+    hub = find(data_dir) or _find_silent(data_dir)
     if not hub:
         return False
     lock = hub.data_dir / "server.lock"

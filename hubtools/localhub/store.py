@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -30,7 +31,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
+from hubtools.errors import shorten
 from hubtools.localhub import lfs
+from hubtools.localhub.disk import replace_durably, write_json
 from hubtools.localhub.names import check_path, check_repo_id
 from hubtools.localhub.refusal import Refusal, entry_not_found, repo_not_found, revision_not_found
 
@@ -130,17 +133,6 @@ def now() -> str:
     return format_time(datetime.now(UTC))
 
 
-def write_json(path: Path, value: Any, tmp: Path) -> None:
-    """Write so that a reader sees either the old file or the new one. ``tmp`` is on the same disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = tmp / f"{uuid.uuid4().hex}.json"
-    try:
-        part.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -169,6 +161,9 @@ class Store:
             return Repo(**{**content, "id": repo_id})  # its place says which repo it is: see move
         except (Refusal, FileNotFoundError, NotADirectoryError):
             return None
+        except (ValueError, TypeError) as error:  # cut off, or of another version: the others are served
+            logging.error("%s %s is left out: its repo.json is damaged: %s", kind, repo_id, shorten(error))
+            return None
 
     def all(self, kind: str) -> Iterator[Repo]:
         for path in sorted((self.root / "repos" / kind).glob("*/*/repo.json")):
@@ -180,7 +175,7 @@ class Store:
         """Make the repo with an initial commit on ``main``. A ``Refusal`` 409 where it exists."""
         folder = self._folder(repo.kind, repo.id)
         with self._names:
-            if self.get(repo.kind, repo.id):
+            if (folder / "repo.json").exists():
                 raise Refusal(409, f"You already created this {repo.kind.removesuffix('s')} repo: {repo.id}")
             repo.created = now()
             # Blobs first, then the commit, then repo.json: what is named exists already.
@@ -375,7 +370,7 @@ class Store:
 
     def move_in(self, part: Path, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(part, path)
+        replace_durably(part, path)
 
     def clean(self) -> None:
         """Remove what a kill left behind: part files, and blobs that no commit has named for a day."""
@@ -391,8 +386,13 @@ class Store:
         stale = {p.name: p for p in (self.root / "blobs").glob("*/*/*") if p.stat().st_mtime < old}
         # All commits of all refs: history can be asked for, so that old files count as well.
         for path in (self.root / "repos").glob("*/*/*/commits/*.json") if stale else ():
-            for _, oid, sha256 in json.loads(path.read_text(encoding="utf-8"))["tree"].values():
-                stale.pop(sha256 or oid, None)
+            try:
+                for _, oid, sha256 in json.loads(path.read_text(encoding="utf-8"))["tree"].values():
+                    stale.pop(sha256 or oid, None)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                # What it named is not known: nothing is removed while it is so.
+                logging.error("nothing is swept: %s is damaged: %s", path, shorten(error))
+                return 0
         for path in stale.values():
             # Asked again: an upload may have touched it while the commits were read.
             if path.stat().st_mtime < old:
@@ -429,5 +429,7 @@ def _read_commit(path: str) -> Commit:
         body = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise revision_not_found(Path(path).stem) from None
+    except ValueError:
+        raise Refusal(500, f"The commit {Path(path).stem} is damaged on the server's disk: {path}") from None
     tree = {name: Entry(*parts) for name, parts in body.pop("tree").items()}
     return Commit(id=Path(path).stem, tree=tree, **body)

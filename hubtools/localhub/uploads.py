@@ -22,7 +22,7 @@ from hubtools.localhub.backend import USER, Backend
 from hubtools.localhub.names import check_path
 from hubtools.localhub.refusal import Refusal
 from hubtools.localhub.store import Add, CommitMessage, Delete, Entry, Repo
-from hubtools.localhub.web import Call, answer
+from hubtools.localhub.web import Call, answer, refuse_constant
 
 LINE_LIMIT = 256 << 20  # bytes of one line of a commit; a regular file is a line, in base64
 
@@ -171,7 +171,7 @@ def _lines(body: Path) -> Iterator[dict[str, Any]]:
             if not line.strip():
                 continue
             try:
-                value = json.loads(line)
+                value = json.loads(line, parse_constant=refuse_constant)
             except (ValueError, RecursionError):
                 raise Refusal(400, "A line of the commit is not valid JSON") from None
             if not isinstance(value, dict):

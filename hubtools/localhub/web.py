@@ -168,12 +168,17 @@ async def _read(request: Request) -> bytes:
     return b"".join(parts)
 
 
+def refuse_constant(name: str) -> float:
+    """Refuse NaN and infinities, which Python reads and no other client: stored, they would break every list."""
+    raise ValueError(f"{name} is no JSON")
+
+
 def _decode(body: bytes, content_type: str) -> Any:
     if not body:
         return {}
     try:
         if content_type.startswith("application/x-www-form-urlencoded"):
             return parse_qs(body.decode(), keep_blank_values=True)
-        return json.loads(body)
+        return json.loads(body, parse_constant=refuse_constant)
     except (ValueError, RecursionError):
         raise Refusal(400, "The body is not valid JSON") from None

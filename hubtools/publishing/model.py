@@ -126,7 +126,7 @@ def _read_texts_shown(task: TaskSpec, folder: TaskFolder, metrics: Metrics) -> d
 def write_model_card(task: TaskSpec, folder: TaskFolder, repo: str) -> Path:
     """Render the card, write it beside the weights, and return its path."""
     path = folder.need(folder.model, "finetune") / "README.md"
-    path.write_text(render_card(task, folder, repo))
+    path.write_text(render_card(task, folder, repo), encoding="utf-8")
     return path
 
 
@@ -138,7 +138,7 @@ def check_card(task: TaskSpec, folder: TaskFolder, repo: str | None) -> Path:
         MissingStage: there is no card, or the scores are not those of the predictions.
     """
     path = folder.need(folder.model / "README.md", "model-card")
-    card = path.read_text()
+    card = path.read_text("utf-8")
     lint_card(card, "model")
     # Pictures of the release are named by their file; those of an address are not ours to check.
     missing = [name for name in re.findall(r"!\[[^\]]*\]\(([^):]+)\)", card) if not (folder.model / name).exists()]

@@ -186,7 +186,7 @@ def write_multitask_card(work: Path, repo: str) -> Path:
     card = render_multitask_card(work, repo)
     write_json(folder.model / ABOUT_HEADS, describe_heads(work))
     path = folder.model / "README.md"
-    path.write_text(card)
+    path.write_text(card, encoding="utf-8")
     return path
 
 
@@ -198,7 +198,7 @@ def check_multitask_card(work: Path, repo: str | None) -> Path:
     """
     folder = task_folder(work, MULTI)
     path = folder.need(folder.model / "README.md", "model-card")
-    card = path.read_text()
+    card = path.read_text("utf-8")
     lint_card(card, "model")
     if repo is not None:
         check_drift(card, render_multitask_card(work, repo), MULTI)

@@ -45,6 +45,6 @@ def read_released(folder: TaskFolder, model: Published, name: str, command: str 
 def _find_scored_weights(folder: TaskFolder) -> str | None:
     """Return the hash of the weights whose scores are in the work folder; None where there are none."""
     with contextlib.suppress(OSError, ValueError):
-        found: str | None = json.loads(folder.metrics.read_text()).get("weights_sha256")
+        found: str | None = json.loads(folder.metrics.read_text("utf-8")).get("weights_sha256")
         return found
     return None

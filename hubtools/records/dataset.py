@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hubtools.records import Record
 
@@ -202,6 +202,7 @@ class DatasetFacts(Record):
         sources: those with rows for every split first, in the order of the task, then what joined the training split.
         decided_by: of weak labels; None where labels are the source's own.
         length_baseline: of detection alone.
+        languages: of the texts, as ISO 639 codes; empty in a file of an earlier version.
         synthesis: where documents were made of templates.
     """
 
@@ -224,3 +225,4 @@ class DatasetFacts(Record):
     length_baseline: LengthBaseline | None
     synthesis: Synthesis | None
     examples: list[DatasetExample]
+    languages: list[str] = field(default_factory=list)

@@ -77,7 +77,7 @@ class Study:
         """Return the outcome of a training; None where it was not tried, or was killed."""
         path = self.root / name / "outcome.json"
         try:
-            return from_json(json.loads(path.read_text()), Outcome)
+            return from_json(json.loads(path.read_text("utf-8")), Outcome)
         except (OSError, ValueError, DamagedRecord):
             return None  # trained again: a damaged outcome is as good as none
 

@@ -98,7 +98,7 @@ def read_ranges(path: Path, check: Callable[[Sequence[str]], None]) -> dict[str,
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(
             f"Ranges {path}", expected="a YAML file", found=str(error).splitlines()[0], next="mend the file"

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from hubtools.heads import HEADS, Head
 from hubtools.heads.rows import LabelMap, UserColumns
 from hubtools.rows import GROUPS, Columns
-from hubtools.spec import CardTexts, Demo, Example, LabelSet, Metric, Role, Source
+from hubtools.spec import LANGUAGE, LANGUAGE_RULE, CardTexts, Demo, Example, LabelSet, Metric, Role, Source
 from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS
 from hubtools.tasks.keys import Keys, Value, read_values
@@ -50,7 +50,6 @@ _REPO = r"[A-Za-z0-9][\w.-]{0,94}(?<![.-])"
 _REPO_RULE = "a repo name: letters, digits, - _ and ."
 _VERSION = r"[\w.]{1,20}"
 # What the Hub takes for a language.
-_LANGUAGE = r"[a-z]{2,3}|code|multilingual|other|unknown"
 
 
 def read_task_file(path: Path) -> TaskSpec:
@@ -165,13 +164,11 @@ def _read_model_name(value: Value | None) -> str:
 
 
 def _read_languages(value: Value | None) -> tuple[str, ...]:
-    """Return the languages of the texts, for the cards; English where the file does not say."""
+    """Return the languages of the texts, for the cards; none where the file does not say: rows will tell."""
     if value is None:
-        return ("en",)
+        return ()
     items = [value] if isinstance(value.content, str) else value.read_items()
-    return tuple(
-        item.read_word(_LANGUAGE, "a code of two or three letters, such as en, or multilingual") for item in items
-    )
+    return tuple(item.read_word(LANGUAGE, LANGUAGE_RULE) for item in items)
 
 
 def _read_card(value: Value | None, labels: Mapping[str, str], languages: tuple[str, ...]) -> CardTexts:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from hubtools.heads import Classification
 from hubtools.metrics.labels import MACRO_F1
 from hubtools.rows import read_labelled_row, read_text
-from hubtools.spec import CardTexts, Demo, Dropped, Example, LabelSet, Source, Undecided
+from hubtools.spec import CardTexts, Demo, Dropped, Example, Flawed, LabelSet, Source, Undecided
 from hubtools.task import TaskSpec
 from hubtools.tasks.intent_rules import AMBIGUOUS, TABLE_VERSION, decide_intent, to_snake_case
 
@@ -74,7 +74,7 @@ def read_glaive_row(row: Mapping[str, object]) -> Example:
     # The functions on offer stand in ``system``; a row without it is no whole conversation.
     chat, system = row.get("chat"), row.get("system")
     if not isinstance(chat, str) or not isinstance(system, str):
-        raise Dropped("chat or system is not a text")
+        raise Flawed("chat or system is not a text")
     turns = split_turns(chat)
     if not turns or turns[0][0] != "USER" or not turns[0][1]:
         raise Dropped("no first user turn")
@@ -88,7 +88,7 @@ def read_glaive_row(row: Mapping[str, object]) -> Example:
     if calling:
         call = _CALL.match(calling, calling.index(_CALL_TAG))
         if not call:
-            raise Dropped("function call is malformed")
+            raise Flawed("function call is malformed")
         return _label_by_function(text, call.group(1))
     if not answers or not answers[0]:
         raise Dropped("no answer")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -117,6 +118,36 @@ class FinetuneArguments:
                     f"--{flag} needs the package {package}", found="it is not installed",
                     next=f"pip install '{f'hubtools{extra}' if extra else package}'",
                 )  # fmt: skip
+
+
+def check_steps(args: TrainingArguments, rows: int) -> None:
+    """Check that a training has a step, and that it is evaluated once.
+
+    Args:
+        rows: of the training split.
+
+    Raises:
+        UsageError: it has none, or is not.
+    """
+    rows_a_step = max(1, args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size)
+    an_epoch = rows // rows_a_step if args.dataloader_drop_last else -(-rows // rows_a_step)
+    steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * an_epoch)
+    if steps < 1 or an_epoch < 1:
+        raise UsageError(
+            "These flags leave no step to train", expected="one step or more",
+            found=f"{args.num_train_epochs:g} epochs of {rows} rows, {rows_a_step} a step"
+            + (", and what does not fill one is dropped" if args.dataloader_drop_last else ""),
+            next="raise --num_train_epochs or --max_steps, or lower --per_device_train_batch_size",
+        )  # fmt: skip
+    every = args.eval_steps or 0
+    if (args.eval_strategy == "steps" and every >= 1 and every > steps) or (args.eval_delay or 0) > (
+        steps if args.eval_strategy == "steps" else math.ceil(steps / an_epoch)
+    ):
+        raise UsageError(
+            "The training would end before it is evaluated", expected="one evaluation or more: the best is released",
+            found=f"{steps} steps, --eval_steps {every:g}, --eval_delay {args.eval_delay or 0:g}",
+            next="leave --eval_steps and --eval_delay out, or lower them",
+        )  # fmt: skip
 
 
 def check_evaluations(args: TrainingArguments) -> None:

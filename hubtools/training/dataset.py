@@ -7,17 +7,18 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hubtools.errors import HubUnavailable, TrainingFailed, UsageError
+from hubtools.errors import HubUnavailable, TrainingFailed, UsageError, shorten
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
 from hubtools.training.arguments import FinetuneArguments
-from hubtools.workdir import TaskFolder
+from hubtools.workdir import TaskFolder, load_folder
 
 if TYPE_CHECKING:
-    from datasets import DatasetDict
+    from datasets import Dataset, DatasetDict
 
 # The console command, by the Python that runs us: it need not be on the PATH of whoever starts a training.
 HUBTOOLS = (sys.executable, "-c", "from hubtools.cli import main; main()")
@@ -102,19 +103,60 @@ def load_splits(dataset: str, task: TaskSpec) -> DatasetDict:
     Raises:
         UsageError: there is none, or it cannot be read.
     """
+    import pyarrow as pa
     from datasets import load_dataset
-    from datasets.exceptions import DatasetNotFoundError
+    from datasets.exceptions import DatasetNotFoundError, DatasetsError
 
     try:
-        splits: DatasetDict = load_dataset(dataset)
-    except (DatasetNotFoundError, FileNotFoundError, ValueError) as error:
+        splits: DatasetDict = load_folder(dataset) if Path(dataset).is_dir() else load_dataset(dataset)
+    except (DatasetNotFoundError, DatasetsError, FileNotFoundError, ValueError, pa.ArrowException) as error:
         raise UsageError(
             f"Dataset {dataset!r}",
             expected="a dataset repo or folder with train and validation",
-            found=str(error).splitlines()[0],
+            found=(str(error) or type(error).__name__).splitlines()[0],
             next=f"hubtools curate {task.name}",
         ) from error
+    if faults := list_faults(splits, task):
+        raise UsageError(
+            f"Dataset {dataset!r} is not laid out as a training reads it",
+            expected=f"train and validation, with text, and {task.head.truth} of a ClassLabel, in every row",
+            found="; ".join(faults),
+            next=f"hubtools curate {task.name} --source {dataset} makes such a dataset of it (--text-column, "
+            f"--label-column, --label-map), and hubtools finetune {task.name} trains on that",
+        )
     return splits
+
+
+def list_faults(splits: Mapping[str, Dataset], task: TaskSpec) -> list[str]:
+    """Return why a training could not read these splits, each in a few words; [] where it can."""
+    from datasets import Value
+
+    truth = task.head.truth
+    lacking = [f"no {split} split" for split in ("train", "validation") if not len(splits.get(split, ()))]
+    if lacking:
+        return [*lacking, f"it has {', '.join(splits) or 'none'}"]
+    faults = []
+    for name in ("train", "validation"):
+        split = splits[name]
+        absent = [column for column in ("text", truth) if column not in split.column_names]
+        if absent:
+            faults.append(f"{name} has no column {' or '.join(absent)}, but {', '.join(split.column_names)}")
+            continue
+        if split.features["text"] not in (Value("string"), Value("large_string")):
+            faults.append(f"text in {name} is no text but {split.features['text']}")
+        elif nulls := split.data.column("text").null_count:
+            faults.append(f"{nulls} rows of {name} without a text")
+        try:
+            names = task.head.read_label_names(split.features)
+        except (AttributeError, KeyError, TypeError):
+            faults.append(f"{truth} in {name} is not of a ClassLabel: {shorten(split.features[truth], 80)}")
+            continue
+        if name == "validation" and not faults and names != task.head.read_label_names(splits["train"].features):
+            faults.append("train and validation have other labels, or another order of them")
+        # A ClassLabel of datasets holds -1 where a row has no label.
+        unlabelled = sum(value is None or value == -1 for value in split[truth])
+        faults += [f"{unlabelled} rows of {name} without a label"] if unlabelled else []
+    return faults
 
 
 def match_label_set(splits: DatasetDict, task: TaskSpec, asked: str | None) -> LabelSet:

@@ -59,7 +59,7 @@ class EmissionsTracker(TrainerCallback):
     ) -> None:
         if state.is_local_process_zero:
             if self._file(args).exists():
-                self.before = json.loads(self._file(args).read_text())
+                self.before = json.loads(self._file(args).read_text("utf-8"))
             self.tracker.start()
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:

@@ -87,6 +87,7 @@ def parse_training_flags(argv: Sequence[str]) -> TrainingFlags:
     if unknown:
         refuse(" ".join(unknown))
     values = vars(parsed)
+    _refuse_publishing(values)
     words = (word.split("=")[0] for word in argv)
     spelled = {flags[word]: word for word in words if word in flags}
     own_names = {field.name for field in dataclasses.fields(FinetuneArguments)}
@@ -96,6 +97,21 @@ def parse_training_flags(argv: Sequence[str]) -> TrainingFlags:
         given=MappingProxyType(spelled),
         trainer=MappingProxyType({name: value for name, value in values.items() if name not in own_names}),
     )
+
+
+def _refuse_publishing(values: Mapping[str, Any]) -> None:
+    """Refuse the Trainer's own ways to the Hub, which know no licence, no card and no gate of ours.
+
+    Raises:
+        UsageError: one of them is asked for.
+    """
+    asked = [name for name in values if name.startswith(("hub_", "push_to_hub")) and values[name] not in (False, None)]
+    if asked:
+        raise UsageError(
+            f"--{asked[0]} would publish the model without its licence, card and scores",
+            expected="a training that publishes nothing", found=", ".join(f"--{name}" for name in asked),
+            next="leave it out: hubtools evaluate, then hubtools push-model, publish the model",
+        )  # fmt: skip
 
 
 def _rename(word: str, flags: Container[str]) -> str:

@@ -17,7 +17,7 @@ from hubtools.records import extend, read_record, write_json, write_record
 from hubtools.records.thresholds import Temperature
 from hubtools.records.training import MultitaskRecord, TaskTrainingValues, TrainingRecord, TrainingRun, Truncation
 from hubtools.tasks import MEAN_SCORE, MULTI
-from hubtools.workdir import TaskFolder, sha256_of, task_folder
+from hubtools.workdir import TaskFolder, replace_folder, sha256_of, task_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -87,8 +87,8 @@ def release_all(
     folder = plan.folder
     assemble(fresh, config, folders, trainer.parts)
     # Replaced last: until its training.json is written, the training of all tasks counts as not done.
-    shutil.rmtree(folder.model, ignore_errors=True)
-    fresh.rename(folder.model)
+    with replace_folder(fresh, folder.model):
+        pass
     record_of_all = extend(
         run,
         MultitaskRecord,

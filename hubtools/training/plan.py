@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hubtools.errors import UsageError
 from hubtools.task import TaskSpec
 from hubtools.tasks import MEAN_SCORE, MULTI, TASKS, find_base, select_tasks
-from hubtools.training.arguments import FinetuneArguments, check_evaluations
+from hubtools.training.arguments import FinetuneArguments, check_evaluations, check_steps
 from hubtools.training.dataset import load_splits, obtain_dataset
 from hubtools.training.fewshot import check_method, choose_few_shot_preset, is_few_shot, list_preferred_bases
 from hubtools.training.flags import TrainingFlags
@@ -162,6 +162,7 @@ def _make_arguments(
         ) from error  # fmt: skip
     # Only now: what a flag leaves open, transformers fills in.
     check_evaluations(args)
+    check_steps(args, rows)
     return args
 
 

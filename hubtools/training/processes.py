@@ -47,9 +47,9 @@ def start_processes(script: str, argv: list[str]) -> None:
         except ChildFailedError as error:
             rank, first = error.get_first_failure()
             if not note.exists():
-                note.write_text(f"process {rank} of {count}: {first.message}")
+                note.write_text(f"process {rank} of {count}: {first.message}", encoding="utf-8")
             if not shown_above:
-                print(f"Error: {note.read_text()}", file=sys.stderr)
+                print(f"Error: {note.read_text('utf-8')}", file=sys.stderr)
             sys.exit(1)
     sys.exit(0)
 
@@ -59,7 +59,10 @@ def fail(message: str, code: int = 1) -> None:
     if world_size() > 1:
         message = f"process {os.environ['RANK']} of {world_size()}: {message}"
     if note := os.environ.get(FAILURE):
-        with contextlib.suppress(FileExistsError), open(note, "x") as file:  # the first that fails is the cause
+        with (
+            contextlib.suppress(FileExistsError),
+            open(note, "x", encoding="utf-8") as file,
+        ):  # the first that fails is the cause
             file.write(message)
     else:
         print(f"Error: {message}", file=sys.stderr, flush=True)

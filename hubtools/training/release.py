@@ -15,7 +15,7 @@ from hubtools.records import write_json, write_record
 from hubtools.records.training import TrainingRecord
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
-from hubtools.workdir import TaskFolder
+from hubtools.workdir import TaskFolder, replace_folder
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +33,7 @@ def complete_config(path: Path) -> None:
     the new ones say. transformers reloads the result to an equal configuration. Other architectures are left as they
     are.
     """
-    config = json.loads(path.read_text())
+    config = json.loads(path.read_text("utf-8"))
     if config.get("model_type") != "modernbert":
         return
     rope = config.get("rope_parameters") or {}
@@ -83,7 +83,7 @@ def complete_tokenizer(folder: Path) -> None:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.save(str(core))
-    config = json.loads(path.read_text())
+    config = json.loads(path.read_text("utf-8"))
     if config.get("tokenizer_class") == "TokenizersBackend":
         config["tokenizer_class"] = "PreTrainedTokenizerFast"
     for key in NEW_TOKENIZER_KEYS:
@@ -103,7 +103,7 @@ def finish_release(folder: Path, task: TaskSpec, label_set: LabelSet) -> None:
     """
     complete_config(folder / "config.json")
     complete_tokenizer(folder)
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text("utf-8"))
     expected = {str(i): label for i, label in enumerate(task.model_labels(label_set))}
     # transformers' pipelines name labels from here, by their ids.
     if config.get("id2label") != expected:
@@ -130,9 +130,8 @@ def release_model(
     finish_release(fresh, task, label_set)
     calibration = calibrate(fresh, task, validation, collator)
     print(f"[{task.name}] temperature {calibration.temperature:.3f}: {calibration.result}", flush=True)
-    shutil.rmtree(folder.model, ignore_errors=True)  # first: no model stands beside another's training.json
-    write_record(folder.training, record)
-    fresh.rename(folder.model)
+    with replace_folder(fresh, folder.model):  # no model stands beside another's training.json
+        write_record(folder.training, record)
     shutil.rmtree(folder.runs, ignore_errors=True)
 
 

@@ -233,12 +233,12 @@ def find_checkpoint(runs: Path, fingerprint: str, last: Callable[[str], str | No
     identity = runs / "fingerprint.json"
     if not runs.exists():
         return None
-    if not identity.exists() or json.loads(identity.read_text()) != fingerprint or not fingerprint:
+    if not identity.exists() or json.loads(identity.read_text("utf-8")) != fingerprint or not fingerprint:
         shutil.rmtree(runs, ignore_errors=True)
         return None
     while checkpoint := last(str(runs)):
         try:
-            json.loads((Path(checkpoint) / "trainer_state.json").read_text())
+            json.loads((Path(checkpoint) / "trainer_state.json").read_text("utf-8"))
             return str(checkpoint)
         except (OSError, ValueError):
             shutil.rmtree(checkpoint)

@@ -54,7 +54,9 @@ def keep_curves(trainer: Trainer, folder: TaskFolder, resumed: bool) -> list[str
 
     # The folder's name is kept beside the checkpoints: a training that goes on adds to the curves of its first part.
     args, name_file = trainer.args, folder.runs / "curves.json"
-    name = json.loads(name_file.read_text()) if resumed and name_file.exists() else time.strftime("%Y-%m-%d-%H%M%S")
+    name = (
+        json.loads(name_file.read_text("utf-8")) if resumed and name_file.exists() else time.strftime("%Y-%m-%d-%H%M%S")
+    )
     write_json(name_file, name)
     args.run_name = args.run_name or f"{folder.task}-{name}"
     lines = []
