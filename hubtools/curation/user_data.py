@@ -26,7 +26,7 @@ from hubtools.curation.sources import (
 )
 from hubtools.errors import SourceError, UsageError, shorten
 from hubtools.heads.rows import LabelMap
-from hubtools.heads.span_rows import OUTSIDE
+from hubtools.reading import OUTSIDE
 from hubtools.records.dataset import ColumnMapping
 from hubtools.rows import GROUPS, Columns
 from hubtools.spec import LANGUAGE, LANGUAGE_RULE, Dropped, Example, LabelSet, Source

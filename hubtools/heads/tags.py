@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from hubtools.heads.span_rows import OUTSIDE
+from hubtools.reading import OUTSIDE
 from hubtools.spec import Span
 
 # A letter before or behind the type, with a dash or an underscore: B-X, B_X, X-B, X_B.
