@@ -455,7 +455,7 @@ def test_a_csv_row_with_another_number_of_fields_is_bad(line: str, tmp_path: Pat
     ("name", "content", "message"),
     [
         ("rows.csv", None, "nothing at"),
-        ("rows.txt", b"text", r"one of .csv, .json, .jsonl, .parquet"),
+        ("rows.txt", b"text", r"one of .csv, .tsv, .json, .jsonl, .ndjson, .parquet"),
         ("rows.csv", b"", "is empty"),
         ("rows.jsonl", b"\n\n", "holds no rows"),
         ("rows.json", b"[]", "holds no rows"),
@@ -827,7 +827,7 @@ def test_an_unknown_split_is_a_bad_row(tmp_path: Path) -> None:
         (jailbreak_rows(20)[:20], "(?s)lacks rows that jailbreak needs.*no row of jailbreak"),
         (jailbreak_rows(20)[:21], "validation split of jailbreak lacks jailbreak"),
         (jailbreak_rows(1), "would be empty"),
-        ([{"prompt": "\x00", "type": "benign"}], "(?s)Nothing is left.*1 rows: encoding damage"),
+        ([{"prompt": "\x00", "type": "benign"}], "(?s)1 bad row of 1.*encoding damage in 1 row"),
     ],
 )
 def test_too_little_to_learn_from_is_an_error_that_says_what_is_lacking(
