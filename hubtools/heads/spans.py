@@ -387,7 +387,7 @@ class Spans(Head):
         predicted = cast("Sequence[PredictedSpan]", prediction)  # one of predict()'s
         spans = tuple(
             AnsweredSpan(span["start"], span["end"], labels[span["label"]], span["score"])
-            for span in predicted
+            for span in sorted(predicted, key=lambda span: span["start"])
             if span["score"] >= limit
         )
         return Answer("", max((span.score for span in spans), default=0.0), bool(spans), limit, spans=spans)
