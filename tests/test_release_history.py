@@ -77,7 +77,7 @@ def contents(api: HfApi, repo: str, revision: str, kind: str = "model") -> dict[
 
 def judge(folder: Path) -> dict[str, bool]:
     """Whether each row is flagged as it should be, at the threshold of the release; by id."""
-    at = json.loads((folder / "model" / "thresholds.json").read_text())["threshold"]
+    at = json.loads((folder / "model" / "thresholds.json").read_text())["weights"]["model.safetensors"]["threshold"]
     rows = pq.read_table(folder / "predictions.parquet").to_pylist()
     return {row["id"]: (row["probabilities"][1] >= at) == (row["label"] == 1) for row in rows}
 
@@ -102,7 +102,10 @@ def test_the_notes_of_a_first_and_a_second_release_say_what_is_in_their_files(
     assert re.search(r"\n\| learning rate \| \S+ \| 0\.5 \|\n", newer)
     assert "| seed |" in older
     assert "| seed |" not in newer
-    limits = [json.loads((f / "model" / "thresholds.json").read_text())["threshold"] for f in (first, second)]
+    limits = [
+        json.loads((f / "model" / "thresholds.json").read_text())["weights"]["model.safetensors"]["threshold"]
+        for f in (first, second)
+    ]
     was_chosen = f"was {limits[0]:g}, chosen for a false positive rate of at most 0.01.\n"
     assert f"\n{limits[1]:g}, chosen for a recall of at least 0.75; {was_chosen}" in newer
     was, is_now = judge(first), judge(second)
@@ -184,7 +187,7 @@ def test_a_rollback_is_a_new_release_of_the_old_files_that_space_and_collection_
 
     # What shows the model shows this one, whatever lies in the work folder.
     shown = json.loads(read(api, SPACE, "models.json", "space"))["models"]["jailbreak"]
-    chosen = json.loads((first / "model" / "thresholds.json").read_text())["threshold"]
+    chosen = json.loads((first / "model" / "thresholds.json").read_text())["weights"]["model.safetensors"]["threshold"]
     assert (shown["revision"], shown["threshold"]) == (done["model"]["revision"], chosen)
     assert shown["revision"] in read(api, SPACE, "README.md", "space")
     shelf = api.get_collection(json.loads((work / "published.json").read_text())["collection"]["slug"])
