@@ -74,6 +74,12 @@ def _measure(node: yaml.Node, known: dict[int, int]) -> int:
 
 def parse(text: str) -> dict[str, Any]:
     """The front matter as JSON-safe values; {} where there is none. Raises CardError."""
+    # JSON has no word for .nan and .inf: an answer with one could be read by nobody.
+    return {key: _drop_not_finite(value) for key, value in _read_values(text).items()}
+
+
+def _read_values(text: str) -> dict[str, Any]:
+    """The same with numbers that JSON does not have, which a check names."""
     front, _ = split(text)
     try:
         node = yaml.compose(front or "", _Loader)
@@ -96,7 +102,7 @@ def parse(text: str) -> dict[str, Any]:
 def validate(text: str, kind: str) -> tuple[list[str], list[str]]:
     """Errors that make the Hub refuse the card, and warnings that do not. ``kind``: model, dataset, space."""
     try:
-        card = parse(text)
+        card = _read_values(text)
     except CardError as error:
         return [str(error)], []
     check = _Check(card)
@@ -324,9 +330,15 @@ def _json_safe(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, bytes):
         return value.decode(errors="replace")
-    if isinstance(value, float) and not math.isfinite(value):  # JSON has none: an answer with it is for nobody
-        return None
     return value
+
+
+def _drop_not_finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _drop_not_finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_drop_not_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _quote(value: Any) -> str:
