@@ -266,9 +266,7 @@ def test_a_token_task_is_calibrated_over_its_labelled_tokens(tokenizer: Any, tmp
         assert [t["answer"] for t in old] == [t["answer"] for t in new]
         assert [t["raw"] for t in new] == pytest.approx([t["confidence"] for t in old], abs=1e-4)
         assert all(t["confidence"] <= t["raw"] for t in new)
-    strip = [
-        [{k: v for k, v in s.items() if k != "score"} for s in row] for row in before["predicted_spans"].to_pylist()
-    ]
-    assert strip == [
-        [{k: v for k, v in s.items() if k != "score"} for s in row] for row in after["predicted_spans"].to_pylist()
-    ]
+    # Token by token the answers stay. Over words they may not: there the probabilities of several tokens are weighed.
+    plain = [table["plain_spans"].to_pylist() for table in (before, after)]
+    places = [[[(s["start"], s["end"], s["label"]) for s in row] for row in rows] for rows in plain]
+    assert places[0] == places[1]
