@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hubtools import __version__
@@ -27,7 +28,8 @@ def make_manifest(task: str, dataset: Published | None, files: Mapping[str, byte
     manifest = Manifest(
         hubtools=__version__,
         task=task,
-        dataset=dataset,
+        # Of a push that found nothing to change the same is said, and whatever the Hub's address is.
+        dataset=replace(dataset, changed=False, url="") if dataset else None,
         files={path: hash_content(content) for path, content in sorted(files.items())},
         card=hash_body(body) or "",
         metadata=hash_metadata(metadata, [*metadata]),

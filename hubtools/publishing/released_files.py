@@ -72,7 +72,8 @@ def download_release(api: HfApi, repo: str, revision: str) -> ReleasedFiles:
     folder = Path(snapshot_download(repo, revision=commit))
     files = frozenset(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     named = _find_named_hash(api, repo, commit)
-    if named is None:
+    # The files of a copy, whose commit names nothing, are still held against the manifest that came along.
+    if named is None and FILE not in files:
         note = "made before releases had a manifest: whether its files are those that were released cannot be told"
         return ReleasedFiles(repo, commit, folder, files, None, (note,))
     manifest, defects = _read_manifest(folder, named)
@@ -106,12 +107,12 @@ def _find_named_hash(api: HfApi, repo: str, commit: str) -> str | None:
     return None
 
 
-def _read_manifest(folder: Path, named: str) -> tuple[Manifest | None, list[Defect]]:
+def _read_manifest(folder: Path, named: str | None) -> tuple[Manifest | None, list[Defect]]:
     path = folder / FILE
-    expected = f"the file that the commit of the release names, {named[:12]}"
+    expected = f"the file that the commit of the release names, {(named or '')[:12]}"
     if not path.exists():
         return None, [Defect(FILE, expected, "no such file")]
-    if (digest := hash_content(path)) != named:
+    if named not in (None, digest := hash_content(path)):
         return None, [Defect(FILE, expected, f"another one, {digest[:12]}")]
     try:
         return from_json(json.loads(path.read_text(encoding="utf-8")), Manifest), []

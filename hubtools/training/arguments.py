@@ -139,14 +139,13 @@ def check_steps(args: TrainingArguments, rows: int) -> None:
             + (", and what does not fill one is dropped" if args.dataloader_drop_last else ""),
             next="raise --num_train_epochs or --max_steps, or lower --per_device_train_batch_size",
         )  # fmt: skip
-    every = args.eval_steps or 0
-    if (args.eval_strategy == "steps" and every >= 1 and every > steps) or (args.eval_delay or 0) > (
-        steps if args.eval_strategy == "steps" else math.ceil(steps / an_epoch)
-    ):
+    # The last step is evaluated whatever --eval_steps says, but not before --eval_delay is over.
+    delay, unit = args.eval_delay or 0, 1 if args.eval_strategy == "steps" else an_epoch
+    if delay > math.ceil(steps / unit):
         raise UsageError(
             "The training would end before it is evaluated", expected="one evaluation or more: the best is released",
-            found=f"{steps} steps, --eval_steps {every:g}, --eval_delay {args.eval_delay or 0:g}",
-            next="leave --eval_steps and --eval_delay out, or lower them",
+            found=f"{steps} steps, --eval_delay {delay:g}",
+            next="leave --eval_delay out, or lower it",
         )  # fmt: skip
 
 
