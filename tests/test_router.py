@@ -16,7 +16,6 @@ from as_user import Command
 from huggingface_hub import HfApi
 from tiny_releases import TEXTS, change_json, change_weights, make_release
 
-from hubtools.errors import VerificationFailed
 from hubtools.localhub import Hub
 from hubtools.records import write_json
 from hubtools.router_contract.settings import LOWEST_THRESHOLD
@@ -247,15 +246,14 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_training_ends_with_an_error_where_the_router_would_not_load_the_model_which_stays(
+def test_a_training_warns_where_the_router_would_not_load_the_model(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     check_releases(plan_of(trained))
     assert f"[pii] 9 of 9 checks of what the Semantic Router needs passed, on {len(TEXTS)}" in capsys.readouterr().out
     (trained / "pii" / "model" / "special_tokens_map.json").unlink()
-    with pytest.raises(VerificationFailed, match=r"(?s)pii model .* is trained, and fails 1 of .*special_tokens_map"):
-        check_releases(plan_of(trained))
-    assert (trained / "pii" / "model" / "model.safetensors").exists()
+    check_releases(plan_of(trained))
+    assert "[pii] warning, for the Semantic Router: special_tokens_map.json: " in capsys.readouterr().out
 
 
 def test_a_training_that_finds_nothing_yet_ends_with_a_warning(
@@ -263,4 +261,7 @@ def test_a_training_that_finds_nothing_yet_ends_with_a_warning(
 ) -> None:
     change_weights(trained / "pii" / "model", silence)
     check_releases(plan_of(trained))
-    assert "[pii] warning: the model finds no span in two texts" in capsys.readouterr().out
+    assert (
+        "[pii] warning, for the Semantic Router: model.safetensors: the model finds no span in two texts"
+        in capsys.readouterr().out
+    )

@@ -64,10 +64,10 @@ def run_training(plan: Plan) -> None:
 def check_releases(plan: Plan) -> None:
     """Hold what a training left against what the Semantic Router needs, on rows of the validation split.
 
-    Raises:
-        VerificationFailed: the router could not load a model, or would answer otherwise than ``pipeline()``.
+    What does not hold is a warning: whoever does not use the router has a model all the same, and a push that is meant
+    for it is refused.
     """
-    from hubtools.router_contract import FAMILY, SELF_CHECK_NAME, check_package, raise_failures, read_family
+    from hubtools.router_contract import FAMILY, check_package, read_family
 
     for task in plan.tasks:
         folder = task_folder(plan.work_dir, task.name)
@@ -76,16 +76,9 @@ def check_releases(plan: Plan) -> None:
         labels = task.model_labels(task.label_set(folder.read_training().label_set))
         texts = plan.data[task.name]["validation"][:CHECKED]["text"]
         checks = check_package(folder.model, labels, texts)
-        # A model of a few steps finds nothing anywhere. That is refused when it is pushed, not when it is trained.
-        silent = [check for check in checks if check.name == SELF_CHECK_NAME and not check.ok]
-        for check in silent:
-            print(f"[{task.name}] warning: {check.summary}", flush=True)
-        raise_failures(
-            f"The {task.name} model in {folder.model} is trained, and",
-            task.name,
-            [check for check in checks if check not in silent],
-            f"do that; hubtools push-model {task.name} would refuse the model",
-        )
+        for check in checks:
+            if not check.ok:
+                print(f"[{task.name}] warning, for the Semantic Router: {check.file}: {check.summary}", flush=True)
         passed = sum(check.ok for check in checks)
         needs = "checks of what the Semantic Router needs passed"
         print(f"[{task.name}] {passed} of {len(checks)} {needs}, on {len(texts)} validation rows", flush=True)
