@@ -16,9 +16,10 @@ Rows = Mapping[str, Sequence[Mapping[str, Any]]]  # by split
 
 
 def words(text: str) -> list[str]:
-    """The words of a text; one of punctuation alone is its own word."""
+    """The words of a text, and its symbols, which tell texts apart; one of punctuation alone is its own word."""
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(c if c.isalnum() else " " for c in folded).split() or [folded]
+    signs = (f" {c} " if unicodedata.category(c)[0] == "S" else c if c.isalnum() else " " for c in folded)
+    return "".join(signs).split() or [folded]
 
 
 def three_grams(text: str) -> frozenset[tuple[str, ...]]:
