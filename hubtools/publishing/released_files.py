@@ -128,7 +128,7 @@ def _compare_files(folder: Path, files: frozenset[str], manifest: Manifest) -> l
         elif (found := hash_content(folder / path)) != digest:
             defects.append(Defect(path, f"the file that was released, {digest[:12]}", f"another one, {found[:12]}"))
     # The Hub writes this one itself, and may add to it; without it large files are no longer known as such.
-    for path in (".gitattributes", "README.md"):
+    for path in (".gitattributes", "README.md", "CHANGELOG.md"):
         if path not in files:
             defects.append(Defect(path, "the file that was released", "no such file"))
     return [*defects, *_find_intruders(files - manifest.files.keys() - {FILE})]

@@ -17,9 +17,10 @@ from hubtools.evaluation.multitask import ABOUT_HEADS
 from hubtools.evaluation.other_data import FOLDER
 from hubtools.evaluation.predictions import Predictions, read_columns
 from hubtools.heads.values import Rows
-from hubtools.publishing.front_matter import merge_card
+from hubtools.publishing.front_matter import END, START, split_card
 from hubtools.publishing.lint import check_drift
 from hubtools.publishing.manifest import FILE as MANIFEST
+from hubtools.publishing.manifest import hash_metadata
 from hubtools.publishing.model import TASK_FILE, render_card
 from hubtools.publishing.released_files import Defect, ReleasedFiles, download_release, refuse_defects
 from hubtools.records import to_json
@@ -180,12 +181,21 @@ def _compare_values(where: str, computed: object, recorded: object) -> Iterator[
 
 
 def _compare_rendered_card(task: TaskSpec, folder: TaskFolder, released: ReleasedFiles) -> list[Defect]:
-    theirs = (released.folder / "README.md").read_text(encoding="utf-8")
     try:
-        check_drift(theirs, merge_card(render_card(task, folder, released.repo), theirs), task.name)
+        metadata, body = split_card(render_card(task, folder, released.repo))
+        theirs, their_body = split_card((released.folder / "README.md").read_text(encoding="utf-8"))
+        # Our part alone: what stands around it, and where, is a person's.
+        check_drift(_take_our_part(their_body), _take_our_part(body), task.name)
     except (CardRejected, MissingStage, DamagedRecord) as error:
         return [Defect("README.md", error.expected or "the card of these files", error.found or error.subject)]
+    if hash_metadata(theirs, [*metadata]) != hash_metadata(metadata, [*metadata]):
+        return [Defect("README.md", "the front matter of these files", "another value of one of its keys")]
     return []
+
+
+def _take_our_part(body: str) -> str:
+    ours = body.partition(START)[2].partition(END)[0]
+    return "\n".join(line.rstrip() for line in ours.splitlines() if line.strip())
 
 
 def compare_answers(task: TaskSpec, repo: str, revision: str, texts: list[str], columns: Rows) -> Verified:
