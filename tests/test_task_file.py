@@ -82,7 +82,7 @@ def test_name_head_labels_and_the_positive_one_are_enough(tmp_path: Path) -> Non
     assert task.label_set().labels == task.model_labels(task.label_set()) == ("ok", "toxic")
     assert (task.title, task.question) == ("Toxicity", "Is the text toxic?")
     assert (task.dataset_name, task.model_name) == ("router-toxicity", "toxicity_classifier_{base}_model")
-    assert (task.primary.key, task.card.languages) == ("roc_auc", ("en",))
+    assert (task.primary.key, task.card.languages) == ("roc_auc", ())
     assert task.starter is None
     assert task.sources == ()
 
