@@ -188,6 +188,11 @@ def _compare_rendered_card(task: TaskSpec, folder: TaskFolder, released: Release
         check_drift(_take_our_part(their_body), _take_our_part(body), task.name)
     except (CardRejected, MissingStage, DamagedRecord) as error:
         return [Defect("README.md", error.expected or "the card of these files", error.found or error.subject)]
+    # Our title and sentence stand above the mark, among what a person may have written there.
+    above = {line.rstrip() for line in their_body.partition(START)[0].splitlines()}
+    for line in body.partition(START)[0].splitlines():
+        if line.rstrip() and line.rstrip() not in above:
+            return [Defect("README.md", line[:160], "no such line above our part of the card")]
     if hash_metadata(theirs, [*metadata]) != hash_metadata(metadata, [*metadata]):
         return [Defect("README.md", "the front matter of these files", "another value of one of its keys")]
     return []
