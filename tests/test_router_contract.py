@@ -17,10 +17,11 @@ from tiny_classifiers import WINDOW, make_tokenizer
 from tiny_releases import TEXTS, change_json, change_weights, make_release
 from transformers import AutoConfig, AutoTokenizer
 
+from hubtools.reading import choose_windows, cut_windows
 from hubtools.records import write_record
 from hubtools.records.thresholds import Temperature
 from hubtools.router_contract import Check, check_package, failures, table_of
-from hubtools.router_contract.decoding import PredictedSpan, TokenAnswer, best_window, cut_windows, decode_spans
+from hubtools.router_contract.decoding import PredictedSpan, TokenAnswer, decode_spans
 from hubtools.router_contract.forward import SecondForward
 from hubtools.tasks import CATEGORY, INTENT, JAILBREAK, PII, TASKS
 from hubtools.training.release import complete_config, complete_tokenizer
@@ -460,7 +461,7 @@ def test_spans_are_decoded_as_the_router_does(text: str, tags: tuple[str, ...], 
 def test_windows_cover_a_text_and_each_token_has_the_one_with_most_context() -> None:
     windows = list(cut_windows(10, 4, 2))
     assert windows == [range(4), range(2, 6), range(4, 8), range(6, 10)]
-    assert [best_window(place, windows) for place in range(10)] == [0, 0, 0, 1, 1, 2, 2, 3, 3, 3]
+    assert choose_windows(windows).tolist() == [0, 0, 0, 1, 1, 2, 2, 3, 3, 3]
     assert list(cut_windows(3, 4, 2)) == [range(3)]
     assert list(cut_windows(0, 4, 2)) == [range(0)]
 

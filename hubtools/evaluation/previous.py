@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,6 +52,11 @@ def list_releases(tags: Iterable[GitRefInfo]) -> list[GitRefInfo]:
     names_release = [ref for ref in tags if ref.name[:1] == "v" and ref.name[1:].isdecimal()]
     # By number: as text, v10 comes before v9.
     return sorted(names_release, key=lambda ref: int(ref.name[1:]), reverse=True)
+
+
+def name_next_release(tags: Sequence[GitRefInfo]) -> str:
+    """Return the tag that follows ``tags``, the newest of which comes first."""
+    return f"v{int(tags[0].name[1:]) + 1 if tags else 1}"
 
 
 def find_previous_version(repo: str, weights_sha256: str) -> Release | None:

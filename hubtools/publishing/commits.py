@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hubtools.errors import VerificationFailed
-from hubtools.evaluation.previous import list_releases
+from hubtools.evaluation.previous import list_releases, name_next_release
 from hubtools.publishing.changes import (
     Change,
     Content,
@@ -308,7 +308,6 @@ def _tag_release(api: HfApi, repo: str, kind: str, revision: str, message: str, 
     for ref in tags:
         if ref.target_commit == revision:
             return revision, str(ref.name)
-    # The newest tag comes first.
-    name = f"v{int(tags[0].name[1:]) + 1 if tags else 1}"
+    name = name_next_release(tags)
     api.create_tag(repo, tag=name, revision=revision, repo_type=kind)
     return revision, name

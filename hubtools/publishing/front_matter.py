@@ -84,6 +84,16 @@ def split_card(card: str) -> tuple[dict[str, object], str]:
         raise CardRejected("The card on the Hub has broken YAML", found=str(error).splitlines()[0]) from error
 
 
+def take_our_part(body: str) -> str | None:
+    """Return what stands between our marks, blank lines aside; None where a mark is gone.
+
+    The Hub's editor may change line ends and blank lines, which nobody reads.
+    """
+    _, start, rest = body.partition(START)
+    ours, end, _ = rest.partition(END)
+    return "\n".join(_list_lines(ours)) if start and end else None
+
+
 def merge_card(ours: str, theirs: str | None, offered: FrontMatter | None = None) -> str:
     """Return our card with what a person added on the Hub: YAML keys that we do not set, and text outside our marks.
 

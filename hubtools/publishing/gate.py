@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,8 @@ from hubtools.evaluation.predictions import read_columns
 from hubtools.evaluation.previous import describe_row_difference, list_releases
 from hubtools.heads.values import Rows
 from hubtools.metrics.intervals import Answers, number_groups, resample_difference
-from hubtools.records import from_json, to_json
+from hubtools.publishing.release_history import download
+from hubtools.records import from_json, read_object, to_json
 from hubtools.records.metrics import Metrics
 from hubtools.records.release import Gate, GateCheck
 from hubtools.records.thresholds import THRESHOLDS
@@ -44,7 +44,7 @@ def hold_against_published(api: HfApi, task: TaskSpec, folder: TaskFolder, repo:
     """
     metrics = folder.read_metrics()
     published = _Published(api, repo, head) if head else None
-    if published is None or not published.has("config.json"):
+    if published is None or published.find("config.json") is None:
         return None
     recorded = published.read_json("metrics.json")
     if recorded.get("fingerprint") == metrics.fingerprint and recorded.get("target") == _name_target(metrics):
@@ -57,17 +57,18 @@ def hold_against_published(api: HfApi, task: TaskSpec, folder: TaskFolder, repo:
     except UsageError as error:
         return replace(gate, why_not=f"{error.subject}: {error.found}")
     ours = read_columns(folder.predictions)
-    default = task.head.plain_threshold
+    plain = task.head.plain_threshold
+    own = metrics.thresholds.threshold if metrics.thresholds else plain
     shipped = task.head.read_shipped_threshold(published.read_json(THRESHOLDS) or None)
-    own = metrics.thresholds.threshold if metrics.thresholds else default
-    a, b = task.head.pair_answers(ours, theirs, labels, known, default)
+    # Each at the threshold that it ships; the same rows are left of both.
+    a, b = (
+        task.head.pair_answers(ours, theirs, labels, known, threshold)[side]
+        for side, threshold in enumerate((own, plain if shipped is None else shipped))
+    )
     groups = _read_groups(ours, known, len(a))
     if not len(a):
         return replace(gate, why_not="no test row has a label that both models know")
-    checks = [
-        _compare(metric, _judge_at(a, own), _judge_at(b, default if shipped is None else shipped), groups)
-        for metric in (task.primary, *task.head.gated)
-    ]
+    checks = [_compare(metric, a, b, groups) for metric in (task.primary, *task.head.gated)]
     return replace(
         gate, rows=len(a), groups=int(groups.max()) + 1, asked=asked, checks=tuple(check for check in checks if check)
     )
@@ -75,12 +76,6 @@ def hold_against_published(api: HfApi, task: TaskSpec, folder: TaskFolder, repo:
 
 def _name_target(metrics: Metrics) -> object:
     return to_json(metrics.target) if metrics.target else None
-
-
-def _judge_at(answers: Answers, threshold: float) -> Answers:
-    # Spans have no threshold: every one of them counts.
-    at = getattr(answers, "at", None)
-    return cast("Answers", at(threshold)) if at else answers
 
 
 def _read_groups(rows: Rows, known: frozenset[int], left: int) -> np.ndarray:
@@ -149,11 +144,10 @@ class _Published:
 
     def __init__(self, api: HfApi, repo: str, revision: str) -> None:
         self._api, self._repo, self.revision = api, repo, revision
-        files = call_with_retries(lambda: api.list_repo_files(repo, revision=revision))
-        self._files = frozenset(files)
 
-    def has(self, path: str) -> bool:
-        return path in self._files
+    def find(self, path: str) -> Path | None:
+        """Return a file of it; None where it has none of that name."""
+        return download(self._api, self._repo, "model", path, self.revision)
 
     def find_tag(self) -> str:
         """Return the newest release that this commit is, or stands upon; "" where none is."""
@@ -162,13 +156,8 @@ class _Published:
 
     def read_json(self, path: str) -> dict[str, object]:
         """Return the object in a file; {} where there is none, or it is none of ours."""
-        if not self.has(path):
-            return {}
-        try:
-            content = json.loads(self._download(path).read_text(encoding="utf-8"))
-        except ValueError:
-            return {}
-        return content if isinstance(content, dict) else {}
+        found = self.find(path)
+        return read_object(found) if found else {}
 
     def answer(self, task: TaskSpec, folder: TaskFolder, labels: Sequence[str]) -> tuple[Rows, frozenset[int], bool]:
         """Return its answers to our test rows, which labels it knows, and whether it was asked for them.
@@ -176,11 +165,10 @@ class _Published:
         Raises:
             UsageError: it is no classifier of the task.
         """
-        if self.has("predictions.parquet"):
-            path = self._download("predictions.parquet")
-            if not describe_row_difference(task.head, folder.predictions, path):
-                known = frozenset(range(len(labels)))
-                return _sort_like(read_columns(folder.predictions), read_columns(path)), known, False
+        path = self.find("predictions.parquet")
+        if path and not describe_row_difference(task.head, folder.predictions, path):
+            known = frozenset(range(len(labels)))
+            return _sort_like(read_columns(folder.predictions), read_columns(path)), known, False
         from hubtools.curation.evaluation_rows import read_test_split
         from hubtools.evaluation.classifiers import open_classifier
         from hubtools.evaluation.other_data import predict_answers
@@ -191,9 +179,6 @@ class _Published:
         answers = predict_answers(task, label_set, classifier, rows, lambda _: None).answers
         joined = cast("Rows", {**task.head.join_answers(rows.truth, answers), "id": rows.ids})
         return _sort_like(read_columns(folder.predictions), joined), classifier.plan.known, True
-
-    def _download(self, path: str) -> Path:
-        return Path(call_with_retries(lambda: self._api.hf_hub_download(self._repo, path, revision=self.revision)))
 
 
 def _sort_like(ours: Rows, theirs: Rows) -> Rows:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hubtools import __version__
-from hubtools.publishing.front_matter import END, START, FrontMatter, split_card
+from hubtools.publishing.front_matter import FrontMatter, split_card, take_our_part
 from hubtools.records import to_json
 from hubtools.records.release import Manifest, Published
 
@@ -44,14 +44,9 @@ def hash_content(content: bytes | Path) -> str:
 
 
 def hash_body(body: str) -> str | None:
-    """Return the SHA-256 of our part of a card, blank lines aside; None where its marks are gone."""
-    _, start, rest = body.partition(START)
-    ours, end, _ = rest.partition(END)
-    if not start or not end:
-        return None
-    # The Hub's editor may change line ends and blank lines, which nobody reads.
-    lines = [line.rstrip() for line in ours.splitlines() if line.strip()]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    """Return the SHA-256 of our part of a card; None where one of its marks is gone."""
+    ours = take_our_part(body)
+    return None if ours is None else hashlib.sha256(ours.encode()).hexdigest()
 
 
 def hash_metadata(metadata: FrontMatter, keys: Sequence[str]) -> str:

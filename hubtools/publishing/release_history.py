@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hubtools.evaluation.previous import list_releases
+from hubtools.evaluation.previous import list_releases, name_next_release
 from hubtools.publishing.changes import Content, compare_with_hub
 from hubtools.publishing.front_matter import split_card
 from hubtools.publishing.options import PushOptions
@@ -71,11 +71,6 @@ def merge_notes(theirs: bytes | None, section: str) -> bytes:
 def format_today() -> str:
     """Return the date in UTC."""
     return datetime.now(UTC).date().isoformat()
-
-
-def name_next_release(tags: Sequence[GitRefInfo]) -> str:
-    """Return the tag that follows ``tags``, the newest of which comes first."""
-    return f"v{int(tags[0].name[1:]) + 1 if tags else 1}"
 
 
 def find_newest_release(api: HfApi, repo: str, tags: Iterable[GitRefInfo]) -> ReleaseFiles | None:

@@ -13,6 +13,7 @@ from hubtools.publishing.front_matter import split_card
 from hubtools.publishing.manifest import FILE, find_manifest_hash, hash_body, hash_content, hash_metadata
 from hubtools.records import from_json
 from hubtools.records.release import Manifest
+from hubtools.retries import call_with_retries
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -50,14 +51,6 @@ class ReleasedFiles:
     manifest: Manifest | None
     notes: tuple[str, ...]
 
-    def read_json(self, path: str) -> dict[str, object]:
-        """Return the object in a file; {} where there is none, or something else is in it."""
-        try:
-            content = json.loads((self.folder / path).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return content if isinstance(content, dict) else {}
-
 
 def download_release(api: HfApi, repo: str, revision: str) -> ReleasedFiles:
     """Download a model repo and compare every file with the manifest that its commit names.
@@ -71,7 +64,7 @@ def download_release(api: HfApi, repo: str, revision: str) -> ReleasedFiles:
     commit = str(api.repo_info(repo, revision=revision).sha)
     folder = Path(snapshot_download(repo, revision=commit))
     files = frozenset(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    named = _find_named_hash(api, repo, commit)
+    named = find_named_hash(api, repo, commit)
     # The files of a copy, whose commit names nothing, are still held against the manifest that came along.
     if named is None and FILE not in files:
         note = "made before releases had a manifest: whether its files are those that were released cannot be told"
@@ -98,10 +91,10 @@ def refuse_defects(repo: str, revision: str, defects: list[Defect], task: str) -
         )
 
 
-def _find_named_hash(api: HfApi, repo: str, commit: str) -> str | None:
+def find_named_hash(api: HfApi, repo: str, commit: str) -> str | None:
     """Return the hash of the manifest that the newest commit about one names; None where none ever did."""
     # A person may have edited the card since: such a commit names none.
-    for entry in api.list_repo_commits(repo, revision=commit):
+    for entry in call_with_retries(lambda: api.list_repo_commits(repo, revision=commit)):
         if named := find_manifest_hash(f"{entry.title}\n{entry.message}"):
             return named
     return None

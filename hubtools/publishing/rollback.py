@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hubtools.errors import MissingStage, UsageError
-from hubtools.evaluation.previous import list_releases
+from hubtools.evaluation.previous import list_releases, name_next_release
 from hubtools.publishing.changes import Change, Content, compare_with_hub
 from hubtools.publishing.commits import find_head, release
 from hubtools.publishing.front_matter import END, START, join_card, merge_card, split_card
 from hubtools.publishing.manifest import FILE as MANIFEST
-from hubtools.publishing.manifest import describe_manifest, find_manifest_hash
+from hubtools.publishing.manifest import describe_manifest
 from hubtools.publishing.model import TASK_FILE
 from hubtools.publishing.options import PushOptions
 from hubtools.publishing.release_history import (
@@ -20,11 +20,11 @@ from hubtools.publishing.release_history import (
     find_newest_release,
     format_today,
     merge_notes,
-    name_next_release,
     read_file,
     read_release,
 )
 from hubtools.publishing.release_notes import CHANGELOG, ReleaseFiles, write_release_notes
+from hubtools.publishing.released_files import find_named_hash
 from hubtools.publishing.verification import verify_release
 from hubtools.records.release import Published
 from hubtools.retries import call_with_retries
@@ -180,7 +180,7 @@ def _make_content(api: HfApi, target: Target, head: str) -> Content:
         found = download(api, target.repo, target.kind, path, target.revision)
         assert found is not None, "it is in the list"
         files[path] = found
-    if target.kind == "model" and MANIFEST not in files and _has_manifest(api, target, head):
+    if target.kind == "model" and MANIFEST not in files and find_named_hash(api, target.repo, head):
         raise UsageError(
             f"{target.repo} {target.tag} was made before releases had a manifest",
             expected="a release whose files can be verified, as those after it can",
@@ -200,12 +200,6 @@ def _make_content(api: HfApi, target: Target, head: str) -> Content:
         # What the older release did not have goes.
         is_ours=lambda _: True,
     )
-
-
-def _has_manifest(api: HfApi, target: Target, head: str) -> bool:
-    """Say whether a commit up to ``head`` names a manifest, which a stranger would then look for."""
-    commits = call_with_retries(lambda: api.list_repo_commits(target.repo, repo_type=target.kind, revision=head))
-    return any(find_manifest_hash(f"{commit.title}\n{commit.message}") for commit in commits)
 
 
 def _make_notes(api: HfApi, target: Target, head: str) -> bytes | None:

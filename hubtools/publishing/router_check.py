@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from hubtools.records import write_record
+from hubtools.records import read_object, write_record
 from hubtools.records.release import ROUTER_REPORT, RouterCheck, RouterReport
 from hubtools.router_contract import CONTRACT, FAMILY, Check, check_package, raise_failures, read_family, table_of
 from hubtools.spec import LabelSet
@@ -75,7 +73,7 @@ def check_published(task: TaskSpec, repo: str, revision: str, texts: Sequence[st
 
     # Pictures apart, only what stands at the top of a repo is read by those who load a model.
     snapshot = Path(snapshot_download(repo, revision=revision, ignore_patterns=["*/*", "*.png"]))
-    report = _read_json(snapshot / ROUTER_REPORT)
+    report = read_object(snapshot / ROUTER_REPORT)
     if read_family(snapshot) != FAMILY or report.get("skipped") is True:
         return ()
     checks = check_package(snapshot, task.model_labels(_read_label_set(task, snapshot)), list(texts))
@@ -118,14 +116,5 @@ def _read_test_texts(folder: TaskFolder) -> list[str]:
 def _read_label_set(task: TaskSpec, snapshot: Path) -> LabelSet:
     """Return the label set that ``training.json`` of a release names; an older release may lack it."""
     with contextlib.suppress(KeyError):
-        return task.label_set(_read_json(snapshot / "training.json")["label_set"])
+        return task.label_set(read_object(snapshot / "training.json")["label_set"])
     return task.label_set()
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a file of a release, of whatever version; an empty one where there is none."""
-    with contextlib.suppress(OSError, ValueError):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict):
-            return content
-    return {}

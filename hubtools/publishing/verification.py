@@ -17,14 +17,14 @@ from hubtools.evaluation.multitask import ABOUT_HEADS
 from hubtools.evaluation.other_data import FOLDER
 from hubtools.evaluation.predictions import Predictions, read_columns
 from hubtools.heads.values import Rows
-from hubtools.publishing.front_matter import END, START, split_card
+from hubtools.publishing.front_matter import START, split_card, take_our_part
 from hubtools.publishing.lint import check_drift
 from hubtools.publishing.manifest import FILE as MANIFEST
 from hubtools.publishing.manifest import hash_metadata
 from hubtools.publishing.model import TASK_FILE, render_card
 from hubtools.publishing.released_files import Defect, ReleasedFiles, download_release, refuse_defects
-from hubtools.records import to_json
-from hubtools.records.release import Verified
+from hubtools.records import read_object, to_json
+from hubtools.records.release import Manifest, Published, Verified
 from hubtools.records.thresholds import THRESHOLDS, WEIGHTS, find_entry
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS
@@ -65,7 +65,7 @@ def verify_release(api: HfApi, repo: str, revision: str = "main", task: TaskSpec
         return verify_multitask(released)
     task = task or find_task_of(released)
     if released.manifest:
-        _check_numbers(task, released)
+        _check_numbers(task, released, released.manifest)
     texts, columns = read_recorded_answers(repo, released.revision, "predictions.parquet", 0, task.name)
     checks = check_published(task, repo, released.revision, texts)
     verified = compare_answers(task, repo, released.revision, texts, columns)
@@ -79,7 +79,7 @@ def find_task_of(released: ReleasedFiles) -> TaskSpec:
     # Data, read by the parser of task files: nothing in it is run.
     if (path := released.folder / TASK_FILE).exists():
         return read_task_file(path)
-    recorded = released.read_json("metrics.json").get("task")
+    recorded = read_object(released.folder / "metrics.json").get("task")
     # The oldest releases say it by their name alone, which begins with it.
     ours = (task for task in TASKS if released.repo.split("/")[-1].startswith(task))
     name = released.manifest.task if released.manifest else recorded or next(ours, None)
@@ -93,23 +93,30 @@ def find_task_of(released: ReleasedFiles) -> TaskSpec:
     return TASKS[str(name)]
 
 
-def _check_numbers(task: TaskSpec, released: ReleasedFiles) -> None:
+def _check_numbers(task: TaskSpec, released: ReleasedFiles, manifest: Manifest) -> None:
     """Compute every number again from the predictions, and render the card again from the files.
 
     Raises:
         VerificationFailed: a number is another, or the card does not say what the files do.
     """
-    with _make_work_folder(task, released) as folder:
-        defects = [*_find_other_numbers(task, folder)]
-        # Another version may word a card otherwise; that it is the released one, the manifest has told.
-        if not defects and released.manifest and released.manifest.hubtools == __version__:
-            defects += _compare_rendered_card(task, folder, released)
+    if manifest.dataset is None:
+        defects = [Defect(MANIFEST, "the dataset that the model was scored on", "none named")]
+    else:
+        with _make_work_folder(task, released, manifest.dataset) as folder:
+            defects = [*_find_other_numbers(task, folder)]
+            # Another version may word a card otherwise; that it is the released one, the manifest has told.
+            if not defects and manifest.hubtools == __version__:
+                defects += _compare_rendered_card(task, folder, released)
     refuse_defects(released.repo, released.revision, defects, task.name)
 
 
 @contextlib.contextmanager
-def _make_work_folder(task: TaskSpec, released: ReleasedFiles) -> Iterator[TaskFolder]:
-    """Lay a release out as the work folder that it came from, so that the same functions compute and render it."""
+def _make_work_folder(task: TaskSpec, released: ReleasedFiles, dataset: Published) -> Iterator[TaskFolder]:
+    """Lay a release out as the work folder that it came from, so that the same functions compute and render it.
+
+    Args:
+        dataset: that it was scored on.
+    """
     from huggingface_hub import hf_hub_download
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -120,11 +127,6 @@ def _make_work_folder(task: TaskSpec, released: ReleasedFiles) -> Iterator[TaskF
             root = folder.root if path in at_root or path.startswith(f"{FOLDER}/") else folder.model
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(released.folder / path, root / path)
-        dataset = released.manifest.dataset if released.manifest else None
-        if dataset is None:
-            found = "none named"
-            refuse_defects(released.repo, released.revision, [Defect(MANIFEST, "a dataset", found)], task.name)
-        assert dataset is not None
         folder.record_published("dataset", dataset)
         # Only a card that shows texts needs them, and these everybody may read.
         if dataset.access == "public":
@@ -185,7 +187,7 @@ def _compare_rendered_card(task: TaskSpec, folder: TaskFolder, released: Release
         metadata, body = split_card(render_card(task, folder, released.repo))
         theirs, their_body = split_card((released.folder / "README.md").read_text(encoding="utf-8"))
         # Our part alone: what stands around it, and where, is a person's.
-        check_drift(_take_our_part(their_body), _take_our_part(body), task.name)
+        check_drift(take_our_part(their_body) or "", take_our_part(body) or "", task.name)
     except (CardRejected, MissingStage, DamagedRecord) as error:
         return [Defect("README.md", error.expected or "the card of these files", error.found or error.subject)]
     # Our title and sentence stand above the mark, among what a person may have written there.
@@ -196,11 +198,6 @@ def _compare_rendered_card(task: TaskSpec, folder: TaskFolder, released: Release
     if hash_metadata(theirs, [*metadata]) != hash_metadata(metadata, [*metadata]):
         return [Defect("README.md", "the front matter of these files", "another value of one of its keys")]
     return []
-
-
-def _take_our_part(body: str) -> str:
-    ours = body.partition(START)[2].partition(END)[0]
-    return "\n".join(line.rstrip() for line in ours.splitlines() if line.strip())
 
 
 def compare_answers(task: TaskSpec, repo: str, revision: str, texts: list[str], columns: Rows) -> Verified:

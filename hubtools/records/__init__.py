@@ -107,6 +107,15 @@ def read_record(path: Path, kind: type[R], *, task: str, command: str) -> R:
         ) from error
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file that any version or program may have written; {} where there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def write_record(path: Path, record: Record) -> None:
     """Write a record whole or not at all."""
     write_json(path, to_json(record))

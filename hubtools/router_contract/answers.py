@@ -9,10 +9,10 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from hubtools.reading import OUTSIDE, strip_span
+from hubtools.reading import OUTSIDE, choose_windows, cut_windows, strip_span
 from hubtools.router_contract.check import TRAIN, Check, failed, passed
 from hubtools.router_contract.config import is_span_model
-from hubtools.router_contract.decoding import PredictedSpan, TokenAnswer, best_window, cut_windows, decode_spans
+from hubtools.router_contract.decoding import PredictedSpan, TokenAnswer, decode_spans
 from hubtools.router_contract.forward import SecondForward
 from hubtools.router_contract.tokenizer import Framing, framing_of, load_tokenizer
 from hubtools.router_contract.weights import WEIGHTS, load_config
@@ -75,8 +75,7 @@ class RouterModel:
             for window in windows
         ]
         answers = []
-        for place, (start, end) in enumerate(encoding.offsets):
-            chosen = best_window(place, windows)
+        for place, (chosen, (start, end)) in enumerate(zip(choose_windows(windows), encoding.offsets, strict=True)):
             row = read[chosen][place - windows[chosen].start]
             best = max(range(len(row)), key=row.__getitem__)  # the first of equal ones
             answers.append(TokenAnswer(self.labels[best], row[best], start, end))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hubtools.reading import strip_span
@@ -54,20 +54,3 @@ def decode_spans(text: str, answers: Sequence[TokenAnswer]) -> list[PredictedSpa
             score = sum(token.probability for token in tokens) / len(tokens)
             found.append(PredictedSpan(start, end, tokens[0].tag.partition("-")[2], score))
     return found
-
-
-def cut_windows(tokens: int, size: int, overlap: int) -> Iterator[range]:
-    """Yield the windows over ``tokens`` places, each of at most ``size``, each sharing ``overlap`` with the next."""
-    start = 0
-    while True:
-        yield range(start, min(start + size, tokens))
-        # The last window ends where the text does, however short it is.
-        if start + size >= tokens:
-            return
-        start += size - overlap
-
-
-def best_window(place: int, windows: Sequence[range]) -> int:
-    """Return the window in which a token has most context: the farthest from the nearer of its ends."""
-    inside = [i for i, window in enumerate(windows) if place in window]
-    return max(inside, key=lambda i: (min(place - windows[i].start, windows[i].stop - 1 - place), -i))
