@@ -16,7 +16,7 @@ from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS, select_tasks
 from hubtools.workdir import task_folder
 
-# A further form is a name here, a branch in export(), and a module in hubtools/export/.
+# A further form is a name here and a branch in export(); what it writes is a part of its own.
 Form = Literal["onnx", "router"]
 
 

@@ -15,6 +15,7 @@ from hubtools.evaluation.previous import list_releases, name_next_release
 from hubtools.publishing.changes import (
     Change,
     Content,
+    compare_with_hub,
     find_changes,
     hash_data_files,
     list_repo_files,
@@ -22,6 +23,7 @@ from hubtools.publishing.changes import (
     refuse_pull_request,
     render_contents,
 )
+from hubtools.publishing.manifest import hash_content
 from hubtools.publishing.options import PushOptions
 from hubtools.records.release import Published
 from hubtools.retries import call_with_retries
@@ -94,6 +96,34 @@ def release(
     return Published(repo=repo, kind=kind, revision=revision, tag=tag, changed=changed, url=url, access=access)
 
 
+def release_held(
+    api: HfApi,
+    repo: str,
+    make_content: Callable[[str | None], Content],
+    options: PushOptions,
+    *,
+    check: Callable[[str], None],
+    note: Callable[[str], None],
+) -> Published | Change:
+    """Release a model whose content depends on what the repo holds; on a dry run return what would change.
+
+    Args:
+        make_content: from the newest commit, None where the repo is new. It is asked anew where somebody pushed
+            meanwhile, and raises where the model must not take the place of what is there.
+        check: as of :func:`release`.
+        note: takes a line about such a push.
+    """
+    while True:
+        head = find_head(api, repo, "model")
+        content = make_content(head)
+        if options.dry_run:
+            return compare_with_hub(api, repo, "model", content, options)
+        try:
+            return release(api, repo, "model", content, options, parent=head, check=check)
+        except ParentMoved:
+            note(f"somebody pushed to {repo} meanwhile; beginning again from that version")
+
+
 def _create_repo(api: HfApi, repo: str, kind: str, options: PushOptions, space_sdk: str | None) -> str:
     """Create the repo where it is not there, and return its address."""
     # None leaves a repo that exists as it is: False would ask for one that everybody may read.
@@ -139,31 +169,34 @@ class _Target:
         contents = call_with_retries(
             lambda: render_contents(self.content.files, read_card(self.api, self.repo, self.kind, head))
         )
-        if not call_with_retries(lambda: self._compare(contents, head)):
+        change = call_with_retries(lambda: self._compare(contents, head))
+        if not change:
             if check is not None:
                 # A push that was killed right after its commit has left it.
                 self.remove_branch(self._name_branch(contents))
             return head, False, url
         if create_pr and (same := call_with_retries(lambda: self._find_open_request(contents))):
             return same[0], False, same[1]
-        return self._commit_checked(contents, head, url, create_pr, check)
+        # One change for both commits: the branch and main have the same parent.
+        if check is None:
+            return self._publish(contents, change, head, url, create_pr)
+        return self._commit_checked(contents, change, head, url, create_pr, check)
 
     def _commit_checked(
         self,
         contents: Mapping[str, bytes | Path],
+        change: Change,
         head: str,
         url: str,
         create_pr: bool,
-        check: Callable[[str], None] | None,
+        check: Callable[[str], None],
     ) -> tuple[str, bool, str]:
         """Make the commit on a branch of its own, check it there, then make it for its readers."""
-        if check is None:
-            return self._publish(contents, head, url, create_pr)
         branch = self._name_branch(contents)
         try:
-            staged = call_with_retries(lambda: self._stage(contents, head, branch))
+            staged = call_with_retries(lambda: self._stage(contents, change, head, branch))
             call_with_retries(lambda: check(staged))
-            revision, changed, url = self._publish(contents, head, url, create_pr)
+            revision, changed, url = self._publish(contents, change, head, url, create_pr)
             if self._list_blobs(revision) != self._list_blobs(staged):
                 raise VerificationFailed(
                     f"Commit {revision[:8]} of {self.repo} does not hold the files that were verified",
@@ -178,7 +211,7 @@ class _Target:
                 self.remove_branch(branch)
 
     def _publish(
-        self, contents: Mapping[str, bytes | Path], head: str, url: str, create_pr: bool
+        self, contents: Mapping[str, bytes | Path], change: Change, head: str, url: str, create_pr: bool
     ) -> tuple[str, bool, str]:
         """Commit to main, or open a pull request; raises :class:`ParentMoved` where main is no longer ``head``."""
 
@@ -191,12 +224,12 @@ class _Target:
                 raise ParentMoved
             if create_pr and (same := self._find_open_request(contents)):
                 return same[0], True, same[1]
-            info = self._create_commit(contents, head, create_pr=create_pr)
+            info = self._create_commit(contents, change, head, create_pr=create_pr)
             return str(info.oid), True, str(info.pr_url or url)
 
         return call_with_retries(commit)
 
-    def _stage(self, contents: Mapping[str, bytes | Path], head: str, branch: str) -> str:
+    def _stage(self, contents: Mapping[str, bytes | Path], change: Change, head: str, branch: str) -> str:
         """Return a commit of the files on ``branch``, whose parent is ``head``."""
         from huggingface_hub.errors import RevisionNotFoundError
 
@@ -213,17 +246,23 @@ class _Target:
             staged = None
         if staged is None:
             self.api.create_branch(self.repo, branch=branch, revision=head, repo_type=self.kind)
-        return str(self._create_commit(contents, head, revision=branch).oid)
+        return str(self._create_commit(contents, change, head, revision=branch).oid)
 
     def _create_commit(
-        self, contents: Mapping[str, bytes | Path], parent: str, *, revision: str | None = None, create_pr: bool = False
+        self,
+        contents: Mapping[str, bytes | Path],
+        change: Change,
+        parent: str,
+        *,
+        revision: str | None = None,
+        create_pr: bool = False,
     ) -> CommitInfo:
         with warnings.catch_warnings():
             # predictions.parquet belongs beside the model that made it.
             warnings.filterwarnings("ignore", message=".*commit a data file.*")
             return self.api.create_commit(
                 self.repo,
-                _make_operations(self._compare(contents, parent), contents),
+                _make_operations(change, contents),  # anew: the client takes each of them once
                 repo_type=self.kind,
                 commit_message=self.content.message,
                 commit_description=self.content.description,
@@ -249,8 +288,7 @@ class _Target:
         # By its content: a push that was killed finds its own branch again.
         digest = hashlib.sha256()
         for path, content in sorted(contents.items()):
-            data = content if isinstance(content, bytes) else content.read_bytes()
-            digest.update(path.encode() + b"\0" + hashlib.sha256(data).digest())
+            digest.update(f"{path}\0{hash_content(content)}".encode())
         return f"{STAGING}{digest.hexdigest()[:16]}"
 
     def _find_head(self, revision: str | None = None) -> str:

@@ -13,6 +13,7 @@ from hubtools import __version__
 from hubtools.publishing.front_matter import FrontMatter, split_card, take_our_part
 from hubtools.records import to_json
 from hubtools.records.release import Manifest, Published
+from hubtools.workdir import sha256_of
 
 FILE = "manifest.json"
 _NAMED = re.compile(rf"{re.escape(FILE)} sha256 ([0-9a-f]{{64}})")
@@ -40,7 +41,7 @@ def make_manifest(task: str, dataset: Published | None, files: Mapping[str, byte
 
 def hash_content(content: bytes | Path) -> str:
     """Return the SHA-256 of a file, in hex."""
-    return hashlib.sha256(content if isinstance(content, bytes) else content.read_bytes()).hexdigest()
+    return hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else sha256_of(content)
 
 
 def hash_body(body: str) -> str | None:

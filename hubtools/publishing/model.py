@@ -14,8 +14,8 @@ from hubtools.evaluation.evaluate import are_metrics_current, check_trained_on
 from hubtools.evaluation.other_data import FOLDER, list_reports_for_card
 from hubtools.onnx_export.current import find_export, list_files
 from hubtools.publishing.cards import ModelRun, render_model_card
-from hubtools.publishing.changes import Change, Content, compare_with_hub
-from hubtools.publishing.commits import ParentMoved, find_head, release
+from hubtools.publishing.changes import Change, Content
+from hubtools.publishing.commits import release_held
 from hubtools.publishing.front_matter import merge_card
 from hubtools.publishing.gate import FILE as GATE
 from hubtools.publishing.gate import describe_gate, hold_against_published, refuse_worse
@@ -190,21 +190,19 @@ def push_model(
         write_report(folder, report)
         for line in describe_report(report):
             note(f"{task.name}: {line}")
-    while True:
-        # A repo that is new holds nothing to be held against, and from here on whatever is pushed meanwhile.
-        head = find_head(api, repo, "model")
-        content = _make_content(api, task, folder, repo, head, options, note, report)
-        if options.dry_run:
-            return compare_with_hub(api, repo, "model", content, options)
-        try:
-            pushed = release(api, repo, "model", content, options, parent=head, check=verify)
-        except ParentMoved:
-            note(f"{task.name}: somebody pushed to {repo} meanwhile; holding the model against that version now")
-            continue
+    pushed = release_held(
+        api,
+        repo,
+        lambda head: _make_content(api, task, folder, repo, head, options, note, report),
+        options,
+        check=verify,
+        note=lambda line: note(f"{task.name}: {line}"),
+    )
+    if isinstance(pushed, Published):
         # With the weights, so that a later command can tell whether the model here is still the one on the Hub.
         weights = folder.read_metrics().weights_sha256
         folder.record_published("model", replace(pushed, weights_sha256=weights))
-        return pushed
+    return pushed
 
 
 def _make_content(

@@ -13,8 +13,8 @@ from hubtools.errors import MissingStage
 from hubtools.evaluation.multitask import ABOUT_HEADS, MultitaskClassifier, find_largest_difference
 from hubtools.onnx_export.current import find_export, list_files
 from hubtools.publishing.cards import describe_base, describe_hardware, drop_interval, make_result
-from hubtools.publishing.changes import Change, Content, compare_with_hub
-from hubtools.publishing.commits import ParentMoved, find_head, release
+from hubtools.publishing.changes import Change, Content
+from hubtools.publishing.commits import release_held
 from hubtools.publishing.front_matter import merge_card
 from hubtools.publishing.lint import check_drift, lint_card
 from hubtools.publishing.manifest import FILE as MANIFEST
@@ -182,8 +182,11 @@ def _find_single_task_score(metrics: Metrics) -> float | None:
 
 def write_multitask_card(work: Path, repo: str) -> Path:
     """Write the card beside the weights, and what evaluation chose into ``heads.json``; return the card's path."""
+    return _write_card(work, render_multitask_card(work, repo))
+
+
+def _write_card(work: Path, card: str) -> Path:
     folder = task_folder(work, MULTI)
-    card = render_multitask_card(work, repo)
     write_json(folder.model / ABOUT_HEADS, describe_heads(work))
     path = folder.model / "README.md"
     path.write_text(card, encoding="utf-8")
@@ -253,18 +256,15 @@ def push_multitask(
         tasks = {name: describe_task(one) for name, one in list_folders(work).items()}
         return ReleaseFiles(tag, folder.read(folder.training, "finetune"), tasks)
 
-    while True:
-        head = find_head(api, repo, "model")
-        noted = add_release_notes(api, repo, content, head, options, ([*TASKS.values()], describe))
-        if options.dry_run:
-            return compare_with_hub(api, repo, "model", noted, options)
-        write_multitask_card(work, repo)
-        try:
-            pushed = release(api, repo, "model", noted, options, parent=head, check=verify)
-        except ParentMoved:
-            continue  # the notes are added to what stands there now
+    def add_notes(head: str | None) -> Content:
+        return add_release_notes(api, repo, content, head, options, ([*TASKS.values()], describe))
+
+    if not options.dry_run:
+        _write_card(work, card)
+    pushed = release_held(api, repo, add_notes, options, check=verify, note=lambda line: note(f"{MULTI}: {line}"))
+    if isinstance(pushed, Published):
         folder.record_published("model", pushed)
-        return pushed
+    return pushed
 
 
 def _list_files(work: Path) -> dict[str, bytes | Path]:
