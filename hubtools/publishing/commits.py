@@ -96,7 +96,7 @@ def release(
     return Published(repo=repo, kind=kind, revision=revision, tag=tag, changed=changed, url=url, access=access)
 
 
-def release_held(
+def release_model(
     api: HfApi,
     repo: str,
     make_content: Callable[[str | None], Content],

@@ -15,7 +15,7 @@ from hubtools.evaluation.other_data import FOLDER, list_reports_for_card
 from hubtools.onnx_export.current import find_export, list_files
 from hubtools.publishing.cards import ModelRun, render_model_card
 from hubtools.publishing.changes import Change, Content
-from hubtools.publishing.commits import release_held
+from hubtools.publishing.commits import release_model
 from hubtools.publishing.front_matter import merge_card
 from hubtools.publishing.gate import FILE as GATE
 from hubtools.publishing.gate import describe_gate, hold_against_published, refuse_worse
@@ -190,7 +190,7 @@ def push_model(
         write_report(folder, report)
         for line in describe_report(report):
             note(f"{task.name}: {line}")
-    pushed = release_held(
+    pushed = release_model(
         api,
         repo,
         lambda head: _make_content(api, task, folder, repo, head, options, note, report),

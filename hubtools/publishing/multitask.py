@@ -14,7 +14,7 @@ from hubtools.evaluation.multitask import ABOUT_HEADS, MultitaskClassifier, find
 from hubtools.onnx_export.current import find_export, list_files
 from hubtools.publishing.cards import describe_base, describe_hardware, drop_interval, make_result
 from hubtools.publishing.changes import Change, Content
-from hubtools.publishing.commits import release_held
+from hubtools.publishing.commits import release_model
 from hubtools.publishing.front_matter import merge_card
 from hubtools.publishing.lint import check_drift, lint_card
 from hubtools.publishing.manifest import FILE as MANIFEST
@@ -261,7 +261,7 @@ def push_multitask(
 
     if not options.dry_run:
         _write_card(work, card)
-    pushed = release_held(api, repo, add_notes, options, check=verify, note=lambda line: note(f"{MULTI}: {line}"))
+    pushed = release_model(api, repo, add_notes, options, check=verify, note=lambda line: note(f"{MULTI}: {line}"))
     if isinstance(pushed, Published):
         folder.record_published("model", pushed)
     return pushed
