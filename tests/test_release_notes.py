@@ -15,7 +15,7 @@ from huggingface_hub import CommitOperationAdd, HfApi
 
 from hubtools.publishing.changes import Content
 from hubtools.publishing.commits import find_head
-from hubtools.publishing.front_matter import END, START
+from hubtools.publishing.front_matter import END, START, join_card, mark_body
 from hubtools.publishing.options import PushOptions
 from hubtools.publishing.release_history import add_release_notes
 from hubtools.publishing.release_notes import (
@@ -244,3 +244,14 @@ def test_a_card_gets_back_what_was_generated_and_keeps_what_a_person_wrote_since
     assert body == f"New words.\n{START}\n# as it was\n{END}\n\nBelow."
     assert restore_card(then, back) == back
     assert "Old words." not in restore_card(then, None)
+
+
+def test_a_card_gets_back_the_title_and_sentence_that_stand_above_the_mark() -> None:
+    then, now = (
+        join_card({"license": "mit"}, mark_body(f"# Guard\n\nIt scores {score}.\n\nMore.")) for score in (".91", ".95")
+    )
+    now = now.replace("<!--", "Ann: a word of mine.\n\n<!--", 1)
+    back = restore_card(then, now)
+    assert "It scores .91." in back
+    assert "It scores .95." not in back
+    assert "Ann: a word of mine." in back

@@ -47,6 +47,16 @@ def _hash_paragraphs(text: str) -> dict[str, str]:
     return {hashlib.sha256(part.encode()).hexdigest()[:16]: part for part in paragraphs}
 
 
+def _find_ours(before: str, rest: str) -> list[str]:
+    """Return our title and sentence as they stand in a card, before its first mark; ``rest`` is what stands behind.
+
+    By content: a title or a sentence that a person changed is theirs by now.
+    """
+    marked = _ABOVE.search(rest)
+    known = set(marked.group(1).split()) if marked else set()
+    return [paragraph for digest, paragraph in _hash_paragraphs(before).items() if digest in known]
+
+
 def _place_above(ours: str, before: str, rest: str) -> str:
     """Return what stands above the first mark: our title and sentence, and what a person wrote there.
 
@@ -54,10 +64,7 @@ def _place_above(ours: str, before: str, rest: str) -> str:
         ours: the title and the sentence.
         before, rest: of the card that is there, what stands before the mark and behind it.
     """
-    marked = _ABOVE.search(rest)
-    known = set(marked.group(1).split()) if marked else set()
-    # By content: a title or a sentence that a person changed is theirs by now, and stays.
-    found = [paragraph for digest, paragraph in _hash_paragraphs(before).items() if digest in known]
+    found = _find_ours(before, rest)
     together = re.search(r"\n\s*\n".join(map(re.escape, found)), before) if len(found) == 2 else None
     if together:
         return before[: together.start()] + ours + before[together.end() :]
@@ -82,6 +89,17 @@ def split_card(card: str) -> tuple[dict[str, object], str]:
         return yaml.safe_load(match.group(1)) or {}, card[match.end() :].lstrip("\n")
     except yaml.YAMLError as error:
         raise CardRejected("The card on the Hub has broken YAML", found=str(error).splitlines()[0]) from error
+
+
+def take_our_card(card: str) -> str:
+    """Return a card without what a person wrote around ours; as it is where a mark is gone."""
+    metadata, body = split_card(card)
+    before, start, rest = body.partition(START)
+    block, end, _ = rest.partition(END)
+    if not start or not end:
+        return card
+    above = "".join(f"{paragraph}\n\n" for paragraph in _find_ours(before, rest))
+    return join_card(metadata, f"{above}{START}{block}{END}\n")
 
 
 def take_our_part(body: str) -> str | None:

@@ -10,7 +10,7 @@ from hubtools.errors import MissingStage, UsageError
 from hubtools.evaluation.previous import list_releases, name_next_release
 from hubtools.publishing.changes import Change, Content, compare_with_hub
 from hubtools.publishing.commits import find_head, release
-from hubtools.publishing.front_matter import END, START, join_card, merge_card, split_card
+from hubtools.publishing.front_matter import join_card, merge_card, split_card, take_our_card
 from hubtools.publishing.manifest import FILE as MANIFEST
 from hubtools.publishing.manifest import describe_manifest
 from hubtools.publishing.model import TASK_FILE
@@ -233,11 +233,9 @@ def restore_card(then: str, now: str | None) -> str:
     Args:
         then: the card as it was. now: the card on main.
     """
-    metadata, body = split_card(then)
-    _, start, rest = body.partition(START)
-    ours, end, _ = rest.partition(END)
-    # Around the marks stands what a person wrote: what they wrote last counts, which is on main.
-    generated = join_card(metadata, f"{START}{ours}{END}\n" if start and end else body)
+    # Around our part stands what a person wrote: what they wrote last counts, which is on main.
+    generated = take_our_card(then)
+    metadata, _ = split_card(generated)
     if now is None:
         return generated
     theirs, text = split_card(now)
