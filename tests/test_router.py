@@ -201,6 +201,7 @@ def silence(tensors: dict[str, Any]) -> None:
     tensors["classifier.bias"][0] += 100
 
 
+@pytest.mark.exhaustive
 def test_a_model_that_keeps_the_router_from_starting_is_pushed_only_where_no_router_is_meant(
     hubtools: Command, api: HfApi, flags: tuple[object, ...], tmp_path: Path
 ) -> None:
