@@ -46,9 +46,11 @@ SHARE = """async text => {
   history.replaceState(null, "", link);
   try { await navigator.clipboard.writeText(link); } catch {}
 }"""
+# What somebody has typed while the page was still loading stays.
 OPEN = """() => {
+  const typed = document.querySelector("#prompt textarea")?.value ?? "";
   const shared = /^#prompt=(.*)/s.exec(location.hash);
-  try { return shared ? decodeURIComponent(shared[1]) : ""; } catch { return ""; }
+  try { return shared ? decodeURIComponent(shared[1]) : typed; } catch { return typed; }
 }"""
 
 

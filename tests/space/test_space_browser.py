@@ -146,6 +146,24 @@ def test_an_answer_to_another_text_is_dimmed_until_it_is_asked_again(browser_pag
     assert "stale" not in (body.get_attribute("class") or "")
 
 
+# Types into the box in the very moment in which it appears, as a fast visitor on a slow machine.
+TYPE_AT_ONCE = """text => new MutationObserver((changes, observer) => {
+  const box = document.querySelector("#prompt textarea");
+  if (!box) return;
+  observer.disconnect();
+  box.value = text;
+  box.dispatchEvent(new Event("input", {bubbles: true}));
+}).observe(document, {childList: true, subtree: true})"""
+
+
+def test_what_is_typed_while_the_page_still_loads_stays(browser_page: Any, space_url: str) -> None:
+    browser_page.add_init_script(f"({TYPE_AT_ONCE})({json.dumps(CALCULUS)})")
+    browser_page.goto(space_url, wait_until="networkidle")
+    assert browser_page.get_by_label("Prompt").first.input_value() == CALCULUS
+    browser_page.get_by_role("button", name="Check this prompt").click()
+    assert set(answers(browser_page)) == {"category", "pii", "jailbreak", "intent"}
+
+
 def test_an_empty_prompt_gets_a_hint_and_clears_the_answer(browser_page: Any, space_url: str) -> None:
     ask(browser_page, space_url, CALCULUS)
     check(browser_page, "  ")
