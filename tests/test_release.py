@@ -123,7 +123,7 @@ def test_a_model_that_was_published_by_others_is_asked_about_our_test_rows(
     push: Push, api: HfApi, worse: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without recorded answers to compare with: the published model has none, or to other rows."""
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # the embedded Hub has none
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # its cache of chunks lies in the user's home
     head = str(api.repo_info(REPO).sha)
     api.delete_file("predictions.parquet", REPO, commit_message="without answers")
     try:

@@ -22,7 +22,7 @@ CARD = b"---\nlicense: mit\n---\n# A model\n"
 
 @pytest.fixture(autouse=True)
 def _without_xet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # the embedded Hub has none
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # its cache of chunks lies in the user's home
 
 
 def content(words: bytes) -> Content:

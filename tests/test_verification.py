@@ -47,7 +47,7 @@ def answers(model: Path) -> list[Any]:
 @pytest.fixture
 def publish(api: HfApi, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Publish:
     """Publish a model with a file of predictions of the given column, scored on a dataset of three texts."""
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # the embedded Hub has none
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # its cache of chunks lies in the user's home
 
     def release(name: str, column: str, recorded: list[Any], model: Path = model) -> str:
         repo, dataset = f"local/{name}", f"local/{name}-rows"

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hubtools.localhub import collection, discussions, files, pages, repos, spaces, uploads
+from hubtools.localhub import collection, discussions, files, pages, repos, spaces, uploads, xet
 from hubtools.localhub.backend import Backend
 from hubtools.localhub.faults import Faults
 from hubtools.localhub.refusal import Refusal
@@ -53,6 +53,8 @@ def _routes() -> list[Route]:
         _route("GET", "/", pages.index),
         _route("GET", "/healthz", health),
         Route("/_lfs/{oid}", uploads.put, methods=["PUT"]),
+        Route("/_xet/{day}/v1/xorbs/{prefix}/{hash}", xet.put_xorb, methods=["POST"]),
+        Route("/_xet/{day}/v1/shards", xet.put_shard, methods=["POST"]),
         _route("GET", "/api/whoami-v2", repos.whoami),
         _route("GET", "/api/settings/repositories", repos.mine),
         _route("GET", "/api/organizations/{namespace}/settings/repositories", repos.mine),
@@ -91,8 +93,7 @@ def _routes() -> list[Route]:
         _route("POST", f"{repo}/tag/{{rev}}", repos.create_tag),
         _route("DELETE", f"{repo}/tag/{{rev}}", repos.delete_tag),
         _route("POST", f"{repo}/super-squash/{{rev}}", repos.squash),
-        _route("GET", f"{repo}/xet-read-token/{{rev}}", repos.no_xet),
-        _route("GET", f"{repo}/xet-write-token/{{rev}}", repos.no_xet),
+        _route("GET", f"{repo}/xet-write-token/{{rev}}", xet.write_token),
         _route("GET", f"{repo}/commits/{{rev}}", files.commits),
         _route("GET", f"{repo}/tree/{{rev}}", files.tree),
         _route("GET", f"{repo}/tree/{{rev}}/{{path:path}}", files.tree),

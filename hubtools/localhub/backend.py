@@ -15,6 +15,7 @@ from hubtools.localhub.store import Commit, Entry, Repo, Store
 
 USER = "local"  # the one user; the token is this user's
 LFS_LINK_LIFETIME = 3600  # seconds
+XET_LIFETIME = 3600  # seconds of a permission to upload
 
 
 @dataclass(frozen=True)
@@ -75,5 +76,15 @@ class Backend:
         return time.time() < until and hmac.compare_digest(expected, signature)
 
     def _signature(self, oid: str, size: int, until: int) -> str:
-        key = f"lfs {self.token}".encode()
-        return hmac.new(key, f"{oid} {size} {until}".encode(), hashlib.sha256).hexdigest()
+        return self._sign("lfs", f"{oid} {size} {until}")
+
+    def sign_xet(self, number: int) -> str:
+        """A signature of a number, such as the time until which a client may upload."""
+        return self._sign("xet", str(number))
+
+    def signed_xet(self, until: int, signature: str) -> bool:
+        expected = self.sign_xet(until)
+        return time.time() < until and hmac.compare_digest(expected.encode(), signature.encode())
+
+    def _sign(self, purpose: str, content: str) -> str:
+        return hmac.new(f"{purpose} {self.token}".encode(), content.encode(), hashlib.sha256).hexdigest()

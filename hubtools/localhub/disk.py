@@ -16,6 +16,22 @@ def replace_durably(part: Path, path: Path) -> None:
     _sync(path.parent)
 
 
+def rename_durably(old: Path, new: Path) -> None:
+    """Move a file or folder, whose content is on the disk already, into a folder that may not be there yet."""
+    make_folder(new.parent)
+    os.rename(old, new)
+    for folder in {old.parent, new.parent}:
+        _sync(folder)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it that are missing; a folder is lost where the one above it is not on the disk."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        _sync(folder.parent)
+
+
 def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -26,7 +42,7 @@ def _sync(path: Path) -> None:
 
 def write_json(path: Path, value: Any, tmp: Path) -> None:
     """Write so that a reader sees either the old file or the new one. ``tmp`` is on the same disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     part = tmp / f"{uuid.uuid4().hex}.json"
     try:
         part.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")

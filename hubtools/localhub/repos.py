@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from starlette.responses import Response
@@ -129,19 +131,19 @@ def listing(call: Call) -> Response:
     words = [word.lower() for word in call.values("search")]
     wanted = [tag for value in call.values("filter") for tag in value.split(",") if tag]
     wanted += [tag for name in ("pipeline_tag", "library") for tag in call.values(name)]
-    found = []
-    for repo in call.backend.all(kind):
+
+    def is_asked_for(repo: Repo) -> bool:
         # Who is not logged in does not learn that it exists.
         if repo.private and not call.owner:
-            continue
+            return False
         if query.get("author") and repo.owner != query["author"]:
-            continue
+            return False
         if any(word not in repo.id.lower() for word in words):
-            continue
-        if query.get("gated") and bool(repo.gated) != call.flag("gated"):
-            continue
-        commit = call.backend.commit(repo, "main")
-        item = describe(call, repo, commit)
+            return False
+        return not query.get("gated") or bool(repo.gated) == call.flag("gated")
+
+    found = []
+    for _, commit, item in _describe_readable(call, filter(is_asked_for, call.backend.all(kind))):
         # Every tag that is asked for must be there, as on the Hub.
         if not set(wanted) <= {*item["tags"], item.get("pipeline_tag"), item.get("library_name")}:
             continue
@@ -169,22 +171,33 @@ def mine(call: Call) -> Response:
     owner = call.params.get("namespace", USER)
     found: list[dict[str, Any]] = []
     for kind in KINDS:
-        for repo in call.backend.store.all(kind):
-            if repo.owner == owner:
-                commit = call.backend.commit(repo, "main")
-                found.append(
-                    {
-                        "id": repo.id,
-                        "type": kind.removesuffix("s"),
-                        "updatedAt": commit.date,
-                        "visibility": "private" if repo.private else "public",
-                        "storage": sum(entry.size for entry in commit.tree.values()),
-                    }
-                )
+        repos = (repo for repo in call.backend.store.all(kind) if repo.owner == owner)
+        for repo, commit, _ in _describe_readable(call, repos):
+            found.append(
+                {
+                    "id": repo.id,
+                    "type": kind.removesuffix("s"),
+                    "updatedAt": commit.date,
+                    "visibility": "private" if repo.private else "public",
+                    "storage": sum(entry.size for entry in commit.tree.values()),
+                }
+            )
     # No division by zero where nothing is stored yet.
     total = sum(item["storage"] for item in found) or 1
     found.sort(key=lambda item: item["storage"], reverse=True)
     return answer_page(call, [{**item, "storagePercent": 100 * item["storage"] / total} for item in found])
+
+
+def _describe_readable(call: Call, repos: Iterable[Repo]) -> Iterator[tuple[Repo, Commit, dict[str, Any]]]:
+    """Repos with their head and info. One with a damaged file is left out and named: the others are served."""
+    for repo in repos:
+        try:
+            commit = call.backend.commit(repo, "main")
+            item = describe(call, repo, commit)
+        except Refusal as error:
+            logging.error("%s %s is left out: %s", repo.kind, repo.id, error.message)
+        else:
+            yield repo, commit, item
 
 
 def describe(call: Call, repo: Repo, commit: Commit) -> dict[str, Any]:
@@ -267,12 +280,6 @@ def delete_tag(call: Call) -> Response:
     repo, name = call.repo(write=True), call.params["rev"]
     call.backend.store.update(repo.kind, repo.id, lambda repo: _remove_name(repo.tags, name))
     return answer({})
-
-
-def no_xet(call: Call) -> Response:
-    """Where a client with hf-xet goes first for an upload."""
-    call.repo()
-    raise Refusal(404, "This embedded Hub does not serve Xet: set HF_HUB_DISABLE_XET=1 for the client process")
 
 
 def squash(call: Call) -> Response:

@@ -65,7 +65,7 @@ class Hub:
             "HF_HUB_CACHE": str(home / "hub"),
             "HF_DATASETS_CACHE": str(home / "datasets"),
             "HF_TOKEN_PATH": str(home / "token"),
-            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_XET": "1",  # served as well, but sends and keeps each upload in a second form
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_OFFLINE": "0",
             "HF_DATASETS_OFFLINE": "0",
@@ -227,6 +227,7 @@ def serve(data_dir: Path, mirrors: Sequence[Path] = (), port: int = 0, host: str
     from hubtools.localhub.backend import Backend
     from hubtools.localhub.mirrors import Mirrors
     from hubtools.localhub.store import Store
+    from hubtools.localhub.sweeping import remove_leftovers, sweep
 
     data_dir = _prepare_folder(data_dir)
     _add_mirrors(data_dir, mirrors)
@@ -234,8 +235,8 @@ def serve(data_dir: Path, mirrors: Sequence[Path] = (), port: int = 0, host: str
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
         store = Store(data_dir)
         # Only now: the lock says that no other server writes here.
-        store.clean()
-        store.sweep()
+        remove_leftovers(data_dir)
+        sweep(data_dir)
         packaged = _STARTER if _STARTER.is_dir() else None
         backend = Backend(store, Mirrors(data_dir / "mirrors.json", packaged), _read_token(data_dir))
         # Opened here and handed on, so that the address is known before the first request.

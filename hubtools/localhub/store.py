@@ -2,6 +2,7 @@
 
     blobs/sha1/ab/abcd...            regular files, named by their git blob id
     blobs/sha256/ab/abcd...          LFS objects, named by their sha256
+    xorbs/abcd...                    what clients with hf-xet sent, for two days: see xet.py
     repos/<kind>/<owner>/<name>/
         repo.json                    settings, refs, discussions: everything that changes
         commits/<id>.json            one file a commit, never changed
@@ -22,7 +23,6 @@ import os
 import re
 import shutil
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,13 +33,11 @@ from typing import Any, BinaryIO, TypeVar
 
 from hubtools.errors import shorten
 from hubtools.localhub import lfs
-from hubtools.localhub.disk import replace_durably, write_json
+from hubtools.localhub.disk import make_folder, rename_durably, replace_durably, write_json
 from hubtools.localhub.names import check_path, check_repo_id
 from hubtools.localhub.refusal import Refusal, entry_not_found, repo_not_found, revision_not_found
 
 KINDS = ("models", "datasets", "spaces")
-SWEEP_AFTER = 24 * 3600.0  # seconds an unreferenced blob is kept, so that an interrupted upload can go on
-
 
 T = TypeVar("T")
 
@@ -158,7 +156,11 @@ class Store:
         try:
             folder = self._folder(kind, repo_id)
             content = json.loads((folder / "repo.json").read_text(encoding="utf-8"))
-            return Repo(**{**content, "id": repo_id})  # its place says which repo it is: see move
+            repo = Repo(**{**content, "id": repo_id})  # its place says which repo it is: see move
+            for name in ("branches", "tags", "pulls", "space", "discussions"):
+                if type(getattr(repo, name)) is not type(getattr(Repo(kind, repo_id), name)):
+                    raise TypeError(f"{name} is no {'list' if name == 'discussions' else 'object'}")
+            return repo
         except (Refusal, FileNotFoundError, NotADirectoryError):
             return None
         except (ValueError, TypeError) as error:  # cut off, or of another version: the others are served
@@ -191,7 +193,7 @@ class Store:
                 raise repo_not_found(kind, repo_id)
             # One rename, so that a kill leaves the whole repo or none of it; removing many files takes long.
             gone = self.tmp / f"deleted-{uuid.uuid4().hex}"
-            os.rename(self._folder(kind, repo_id), gone)
+            rename_durably(self._folder(kind, repo_id), gone)
         shutil.rmtree(gone, ignore_errors=True)
 
     def move(self, kind: str, old: str, new: str) -> None:
@@ -202,10 +204,9 @@ class Store:
                 raise repo_not_found(kind, old)
             if self.get(kind, new):
                 raise Refusal(409, f"A repo with this name already exists: {new}")
-            target.parent.mkdir(parents=True, exist_ok=True)
             # The rename comes before the record: a kill in between leaves the repo under its new name with its old id,
             # which the next read corrects by its place.
-            os.rename(self._folder(kind, old), target)
+            rename_durably(self._folder(kind, old), target)
             repo.id = new
             self._save(repo)
 
@@ -344,6 +345,10 @@ class Store:
         except FileNotFoundError:
             return None
 
+    def xorb(self, name: str) -> Path:
+        """Where the chunks lie that a client with hf-xet sent under this name."""
+        return self.root / "xorbs" / name
+
     def add_blob(self, content: bytes) -> Entry:
         """Store a regular file."""
         entry = Entry(len(content), lfs.git_oid(content))
@@ -369,35 +374,8 @@ class Store:
             part.unlink(missing_ok=True)
 
     def move_in(self, part: Path, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         replace_durably(part, path)
-
-    def clean(self) -> None:
-        """Remove what a kill left behind: part files, and blobs that no commit has named for a day."""
-        for leftover in self.tmp.iterdir():
-            if leftover.is_dir():
-                shutil.rmtree(leftover, ignore_errors=True)
-            else:
-                leftover.unlink(missing_ok=True)
-
-    def sweep(self) -> int:
-        """Remove blobs that no commit names and that are older than a day. Returns how many went."""
-        old = time.time() - SWEEP_AFTER
-        stale = {p.name: p for p in (self.root / "blobs").glob("*/*/*") if p.stat().st_mtime < old}
-        # All commits of all refs: history can be asked for, so that old files count as well.
-        for path in (self.root / "repos").glob("*/*/*/commits/*.json") if stale else ():
-            try:
-                for _, oid, sha256 in json.loads(path.read_text(encoding="utf-8"))["tree"].values():
-                    stale.pop(sha256 or oid, None)
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
-                # What it named is not known: nothing is removed while it is so.
-                logging.error("nothing is swept: %s is damaged: %s", path, shorten(error))
-                return 0
-        for path in stale.values():
-            # Asked again: an upload may have touched it while the commits were read.
-            if path.stat().st_mtime < old:
-                path.unlink(missing_ok=True)
-        return len(stale)
 
 
 def apply_edits(head: Commit, edits: Iterable[Add | Delete]) -> dict[str, Entry]:
@@ -427,9 +405,9 @@ def apply_edits(head: Commit, edits: Iterable[Add | Delete]) -> dict[str, Entry]
 def _read_commit(path: str) -> Commit:
     try:
         body = json.loads(Path(path).read_text(encoding="utf-8"))
+        tree = {name: Entry(*parts) for name, parts in body.pop("tree").items()}
+        return Commit(id=Path(path).stem, tree=tree, **body)
     except FileNotFoundError:
         raise revision_not_found(Path(path).stem) from None
-    except ValueError:
+    except (ValueError, TypeError, AttributeError, KeyError):  # cut off, or of another version
         raise Refusal(500, f"The commit {Path(path).stem} is damaged on the server's disk: {path}") from None
-    tree = {name: Entry(*parts) for name, parts in body.pop("tree").items()}
-    return Commit(id=Path(path).stem, tree=tree, **body)

@@ -543,8 +543,3 @@ def test_what_is_not_served_is_json(hub: Hub) -> None:
         assert response.json()["error"]
     bad = get_session().post(f"{hub.url}/api/repos/create", headers=auth(hub), content=b"{")
     assert (bad.status_code, bad.json()["error"]) == (400, "The body is not valid JSON")
-
-
-def test_a_client_with_xet_is_told_what_to_set(api: HfApi, new_repo: NewRepo, hub: Hub) -> None:
-    url = f"{hub.url}/api/models/{new_repo()}/xet-write-token/main"
-    assert "HF_HUB_DISABLE_XET=1" in get_session().get(url, headers=auth(hub)).json()["error"]
