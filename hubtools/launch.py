@@ -24,6 +24,7 @@ from hubtools.records.training import MultitaskRecord, PlannedCommand, TrainingR
 from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS, find_base
 from hubtools.training.child_process import TrainingProcess
+from hubtools.training.dataset import check_dataset
 from hubtools.training.fewshot import check_method, list_preferred_bases
 from hubtools.training.inputs import identify_contents, resolve_base
 from hubtools.workdir import TaskFolder, replace_folder, sha256_of, task_folder
@@ -98,6 +99,7 @@ def finetune_tasks(
         TrainingFailed: one of them ended without a model; its own message stands above.
     """
     check_method(options.flags, tasks, options.processes)
+    check_dataset(options.flags.ours, tasks)
     if options.dry_run:
         for task in tasks:
             yield FinishedTraining(task, _describe_planned(task, work, options))
@@ -319,5 +321,7 @@ def _make_error(folder: TaskFolder, code: int) -> TrainingFailed:
         f"Training {folder.task!r} ended without a model",
         expected="exit code 0",
         found=message or f"exit code {code}; its own message stands above, or it was killed (often for want of memory)",
-        next=f"run the same command again: it goes on from the last checkpoint (or: hubtools finetune {folder.task})",
+        next=""
+        if " next: " in message  # one of ours, which says itself what helps
+        else f"run the same command again: it goes on from the last checkpoint (or: hubtools finetune {folder.task})",
     )

@@ -92,7 +92,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 # The training is a process of its own. What those who start it share with it loads nothing heavy.
-LIGHT = {"arguments", "child_process", "fewshot", "flags", "inputs", "processes"}
+LIGHT = {"arguments", "child_process", "dataset", "fewshot", "flags", "inputs", "processes"}
 
 # Its own module, the list of tasks, its two card templates; the rest are examples and other senses of the word.
 FILES_THAT_NAME_A_TASK = 8

@@ -533,6 +533,8 @@ def test_trackio_keeps_curves_on_this_machine(
 ) -> None:
     monkeypatch.setenv("TRACKIO_DIR", "")
     monkeypatch.delenv("TRACKIO_DIR")  # afterwards it is what it was
+    for name in ("SPACE_ID", "BUCKET_ID", "SERVER_URL"):  # of another job: nothing goes there
+        monkeypatch.setenv(f"TRACKIO_{name}", "http://127.0.0.1:1/somebody")
     folder = run_finetune("tracked", *SHORT[:-1], "trackio", "--lora_rank", "2")
     place = folder.logs / "trackio"
     assert f"curves: TRACKIO_DIR={place} trackio show --project hubtools" in capsys.readouterr().out
@@ -544,6 +546,22 @@ def test_trackio_keeps_curves_on_this_machine(
     found = [entry["train/loss"] for entry in SQLiteStorage.get_logs("hubtools", run) if "train/loss" in entry]
     logged = [entry["loss"] for entry in training_of(folder)["history"] if "loss" in entry]
     assert found == pytest.approx(logged)
+
+
+@pytest.mark.parametrize("flags", [
+    ("--push_to_hub", "True"), ("--push-to-hub",), ("--push_to_hub=true",), ("--hub_model_id", "me/x"),
+    ("--hub-strategy", "end"), ("--hub_token", "hf_secret"), ("--hub_private_repo", "False", "--hub_revision", "x"),
+    ("--trackio_space_id", "me/x"), ("--trackio_bucket_id", "me/x"), ("--trackio-static-space-id", "me/x"),
+])  # fmt: skip
+def test_a_training_publishes_nothing_and_names_the_way(flags: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match="would publish the training") as caught:
+        parse_training_flags(["--max_steps", "2", *flags])
+    assert "hubtools push-model" in str(caught.value)
+    assert "hf_secret" not in str(caught.value)
+
+
+def test_what_switches_publishing_off_is_no_wish_to_publish() -> None:
+    assert parse_training_flags(["--push_to_hub", "False", "--hub_always_push", "False"]).trainer
 
 
 def test_curves_for_nobody_are_an_error(run_finetune: Finetune, capsys: pytest.CaptureFixture[str]) -> None:

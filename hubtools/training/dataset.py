@@ -7,9 +7,10 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hubtools.errors import HubUnavailable, TrainingFailed, UsageError, shorten
 from hubtools.spec import LabelSet
@@ -94,6 +95,17 @@ def _curate(task: TaskSpec, ours: FinetuneArguments, folder: TaskFolder) -> None
         )  # fmt: skip
 
 
+def check_dataset(ours: FinetuneArguments, tasks: Iterable[TaskSpec]) -> None:
+    """Check that ``--dataset`` can be trained on, before a process is started that loads all that a training needs.
+
+    Raises:
+        UsageError: it is not there, cannot be read, or has not what the task needs.
+    """
+    if ours.dataset is not None:
+        for task in tasks:
+            match_label_set(load_splits(ours.dataset, task), task, ours.label_set)
+
+
 def load_splits(dataset: str, task: TaskSpec) -> DatasetDict:
     """Load the splits of a dataset.
 
@@ -144,19 +156,41 @@ def list_faults(splits: Mapping[str, Dataset], task: TaskSpec) -> list[str]:
             continue
         if split.features["text"] not in (Value("string"), Value("large_string")):
             faults.append(f"text in {name} is no text but {split.features['text']}")
-        elif nulls := split.data.column("text").null_count:
-            faults.append(f"{nulls} rows of {name} without a text")
+            continue
         try:
             names = task.head.read_label_names(split.features)
+            for end in ("start", "end") if task.head.per_token else ():
+                split.features[truth].feature[end]
         except (AttributeError, KeyError, TypeError):
-            faults.append(f"{truth} in {name} is not of a ClassLabel: {shorten(split.features[truth], 80)}")
+            wanted = "spans with start, end and a label of a ClassLabel" if task.head.per_token else "of a ClassLabel"
+            faults.append(f"{truth} in {name} is not {wanted}: {shorten(split.features[truth], 80)}")
             continue
         if name == "validation" and not faults and names != task.head.read_label_names(splits["train"].features):
             faults.append("train and validation have other labels, or another order of them")
-        # A ClassLabel of datasets holds -1 where a row has no label.
-        unlabelled = sum(value is None or value == -1 for value in split[truth])
-        faults += [f"{unlabelled} rows of {name} without a label"] if unlabelled else []
+        texts, values = split["text"], split[truth]
+        bad = Counter(_describe_bad_row(task, text, value) for text, value in zip(texts, values, strict=True))
+        faults += [f"{rows} rows of {name} {why}" for why, rows in bad.most_common() if why]
+        # Folds and few shots may leave a class of many out of a split; of two, both are needed everywhere.
+        if task.head.needs_every_class("validation"):
+            faults += [f"{name} has no row of {label}" for i, label in enumerate(names) if i not in {*values}]
     return faults
+
+
+def _describe_bad_row(task: TaskSpec, text: str | None, truth: Any) -> str:
+    """Return what a row of anybody's dataset lacks, or ""."""
+    if text is None:
+        return "without a text"
+    if not task.head.per_token:
+        # A ClassLabel of datasets holds -1 where a row has no label.
+        return "without a label" if truth in (None, -1) else ""
+    if truth is None:
+        return "without a list of spans"
+    for span in truth:
+        if span is None or span["label"] in (None, -1):
+            return "with a span without a label"
+        if None in (span["start"], span["end"]) or not 0 <= span["start"] < span["end"] <= len(text):
+            return "with a span that does not lie in its text"
+    return ""
 
 
 def match_label_set(splits: DatasetDict, task: TaskSpec, asked: str | None) -> LabelSet:

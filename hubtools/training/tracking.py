@@ -42,6 +42,9 @@ def prepare_reports(names: Sequence[str], folder: TaskFolder) -> None:
             )  # fmt: skip
     # Read when trackio is imported. Its own folder lies below HF_HOME, which is another one with the embedded Hub.
     os.environ.setdefault("TRACKIO_DIR", str((folder.logs / "trackio").resolve()))
+    # Left behind by another job, they would send the curves to a Space or a server.
+    for name in ("SPACE_ID", "BUCKET_ID", "SERVER_URL", "WEBHOOK_URL"):
+        os.environ.pop(f"TRACKIO_{name}", None)
 
 
 def keep_curves(trainer: Trainer, folder: TaskFolder, resumed: bool) -> list[str]:
