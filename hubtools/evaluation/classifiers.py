@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from hubtools.curation.label_maps import read_label_map
 from hubtools.errors import UsageError
-from hubtools.heads import Detection
 from hubtools.heads.inference import list_label_names, load_pipeline
 from hubtools.heads.values import LabelPlan, Pipeline
 from hubtools.reading import OUTSIDE
@@ -123,8 +122,17 @@ def plan_labels(
     return LabelPlan(ours, tuple(ignored), tuple(name for name in others if name != outside))
 
 
-def open_classifier(task: TaskSpec, label_set: LabelSet, model: str, label_map: Mapping[str, str | None]) -> Classifier:
-    """Load a repo at its newest commit, or a folder.
+def open_classifier(
+    task: TaskSpec,
+    label_set: LabelSet,
+    model: str,
+    label_map: Mapping[str, str | None],
+    revision: str | None = None,
+) -> Classifier:
+    """Load a repo, or a folder.
+
+    Args:
+        revision: of a repo; its newest commit where it is None.
 
     Raises:
         UsageError: it is no classifier of the task's kind, or its labels cannot be read.
@@ -132,7 +140,7 @@ def open_classifier(task: TaskSpec, label_set: LabelSet, model: str, label_map: 
     from transformers import AutoConfig
 
     # The commit, so that configuration and weights are of one state of the repo, and the report can name it.
-    revision = None if Path(model).is_dir() else _find_commit(model, task)
+    revision = None if Path(model).is_dir() else _find_commit(model, task, revision)
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(model, revision=revision)
     except (ValueError, KeyError) as error:  # an architecture that this version of transformers does not know
@@ -145,12 +153,13 @@ def open_classifier(task: TaskSpec, label_set: LabelSet, model: str, label_map: 
     # A map may name a type ("PERSON") or the pipeline's own name of it; the latter is more exact, and goes before.
     full_map = {**{name: label_map[word] for name, word in short.items() if word in label_map}, **label_map}
     plan = plan_labels(model, list(short.values()), label_set, full_map, task.head.outside)
-    wanted, first = task.head.positive if isinstance(task.head, Detection) else "", next(iter(short.values()), "")
-    if wanted and label_set.labels.index(wanted) not in plan.ours.values():
+    missing = [label for label in task.head.decisive if label_set.labels.index(label) not in plan.ours.values()]
+    if missing:
+        first = next(iter(short.values()), "")
         raise UsageError(
-            f"Model {model!r} has no label {wanted!r}: what it detects would be left out of every score",
+            f"Model {model!r} has no label {missing[0]!r}: what it detects would be left out of every score",
             expected=", ".join(label_set.labels), found=", ".join(short.values()),
-            next=f"say which of its labels that is with --label-map FILE, in a line such as `{first}: {wanted}`",
+            next=f"say which of its labels that is with --label-map FILE, in a line such as `{first}: {missing[0]}`",
         )  # fmt: skip
     plan = replace(plan, ours={name: plan.ours[word] for name, word in short.items() if word in plan.ours})
     pipeline = load_pipeline(task.head.pipeline, model, revision)
@@ -176,10 +185,10 @@ def read_shipped_threshold(task: TaskSpec, path: Path | None) -> float | None:
         return None  # somebody else's file of that name
 
 
-def _find_commit(model: str, task: TaskSpec) -> str:
+def _find_commit(model: str, task: TaskSpec, revision: str | None) -> str:
     from huggingface_hub import HfApi
 
-    info = HfApi().model_info(model)
+    info = HfApi().model_info(model, revision=revision)
     names = [sibling.rfilename for sibling in info.siblings or []]
     if "config.json" not in names:
         raise _make_kind_error(model, task, "no config.json")

@@ -338,6 +338,11 @@ class Head(ABC):
     # Where a model ships with none, it answers as its pipeline does: by the most probable label, with every span.
     plain_threshold: ClassVar[float] = 0.0
 
+    @property
+    def decisive(self) -> tuple[str, ...]:
+        """The labels that a model must have, and of which one window of a text is enough to answer with them."""
+        return ()
+
     # A file of thresholds is read before it is known which label set its model was trained with.
     @property
     def acts_on(self) -> str:

@@ -351,11 +351,6 @@ class Classification(Head):
             answers.append(probabilities)
         return replace(predicted, answers=answers)
 
-    @property
-    def decisive(self) -> tuple[str, ...]:
-        """The labels of which one window of a text is enough to answer with them."""
-        return ()
-
     def predict_columns(
         self, classifier: Pipeline, rows: Rows, labels: Sequence[str], tick: Tick, temperature: float
     ) -> Rows:

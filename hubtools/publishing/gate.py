@@ -174,7 +174,7 @@ class _Published:
         from hubtools.evaluation.other_data import predict_answers
 
         label_set = task.label_set(folder.read_facts().label_set)
-        classifier = call_with_retries(lambda: open_classifier(task, label_set, self._repo, {}))
+        classifier = call_with_retries(lambda: open_classifier(task, label_set, self._repo, {}, self.revision))
         rows = read_test_split(task, folder)
         answers = predict_answers(task, label_set, classifier, rows, lambda _: None).answers
         joined = cast("Rows", {**task.head.join_answers(rows.truth, answers), "id": rows.ids})
