@@ -389,7 +389,8 @@ def check_rows(
         missing = {text for text in missing if text.encode() in damaged}
     # One place is damaged: at most one row is another, or two where it lies between them.
     assert len(changed) <= 2, [row.text for row in changed]
-    assert len(missing) <= drops.total() + len(changed), (missing, dict(drops))
+    merged = kind == "a byte flipped" and damaged.count(b"\n") < good.count(b"\n")  # two lines that are one now
+    assert len(missing) <= drops.total() + len(changed) + merged, (missing, dict(drops))
     assert all(drops.origins[reason] for reason in drops)
     return kept
 
