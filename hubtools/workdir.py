@@ -7,6 +7,8 @@ import fcntl
 import glob
 import hashlib
 import json
+import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -191,13 +193,17 @@ class TaskFolder:
         # The lock is a file of the folder, which may not be there yet.
         self.root.mkdir(parents=True, exist_ok=True)
         # A file of its own: those that are swapped in take no lock along.
-        with open(self.root / ".lock", "a") as file:
+        with open(self.root / ".lock", "a+") as file:
             # The lock goes with the process, however it ends: no file is left that would have to be removed.
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                note(f"{self.task}: another command works in {self.root}; waiting for it to end")
+                way = _tell_how_to_stop(self.root / ".lock")
+                note(f"{self.task}: another command works in {self.root}; waiting for it to end ({way} stops it)")
                 fcntl.flock(file, fcntl.LOCK_EX)
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
             yield file.fileno()
 
     def record_published(self, kind: Literal["dataset", "model"], release: Published) -> None:
@@ -205,6 +211,18 @@ class TaskFolder:
         # As it stands there, not as a record: what a later version wrote stays.
         known = json.loads(self.published.read_text("utf-8")) if self.published.exists() else {}
         write_json(self.published, {**known, kind: to_json(release)})
+
+
+def _tell_how_to_stop(lock: Path) -> str:
+    """Return the command that ends whoever holds a lock: the process named in it, or a training that it left behind."""
+    pid = lock.read_text("utf-8")
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return f"fuser -k {shlex.quote(str(lock))}"
+    except PermissionError:  # another user's
+        pass
+    return f"kill {pid}"
 
 
 @contextlib.contextmanager

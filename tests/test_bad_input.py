@@ -429,9 +429,11 @@ def test_a_second_command_waits_for_the_first_in_the_same_folder(
     folder.mkdir(parents=True)
     with open(folder / ".lock", "a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
+        held.write(str(os.getpid()))
+        held.flush()
         with hubtools.begin("curate", "intent", *flags) as process:
             assert process.stdout
-            assert "waiting for it to end" in process.stdout.readline()
+            assert f"waiting for it to end (kill {os.getpid()} stops it)" in process.stdout.readline()
             assert not (folder / "facts.json").exists()
             fcntl.flock(held, fcntl.LOCK_UN)
             process.communicate()

@@ -23,7 +23,7 @@ from tiny_classifiers import make_classifier
 
 from hubtools.curation.evaluation_rows import find_seen_rows
 from hubtools.errors import UsageError
-from hubtools.evaluation.classifiers import Classifier, plan_labels, read_shipped_threshold
+from hubtools.evaluation.classifiers import Classifier, open_classifier, plan_labels, read_shipped_threshold
 from hubtools.evaluation.compare import compare_pair
 from hubtools.evaluation.other_data import score_known
 from hubtools.heads.baselines import keep_surest, predict_with_presidio
@@ -530,6 +530,24 @@ def test_a_map_to_null_takes_a_label_away_and_several_may_have_one_meaning() -> 
     )  # fmt: skip
     assert plan.ours == {"INJECTION": 1, "JAILBREAK": 1, "BENIGN": 0}
     assert (plan.ignored, plan.others) == (("UNSURE",), ())
+
+
+@pytest.mark.parametrize("names", [["benign", "injection"], ["benign", "toxic", "spam"], ["SAFE", "benign"]])
+def test_a_detector_without_what_is_detected_is_refused_unless_a_map_says_which_it_is(
+    names: list[str], tmp_path: Path
+) -> None:
+    folder = str(make_classifier(tmp_path / "detector", names))
+    label_set = JAILBREAK.label_set()
+    # Benign rows alone would be scored, and look like a detector without a false alarm.
+    with pytest.raises(UsageError, match="has no label 'jailbreak'") as caught:
+        open_classifier(JAILBREAK, label_set, folder, {})
+    assert "--label-map FILE, in a line such as" in str(caught.value)
+    for useless in ({names[1]: "benign"}, {names[1]: None}):
+        with pytest.raises(UsageError):
+            open_classifier(JAILBREAK, label_set, folder, useless)
+    mapped = {names[0]: "benign", names[1]: "jailbreak"}
+    found = open_classifier(JAILBREAK, label_set, folder, mapped).plan.ours
+    assert (found[names[0]], found[names[1]]) == (0, 1)
 
 
 @pytest.mark.parametrize("names", [["LABEL_0", "LABEL_1"], ["benign", "label_1"], ["cat", "dog"]])

@@ -442,6 +442,7 @@ def test_a_dataset_repo_of_another_layout_is_read_with_its_splits_and_configurat
     assert (facts["counts"]["kept"], facts["splits"]["test"]["rows"]) == (24, 8)
     assert facts["splits"]["validation"]["rows"] > 0, "what is called train is divided where there is no validation"
     assert facts["sources"][0]["license"] == "mit"
+    assert facts["sources"][0]["id"] == "local/another-layout:long"
     labels = TASKS["jailbreak"].label_set().labels
     assert {(row["text"], labels[row["label"]]) for row in everything(work, "jailbreak")} == {
         (row["Prompt text"], ours[row["kind"]]) for row in rows

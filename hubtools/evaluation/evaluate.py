@@ -13,12 +13,12 @@ from pathlib import Path
 
 from hubtools.errors import DamagedRecord, MissingStage
 from hubtools.evaluation.baselines import FEW_SHOT, BaselineScores, score_baselines, score_few_shot
+from hubtools.evaluation.examples import choose_examples
 from hubtools.evaluation.other_data import follow_threshold
 from hubtools.evaluation.plots import draw_plots
 from hubtools.evaluation.predictions import PREDICTIONS, Predictions, predictions_table, read_about, write_table
 from hubtools.heads.inference import Tick, load_pipeline
 from hubtools.records import from_json, to_json, write_record
-from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import AnsweredExample, Metrics, Primary
 from hubtools.records.thresholds import THRESHOLDS, WEIGHTS, Calibration, Target, ThresholdsFile
 from hubtools.records.training import TrainingRecord
@@ -29,8 +29,6 @@ from hubtools.training.inputs import hash_texts
 from hubtools.workdir import TaskFolder, load_folder, sha256_of
 
 METRICS = 7  # bumped when metrics.json holds more, or a number is computed in another way
-
-_MOST_EXAMPLES = 3  # rows of somebody's own data on a card
 
 
 @dataclass(frozen=True)
@@ -160,7 +158,7 @@ def score(task: TaskSpec, label_set: LabelSet, folder: TaskFolder, tick: Tick) -
     files = {split: folder.need(folder.split_file(split), "curate") for split in ("validation", "test")}
     digest = sha256_of(weights)
     # All that an answer, or a column beside it, depends on.
-    examples = _choose_examples(task, folder.read_facts())
+    examples = choose_examples(task, folder)
     parts = [digest, *(sha256_of(file) for file in files.values()), task.version, str(PREDICTIONS), *examples]
     fingerprint = hashlib.sha256("".join(parts).encode()).hexdigest()
     written = {"validation": folder.validation_predictions, "test": folder.predictions}
@@ -182,16 +180,6 @@ def score(task: TaskSpec, label_set: LabelSet, folder: TaskFolder, tick: Tick) -
     for split, path in written.items():
         table = predictions_table(task.head, classifier, data[split], label_set.labels, tick, temperature)
         write_table(path, table.replace_schema_metadata({"hubtools": json.dumps(about | {"split": split})}))
-
-
-def _choose_examples(task: TaskSpec, facts: DatasetFacts) -> list[str]:
-    """Return texts that the card shows with their answers: the task's own, or rows of somebody's own data.
-
-    English prompts of ours would say nothing of a model of other texts.
-    """
-    if task.examples and (task.file or task.owns(facts.sources[0].id)):
-        return [*task.examples]
-    return [example.text for example in facts.examples][:_MOST_EXAMPLES]
 
 
 def compute_metrics(

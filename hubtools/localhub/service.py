@@ -127,6 +127,9 @@ def _find_silent(data_dir: Path) -> Hub | None:
         return None
 
 
+PATIENCE = 10  # seconds of waiting for another process until it is named
+
+
 def start(data_dir: Path, mirrors: Sequence[Path] = (), port: int = 0, timeout: float = 30) -> Hub:
     """The server on this folder, started where none runs, in a process that outlives this one.
 
@@ -359,8 +362,22 @@ def _add_mirrors(data_dir: Path, mirrors: Sequence[Path]) -> None:
 
 @contextlib.contextmanager
 def _hold_lock(path: Path) -> Iterator[None]:
-    with open(path, "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    """Hold a lock for the block; after a while of waiting, say for whom, and how to stop it."""
+    with open(path, "a+") as file:
+        said, began = False, time.monotonic()
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not said and time.monotonic() - began > PATIENCE:
+                    said, pid = True, path.read_text("utf-8") or "PID"
+                    print(f"Process {pid} is starting the embedded Hub on {path.parent}: waiting for it; "
+                          f"kill {pid} stops it", file=sys.stderr, flush=True)  # fmt: skip
+                time.sleep(0.05)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
         yield
 
 

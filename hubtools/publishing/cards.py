@@ -102,7 +102,7 @@ def render_model_card(task: TaskSpec, repo: str, run: ModelRun) -> str:
         "library_name": "transformers",
         "pipeline_tag": task.head.pipeline,
         "license": choose_model_licence(facts.license.id),
-        "language": _list_languages(task, facts),
+        "language": list_languages(task, facts),
         **describe_base(training),
         "datasets": [run.dataset.repo],
         "metrics": [*task.head.card_metrics],
@@ -128,7 +128,7 @@ def render_model_card(task: TaskSpec, repo: str, run: ModelRun) -> str:
         head=task.head,
         repo=repo,
         examples=[example.text for example in metrics.examples] or task.examples or (_EXAMPLE,),
-        languages=_list_languages(task, facts),
+        languages=list_languages(task, facts),
         training=training,
         metrics=metrics,
         scores=metrics.scores,
@@ -171,7 +171,7 @@ def _format_router_settings(task: TaskSpec, repo: str, run: ModelRun) -> str:
     return format_settings([model]).rstrip("\n")
 
 
-def _list_languages(task: TaskSpec, facts: DatasetFacts) -> list[str]:
+def list_languages(task: TaskSpec, facts: DatasetFacts) -> list[str]:
     """Return the languages of the texts; of a dataset that an earlier version made, those that the task names."""
     return [*(facts.languages or task.card.languages)]
 
@@ -186,7 +186,7 @@ def render_dataset_card(task: TaskSpec, repo: str, facts: DatasetFacts, info: Fr
     starter = origin == "starter"
     metadata = {
         "pretty_name": f"Router {task.title.lower()}" + (" (starter corpus)" if starter else ""),
-        "language": _list_languages(task, facts),
+        "language": list_languages(task, facts),
         "license": facts.license.id,
         # What "other" means, the Hub wants to be told.
         **({"license_name": "see-sources-and-licences"} if facts.license.id == OTHER else {}),

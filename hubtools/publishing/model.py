@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hubtools.curation.licences import OTHER
 from hubtools.errors import CardRejected, MissingStage
 from hubtools.evaluation.evaluate import are_metrics_current, check_trained_on
+from hubtools.evaluation.examples import check_examples, find_reason_to_withhold
 from hubtools.evaluation.other_data import FOLDER, list_reports_for_card
 from hubtools.onnx_export.current import find_export, list_files
 from hubtools.publishing.cards import ModelRun, render_model_card
@@ -27,7 +27,6 @@ from hubtools.publishing.release_history import add_release_notes
 from hubtools.publishing.release_notes import ReleaseFiles, TaskFiles
 from hubtools.publishing.router_check import check_model_folder, describe_report, write_report
 from hubtools.records import format_record, read_record, write_record
-from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics
 from hubtools.records.onnx import FOLDER as ONNX
 from hubtools.records.release import ROUTER_REPORT, Gate, Published, RouterReport
@@ -71,7 +70,7 @@ def _read_run(task: TaskSpec, folder: TaskFolder) -> ModelRun:
             next=f"hubtools push-dataset {task.name}",
         )
     # A model card can be read by everybody, whoever may read the dataset.
-    withheld = _find_reason_to_withhold(facts, published.dataset)
+    withheld = check_examples(task, facts, published.dataset, metrics)
     return ModelRun(
         training,
         metrics,
@@ -101,13 +100,6 @@ def read_gate(folder: TaskFolder, metrics: Metrics) -> Gate | None:
         return None
     gate = read_record(folder.gate, Gate, task=folder.task, command="push-model")
     return gate if gate.fingerprint == metrics.fingerprint else None
-
-
-def _find_reason_to_withhold(facts: DatasetFacts, dataset: Published) -> str:
-    """Return why a card, which may be public, shows no text of the dataset; "" where it may."""
-    if facts.license.id == OTHER:
-        return "the licence of a source does not allow to hand them on"
-    return "" if dataset.access == "public" else f"the dataset is {dataset.access}"
 
 
 def _read_texts_shown(task: TaskSpec, folder: TaskFolder, metrics: Metrics) -> dict[str, str]:
@@ -270,10 +262,13 @@ def _list_files(task: TaskSpec, folder: TaskFolder, metrics: Metrics) -> dict[st
     # What its scores were computed from goes along: anybody can compute them again, and verify the model by them.
     scores = [folder.metrics, folder.training, folder.facts, folder.predictions, folder.validation_predictions]
     scores += [folder.gate] if folder.gate.exists() else []
+    facts = folder.read_facts()
+    withheld = find_reason_to_withhold(facts, folder.read_published("push-dataset").dataset)
     reports = [f"{FOLDER}/{report.name}.json" for report in list_reports_for_card(folder, metrics)]
     return {
         **{path.name: path for path in sorted(folder.model.iterdir()) if path.is_file() and path.name != "README.md"},
         **{path.name: path for path in scores},
+        **({folder.facts.name: format_record(replace(facts, examples=[])).encode()} if withheld else {}),
         **{name: folder.root / name for name in reports},
         # Without it nobody else could tell what a task of one's own is.
         **({TASK_FILE: task.file} if task.file else {}),

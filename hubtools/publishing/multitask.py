@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from hubtools.curation.licences import choose_model_licence, combine_licences
 from hubtools.errors import MissingStage
+from hubtools.evaluation.examples import check_examples
 from hubtools.evaluation.multitask import ABOUT_HEADS, MultitaskClassifier, find_largest_difference
 from hubtools.onnx_export.current import find_export, list_files
-from hubtools.publishing.cards import describe_base, describe_hardware, drop_interval, make_result
+from hubtools.publishing.cards import describe_base, describe_hardware, drop_interval, list_languages, make_result
 from hubtools.publishing.changes import Change, Content
 from hubtools.publishing.commits import release_model
 from hubtools.publishing.front_matter import merge_card
@@ -57,6 +58,11 @@ class TaskRow:
     dataset: Published
     model: Published
     single_task_score: float | None
+
+    @property
+    def example(self) -> str:
+        """A text of the kind that the model was scored on; none of a dataset that not everybody may read."""
+        return self.metrics.examples[0].text if self.metrics.examples else self.task.examples[0]
 
 
 def list_folders(work: Path) -> dict[str, TaskFolder]:
@@ -112,7 +118,7 @@ def render_multitask_card(work: Path, repo: str) -> str:
         "library_name": "transformers",
         "pipeline_tag": "feature-extraction",  # what pipeline() can do with it: the heads are a file of their own
         "license": choose_model_licence(combine_licences(row.facts.license.id for row in rows)[0]),
-        "language": ["en"],
+        "language": [*dict.fromkeys(language for row in rows for language in list_languages(row.task, row.facts))],
         **describe_base(training),
         "datasets": [row.dataset.repo for row in rows],
         "metrics": ["f1", "roc_auc"],  # the Hub's names of the four primary metrics
@@ -122,7 +128,7 @@ def render_multitask_card(work: Path, repo: str) -> str:
             *(["starter-corpus"] if starter else []),
         ],
         "model_max_length": training.arguments.max_length,
-        "widget": [{"text": task.examples[0], "example_title": task.title} for task in TASKS.values()],
+        "widget": [{"text": row.example, "example_title": row.task.title} for row in rows],
         "model-index": [{"name": repo.split("/")[-1], "results": results}],
     }
     card = render_template(
@@ -166,8 +172,9 @@ def _read_task(task: TaskSpec, folder: TaskFolder, training: MultitaskRecord) ->
             found=f"{model.repo} {model.tag}",
             next=f"hubtools push-model {task.name}",
         )
-    metrics = folder.read_metrics()
-    return TaskRow(task, metrics, folder.read_facts(), dataset, model, _find_single_task_score(metrics))
+    metrics, facts = folder.read_metrics(), folder.read_facts()
+    check_examples(task, facts, dataset, metrics)
+    return TaskRow(task, metrics, facts, dataset, model, _find_single_task_score(metrics))
 
 
 def _find_single_task_score(metrics: Metrics) -> float | None:

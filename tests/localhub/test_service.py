@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import resource
@@ -76,6 +77,26 @@ def test_two_starts_at_once_give_one_server(folder: Path) -> None:
     assert len({hub.pid for hub in hubs}) == 1
     with pytest.raises(HubtoolsError, match="already being served"):
         serve(folder)
+
+
+def test_a_start_that_waits_for_another_says_for_whom_and_how_to_stop_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("hubtools.localhub.service.PATIENCE", 0.1)
+    folder.mkdir()
+    with open(folder / "start.lock", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        held.write("4711")
+        held.flush()
+        hubs: list[Hub] = []
+        waiting = threading.Thread(target=lambda: hubs.append(start(folder)))
+        waiting.start()
+        said = ""
+        while "kill 4711 stops it" not in said:
+            assert waiting.is_alive()
+            said += capsys.readouterr().err
+    waiting.join()
+    assert find(folder) == hubs[0]
 
 
 def test_a_taken_port_is_an_error_where_it_was_asked_for_and_avoided_where_not(folder: Path) -> None:
