@@ -25,6 +25,27 @@ _POOLS = {"test": (0.0, 0.15), "validation": (0.15, 0.3), "train": (0.3, 1.0)}
 # English most of all, as prompts are; names and addresses of other countries are personal data too.
 LOCALES = {"en_US": 10, "en_GB": 3, "en_CA": 2, "en_IN": 1, "es_ES": 1, "de_DE": 1, "fr_FR": 1, "it_IT": 1}
 
+# Share of hosts, telephone numbers and social security numbers that nobody has: hosts of RFC 2606, numbers kept for
+# fiction, areas, groups and serials that are not assigned. The rest keeps a model from taking these for the only ones.
+RESERVED = 0.7
+
+_RESERVED_PHONES = (
+    "(%##) 555-01##", "%##-555-01##", "%##.555.01##", "%## 555 01##", "+1 %## 555 01##", "+1-%##-555-01##",
+    "1-%##-555-01##", "%##55501##", "+1%##55501##", "(%##)555-01##", "%##-555-01## x###", "%##-555-01## ext. ##",
+    "+44 20 7946 0###", "+44 7700 900###", "07700 900###", "+49 30 23125###", "+33 6 39 98 ## ##",
+)  # fmt: skip
+_PHONES = (
+    "(%##) %##-####", "%##-%##-####", "%##.%##.####", "%## %## ####", "+1 %## %## ####", "+1-%##-%##-####",
+    "1-%##-%##-####", "%#########", "+1%#########", "(%##)%##-####", "+44 20 7### ####", "+44 7### ######",
+    "07### ######", "+49 30 #######", "+33 6 ## ## ## ##", "+34 6## ### ###", "+39 06 #### ####",
+    "%##-%##-#### x###", "%##-%##-#### ext. ##", "+91 9#### #####",
+)  # fmt: skip
+# Areas from 900 on with a group up to 49: with the later groups they would be taxpayer numbers.
+_RESERVED_SSNS = (
+    "9##-0%-####", "9##-1#-####", "9##-2#-####", "9##-3#-####", "9##-4#-####", "666-##-####", "000-##-####",
+    "###-00-####", "###-00-####", "###-##-0000", "###-##-0000",
+)  # fmt: skip
+
 # A fixed day: with Faker's "now" the same seed would give other dates tomorrow.
 _UNTIL = datetime(2026, 1, 1)
 
@@ -89,6 +110,18 @@ class SlotValues:
         """Return a date or a time; up to a fixed day, since Faker's "now" would give other text each second."""
         return str(self.us.date(self.rng.choice(patterns), end_datetime=_UNTIL))
 
+    def _is_reserved(self) -> bool:
+        return self.rng.random() < RESERVED
+
+    def _host(self) -> str:
+        """Return a host below a domain that RFC 2606 keeps for examples."""
+        word, safe = self.us.domain_word(), self.us.safe_domain_name()
+        return str(
+            self.rng.choice(
+                [safe, f"{word}.example", f"{word}.{self.rng.choice(['test', 'invalid'])}", f"{word}.{safe}"]
+            )
+        )
+
     def blend_half(self, make: Callable[[], str]) -> str:
         """Return a value of this split's pool; for training half of them are blends of two.
 
@@ -136,22 +169,20 @@ class SlotValues:
                 f"{last}{self.digits('###')}",
             ]
         )
-        host = self.rng.choice([self.us.free_email_domain, self.us.domain_name, self.us.safe_domain_name])()
+        host = (
+            self._host() if self._is_reserved() else self.rng.choice([self.us.free_email_domain, self.us.domain_name])()
+        )
         address = f"{user}@{host}"
         return address.title() if self.rng.random() < 0.03 else address
 
     def phone(self) -> str:
-        pattern = self.rng.choice(
-            ["(%##) %##-####", "%##-%##-####", "%##.%##.####", "%## %## ####", "+1 %## %## ####", "+1-%##-%##-####",
-             "1-%##-%##-####", "%#########", "+1%#########", "(%##)%##-####", "+44 20 7### ####", "+44 7### ######",
-             "07### ######", "+49 30 #######", "+33 6 ## ## ## ##", "+34 6## ### ###", "+39 06 #### ####",
-             "%##-%##-#### x###", "%##-%##-#### ext. ##", "+91 9#### #####"]
-        )  # fmt: skip
+        pattern = self.rng.choice(_RESERVED_PHONES if self._is_reserved() else _PHONES)
         return self.draw(lambda: self.digits(pattern))
 
     def ssn(self) -> str:
         # Most with hyphens, as they are printed; some as they are typed.
-        number = self.draw(self.us.ssn)
+        pattern = self.rng.choice(_RESERVED_SSNS) if self._is_reserved() else ""
+        number = self.draw(lambda: self.digits(pattern) if pattern else self.us.ssn())
         form = self.rng.random()
         if form < 0.7:
             return number
@@ -223,11 +254,8 @@ class SlotValues:
         return self.digits(self.rng.choice(["%.#.#", "v%.##", "%.#.#-rc%", "20##.%"]))
 
     def url(self) -> str:
-        return (
-            f"https://{self.us.domain_name()}/{self.us.uri_path()}"
-            if self.rng.random() < 0.6
-            else self.us.domain_name()
-        )
+        host = self._host() if self._is_reserved() else self.us.domain_name()
+        return f"https://{host}/{self.us.uri_path()}" if self.rng.random() < 0.6 else host
 
     def ip(self) -> str:
         return str(self.us.ipv4())
@@ -311,7 +339,7 @@ class SlotValues:
         return str(self.us.ipv6() if self.rng.random() < 0.3 else self.us.ipv4())
 
     def website(self) -> str:
-        site = self.draw(self.fake.domain_name)
+        site = self.draw(self._host if self._is_reserved() else self.fake.domain_name)
         form = self.rng.random()
         if form < 0.3:
             return site
