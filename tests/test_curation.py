@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -327,6 +328,25 @@ def test_a_template_without_slots_gives_one_document_and_keeps_its_braces() -> N
     template = Example("def f(): return {1: {2}}", group="code", source="s", origin="rows.jsonl:7")
     [document] = fill_templates([template], "test", 9, 0)
     assert document == replace(template, split="test", origin="made of rows.jsonl:7")
+
+
+# Hosts of RFC 2606, numbers kept for fiction in five countries, and areas, groups and serials that no social security
+# number has.
+NOBODYS = {
+    "email": r"[^@]+@([\w-]+\.)?(example\.(com|net|org)|[\w-]+\.(example|test|invalid))",
+    "url": r"(https://)?([\w-]+\.)?(example\.(com|net|org)|[\w-]+\.(example|test|invalid))(/.*)?",
+    "phone": r".*555.?01\d\d( (x|ext\. )\d+)?|\+44 20 7946 0.*|(\+44 |0)7700 900.*|\+49 30 23125.*|\+33 6 39 98 .*",
+    "ssn": r"(000|666|9\d\d)\D?\d\d\D?\d{4}|\d{3}\D?(00\D?\d{4}|\d\d\D?0000)",
+}
+
+
+@pytest.mark.parametrize("slot", NOBODYS)
+@pytest.mark.parametrize("split", SPLITS)
+def test_most_hosts_and_numbers_are_nobodys_and_not_all(slot: str, split: str) -> None:
+    values = [fill_template(f"{{{{{slot}}}}}", random.Random(i), split, 0)[0].lower() for i in range(200)]
+    reserved = [value for value in values if re.fullmatch(NOBODYS[slot], value)]
+    assert 0.55 < len(reserved) / len(values) < 0.9
+    assert len({*reserved}) > 50
 
 
 @pytest.mark.parametrize("slot", ["first_name", "last_name", "city", "street_address", "phone", "ssn", "zip"])

@@ -25,6 +25,27 @@ _POOLS = {"test": (0.0, 0.15), "validation": (0.15, 0.3), "train": (0.3, 1.0)}
 # English most of all, as prompts are; names and addresses of other countries are personal data too.
 LOCALES = {"en_US": 10, "en_GB": 3, "en_CA": 2, "en_IN": 1, "es_ES": 1, "de_DE": 1, "fr_FR": 1, "it_IT": 1}
 
+# Share of hosts, telephone numbers and social security numbers that nobody has: hosts of RFC 2606, numbers kept for
+# fiction, areas, groups and serials that are not assigned. The rest keeps a model from taking these for the only ones.
+RESERVED = 0.7
+
+_RESERVED_PHONES = (
+    "(%##) 555-01##", "%##-555-01##", "%##.555.01##", "%## 555 01##", "+1 %## 555 01##", "+1-%##-555-01##",
+    "1-%##-555-01##", "%##55501##", "+1%##55501##", "(%##)555-01##", "%##-555-01## x###", "%##-555-01## ext. ##",
+    "+44 20 7946 0###", "+44 7700 900###", "07700 900###", "+49 30 23125###", "+33 6 39 98 ## ##",
+)  # fmt: skip
+_PHONES = (
+    "(%##) %##-####", "%##-%##-####", "%##.%##.####", "%## %## ####", "+1 %## %## ####", "+1-%##-%##-####",
+    "1-%##-%##-####", "%#########", "+1%#########", "(%##)%##-####", "+44 20 7### ####", "+44 7### ######",
+    "07### ######", "+49 30 #######", "+33 6 ## ## ## ##", "+34 6## ### ###", "+39 06 #### ####",
+    "%##-%##-#### x###", "%##-%##-#### ext. ##", "+91 9#### #####",
+)  # fmt: skip
+# Areas from 900 on with a group up to 49: with the later groups they would be taxpayer numbers.
+_RESERVED_SSNS = (
+    "9##-0%-####", "9##-1#-####", "9##-2#-####", "9##-3#-####", "9##-4#-####", "666-##-####", "000-##-####",
+    "###-00-####", "###-00-####", "###-##-0000", "###-##-0000",
+)  # fmt: skip
+
 # A fixed day: with Faker's "now" the same seed would give other dates tomorrow.
 _UNTIL = datetime(2026, 1, 1)
 
@@ -66,7 +87,9 @@ class SlotValues:
         self.fake, self.us = _load_faker(locale), _load_faker("en_US")
         # Generators are shared by all documents: each document starts them anew, whatever came before it.
         for fake in (self.fake, self.us):
-            fake.seed_instance(rng.getrandbits(64))
+            fake.seed_instance(seed_of_fake := rng.getrandbits(64))
+        # Reserved values are drawn apart: how many there are changes nothing else of a document.
+        self.aside = random.Random(seed_of_fake)
 
     def draw(self, make: Callable[[], str]) -> str:
         """Return a value of this split's pool."""
@@ -82,12 +105,27 @@ class SlotValues:
 
     def digits(self, pattern: str) -> str:
         """Return ``pattern`` with a digit for each ``#``, and one that is not zero for each ``%``."""
-        digit = {"#": "0123456789", "%": "123456789"}
-        return "".join(self.rng.choice(digit[c]) if c in digit else c for c in pattern)
+        return _fill_digits(pattern, self.rng)
 
     def moment(self, *patterns: str) -> str:
         """Return a date or a time; up to a fixed day, since Faker's "now" would give other text each second."""
         return str(self.us.date(self.rng.choice(patterns), end_datetime=_UNTIL))
+
+    def _reserve(self, value: str, patterns: tuple[str, ...]) -> str:
+        """Return ``value``, or most of the time one of ``patterns`` that nobody has, of this split's pool."""
+        if self.aside.random() >= RESERVED:
+            return value
+        pattern = self.aside.choice(patterns)
+        return self.draw(lambda: _fill_digits(pattern, self.aside))
+
+    def _reserve_host(self, host: str) -> str:
+        """Return ``host``, or most of the time one below a domain that RFC 2606 keeps for examples."""
+        if self.aside.random() >= RESERVED:
+            return host
+        word = host.partition(".")[0]
+        safe = self.aside.choice(("example.com", "example.org", "example.net"))
+        top = self.aside.choice(("test", "invalid"))
+        return self.aside.choice((safe, f"{word}.example", f"{word}.{top}", f"{word}.{safe}"))
 
     def blend_half(self, make: Callable[[], str]) -> str:
         """Return a value of this split's pool; for training half of them are blends of two.
@@ -137,21 +175,16 @@ class SlotValues:
             ]
         )
         host = self.rng.choice([self.us.free_email_domain, self.us.domain_name, self.us.safe_domain_name])()
-        address = f"{user}@{host}"
+        address = f"{user}@{self._reserve_host(host)}"
         return address.title() if self.rng.random() < 0.03 else address
 
     def phone(self) -> str:
-        pattern = self.rng.choice(
-            ["(%##) %##-####", "%##-%##-####", "%##.%##.####", "%## %## ####", "+1 %## %## ####", "+1-%##-%##-####",
-             "1-%##-%##-####", "%#########", "+1%#########", "(%##)%##-####", "+44 20 7### ####", "+44 7### ######",
-             "07### ######", "+49 30 #######", "+33 6 ## ## ## ##", "+34 6## ### ###", "+39 06 #### ####",
-             "%##-%##-#### x###", "%##-%##-#### ext. ##", "+91 9#### #####"]
-        )  # fmt: skip
-        return self.draw(lambda: self.digits(pattern))
+        pattern = self.rng.choice(_PHONES)
+        return self._reserve(self.draw(lambda: self.digits(pattern)), _RESERVED_PHONES)
 
     def ssn(self) -> str:
         # Most with hyphens, as they are printed; some as they are typed.
-        number = self.draw(self.us.ssn)
+        number = self._reserve(self.draw(self.us.ssn), _RESERVED_SSNS)
         form = self.rng.random()
         if form < 0.7:
             return number
@@ -223,11 +256,8 @@ class SlotValues:
         return self.digits(self.rng.choice(["%.#.#", "v%.##", "%.#.#-rc%", "20##.%"]))
 
     def url(self) -> str:
-        return (
-            f"https://{self.us.domain_name()}/{self.us.uri_path()}"
-            if self.rng.random() < 0.6
-            else self.us.domain_name()
-        )
+        host = self._reserve_host(self.us.domain_name())
+        return f"https://{host}/{self.us.uri_path()}" if self.rng.random() < 0.6 else host
 
     def ip(self) -> str:
         return str(self.us.ipv4())
@@ -311,7 +341,7 @@ class SlotValues:
         return str(self.us.ipv6() if self.rng.random() < 0.3 else self.us.ipv4())
 
     def website(self) -> str:
-        site = self.draw(self.fake.domain_name)
+        site = self._reserve_host(self.draw(self.fake.domain_name))
         form = self.rng.random()
         if form < 0.3:
             return site
@@ -344,3 +374,8 @@ class SlotValues:
 def blend(one: str, other: str) -> str:
     """Return the first half of ``one`` with the second half of ``other``."""
     return one[: (len(one) + 1) // 2] + other[len(other) // 2 :].lstrip()
+
+
+def _fill_digits(pattern: str, rng: random.Random) -> str:
+    digit = {"#": "0123456789", "%": "123456789"}
+    return "".join(rng.choice(digit[c]) if c in digit else c for c in pattern)

@@ -294,13 +294,19 @@ class Classification(Head):
         if target is None or not label:
             return None
         splits = [self.read_answers(rows, labels) for rows in (validation, test)]
-        return self.measure_thresholds(splits[0], splits[1], labels, target)
+        groups = read_groups(validation), read_groups(test)
+        return self.measure_thresholds(splits[0], splits[1], labels, target, groups)
 
     def measure_thresholds(
-        self, validation: LabelAnswers, test: LabelAnswers, labels: Sequence[str], target: Target
+        self,
+        validation: LabelAnswers,
+        test: LabelAnswers,
+        labels: Sequence[str],
+        target: Target,
+        groups: thresholds.SplitGroups,
     ) -> Thresholds:
         """Return the threshold for ``target`` and what it gives; see :meth:`choose_thresholds`."""
-        return thresholds.choose_abstention_threshold(validation, test, tuple(labels), self.fallback, target)
+        return thresholds.choose_abstention_threshold(validation, test, tuple(labels), self.fallback, target, groups)
 
     threshold_kind: ClassVar[str] = "abstention"
     needs_threshold: ClassVar[bool] = False

@@ -14,7 +14,7 @@ from hubtools.heads.length_matching import compose_negatives, measure_length_bas
 from hubtools.heads.plots import CONFUSION, Plot, make_detection_plots
 from hubtools.heads.scores import compute_detection_scores, compute_one_class_scores, read_groups
 from hubtools.heads.slices import slice_detection
-from hubtools.heads.thresholds import choose_detection_threshold
+from hubtools.heads.thresholds import SplitGroups, choose_detection_threshold
 from hubtools.heads.values import Pipeline, Rows
 from hubtools.heads.wording import ClassNouns, Words
 from hubtools.lazy_numpy import np
@@ -142,11 +142,16 @@ class Detection(Classification):
         return (self.positive,)
 
     def measure_thresholds(
-        self, validation: LabelAnswers, test: LabelAnswers, labels: Sequence[str], target: Target
+        self,
+        validation: LabelAnswers,
+        test: LabelAnswers,
+        labels: Sequence[str],
+        target: Target,
+        groups: SplitGroups,
     ) -> Thresholds:
         assert isinstance(validation, DetectionAnswers)
         assert isinstance(test, DetectionAnswers)
-        return choose_detection_threshold(validation, test, self.positive, target)
+        return choose_detection_threshold(validation, test, self.positive, target, groups)
 
     # Every text is either flagged or not: there is no third answer to abstain with.
     def measure_abstention(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:

@@ -16,7 +16,7 @@ from hubtools.metrics.detection import (
     ROC_AUC,
     DetectionAnswers,
 )
-from hubtools.metrics.intervals import number_groups, score_metrics
+from hubtools.metrics.intervals import bound_each, number_groups, score_metrics
 from hubtools.metrics.labels import (
     ACCURACY,
     ACCURACY_OF_ANSWERED,
@@ -130,6 +130,10 @@ def compute_one_class_scores(answers: DetectionAnswers, names: Sequence[str]) ->
     return OneClassScores(**_describe_labels(answers, names, metrics), threshold=answers.threshold)
 
 
+def _fill(groups: np.ndarray | None, answers: LabelAnswers | SpanAnswers) -> np.ndarray:
+    return np.arange(len(answers)) if groups is None else groups
+
+
 def _describe_labels(
     answers: LabelAnswers, names: Sequence[str], metrics: Sequence[Metric], groups: np.ndarray | None = None
 ) -> dict[str, Any]:
@@ -137,6 +141,7 @@ def _describe_labels(
     counts = answers.confusion
     support = counts.sum(1)
     precision, recall, f1 = precision_recall_f1(counts)
+    bounds = bound_each(lambda rows: precision_recall_f1(answers.take(rows).confusion)[2], _fill(groups, answers))
     # By name where pairs are equally frequent, so that the same predictions give the same file.
     confusions = sorted(
         ((int(counts[i, j]), names[i], names[j]) for i in range(len(names)) for j in range(len(names)) if i != j),
@@ -155,6 +160,7 @@ def _describe_labels(
                 precision=float(precision[i]),
                 recall=float(recall[i]),
                 f1=float(f1[i]),
+                f1_interval=bounds[i] if support[i] else None,
                 support=int(support[i]),
             )
             for i, name in enumerate(names)
@@ -168,6 +174,11 @@ def _describe_labels(
 def compute_span_scores(answers: SpanAnswers, types: Sequence[str], groups: np.ndarray | None = None) -> SpanScores:
     """Return the scores of spans; see the record for what each of them counts."""
     per_type = []
+
+    def score_types(rows: np.ndarray) -> np.ndarray:
+        return np.array([strict_prf(counts)[2] for counts in answers.counts[rows].sum(0)])
+
+    bounds = bound_each(score_types, _fill(groups, answers))
     for label, name in enumerate(types):
         counts: np.ndarray = answers.counts[:, label].sum(0)
         precision, recall, f1 = strict_prf(counts)
@@ -177,6 +188,7 @@ def compute_span_scores(answers: SpanAnswers, types: Sequence[str], groups: np.n
                 precision=precision,
                 recall=recall,
                 f1=f1,
+                f1_interval=bounds[label] if counts[2] else None,
                 overlap_f1=overlap_prf(counts)[2],
                 support=int(counts[2]),
             )

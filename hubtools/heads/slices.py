@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from hubtools.heads.values import Rows
 from hubtools.lazy_numpy import np
 from hubtools.metrics.detection import DetectionAnswers, matched_roc_auc, roc_auc
-from hubtools.metrics.intervals import bootstrap, number_groups, rate, score_metric
+from hubtools.metrics.intervals import bootstrap, measure_share, number_groups, score_metric
 from hubtools.metrics.labels import LabelAnswers
 from hubtools.metrics.spans import ENTITY_F1, SpanAnswers, SpanDict, overlap_prf, strict_prf
 from hubtools.records.slices import (
@@ -83,11 +83,10 @@ def find_lowest_families(
 
 def slice_classification(answers: LabelAnswers, rows: Rows) -> ClassificationSlices:
     """Return accuracy by length, and the families with the lowest."""
-    right = answers.right
-    # Rows of a length are independent, so that their accuracy has an exact interval.
+    right, groups = answers.right, number_groups(rows["group"])
     return ClassificationSlices(
         length=[
-            LengthSlice(slice=name, rows=len(r), accuracy=rate(int(right[r].sum()), len(r)))
+            LengthSlice(slice=name, rows=len(r), accuracy=measure_share(right[r], groups[r]))
             for name, r in divide_by_length(rows["characters"])
         ],
         families=_lowest_accuracy(right, rows),
@@ -105,6 +104,7 @@ def _lowest_accuracy(right: np.ndarray, rows: Rows) -> list[Family]:
 def slice_detection(answers: DetectionAnswers, rows: Rows) -> DetectionSlices:
     """Return the same with the rates at the threshold, and what length alone, and alarming words, would explain."""
     right, positive, score, flagged = answers.right, answers.positive, answers.score, answers.flagged
+    groups = number_groups(rows["group"])
     length = []
     for name, r in divide_by_length(rows["characters"]):
         positive_rows, negative_rows = r[positive[r]], r[~positive[r]]
@@ -113,20 +113,22 @@ def slice_detection(answers: DetectionAnswers, rows: Rows) -> DetectionSlices:
             DetectionLengthSlice(
                 slice=name,
                 rows=len(r),
-                accuracy=rate(int(right[r].sum()), len(r)),
+                accuracy=measure_share(right[r], groups[r]),
                 positives=len(positive_rows),
                 negatives=len(negative_rows),
-                fnr=rate(int((~flagged[positive_rows]).sum()), len(positive_rows)),
-                fpr=rate(int(flagged[negative_rows].sum()), len(negative_rows)),
+                fnr=measure_share(~flagged[positive_rows], groups[positive_rows]),
+                fpr=measure_share(flagged[negative_rows], groups[negative_rows]),
                 roc_auc=None if auc != auc else auc,  # nan, where one class is missing
             )
         )
     return DetectionSlices(
         length=length,
         families=_lowest_accuracy(right, rows),
-        length_matched=_match_lengths(answers, np.asarray(rows["characters"]), number_groups(rows["group"])),
+        length_matched=_match_lengths(answers, np.asarray(rows["characters"]), groups),
         # Only where the task names alarming words do the predictions have the column.
-        alarming=_count_alarming(answers, np.asarray(rows["alarming"], dtype=bool)) if "alarming" in rows else None,
+        alarming=_count_alarming(answers, np.asarray(rows["alarming"], dtype=bool), groups)
+        if "alarming" in rows
+        else None,
     )
 
 
@@ -142,14 +144,15 @@ def _match_lengths(answers: DetectionAnswers, characters: np.ndarray, groups: np
     return LengthMatched(roc_auc=matched, pairs=pairs, length_alone=length_alone)
 
 
-def _count_alarming(answers: DetectionAnswers, alarming: np.ndarray) -> Alarming:
+def _count_alarming(answers: DetectionAnswers, alarming: np.ndarray, groups: np.ndarray) -> Alarming:
     # Negative rows alone: a harmless text that sounds alarming is what a detector that knows words alone flags.
-    with_word, without_word = (answers.flagged[mask & ~answers.positive] for mask in (alarming, ~alarming))
+    masks = [mask & ~answers.positive for mask in (alarming, ~alarming)]
+    false_alarms, of_others = (measure_share(answers.flagged[mask], groups[mask]) for mask in masks)
     return Alarming(
-        rows=len(with_word),
-        false_alarms=rate(int(with_word.sum()), len(with_word)),
-        others=len(without_word),
-        false_alarms_of_others=rate(int(without_word.sum()), len(without_word)),
+        rows=int(masks[0].sum()),
+        false_alarms=false_alarms,
+        others=int(masks[1].sum()),
+        false_alarms_of_others=of_others,
     )
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 
 from hubtools.lazy_numpy import np
-from hubtools.metrics.detection import DetectionAnswers, count_false_alarms, count_missed
-from hubtools.metrics.intervals import rate
-from hubtools.metrics.labels import LabelAnswers, accuracy, count_answered, count_right_of_answered, macro_f1
+from hubtools.metrics.detection import DetectionAnswers
+from hubtools.metrics.intervals import measure_share
+from hubtools.metrics.labels import LabelAnswers, accuracy, macro_f1
+from hubtools.records.scores import Interval
 from hubtools.records.thresholds import (
     AbstentionRates,
     AbstentionStep,
@@ -20,6 +21,9 @@ from hubtools.records.thresholds import (
     DetectionThresholds,
     Target,
 )
+
+# (rows,) numbers of the groups of validation and of test, by which intervals are drawn; None where rows stand alone.
+SplitGroups = tuple["np.ndarray | None", "np.ndarray | None"]
 
 FEWEST_ROWS = 100  # rows that a macro F1 of the abstention curve is computed of
 
@@ -56,18 +60,24 @@ def find_shortest_decimal(above: float, up_to: float) -> float:
     return up_to  # two floats next to one another have no decimal of 16 digits between them
 
 
-def measure_detection_rates(answers: DetectionAnswers) -> DetectionRates:
-    """Return the rates of a split at the threshold of ``answers``."""
+def _measure_part(hits: np.ndarray, part: np.ndarray, groups: np.ndarray | None) -> Interval | None:
+    return measure_share(hits[part], None if groups is None else groups[part])
+
+
+def measure_detection_rates(answers: DetectionAnswers, groups: np.ndarray | None) -> DetectionRates:
+    """Return the rates of a split at the threshold of ``answers``; their intervals are by group."""
+    positive, flagged = answers.positive, answers.flagged
+
     return DetectionRates(
-        positives=int(answers.positive.sum()),
-        negatives=int((~answers.positive).sum()),
-        fpr=rate(*count_false_alarms(answers)),
-        fnr=rate(*count_missed(answers)),
+        positives=int(positive.sum()),
+        negatives=int((~positive).sum()),
+        fpr=_measure_part(flagged, ~positive, groups),
+        fnr=_measure_part(~flagged, positive, groups),
     )
 
 
 def choose_detection_threshold(
-    validation: DetectionAnswers, test: DetectionAnswers, label: str, target: Target
+    validation: DetectionAnswers, test: DetectionAnswers, label: str, target: Target, groups: SplitGroups = (None, None)
 ) -> DetectionThresholds:
     """Choose the threshold of a detection, and measure it on both splits."""
     # On validation alone: rates at a threshold that was chosen on the test split would be too good there.
@@ -78,22 +88,23 @@ def choose_detection_threshold(
         label=label,
         threshold=chosen,
         target=target,
-        validation=measure_detection_rates(validation.at(chosen)),
-        test=measure_detection_rates(test.at(chosen)),
+        validation=measure_detection_rates(validation.at(chosen), groups[0]),
+        test=measure_detection_rates(test.at(chosen), groups[1]),
     )
 
 
-def measure_abstention_rates(answers: LabelAnswers, fallback: int) -> AbstentionRates:
+def measure_abstention_rates(answers: LabelAnswers, fallback: int, groups: np.ndarray | None) -> AbstentionRates:
     """Return the rates of a split at the threshold of ``answers``; what falls to the fallback may itself be right."""
     answered = answers.confidence >= answers.threshold
     final = answers.replace_unsure(fallback)  # what the router acts on
     right = answers.right
+
     return AbstentionRates(
         rows=len(answers),
-        answered=rate(*count_answered(answers)),
-        kept=rate(int((answered & right).sum()), int(right.sum())),
-        caught=rate(int((~answered & ~right).sum()), int((~right).sum())),
-        accuracy_of_answered=rate(*count_right_of_answered(answers)),
+        answered=measure_share(answered, groups),
+        kept=_measure_part(answered, right, groups),
+        caught=_measure_part(~answered, ~right, groups),
+        accuracy_of_answered=_measure_part(right, answered, groups),
         macro_f1_of_answered=macro_f1(answers.take(np.flatnonzero(answered))) if answered.any() else None,
         accuracy=accuracy(final),
         macro_f1=macro_f1(final),
@@ -101,7 +112,12 @@ def measure_abstention_rates(answers: LabelAnswers, fallback: int) -> Abstention
 
 
 def choose_abstention_threshold(
-    validation: LabelAnswers, test: LabelAnswers, labels: tuple[str, ...], fallback: str, target: Target
+    validation: LabelAnswers,
+    test: LabelAnswers,
+    labels: tuple[str, ...],
+    fallback: str,
+    target: Target,
+    groups: SplitGroups = (None, None),
 ) -> AbstentionThresholds:
     """Choose the threshold below which an answer becomes ``fallback``: right answers are the positive ones."""
     chosen = choose_threshold(validation.right, validation.confidence, target)
@@ -112,8 +128,8 @@ def choose_abstention_threshold(
         label=fallback,
         threshold=chosen,
         target=target,
-        validation=measure_abstention_rates(validation.at(chosen), index),
-        test=measure_abstention_rates(test.at(chosen), index),
+        validation=measure_abstention_rates(validation.at(chosen), index, groups[0]),
+        test=measure_abstention_rates(test.at(chosen), index, groups[1]),
     )
 
 

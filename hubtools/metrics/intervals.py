@@ -115,6 +115,37 @@ def _interval(value: float, resampled: Sequence[float]) -> Interval:
     return Interval(value=float(value), low=float(low), high=float(high))
 
 
+def bound_each(scores: Callable[[np.ndarray], np.ndarray], groups: np.ndarray) -> list[tuple[float, float]]:
+    """Return the 95% percentile interval of each of several scores, on the same resamples.
+
+    Args:
+        scores: from row numbers (with repetition) to (scores,).
+        groups: (rows,), as :func:`draw_resamples` takes them.
+    """
+    low, high = np.percentile([scores(rows) for rows in draw_resamples(groups)], [2.5, 97.5], axis=0)
+    return list(zip(low.tolist(), high.tolist(), strict=True))
+
+
+def measure_share(hits: np.ndarray, groups: np.ndarray | None) -> Interval | None:
+    """Return the share of rows that are hits, with a 95% interval by group; None without a row.
+
+    It is exact where each row stands for itself, and at 0 and 1, which every resample repeats.
+
+    Args:
+        hits: (rows,) bool.
+        groups: (rows,) a number for each row, the same within a group; None where each row stands for itself.
+    """
+    _, numbers = np.unique(np.arange(len(hits)) if groups is None else groups, return_inverse=True)
+    count = int(numbers.max(initial=-1)) + 1
+    if count == len(hits) or hits.all() or not hits.any():
+        return rate(min(int(hits.sum()), count), count)
+    # Groups are drawn whole: their sums are all that a resample needs.
+    of_group, rows = np.bincount(numbers, hits), np.bincount(numbers)
+    rng = np.random.default_rng(0)
+    drawn = (rng.integers(0, count, count) for _ in range(RESAMPLES))
+    return _interval(float(hits.mean()), [float(of_group[d].sum() / rows[d].sum()) for d in drawn])
+
+
 def rate(hits: int, rows: int) -> Interval | None:
     """Return the share of independent rows and its exact (Clopper-Pearson) 95% interval; None without a row.
 

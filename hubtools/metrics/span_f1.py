@@ -12,7 +12,8 @@ from hubtools.metrics import spans
 
 _DESCRIPTION = """
 Scores of typed spans given by character offsets. Strictly, a span counts where start, end and type agree with a true
-one (micro-averaged over all documents). The overlap scores count spans that share a character with one of their type.
+one (micro-averaged over all documents). The overlap scores count pairs of a true and a predicted span of one type that
+share a character; no span is in two pairs.
 """
 _INPUTS = """
 Args:

@@ -32,7 +32,7 @@ class SpanAnswers:
     """True and predicted spans of documents, counted.
 
     Attributes:
-        counts: (documents, types, 5); see :func:`count_spans`.
+        counts: (documents, types, 4); see :func:`count_spans`.
         covered: (documents, 2): characters of true spans that lie in a predicted one, and all characters of true spans.
         predicted: (documents,) whether any span was predicted.
     """
@@ -64,7 +64,7 @@ class SpanAnswers:
 
     @property
     def total(self) -> np.ndarray:
-        """(5,): counts over all documents and types."""
+        """(4,): counts over all documents and types."""
         total: np.ndarray = self.counts.sum((0, 1))
         return total
 
@@ -80,24 +80,35 @@ def read_span_answers(true: Sequence[SpanRow], predicted: Sequence[SpanRow], typ
 
 
 def count_spans(true: Sequence[SpanRow], predicted: Sequence[SpanRow], types: int) -> np.ndarray:
-    """Return (documents, types, 5) counts of spans.
+    """Return (documents, types, 4) counts of spans.
 
-    They are: predicted exactly, predicted, true; then predicted spans that share a character with a true one of their
-    type, and true ones that do with a predicted one.
+    They are: predicted exactly, predicted, true; then pairs of a true and a predicted span of one type that share a
+    character. No span is in two pairs: one long prediction does not find three names.
     """
-    counts = np.zeros((len(true), types, 5), dtype=int)
+    counts = np.zeros((len(true), types, 4), dtype=int)
     for row, sides in enumerate(zip(true, predicted, strict=True)):
         # Sets: a span that is predicted twice is one answer, as seqeval counts it.
         true_spans, predicted_spans = ({(s["start"], s["end"], s["label"]) for s in side} for side in sides)
-        # Precision of overlap is a share of the predicted spans and recall one of the true ones. One long prediction
-        # may overlap several true spans, so that the two counts differ.
-        overlapped = {t for t in true_spans if any(_overlap(t, p) for p in predicted_spans if p[2] == t[2])}
-        overlapping = {p for p in predicted_spans if any(_overlap(t, p) for t in true_spans if p[2] == t[2])}
-        exact = true_spans & predicted_spans
-        for column, spans in enumerate((exact, predicted_spans, true_spans, overlapping, overlapped)):
+        found = _pair_overlapping(true_spans, predicted_spans)
+        for column, spans in enumerate((true_spans & predicted_spans, predicted_spans, true_spans, found)):
             for _, _, label in spans:
                 counts[row, label, column] += 1
     return counts
+
+
+def _pair_overlapping(
+    true: set[tuple[int, int, int]], predicted: set[tuple[int, int, int]]
+) -> list[tuple[int, int, int]]:
+    """Return the true spans that have a predicted one of their type, each a different one, that overlaps them."""
+    # From left to right, each with the first that ends: of spans that do not overlap on their own side no other choice
+    # gives more pairs.
+    left, found = sorted(predicted, key=lambda span: (span[1], span[0])), []
+    for span in sorted(true, key=lambda span: (span[1], span[0])):
+        partner = next((p for p in left if p[2] == span[2] and _overlap(span, p)), None)
+        if partner:
+            left.remove(partner)
+            found.append(span)
+    return found
 
 
 def _count_covered(true: SpanRow, predicted: SpanRow) -> tuple[int, int]:
@@ -121,11 +132,8 @@ def strict_prf(counts: np.ndarray) -> tuple[float, float, float]:
 
 
 def overlap_prf(counts: np.ndarray) -> tuple[float, float, float]:
-    """Return the same of spans that share a character with one of their type."""
-    _, predicted, true, overlapping, overlapped = (int(n) for n in counts)
-    precision = overlapping / predicted if predicted else 0.0
-    recall = overlapped / true if true else 0.0
-    return precision, recall, 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    """Return the same of spans that share a character with one of their type, one to one."""
+    return strict_prf(np.array([counts[3], counts[1], counts[2]]))
 
 
 def read_tag_spans(tags: Sequence[str]) -> set[tuple[int, int, str]]:

@@ -21,12 +21,18 @@ class Interval(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class ClassScores(Record):
-    """Scores of one label. ``support`` counts the rows that truly have it."""
+    """Scores of one label.
+
+    Attributes:
+        f1_interval: its 95% interval; None where no row has the label, and in a file of an earlier version.
+        support: rows that truly have it.
+    """
 
     label: str
     precision: float
     recall: float
     f1: float
+    f1_interval: tuple[float, float] | None = None
     support: int
 
 
@@ -115,12 +121,13 @@ class NoScores(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class TypeScores(Record):
-    """Scores of the spans of one type; ``support`` counts its true spans."""
+    """Scores of the spans of one type; ``support`` counts its true spans, ``f1_interval`` is as with a label."""
 
     label: str
     precision: float
     recall: float
     f1: float
+    f1_interval: tuple[float, float] | None = None
     overlap_f1: float
     support: int
 
@@ -131,7 +138,8 @@ class SpanScores(Record):
 
     Attributes:
         entity_f1, entity_precision, entity_recall: of spans whose start, end and type agree.
-        overlap_f1, overlap_precision, overlap_recall: of spans that share a character with one of their type.
+        overlap_f1, overlap_precision, overlap_recall: of spans that share a character with one of their type, each
+            with one other.
         covered: share of the characters within true spans that lie in a predicted one of whatever type; None without
             a true span.
         macro_f1: mean of the strict F1 of the types that occur.

@@ -140,7 +140,7 @@ PII = TaskSpec(
     model_name="pii_classifier_{base}_presidio_token_model",
     mapping_file="pii_type_mapping.json",
     slot_of_router="personal_data",
-    version="2",
+    version="3",
     card=CardTexts(noun="prompt"),
     task_ids=("named-entity-recognition",),
     examples=(
