@@ -28,7 +28,7 @@ from hubtools.training.calibration import FILE as CALIBRATION
 from hubtools.training.inputs import hash_texts
 from hubtools.workdir import TaskFolder, load_folder, sha256_of
 
-METRICS = 7  # bumped when metrics.json holds more, or a number is computed in another way
+METRICS = 8  # bumped when metrics.json holds more, or a number is computed in another way
 
 _MOST_EXAMPLES = 3  # rows of somebody's own data on a card
 

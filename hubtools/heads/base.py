@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -11,6 +11,7 @@ from hubtools.heads.answers import Answer
 from hubtools.heads.inference import Tick
 from hubtools.heads.plots import Plot
 from hubtools.heads.rows import LabelMap, UserColumns
+from hubtools.heads.unseen import ScoresUnseen
 from hubtools.heads.values import (
     AnswerDifference,
     Column,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Head(ABC):
+class Head(ScoresUnseen):
     """How a question is answered: what the truth and the answer of a row are, and all that follows from it.
 
     Attributes:
@@ -338,10 +339,9 @@ class Head(ABC):
     # Where a model ships with none, it answers as its pipeline does: by the most probable label, with every span.
     plain_threshold: ClassVar[float] = 0.0
 
-    # A file of thresholds is read before it is known which label set its model was trained with.
     @property
     def acts_on(self) -> str:
-        """The label that a threshold is about, whatever the label set; "" for none."""
+        """The label that a threshold is about, before it is known which label set a model has; "" for none."""
         return ""
 
     def read_shipped_threshold(self, content: object, weights: str = WEIGHTS) -> float | None:
