@@ -111,6 +111,11 @@ class TaskFolder:
         return self.root / "gate.json"
 
     @property
+    def unseen(self) -> Path:
+        """Scores on each source by a training that never saw it."""
+        return self.root / "leave-one-source-out.json"
+
+    @property
     def studies(self) -> Path:
         """Trainings beside the one that is released: a folder a study, in it a work folder a training."""
         return self.root / "studies"
