@@ -13,10 +13,13 @@ import leaks
 import numpy as np
 import pytest
 from as_user import Command
+from test_published_cards import model_card_of, run_of
+from test_published_cards import scored as card_score
 from test_studies import COUNTS, FACTS, base  # noqa: F401
 
 from hubtools.errors import UsageError
 from hubtools.heads.span_rows import widen_to_words
+from hubtools.records import write_json
 from hubtools.spec import Example
 from hubtools.studies.source_folds import HELD_OUT, SourceFold, choose_left_out, leave_out
 from hubtools.tasks.category import CATEGORY
@@ -284,3 +287,86 @@ def test_spans_are_widened_to_the_words_that_they_touch() -> None:
     [widened] = widen_to_words(text, [span(9, 21)])
     assert text[widened["start"] : widened["end"]] == "Ann-Marie O"
     assert widen_to_words("?!", [span(0, 1)]) == [{"start": 0, "end": 1, "label": 0}]
+
+
+# --- what the card and the release say ------------------------------------------------------------------------------
+
+
+def left_out(source: str, **scores: float | None) -> dict[str, Any]:
+    return {
+        "name": f"without-{source}", "seed": 0, "flags": [], "score": 0.9, "seconds": 1.0, "steps": 2, "epochs": 1.0,
+        "sources": [source], "train": 90, "validation": 20, "held_out": 1234, "left_out_as_leaks": 0,
+        "own_validation": False,
+        "held_out_scores": {
+            "threshold": 0.4,
+            "scores": {key: None if value is None else card_score(value) for key, value in scores.items()},
+        },
+    }  # fmt: skip
+
+
+def report_of(*trainings: dict[str, Any], training: str = "") -> dict[str, Any]:
+    titles = {metric.key: metric.title for metric in JAILBREAK.head.list_unseen(LABELS.labels)}
+    return {
+        "task": "jailbreak", "metric": {"key": "roc_auc", "title": "ROC-AUC"}, "split": "held out", "base": "b",
+        "seed": 0, "flags": [], "folder": "f", "trainings": [*trainings], "dataset": "d", "training": training,
+        "titles": titles, "means": {"fpr_at_threshold": 0.0625, "roc_auc": 0.75},
+        "not_left_out": {"their/attacks": "no other source has rows of jailbreak"},
+    }  # fmt: skip
+
+
+def test_the_card_has_a_line_for_each_source_that_was_left_out_and_for_each_benchmark() -> None:
+    run = run_of(JAILBREAK, "public")
+    calm = left_out("calm|prompts", fpr_at_threshold=0.125, recall_at_threshold=None, roc_auc=None)
+    both = left_out("their/set", fpr_at_threshold=0.0, recall_at_threshold=0.5, roc_auc=0.75)
+    [one] = run["external"][:1]
+    scores = {"fpr_at_threshold": card_score(0.01), "recall_at_threshold": card_score(0.33), "roc_auc": None}
+    benchmark = one | {"benchmark": "hard", "license": "cc-by-4.0", "unseen": scores, "dataset": "their/hard"}
+    card = model_card_of(JAILBREAK, unseen=report_of(calm, both), external=[benchmark])
+    assert "## On collections that it has never seen" in card
+    assert "FPR at the threshold 0.062, ROC-AUC 0.750 on average" in card
+    assert "| calm\\|prompts | 1,234 | 0.125 [0.105, 0.145] | – | – |" in card
+    assert "- their/attacks was not left out: no other source has rows of jailbreak." in card
+    rows = f"{one['rows']['scored']:,}"
+    assert f"| hard (`their/hard`) | cc-by-4.0 | {rows} | 0.010 [-0.010, 0.030] | 0.330 [0.310, 0.350] | – |" in card
+    assert "## On other data" not in card
+    assert "never seen" not in model_card_of(JAILBREAK, external=[])
+
+
+def test_a_report_of_another_training_has_no_place_beside_a_model(tmp_path: Path) -> None:
+    folder = TaskFolder(tmp_path)
+    write_json(folder.training, run_of(JAILBREAK, "public")["training"] | {"fingerprint": "now"})
+    assert folder.find_unseen() is None
+    for fingerprint, found in (("before", False), ("now", True)):
+        write_json(folder.unseen, report_of(training=fingerprint))
+        assert (folder.find_unseen() is not None) == found
+    folder.unseen.write_text("{")
+    assert folder.find_unseen() is None
+
+
+@pytest.mark.exhaustive
+def test_evaluate_scores_the_benchmarks_of_a_task_and_tells_of_one_that_is_gone(
+    hubtools: Command, rude: tuple[list[object], list[object]]
+) -> None:
+    named, flags = rude
+    folder = folder_of(named)
+    hard = Path(str(named[1])).parent / "hard.jsonl"
+    hubtools("finetune", *named, *flags, env={"OMP_NUM_THREADS": "1"})
+    hidden = hard.rename(hard.with_suffix(".hidden"))
+    try:
+        told = hubtools("evaluate", *named)
+    finally:
+        hidden.rename(hard)
+    assert "benchmark hard is left out" in told.stderr
+    assert not list(folder.root.glob("external/*.json"))
+    hubtools("evaluate", *named)
+    report = json.loads((folder.root / "external" / "hard.json").read_text())
+    assert (report["benchmark"], report["license"], report["rows"]["scored"]) == ("hard", "cc-by-4.0", 30)
+    threshold = json.loads((folder.model / "thresholds.json").read_text())["weights"]["model.safetensors"]["threshold"]
+    assert report["threshold"] == threshold
+    assert report["unseen"].keys() == {"fpr_at_threshold", "recall_at_threshold", "roc_auc"}
+    before = (folder.root / "external" / "hard.parquet").stat().st_mtime_ns
+    hubtools("evaluate", *named, "--target-fpr", 0.3)
+    moved = json.loads((folder.root / "external" / "hard.json").read_text())
+    assert moved["threshold"] != threshold
+    assert moved["unseen"]["fpr_at_threshold"] != report["unseen"]["fpr_at_threshold"]
+    assert (folder.root / "external" / "hard.parquet").stat().st_mtime_ns == before, "the model is asked once"

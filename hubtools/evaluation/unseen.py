@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
-from hubtools.errors import DamagedRecord
 from hubtools.evaluation.evaluate import score
 from hubtools.evaluation.predictions import Predictions
-from hubtools.records import from_json
-from hubtools.records.studies import HeldOutScores, SourceReport
-from hubtools.records.training import TrainingRecord
+from hubtools.records.studies import HeldOutScores
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder
@@ -34,18 +29,11 @@ def score_held_out(task: TaskSpec, label_set: LabelSet, run: TaskFolder) -> Held
     )
 
 
-def find_report_of(folder: TaskFolder, training: TrainingRecord) -> SourceReport | None:
-    """Return what a card says of collections that training never saw; None where that was not measured.
-
-    A report of other rows, another base or other flags than the model's says nothing of it.
-    """
-    report = read_report(folder)
-    return report if report and report.training == training.fingerprint else None
-
-
-def read_report(folder: TaskFolder) -> SourceReport | None:
-    """Return the last report of a work folder or a release; None where there is none, or one of another version."""
-    try:
-        return from_json(json.loads(folder.unseen.read_text("utf-8")), SourceReport)
-    except (OSError, ValueError, DamagedRecord):
-        return None
+def describe_unseen(folder: TaskFolder) -> str:
+    """Return the mean scores of sources that were left out, in a few words; "" where the model has none."""
+    report = folder.find_unseen()
+    if report is None or not report.means:
+        return ""
+    count = sum(one.held_out_scores is not None for one in report.trainings)
+    scores = ", ".join(f"{title} {mean:.3f}" for title, mean in report.means_by_title.items())
+    return f"on {count} source{'s' * (count > 1)} that training never saw: {scores}"

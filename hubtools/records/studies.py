@@ -192,6 +192,11 @@ class SourceReport(StudyReport):
     means: dict[str, float]
     not_left_out: dict[str, str]
 
+    @property
+    def means_by_title(self) -> dict[str, float]:
+        """The means as cards and terminals name them."""
+        return {self.titles[key]: mean for key, mean in self.means.items()}
+
 
 @dataclass(frozen=True, kw_only=True)
 class RepetitionReport(StudyReport):
