@@ -6,10 +6,11 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import typer
 
+from hubtools.errors import UsageError
 from hubtools.option_groups import omit, reword, takes_groups
 from hubtools.options import HubOptions, Json, TaskOptions, TrainingOptions, WorkOptions, show
 from hubtools.records import Record
@@ -69,6 +70,20 @@ def cross_validate(
     task: TaskOptions,
     *,
     folds: Annotated[int, typer.Option(min=2, help="Folds, each held out once.")] = 5,
+    by: Annotated[
+        Literal["source"] | None,
+        typer.Option(
+            help="Leave out each source of the dataset instead of folds, and score it alone, at the threshold of that "
+            "training: what to expect of a collection that training never saw."
+        ),
+    ] = None,
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SOURCE[,SOURCE]",
+            help="With --by source: leave out this source alone, or several together. Repeatable. [default: each]",
+        ),
+    ] = None,
     training: Annotated[TrainingOptions, omit("jobs"), reword(seed="Seed of the folds and of training.")],
     hub: HubOptions,
     work: WorkOptions,
@@ -81,11 +96,25 @@ def cross_validate(
     """
     task, argv = task.take_flags(context.args)
     tasks = task.select()
+    given = context.get_parameter_source("folds")
+    folds_are_named = given is not None and given.name == "COMMANDLINE"
+    if (leave_out and not by) or (by and folds_are_named):
+        raise UsageError(
+            "Folds are of rows, and sources are left out whole",
+            expected="--folds alone, or --by source with --leave-out",
+            found="--folds and --by source" if by else "--leave-out alone",
+            next=f"hubtools cross-validate {tasks[0].name} --by source",
+        )
     hub.connect()
+    from hubtools.studies.by_source import cross_validate_by_source
     from hubtools.studies.cross_validation import cross_validate_task
-    from hubtools.studies.tables import format_folds
+    from hubtools.studies.tables import format_folds, format_sources
 
     training = replace(training, flags=parse_training_flags(argv))
+    if by:
+        found = _run_studies(tasks, lambda spec: cross_validate_by_source(spec, work, training, leave_out or ()))
+        _show(found, json_output, [line for _, report in found for line in format_sources(report)])
+        return
     reports = _run_studies(tasks, lambda spec: cross_validate_task(spec, work, training, folds))
     _show(reports, json_output, [line for _, report in reports for line in format_folds(report)])
 

@@ -224,6 +224,14 @@ class SourceOptions(OptionGroup):
             "long as those that are looked for. Repeatable.",
         ),
     ] = ()
+    corrections: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            metavar="[TASK=]FILE",
+            help="Labels that you corrected: the file of hubtools label-errors, with its column 'correction' filled "
+            "in. With several tasks TASK=FILE. Repeatable.",
+        ),
+    ] = ()
     seed: Seed = 0
 
     @property

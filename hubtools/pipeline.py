@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hubtools.connection import find_namespace, open_client
+from hubtools.curation.corrections import find_file
 from hubtools.curation.sources import SourceFiles, are_public, locate_addition
 from hubtools.curation.supplements import LENGTHS, check_names, choose_supplements
 from hubtools.curation.user_data import check_flags, choose_sources
@@ -38,12 +39,14 @@ _SPACE_SECONDS = 600.0  # to wait for a Space that was pushed to start
 def curate_task(task: TaskSpec, work: WorkOptions, source: SourceOptions) -> DatasetFacts:
     """Curate one task into its work folder, and return what ``facts.json`` says of the dataset."""
     from hubtools.curation.build import CurationInputs, curate
+    from hubtools.curation.corrections import read_corrections
 
     folder = work.folder(task)
     # Located before the folder is locked: downloads take long, and change nothing in it.
     sources, label_set = locate_sources(task, source)
     public = are_public(task, sources)
     inputs = CurationInputs(
+        corrections=read_corrections(source.corrections, task, label_set),
         sources=sources,
         label_set=label_set,
         supplements=locate_supplements(task, sources, source),
@@ -112,6 +115,7 @@ def find_user_source(task: TaskSpec, work: WorkOptions, source: SourceOptions) -
     names = {public.name for public in task.sources if public.name} | ({LENGTHS} if task.match_lengths else set())
     # Flags of other tasks are none of this one's business.
     asked = names & {*source.supplements, *source.without}
+    asked |= {"--corrections"} if find_file(source.corrections, task) else set()
     label_set = _parse_label_set(task, source)
     if label_set not in (None, facts.label_set):
         asked |= {f"--label-set {label_set}"}
@@ -131,7 +135,7 @@ def _needs_curation(task: TaskSpec, work: WorkOptions, source: SourceOptions) ->
     if find_user_source(task, work, source):
         return False
     # Whether such a flag makes a difference is known by the fingerprint, which curation computes.
-    if source.source or source.supplements or source.without or not folder.facts.exists():
+    if source.source or source.supplements or source.without or source.corrections or not folder.facts.exists():
         return True
     return _parse_label_set(task, source) not in (None, folder.read_facts().label_set)
 
@@ -208,7 +212,9 @@ def evaluate_task(task: TaskSpec, work: WorkOptions, options: EvaluationOptions,
     """Score the test split where that is not done, and return what ``metrics.json`` says."""
     from tqdm import tqdm  # type: ignore[import-untyped]
 
+    from hubtools.evaluation.benchmarks import score_benchmarks
     from hubtools.evaluation.evaluate import ScoringOptions, evaluate
+    from hubtools.evaluation.unseen import describe_unseen
     from hubtools.records.thresholds import Target
 
     folder = work.folder(task)
@@ -219,7 +225,7 @@ def evaluate_task(task: TaskSpec, work: WorkOptions, options: EvaluationOptions,
         folder.lock(work.note),
         tqdm(total=rows, desc=f"{task.name}: scoring", unit="row", leave=False, disable=None) as bar,
     ):
-        return evaluate(
+        metrics = evaluate(
             task,
             folder,
             ScoringOptions(
@@ -231,6 +237,11 @@ def evaluate_task(task: TaskSpec, work: WorkOptions, options: EvaluationOptions,
             note=work.note,
             tick=bar.update,
         )
+        if not options.from_predictions:
+            score_benchmarks(task, folder, metrics.weights_sha256, work.note)
+    if line := describe_unseen(folder):
+        work.note(f"{task.name}: {line}")
+    return metrics
 
 
 def _find_published_before(task: TaskSpec, work: WorkOptions, repos: RepoOptions) -> str | None:

@@ -151,7 +151,7 @@ def _train_and_release(tasks: Sequence[TaskSpec], options: RunOptions, clock: _C
 def _make_result(task: TaskSpec, work: WorkOptions) -> TaskResult:
     """Return what the files of the work folder say of a task that was released."""
     folder = work.folder(task)
-    metrics = folder.read_metrics()
+    metrics, unseen = folder.read_metrics(), folder.find_unseen()
     published = folder.read_published("push-model")
     # Every baseline has the metric that heads the card; it would be no baseline otherwise.
     key = metrics.primary.key
@@ -163,6 +163,7 @@ def _make_result(task: TaskSpec, work: WorkOptions) -> TaskResult:
         baselines={name: getattr(baseline, key).value for name, baseline in metrics.baselines.items()},
         dataset=published.dataset.url if published.dataset else "",
         model=published.model.url if published.model else "",
+        unseen=unseen.means_by_title if unseen else None,
     )
 
 
@@ -173,6 +174,9 @@ def format_summary(record: RunRecord) -> list[str]:
         if isinstance(result, TaskResult):
             score = f"{result.value:.3f} [{result.low:.3f}, {result.high:.3f}]"
             lines.append(f"{name:<10} {result.metric:<26} {score:<24} {result.model}")
+            if result.unseen:
+                scores = ", ".join(f"{title} {mean:.3f}" for title, mean in result.unseen.items())
+                lines.append(f"{'':<10} never seen, each source left out: {scores}")
     space = record.results.get("space")
     if isinstance(space, SpaceResult) and space.url is not None:
         lines.append(f"Space: {space.url}")

@@ -20,12 +20,14 @@ from hubtools.records import from_json, read_record, to_json, write_json, write_
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics
 from hubtools.records.release import Published, PublishedRepos, PublishedTogether
+from hubtools.records.studies import SourceReport
 from hubtools.records.training import MultitaskRecord, TrainingRecord
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
 DEFAULT = Path("hubtools-work")  # in the current folder
+UNSEEN = "leave-one-source-out.json"  # of a task, in its folder and in its release
 PUBLISHED = "published.json"  # of a task in its folder, of what shows all of them beside these folders
 
 
@@ -113,6 +115,11 @@ class TaskFolder:
         return self.root / "gate.json"
 
     @property
+    def unseen(self) -> Path:
+        """Scores on each source by a training that never saw it."""
+        return self.root / UNSEEN
+
+    @property
     def studies(self) -> Path:
         """Trainings beside the one that is released: a folder a study, in it a work folder a training."""
         return self.root / "studies"
@@ -178,6 +185,14 @@ class TaskFolder:
     def read_metrics(self) -> Metrics:
         """Read ``metrics.json``; raises :class:`MissingStage` where nothing was scored, or by another version."""
         return read_record(self.metrics, Metrics, task=self.task, command="evaluate")
+
+    def find_unseen(self) -> SourceReport | None:
+        """Return the scores on sources that were left out, where the model is of the same rows, base and flags."""
+        try:
+            report = from_json(json.loads(self.unseen.read_text("utf-8")), SourceReport)
+        except (OSError, ValueError, DamagedRecord):  # none, or one of another version
+            return None
+        return report if report.training == self.read_training().fingerprint else None
 
     def read_published(self, command: str) -> PublishedRepos:
         """Read ``published.json``; raises :class:`MissingStage`, naming ``command``, where nothing was pushed."""

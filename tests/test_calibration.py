@@ -41,6 +41,7 @@ from hubtools.training.calibration import (
     fit_temperature,
     fold,
     measure_calibration_error,
+    weigh_by_source,
 )
 
 NANO = Path(__file__).parent.parent / "hubtools" / "starter" / "hubtools" / "modernbert-nano"
@@ -189,7 +190,7 @@ def test_a_temperature_that_makes_the_error_worse_is_not_taken(
 ) -> None:
     folder, rows = sequences
     before = (folder / "model.safetensors").read_bytes()
-    monkeypatch.setattr("hubtools.training.calibration.fit_temperature", lambda logits, labels: 0.3)
+    monkeypatch.setattr("hubtools.training.calibration.fit_temperature", lambda logits, labels, weights: 0.3)
     done = calibrate(folder, JAILBREAK, encoded(rows, tokenizer), DataCollatorWithPadding(tokenizer))
     assert done.temperature == 1.0
     assert done.result.startswith("left at 1: another would make the calibration error")
@@ -202,7 +203,7 @@ def test_the_error_on_validation_never_gets_worse(sequences: tuple[Path, Dataset
     start = (folder / "model.safetensors").read_bytes()
     collator = DataCollatorWithPadding(tokenizer)
     model = ModernBertForSequenceClassification.from_pretrained(folder).eval()
-    logits, _ = compute_logits(model, encoded(rows, tokenizer), collator)
+    logits, *_ = compute_logits(model, encoded(rows, tokenizer), collator)
     rng = np.random.default_rng(0)
     for noise in (0.0, 0.05, 0.3, 1.0):
         order = np.argsort([len(ids) for ids in encoded(rows, tokenizer)["input_ids"]], kind="stable")
@@ -213,6 +214,56 @@ def test_the_error_on_validation_never_gets_worse(sequences: tuple[Path, Dataset
         done = calibrate(folder, JAILBREAK, encoded(given, tokenizer), collator)
         after = measure_calibration_error(logits, labels[order], done.temperature)
         assert after <= measure_calibration_error(logits, labels[order], 1.0)
+
+
+def test_each_source_counts_alike_in_the_temperature_however_many_rows_it_has() -> None:
+    """Of one source a tenth of the sure answers is wrong, of another a half: the second is not outvoted."""
+    rng = np.random.default_rng(0)
+
+    def answers(rows: int, wrong: float) -> tuple[np.ndarray, np.ndarray]:
+        return np.tile([4.0, 0.0], (rows, 1)), (rng.random(rows) < wrong).astype(int)
+
+    parts = [answers(2000, 0.1), answers(100, 0.5)]
+    logits, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
+    weights = weigh_by_source(["large"] * 2000 + ["small"] * 100)
+    assert weights.mean() == pytest.approx(1)
+    assert weights[:2000].sum() == pytest.approx(weights[2000:].sum())
+    plain, balanced = fit_temperature(logits, labels), fit_temperature(logits, labels, weights)
+    alike = [np.concatenate([a, *[b] * 20]) for a, b in zip(*parts, strict=True)]
+    assert balanced > 1.5 * plain
+    assert balanced == pytest.approx(fit_temperature(*alike), rel=0.02)
+    assert measure_calibration_error(logits, labels, balanced, weights) < measure_calibration_error(
+        logits, labels, plain, weights
+    )
+
+
+def test_the_sources_of_the_validation_rows_decide_a_temperature(
+    sequences: tuple[Path, Dataset], tokenizer: Any
+) -> None:
+    folder, rows = sequences
+    start = (folder / "model.safetensors").read_bytes()
+    found = []
+    for sources in ((), ["a"] * 60, ["b", *["a"] * 59]):
+        (folder / "model.safetensors").write_bytes(start)
+        done = calibrate(folder, JAILBREAK, encoded(rows, tokenizer), DataCollatorWithPadding(tokenizer), sources)
+        found.append(done.temperature)
+    assert found[0] == found[1] != found[2]
+
+
+def test_logits_say_which_row_they_are_of_though_rows_are_asked_by_length(
+    sequences: tuple[Path, Dataset], tokenizer: Any
+) -> None:
+    folder, rows = sequences
+    model = ModernBertForSequenceClassification.from_pretrained(folder).eval()
+    logits, labels, numbers = compute_logits(
+        model, encoded(rows, tokenizer), DataCollatorWithPadding(tokenizer), batch=7
+    )
+    assert sorted(numbers) == [*range(60)] != numbers.tolist()
+    assert labels.tolist() == [rows["label"][i] for i in numbers]
+    alone = predict_probabilities(
+        load_pipeline("text-classification", str(folder)), list(rows["text"]), JAILBREAK.label_set().labels
+    )
+    assert softmax(logits, axis=1) == pytest.approx(np.array(alone)[numbers], abs=1e-4)
 
 
 def test_another_architecture_is_folded_too(tmp_path: Path) -> None:

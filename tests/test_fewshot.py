@@ -174,12 +174,12 @@ def test_the_last_layer_answers_as_the_regression_does(classes: int) -> None:
     collator = Collator(0)
     encoder, last = model.model.state_dict(), model.classifier
     regression = fit_head(model, rows, collator)
-    logits, _ = compute_logits(model, rows, collator)
+    logits, *_ = compute_logits(model, rows, collator)
 
     model.classifier = torch.nn.Identity()
-    features, _ = compute_logits(model, rows, collator)
+    features, *_ = compute_logits(model, rows, collator)
     model.head = torch.nn.Identity()
-    embeddings, _ = compute_logits(model, rows, collator)
+    embeddings, *_ = compute_logits(model, rows, collator)
     assert softmax(logits, axis=1) == pytest.approx(regression.predict_proba(features), abs=1e-5)
     centred = embeddings - embeddings.mean(1, keepdims=True)
     cosines = (features * centred).sum(1) / np.linalg.norm(features, axis=1) / np.linalg.norm(centred, axis=1)

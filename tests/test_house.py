@@ -355,7 +355,7 @@ def test_what_the_wheel_carries_is_there() -> None:
 
 @pytest.mark.parametrize("folder", ["model_cards", "dataset_cards"])
 def test_there_is_a_card_template_for_each_task_and_each_head_and_one_base(folder: str) -> None:
-    more = (MULTI, "onnx") if folder == "model_cards" else ()
+    more = (MULTI, "onnx", "unseen") if folder == "model_cards" else ()
     names = {f"{name}.md.jinja" for name in (*TASKS, *HEADS, *more, "base")}
     assert {path.name for path in (ROOT / folder).iterdir()} == names
 

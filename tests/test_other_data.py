@@ -156,7 +156,7 @@ def test_scores_on_other_data_are_those_of_its_own_predictions(
 ) -> None:
     found = pq.read_table(scored / "jailbreak" / "external" / "their-set.parquet").to_pydict()
     reading = ["tokens_read", "windows", "truncated"]
-    assert list(found) == ["id", "characters", "label", "probabilities", *reading]
+    assert list(found) == ["id", "group", "characters", "label", "probabilities", *reading]
     assert found["id"][0] == "their-set.csv:2"
     p = np.array(found["probabilities"])
     assert p[:, 2].tolist() == [0.0] * 41

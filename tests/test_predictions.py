@@ -60,6 +60,7 @@ def rows_of(task: TaskSpec, count: int, seed: int) -> Dataset:
     rng = np.random.default_rng(seed)
     texts = [" ".join(rng.choice(WORDS, rng.integers(2, 9))) + f" {seed}.{i}" for i in range(count)]
     columns: dict[str, Any] = {"id": [f"{seed}-{i}" for i in range(count)], "text": texts}
+    columns["source"] = [f"their/set-{i % 2}" for i in range(count)]
     if task.head.per_token:
         columns["text"] = [f"Ann met {text}" if i % 3 == 0 else text for i, text in enumerate(texts)]
         columns["spans"] = [[{"start": 0, "end": 3, "label": 0}] if i % 3 == 0 else [] for i in range(count)]
@@ -219,6 +220,15 @@ def test_the_records_hold_all_that_the_files_do(name: str, scored: Callable[[str
         shipped = {"task": name, "weights": {"model.safetensors": to_json(metrics.thresholds)}}
         assert shipped == json.loads((folder.model / "thresholds.json").read_text())
     assert getattr(metrics.scores, metrics.primary.key).value == metrics.primary.value
+
+
+def test_predictions_say_of_each_row_which_source_it_came_from(scored: Callable[[str], TaskFolder]) -> None:
+    folder = scored("jailbreak")
+    for split, path in (("validation", folder.validation_predictions), ("test", folder.predictions)):
+        source = {row["id"]: row["source"] for row in pq.read_table(folder.split_file(split)).to_pylist()}
+        found = read_columns(path)
+        assert set(found["source"]) == {"their/set-0", "their/set-1"}
+        assert [source[i] for i in found["id"]] == found["source"]
 
 
 def test_predictions_of_an_earlier_version_are_read_by_todays_names(copied: Callable[[str], TaskFolder]) -> None:

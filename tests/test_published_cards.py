@@ -38,6 +38,7 @@ from hubtools.records.metrics import Metrics, Primary
 from hubtools.records.onnx import OnnxExport
 from hubtools.records.release import Gate, Published, RouterReport
 from hubtools.records.scores import Interval
+from hubtools.records.studies import SourceReport
 from hubtools.records.training import TrainingRecord
 from hubtools.task import TaskSpec
 from hubtools.tasks import MODERNBERT, NANO, TASKS
@@ -391,6 +392,7 @@ def as_records(run: dict[str, Any]) -> ModelRun:
         from_json(run["gate"], Gate) if "gate" in run else None,
         from_json(run["router"], RouterReport) if run["router"] else None,
         from_json(run["onnx"], OnnxExport) if run["onnx"] else None,
+        from_json(run["unseen"], SourceReport) if "unseen" in run else None,
     )
 
 

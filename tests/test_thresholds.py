@@ -102,6 +102,8 @@ def test_of_all_tasks_those_take_a_target_that_have_a_threshold() -> None:
     check_target([PII, INTENT], None, None)
 
 
+FPR = Target(fpr=0.01)
+
 # --- what follows ---------------------------------------------------------------------------------------------------
 
 
@@ -125,6 +127,86 @@ def test_a_detector_is_measured_on_both_splits_at_its_threshold() -> None:
         1,
         0,
     ]
+
+
+def harmless(source: str, rows: int, flagged_above: float, alarms: int) -> list[tuple[float, int, str]]:
+    """Rows of a source at a low score, but for ``alarms`` of them that score as high as attacks."""
+    return [(flagged_above if i < alarms else 0.1, 0, source) for i in range(rows)]
+
+
+def of_sources(rows: list[tuple[float, int, str]]) -> dict[str, Any]:
+    return detector([score for score, _, _ in rows], [label for _, label, _ in rows], source=[s for *_, s in rows])
+
+
+ATTACKS = [(0.95, 1, "attacks")] * 50
+
+
+def test_a_false_positive_rate_is_kept_on_every_source_and_not_on_their_pool() -> None:
+    """3 of 200 harmless rows of one source score 0.8: of all 2,200 they are less than 1%, and of their own more."""
+    rows = [*harmless("easy", 2000, 0.1, 0), *harmless("hard", 200, 0.8, 3), *ATTACKS]
+    pooled = choose(JAILBREAK, {k: v for k, v in of_sources(rows).items() if k != "source"}, of_sources(rows), FPR)
+    found = choose(JAILBREAK, of_sources(rows), of_sources(rows), FPR)
+    assert (pooled.threshold, found.threshold) == (0.11, 0.81)
+    rates = {entry.source: (entry.negatives, entry.fpr.value) for entry in found.validation.sources}
+    assert rates == {"easy": (2000, 0.0), "hard": (200, 0.0)}
+    assert all(0 < entry.fpr.high < 0.05 for entry in found.validation.sources)
+    assert {entry.source: entry.fpr.value for entry in pooled.test.sources} == {"easy": 0.0, "hard": 0.015}
+
+
+def test_sources_with_few_harmless_rows_are_pooled_and_no_row_is_left_out() -> None:
+    small = [*harmless("a", 60, 0.8, 1), *harmless("b", 60, 0.7, 1)]
+    rows = [*harmless("easy", 500, 0.1, 0), *small, *ATTACKS]
+    found = choose(JAILBREAK, of_sources(rows), of_sources(rows), FPR)
+    assert found.threshold == 0.71, "one of the 120 may be flagged"
+    assert {entry.source: entry.measured_with for entry in found.validation.sources} == {
+        "a": ["b"], "b": ["a"], "easy": [],
+    }  # fmt: skip
+    few = [*harmless("easy", 500, 0.1, 0), *harmless("larger", 900, 0.1, 0), *harmless("a", 20, 0.8, 6), *ATTACKS]
+    found = choose(JAILBREAK, of_sources(few), of_sources(few), FPR)
+    assert found.threshold == 0.81, "too few for a rate of their own, they count with the smallest of the others"
+    assert {entry.source: entry.measured_with for entry in found.validation.sources} == {
+        "a": ["easy"], "easy": ["a"], "larger": [],
+    }  # fmt: skip
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.integers(0, 10_000), st.integers(150, 900), st.floats(0.3, 4))
+def test_the_rate_of_no_source_with_enough_rows_is_above_the_target(seed: int, rows: int, power: float) -> None:
+    rng = np.random.default_rng(seed)
+    drawn = zip(rng.random(rows) ** power, rng.integers(0, 2, rows), rng.choice([*"aaabbc"], rows), strict=True)
+    split = of_sources([(float(score), int(label), str(source)) for score, label, source in drawn])
+    found = choose(JAILBREAK, split, split, Target(fpr=0.05))
+    assert all(entry.fpr.value <= 0.05 for entry in found.validation.sources if not entry.measured_with)
+
+
+def sure_of(entries: list[tuple[str, str, float, str]]) -> dict[str, Any]:
+    """Rows of category: true label, answer, how sure, source."""
+    labels = list(CATEGORY.label_set().labels)
+    p = np.full((len(entries), len(labels)), 0.0)
+    for i, (_, answer, sure, _) in enumerate(entries):
+        p[i] = (1 - sure) / (len(labels) - 1)
+        p[i, labels.index(answer)] = sure
+    truth = [labels.index(label) for label, *_ in entries]
+    return {"label": truth, "probabilities": p.tolist(), "source": [source for *_, source in entries]}
+
+
+def test_everyday_requests_reach_the_fallback_but_not_at_any_price() -> None:
+    """Of 30 requests 20 are answered otherwise, as sure as 0.6: abstaining there gives up 10% of the right answers."""
+    quiz = [("law", "law", 0.9, "quiz")] * 90 + [("law", "law", 0.55, "quiz")] * 10 + [("other", "law", 0.7, "quiz")]
+    requests = [("other", "business", 0.6, "talk")] * 20 + [("other", "other", 0.99, "talk")] * 10
+    split = sure_of([*quiz, *requests])
+    found = choose(CATEGORY, split, split, CATEGORY.head.choose_target(None, None))
+    assert 0.6 < found.threshold <= 0.9
+    assert (found.everyday.validation.rows, found.everyday.validation.reached.value) == (30, 1.0)
+    asked = choose(CATEGORY, split, split, Target(recall=0.96))
+    assert asked.threshold <= 0.55, "who asks for a share of right answers gets it"
+    assert (asked.everyday.share, asked.everyday.validation.reached.value) == (None, pytest.approx(1 / 3))
+    surer = sure_of([*quiz, *(("other", "business", 0.95, "talk"),) * 30])
+    capped = choose(CATEGORY, surer, surer, CATEGORY.head.choose_target(None, None))
+    assert capped.validation.kept.value >= 0.8
+    assert capped.everyday.validation.reached.value == 0
+    alone = {key: value for key, value in split.items() if key != "source"}
+    assert choose(CATEGORY, alone, alone, Target(recall=0.95)).everyday is None
 
 
 def test_an_unsure_answer_becomes_the_fallback_which_may_be_right() -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from hubtools import __version__
 from hubtools.curation.audit import write_audit
 from hubtools.curation.cleaning import UNCLEAN, Drops, read_pool
+from hubtools.curation.corrections import Corrections, Corrector
 from hubtools.curation.facts import COMPARISON, choose_examples, count_decisions, describe_licence, describe_source
 from hubtools.curation.label_maps import LabelsOfRows
 from hubtools.curation.languages import find_languages
@@ -31,7 +32,7 @@ from hubtools.curation.supplements import SupplementRows, read_supplements
 from hubtools.curation.synthesis import describe_synthesis, fill_templates
 from hubtools.errors import DamagedRecord, SourceError
 from hubtools.records import from_json, write_record
-from hubtools.records.dataset import Counts, DatasetFacts, DecidedBy
+from hubtools.records.dataset import CorrectionFacts, Counts, DatasetFacts, DecidedBy
 from hubtools.spec import Example, LabelSet
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder, replace_folder, sha256_of
@@ -57,6 +58,7 @@ class CurationInputs:
             curation, with the origins of the first of them.
         match_lengths: add rows to the training split so that length alone does not tell the label.
         languages: of the texts, as somebody names them; none where they are known or are to be found.
+        corrections: of labels, by a person; None for none.
     """
 
     sources: tuple[SourceFiles, ...]
@@ -66,6 +68,7 @@ class CurationInputs:
     skip_bad_rows: bool = False
     match_lengths: bool = False
     languages: tuple[str, ...] = ()
+    corrections: Corrections | None = None
 
 
 def compute_fingerprint(task: TaskSpec, inputs: CurationInputs) -> str:
@@ -80,7 +83,7 @@ def compute_fingerprint(task: TaskSpec, inputs: CurationInputs) -> str:
     # The version of hubtools as well: any of its rules may have changed.
     content = [__version__, FACTS, task.name, task.version, main.source.columns, _describe_mapping(main)]
     content += [inputs.label_set.name, inputs.seed, inputs.skip_bad_rows, inputs.match_lengths]
-    content += [inputs.languages]
+    content += [inputs.languages, inputs.corrections.sha256] if inputs.corrections else [inputs.languages]
     # Further sources are named, so that one of them is told from a supplement with the same file.
     content += [[other.source.id, other.source.columns, _describe_mapping(other)] for other in others]
     digest.update(json.dumps(content).encode())
@@ -152,6 +155,8 @@ def curate(
         note(f"{task.name}: language {', '.join(facts.languages)}; --language names another")
     for line in dropped.describe():
         note(f"{task.name}: {line}")
+    if facts.corrections:
+        note(f"{task.name}: {facts.corrections.rows} rows corrected as {facts.corrections.file} says")
     for supplement in facts.supplements:
         note(f"{task.name}: supplement {supplement.name} is {supplement.share:.1%} of train")
     return facts
@@ -195,6 +200,7 @@ class _Content:
     dropped: Drops
     decided_by: DecidedBy | None
     supplements: list[SupplementRows]
+    corrections: CorrectionFacts | None
 
     def select(self, split: str) -> list[Example]:
         """Return the rows of one split, in their order."""
@@ -228,9 +234,18 @@ def _make_content(task: TaskSpec, inputs: CurationInputs, rows: list[Example], r
         )
     # Splits are fixed from here on: what is added goes to train, and never displaces a row that is held out.
     supplements = read_supplements(rows, task, label_set, inputs.supplements, seed)
+    corrections = None
+    if inputs.corrections:
+        corrector = Corrector(inputs.corrections, task, label_set)
+        rows = corrector.correct(rows)
+        for part in supplements:
+            part.rows = corrector.correct(part.rows)
+        corrections = corrector.describe()
+        steps["with corrections"] = len(rows)
+    own = len(rows)
     rows = [label_set.map_labels(row) for row in (*rows, *(row for part in supplements for row in part.rows))]
     # Supplements come last: what stands before them are the rows of the sources, now with the dataset's labels.
-    pooled = rows[: steps["without leaks"]]
+    pooled = rows[:own]
     if supplements:
         steps["with supplements"] = len(rows)
     if inputs.match_lengths:
@@ -238,7 +253,7 @@ def _make_content(task: TaskSpec, inputs: CurationInputs, rows: list[Example], r
         # A composed text may be like one that is held out: it stays out, and no row of a source is lost for it.
         rows = drop_leaks([*rows, *composed], Drops())
         steps["with matched lengths"] = len(rows)
-    return _Content(rows, pooled, steps, dropped, decided_by, supplements)
+    return _Content(rows, pooled, steps, dropped, decided_by, supplements, corrections)
 
 
 def rehearse(task: TaskSpec, inputs: CurationInputs, rows: list[Example], dropped: Drops) -> None:
@@ -377,5 +392,6 @@ def _describe_dataset(content: _Content, task: TaskSpec, inputs: CurationInputs,
         length_baseline=task.head.measure_length_baseline(train_of_sources, train, test),
         synthesis=describe_synthesis(inputs.seed, synthetic_splits) if synthetic_splits else None,
         examples=choose_examples(train, task.head, label_set.labels),
+        corrections=content.corrections,
         languages=_list_known_languages(task, inputs) or find_languages([row.text for row in train], inputs.seed),
     )

@@ -29,6 +29,7 @@ class LabelledRows:
         name: fit for a file's name.
         ids: origin of each row in its source, or its id in our own split.
         truth: of each row what the head's column of the truth holds, labels as indices.
+        groups: of each row; "" for one that stands for itself.
         about: where they are from and what was left out, as :class:`OtherDataReport` has it.
     """
 
@@ -36,6 +37,7 @@ class LabelledRows:
     ids: Sequence[str]
     texts: Sequence[str]
     truth: Column
+    groups: Sequence[str]
     about: Mapping[str, object]
 
 
@@ -46,7 +48,7 @@ def read_test_split(task: TaskSpec, folder: TaskFolder) -> LabelledRows:
     truth = task.head.truth
     # As curation wrote it: nothing is dropped, so that all models are asked the same rows.
     path = folder.need(folder.split_file("test"), "curate")
-    rows = pq.read_table(path, columns=["id", "text", truth]).to_pydict()
+    rows = pq.read_table(path, columns=["id", "text", "group", truth]).to_pydict()
     about = {
         "dataset": "our own test split",
         "revision": folder.read_facts().fingerprint[:12],
@@ -60,7 +62,7 @@ def read_test_split(task: TaskSpec, folder: TaskFolder) -> LabelledRows:
             "scored": len(rows["id"]),
         },
     }
-    return LabelledRows("test", rows["id"], rows["text"], rows[truth], about)
+    return LabelledRows("test", rows["id"], rows["text"], rows[truth], rows["group"], about)
 
 
 def read_evaluation_rows(
@@ -120,6 +122,8 @@ def read_evaluation_rows(
         )
     about = {
         "dataset": files.source.id,
+        "license": files.source.license,
+        "benchmark": asked if any(source.name == asked for source in task.benchmarks) else None,
         "revision": files.revision,
         "split": next((s for s, _ in files.files if s), "") or chosen or "all",
         "columns": list(files.source.columns),
@@ -140,6 +144,7 @@ def read_evaluation_rows(
         [rows[i].origin for i in kept],
         [rows[i].text for i in kept],
         [task.head.index_truth(their_labels.map_labels(rows[i]), their_labels) for i in kept],
+        [rows[i].group for i in kept],
         about,
     )
 

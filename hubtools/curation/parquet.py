@@ -11,6 +11,11 @@ from hubtools.rows import hash_content
 from hubtools.spec import Example, LabelSet
 
 
+def make_id(text: str) -> str:
+    """Return the id of a row, which follows from its text alone."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
 def write_split(rows: Iterable[Example], head: Head, label_set: LabelSet, path: Path) -> None:
     """Write the rows, whose labels are mapped, in an order that follows from their texts alone."""
     from datasets import Dataset, Features, Value
@@ -18,7 +23,7 @@ def write_split(rows: Iterable[Example], head: Head, label_set: LabelSet, path: 
     # So that the same rows give the same bytes, and a push of an unchanged dataset changes nothing.
     rows = sorted(rows, key=lambda row: hash_content(row.text) + row.text)
     columns: dict[str, Sequence[object]] = {
-        "id": [hashlib.sha256(r.text.encode("utf-8", "surrogatepass")).hexdigest()[:16] for r in rows],
+        "id": [make_id(r.text) for r in rows],
         "text": [r.text for r in rows],
         **head.make_columns(rows, label_set),
         "group": [r.group for r in rows],

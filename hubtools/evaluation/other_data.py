@@ -78,6 +78,7 @@ def evaluate_on(
         task.head,
         {
             "id": list(rows.ids),
+            "group": list(rows.groups),
             "characters": [len(text) for text in rows.texts],
             task.head.truth: list(rows.truth),
             task.head.answer: answers,
@@ -89,6 +90,8 @@ def evaluate_on(
 
     threshold = classifier.choose_threshold(task)
     scores, used = score_known(task, label_set.labels, rows.truth, answers, classifier.plan, threshold)
+    columns = task.head.join_answers(rows.truth, answers)
+    columns |= {"group": rows.groups, "text": rows.texts}
     # Where the rows are from is described as JSON has it, so that the whole is checked by its record.
     report = from_json(
         {
@@ -102,6 +105,7 @@ def evaluate_on(
             "labels": used,
             "threshold": threshold if task.head.find_threshold_label(label_set.labels) else None,
             "scores": scores,
+            "unseen": task.head.score_unseen(columns, label_set.labels, classifier.plan.known, threshold),
         },
         OtherDataReport,
     )
@@ -124,7 +128,7 @@ def follow_threshold(
     import pyarrow as pa
 
     head = task.head
-    for path, report in _read_reports(folder, weights_sha256):
+    for path, report in read_own_reports(folder, weights_sha256):
         # Without a threshold there is nothing to follow; at the same one the scores would be the same.
         if threshold is None or report.threshold == threshold:
             continue
@@ -132,6 +136,7 @@ def follow_threshold(
             rows = read_columns(path.with_suffix(".parquet"))
             known = {i for i, label in enumerate(labels) if label not in report.labels.not_in_model}
             scores, _ = head.score_known(rows, labels, known, threshold)
+            unseen = report.unseen and head.score_unseen(rows, labels, known, threshold)
         except (pa.ArrowException, OSError, KeyError):
             # Kept as it is: its numbers are right for its own threshold, which it names.
             note(
@@ -139,7 +144,7 @@ def follow_threshold(
                 "answers cannot be read: the card leaves it out until evaluate --dataset scores it again"
             )
             continue
-        write_record(path, replace(report, threshold=threshold, scores=scores))
+        write_record(path, replace(report, threshold=threshold, scores=scores, unseen=unseen))
 
 
 def read_other_data(
@@ -216,11 +221,11 @@ def score_known(
 def list_reports_for_card(folder: TaskFolder, metrics: Metrics) -> list[OtherDataReport]:
     """Return what a card says of other data: the reports of the weights and the threshold of ``metrics``, by name."""
     # One at another threshold would stand on the card beside numbers that it does not belong to.
-    reports = [report for _, report in _read_reports(folder, metrics.weights_sha256)]
+    reports = [report for _, report in read_own_reports(folder, metrics.weights_sha256)]
     return [report for report in reports if report.threshold == metrics.shipped_threshold]
 
 
-def _read_reports(folder: TaskFolder, weights_sha256: str) -> list[tuple[Path, OtherDataReport]]:
+def read_own_reports(folder: TaskFolder, weights_sha256: str) -> list[tuple[Path, OtherDataReport]]:
     """Return the reports on other data that are of these weights, and of the work folder's own model."""
     paths = sorted((folder.root / FOLDER).glob("*.json"))
     read = [(path, read_record(path, OtherDataReport, task=folder.task, command="evaluate")) for path in paths]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
-PREDICTIONS = 4  # bumped when a file of predictions holds more, or in another form
+PREDICTIONS = 5  # bumped when a file of predictions holds more, or in another form
 
 # Columns that earlier versions called otherwise.
 _RENAMED = {"found": "predicted_spans"}
@@ -106,16 +106,19 @@ def predictions_table(
 ) -> pa.Table:
     """Ask the model and return what ``predictions.parquet`` holds, in the order of ``rows``.
 
-    Columns: ``id``, ``group`` and ``characters``, the length of the text; then the head's own.
+    Columns: ``id``, ``group``, ``source`` and ``characters``, the length of the text; then the head's own.
     """
     texts = list(rows["text"])
-    # Somebody else's dataset may have no groups; ours always does.
-    groups = list(rows["group"]) if "group" in rows.column_names else [""] * len(texts)
+    # Somebody else's dataset may have no groups or sources; ours always does.
+    named = {
+        column: list(rows[column]) if column in rows.column_names else [""] * len(texts)
+        for column in ("group", "source")
+    }
     return to_table(
         head,
         {
             "id": list(rows["id"]),
-            "group": groups,
+            **named,
             "characters": [len(text) for text in texts],
             **head.predict_columns(classifier, rows, labels, tick, temperature),
         },
@@ -127,7 +130,8 @@ def to_table(head: Head, columns: Mapping[str, object]) -> pa.Table:
     import pyarrow as pa
 
     # Without a schema, a split in which nothing is predicted would have columns of type null.
-    types = {"id": pa.string(), "group": pa.string(), "characters": pa.int64(), **head.columns}
+    named = dict.fromkeys(("id", "group", "source"), pa.string())
+    types = {**named, "characters": pa.int64(), **head.columns}
     return pa.table(dict(columns), schema=pa.schema([(name, types[name]) for name in columns]))
 
 

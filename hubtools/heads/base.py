@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -11,6 +11,8 @@ from hubtools.heads.answers import Answer
 from hubtools.heads.inference import Tick
 from hubtools.heads.plots import Plot
 from hubtools.heads.rows import LabelMap, UserColumns
+from hubtools.heads.threshold_choice import ChoosesThreshold
+from hubtools.heads.unseen import ScoresUnseen
 from hubtools.heads.values import (
     AnswerDifference,
     Column,
@@ -30,7 +32,7 @@ from hubtools.records.dataset import LengthBaseline, SplitFacts
 from hubtools.records.metrics import AnsweredExample, Metrics
 from hubtools.records.scores import Baseline, Scores, ScoresOnOtherData
 from hubtools.records.slices import Mistakes, Slices
-from hubtools.records.thresholds import WEIGHTS, AbstentionStep, SplitCalibration, Target, Thresholds, read_threshold
+from hubtools.records.thresholds import SplitCalibration
 from hubtools.rows import Columns
 from hubtools.spec import Example, LabelSet, Metric
 
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Head(ABC):
+class Head(ScoresUnseen, ChoosesThreshold):
     """How a question is answered: what the truth and the answer of a row are, and all that follows from it.
 
     Attributes:
@@ -316,50 +318,6 @@ class Head(ABC):
     @abstractmethod
     def measure_calibration(self, rows: Rows, temperature: float) -> SplitCalibration:
         """Return how sure answers are and how often they are right, without the temperature and with it."""
-
-    def choose_target(self, fpr: float | None, recall: float | None) -> Target | None:
-        """Return what a threshold is chosen for: what is asked for, else the default; None where none is chosen."""
-        return None
-
-    def find_threshold_label(self, labels: Sequence[str]) -> str:
-        """Return the label that a threshold is about: what is flagged, or what an unsure answer becomes, or ""."""
-        return ""
-
-    def choose_thresholds(
-        self, validation: Rows, test: Rows, labels: Sequence[str], target: Target | None
-    ) -> Thresholds | None:
-        """Return what ``thresholds.json`` says of the weights that answered; None where no threshold is chosen."""
-        return None
-
-    # The word that thresholds.json has for the head's thresholds.
-    threshold_kind: ClassVar[str]
-    # Whether every model of the head ships with one: a classification has none where every answer counts.
-    needs_threshold: ClassVar[bool] = True
-    # Where a model ships with none, it answers as its pipeline does: by the most probable label, with every span.
-    plain_threshold: ClassVar[float] = 0.0
-
-    @property
-    def decisive(self) -> tuple[str, ...]:
-        """The labels that a model must have, and of which one window of a text is enough to answer with them."""
-        return ()
-
-    # A file of thresholds is read before it is known which label set its model was trained with.
-    @property
-    def acts_on(self) -> str:
-        """The label that a threshold is about, whatever the label set; "" for none."""
-        return ""
-
-    def read_shipped_threshold(self, content: object, weights: str = WEIGHTS) -> float | None:
-        """Return the threshold of a file of ``weights`` in the content of a ``thresholds.json``, anyone's.
-
-        None where it says nothing of them, or is of another head.
-        """
-        # One of another label, such as a detector's of its own positive one, says nothing of our answers.
-        return read_threshold(content, weights, self.threshold_kind, self.acts_on)
-
-    def measure_abstention(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:
-        """Return the scores of the answered rows by the share that is answered; None where all always are."""
-        return None
 
     @abstractmethod
     def answer_baselines(self, train: Rows, texts: Sequence[str], labels: Sequence[str]) -> Mapping[str, Column]:

@@ -21,8 +21,16 @@ from hubtools.heads.inference import (
 )
 from hubtools.heads.plots import ABSTENTION, CONFUSION, Plot
 from hubtools.heads.rows import LabelMap, UserColumns, describe_split, measure_lengths_by_label, read_text_and_label
-from hubtools.heads.scores import ANOTHER, compute_abstaining_scores, compute_classification_scores, read_groups
+from hubtools.heads.scores import (
+    ANOTHER,
+    compute_abstaining_scores,
+    compute_classification_scores,
+    read_groups,
+    score_defined,
+)
 from hubtools.heads.slices import list_classification_mistakes, slice_classification
+from hubtools.heads.thresholds import BySource, split_by_source
+from hubtools.heads.unseen import select_known
 from hubtools.heads.values import (
     AnswerDifference,
     Column,
@@ -45,6 +53,7 @@ from hubtools.metrics.labels import (
     MACRO_F1,
     WEIGHTED_F1,
     LabelAnswers,
+    make_fallback_metric,
     read_label_answers,
 )
 from hubtools.records.dataset import SplitFacts
@@ -54,6 +63,7 @@ from hubtools.records.scores import (
     ClassificationBaseline,
     ClassificationScores,
     DetectionBaseline,
+    Interval,
     NoScores,
     Scores,
     ScoresOnOtherData,
@@ -219,7 +229,7 @@ class Classification(Head):
     ) -> tuple[ScoresOnOtherData, set[int]]:
         """A row whose label the model does not have is not scored."""
         present = set(rows["label"])
-        scored = _select_known(rows, known)
+        scored = select_known(rows, known)
         if not scored["label"]:
             return NoScores(rows=0), present
         p = np.array(scored["probabilities"])
@@ -229,6 +239,20 @@ class Classification(Head):
             p, names = p[:, : len(labels)], list(labels)
         answers = self.read_answers(self.join_answers(scored["label"], p), labels, threshold)
         return self.score_answers(answers, names), present
+
+    def list_unseen(self, labels: Sequence[str]) -> tuple[Metric, ...]:
+        fallback = self.find_threshold_label(labels)
+        reached = (make_fallback_metric(list(labels).index(fallback), fallback),) if fallback else ()
+        return (ACCURACY, MACRO_F1, *reached)
+
+    def score_unseen(
+        self, rows: Rows, labels: Sequence[str], known: Collection[int], threshold: float
+    ) -> dict[str, Interval | None]:
+        """A row whose label the model does not have is not scored."""
+        metrics, scored = self.list_unseen(labels), select_known(rows, known)
+        if not scored["label"]:
+            return {metric.key: None for metric in metrics}
+        return score_defined(metrics, self.read_answers(scored, labels, threshold), read_groups(scored))
 
     def score_answers(self, answers: LabelAnswers, names: Sequence[str]) -> ScoresOnOtherData:
         """Return the scores of answers to other data, with those at the threshold where there is one."""
@@ -241,7 +265,7 @@ class Classification(Head):
     ) -> tuple[LabelAnswers, LabelAnswers]:
         # Both have the same truth, so that the same rows are left of each: the tests are paired.
         def select(rows: Rows) -> LabelAnswers:
-            selected = _select_known(rows, known)
+            selected = select_known(rows, known)
             # The shape of no rows: an empty list would be an array without the axis of labels.
             p = np.array(selected["probabilities"]) if selected["label"] else np.zeros((0, len(labels)))
             return self.read_answers(self.join_answers(selected["label"], p), labels, threshold)
@@ -293,20 +317,16 @@ class Classification(Head):
         label = self.find_threshold_label(labels)
         if target is None or not label:
             return None
-        splits = [self.read_answers(rows, labels) for rows in (validation, test)]
-        groups = read_groups(validation), read_groups(test)
-        return self.measure_thresholds(splits[0], splits[1], labels, target, groups)
+        splits = [split_by_source(self.read_answers(rows, labels), rows) for rows in (validation, test)]
+        return self.measure_thresholds(splits[0], splits[1], labels, target)
 
     def measure_thresholds(
-        self,
-        validation: LabelAnswers,
-        test: LabelAnswers,
-        labels: Sequence[str],
-        target: Target,
-        groups: thresholds.SplitGroups,
+        self, validation: BySource, test: BySource, labels: Sequence[str], target: Target
     ) -> Thresholds:
         """Return the threshold for ``target`` and what it gives; see :meth:`choose_thresholds`."""
-        return thresholds.choose_abstention_threshold(validation, test, tuple(labels), self.fallback, target, groups)
+        # Who names a share of right answers gets that; the default may give up some for everyday requests.
+        everyday, names = target == self.default_target, tuple(labels)
+        return thresholds.choose_abstention_threshold(validation, test, names, self.fallback, target, everyday=everyday)
 
     threshold_kind: ClassVar[str] = "abstention"
     needs_threshold: ClassVar[bool] = False
@@ -422,12 +442,3 @@ class Classification(Head):
             return frozenset()
         shown = [mistake for pair in mistakes.pairs for mistake in pair.worst]
         return frozenset(mistake.id for mistake in (*shown, *(part.worst for part in mistakes.slices)))
-
-
-def _select_known(rows: Rows, known: Collection[int]) -> Rows:
-    """Return the rows whose true label is among ``known``, indices of labels."""
-    numbers = [i for i, label in enumerate(rows["label"]) if label in known]
-    return {
-        "label": [rows["label"][i] for i in numbers],
-        "probabilities": [rows["probabilities"][i] for i in numbers],
-    }

@@ -14,7 +14,7 @@ from hubtools.heads.length_matching import compose_negatives, measure_length_bas
 from hubtools.heads.plots import CONFUSION, Plot, make_detection_plots
 from hubtools.heads.scores import compute_detection_scores, compute_one_class_scores, read_groups
 from hubtools.heads.slices import slice_detection
-from hubtools.heads.thresholds import SplitGroups, choose_detection_threshold
+from hubtools.heads.thresholds import AnswersBySource, BySource, choose_detection_threshold
 from hubtools.heads.values import Pipeline, Rows
 from hubtools.heads.wording import ClassNouns, Words
 from hubtools.lazy_numpy import np
@@ -112,6 +112,9 @@ class Detection(Classification):
     def score(self, rows: Rows, labels: Sequence[str], threshold: float) -> DetectionScores:
         return compute_detection_scores(self.read_answers(rows, labels, threshold), labels, read_groups(rows))
 
+    def list_unseen(self, labels: Sequence[str]) -> tuple[Metric, ...]:
+        return (FPR_AT_THRESHOLD, RECALL_AT_THRESHOLD, ROC_AUC)
+
     def score_answers(self, answers: LabelAnswers, names: Sequence[str]) -> ScoresOnOtherData:
         assert isinstance(answers, DetectionAnswers)
         # A benchmark of attacks alone has no ROC curve, and still a rate of attacks that are missed.
@@ -142,16 +145,13 @@ class Detection(Classification):
         return (self.positive,)
 
     def measure_thresholds(
-        self,
-        validation: LabelAnswers,
-        test: LabelAnswers,
-        labels: Sequence[str],
-        target: Target,
-        groups: SplitGroups,
+        self, validation: BySource, test: BySource, labels: Sequence[str], target: Target
     ) -> Thresholds:
-        assert isinstance(validation, DetectionAnswers)
-        assert isinstance(test, DetectionAnswers)
-        return choose_detection_threshold(validation, test, self.positive, target, groups)
+        splits = (
+            cast("AnswersBySource[DetectionAnswers]", validation),  # read_answers() of this head makes no others
+            cast("AnswersBySource[DetectionAnswers]", test),
+        )
+        return choose_detection_threshold(*splits, self.positive, target)
 
     # Every text is either flagged or not: there is no third answer to abstain with.
     def measure_abstention(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:

@@ -16,7 +16,7 @@ from hubtools.metrics.detection import (
     ROC_AUC,
     DetectionAnswers,
 )
-from hubtools.metrics.intervals import bound_each, number_groups, score_metrics
+from hubtools.metrics.intervals import Answers, bound_each, number_groups, score_metrics
 from hubtools.metrics.labels import (
     ACCURACY,
     ACCURACY_OF_ANSWERED,
@@ -48,6 +48,7 @@ from hubtools.records.scores import (
     ClassScores,
     Confusion,
     DetectionScores,
+    Interval,
     OneClassScores,
     SpanScores,
     TypeScores,
@@ -83,6 +84,14 @@ _SPAN_METRICS = (
 def read_groups(rows: Rows) -> np.ndarray | None:
     """Return (rows,) the numbers of the groups of rows, for their intervals; None where rows have no such column."""
     return number_groups(rows["group"]) if "group" in rows else None
+
+
+def score_defined(
+    metrics: Sequence[Metric], answers: Answers, groups: np.ndarray | None = None
+) -> dict[str, Interval | None]:
+    """Return each metric with its interval by its key; None where it is undefined, as an AUC of one class is."""
+    scores = score_metrics(metrics, answers, groups)
+    return {key: score if score and score.value == score.value else None for key, score in scores.items()}
 
 
 def compute_classification_scores(

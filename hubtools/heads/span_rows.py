@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hubtools.metrics.spans import SpanDict
+from hubtools.metrics.spans import SpanDict, SpanRow
 from hubtools.spec import Example, LabelSet, Span
 from hubtools.words import find_words
 
@@ -89,3 +89,17 @@ def index_spans(spans: Iterable[Span], labels: Sequence[str]) -> list[SpanDict]:
 def name_spans(spans: Iterable[SpanDict], labels: Sequence[str]) -> tuple[Span, ...]:
     """Return the spans that a dataset's row holds, with the names of their types."""
     return tuple(Span(span["start"], span["end"], labels[span["label"]]) for span in spans)
+
+
+def widen_to_words(text: str, spans: SpanRow) -> list[SpanDict]:
+    """Return the spans with their bounds at the words that they touch; punctuation at their ends is left out.
+
+    Collections differ in whether a dot or a bracket belongs to a name: compared so, that makes no mistake.
+    """
+    words = [(start, end) for start, end in find_words(text) if text[start].isalnum()] if spans else []
+    widened: list[SpanDict] = []
+    for span in spans:
+        touched = [word for word in words if word[0] < span["end"] and span["start"] < word[1]]
+        bounds = (touched[0][0], touched[-1][1]) if touched else (span["start"], span["end"])
+        widened.append({"start": bounds[0], "end": bounds[1], "label": span["label"]})
+    return widened

@@ -14,7 +14,7 @@ from hubtools.heads.encoding import encode_tokens
 from hubtools.heads.inference import Tick, list_reading_columns, predict_spans
 from hubtools.heads.plots import TYPES, Plot
 from hubtools.heads.rows import LabelMap, UserColumns, describe_split
-from hubtools.heads.scores import compute_span_scores, read_groups
+from hubtools.heads.scores import compute_span_scores, read_groups, score_defined
 from hubtools.heads.slices import list_span_mistakes, slice_spans
 from hubtools.heads.span_predictions import (
     compare_spans,
@@ -29,6 +29,7 @@ from hubtools.heads.span_rows import (
     make_span_features,
     name_spans,
     survive_tagging,
+    widen_to_words,
 )
 from hubtools.heads.user_spans import choose_span_columns
 from hubtools.heads.values import (
@@ -54,8 +55,10 @@ from hubtools.metrics.spans import (
     ENTITY_PRECISION,
     ENTITY_RECALL,
     FALSE_ALARMS,
+    FALSE_SPANS,
     MACRO_F1_OF_TYPES,
     OVERLAP_F1,
+    WORD_F1,
     SpanAnswers,
     SpanDict,
     SpanRow,
@@ -65,7 +68,7 @@ from hubtools.metrics.spans import (
 from hubtools.reading import OUTSIDE, Window
 from hubtools.records.dataset import SplitFacts
 from hubtools.records.metrics import AnsweredExample, Metrics, SpanOutput
-from hubtools.records.scores import Baseline, Scores, ScoresOnOtherData, SpanBaseline, SpanScores
+from hubtools.records.scores import Baseline, Interval, Scores, ScoresOnOtherData, SpanBaseline, SpanScores
 from hubtools.records.slices import Mistakes, SpanMistakes, SpanSlices
 from hubtools.records.thresholds import SpanThresholds, SplitCalibration, Target, Thresholds
 from hubtools.rows import Columns
@@ -268,6 +271,25 @@ class Spans(Head):
         annotated = {span["label"] for spans in rows["spans"] for span in spans}
         types = sorted(annotated & set(known))
         return compute_span_scores(_answers_of_types(rows, types), [labels[i] for i in types]), annotated
+
+    def list_unseen(self, labels: Sequence[str]) -> tuple[Metric, ...]:
+        return (ENTITY_F1, WORD_F1, FALSE_SPANS)
+
+    def score_unseen(
+        self, rows: Rows, labels: Sequence[str], known: Collection[int], threshold: float
+    ) -> dict[str, Interval | None]:
+        """Only types that the data annotate somewhere count; where they annotate none, every span is a false alarm."""
+        annotated = {span["label"] for spans in rows["spans"] for span in spans} & set(known)
+        types, groups = sorted(annotated or known), read_groups(rows)
+        scores = score_defined(
+            (ENTITY_F1, FALSE_SPANS) if annotated else (FALSE_SPANS,), _answers_of_types(rows, types), groups
+        )
+        if annotated and "text" in rows:
+            sides = (rows["spans"], rows["predicted_spans"])
+            true, predicted = (list(map(widen_to_words, rows["text"], side)) for side in sides)
+            words = _answers_of_types(self.join_answers(true, predicted), types)
+            scores |= score_defined((WORD_F1,), words, groups)
+        return {metric.key: scores.get(metric.key) for metric in self.list_unseen(labels)}
 
     def pair_answers(
         self, a: Rows, b: Rows, labels: Sequence[str], known: Collection[int], threshold: float

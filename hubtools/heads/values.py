@@ -49,6 +49,7 @@ class Rows(TypedDict, total=False):
     """Columns by name: of a split of the dataset, of a batch of it, or of predictions. Each has one value a row.
 
     Attributes:
+        source: id of the source that a row came from; an earlier version did not record it.
         characters: length of the text in code points.
         label: index of the true label.
         alarming: whether the text holds an alarming word.
@@ -61,6 +62,7 @@ class Rows(TypedDict, total=False):
     id: Sequence[str]
     text: Sequence[str]
     group: Sequence[str]
+    source: Sequence[str]
     characters: Sequence[int]
     label: Sequence[int]
     probabilities: Probabilities

@@ -8,12 +8,15 @@ from hubtools.records.thresholds import Bin
 BINS = 15  # as in most reports of this error, so that the numbers can be compared
 
 
-def measure_reliability(confidence: np.ndarray, correct: np.ndarray) -> tuple[float, list[Bin]]:
+def measure_reliability(
+    confidence: np.ndarray, correct: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[float, list[Bin]]:
     """Return the expected calibration error, and the bins of equal width that it is the mean of.
 
     Args:
         confidence: (answers,), probability of each answer.
         correct: (answers,), whether it was right.
+        weights: (answers,), how much each counts in the error; None for all alike. Bins are of plain answers.
 
     Source: Guo et al. 2017, arXiv:1706.04599.
     """
@@ -22,8 +25,10 @@ def measure_reliability(confidence: np.ndarray, correct: np.ndarray) -> tuple[fl
     rows = np.bincount(bin_index, minlength=BINS)
     total_confidence = np.bincount(bin_index, confidence, BINS)
     total_correct = np.bincount(bin_index, correct, BINS)
+    weights = np.ones(len(confidence)) if weights is None else weights
     # Sums instead of means: the weight of a bin, its share of the rows, cancels the division by its rows.
-    error = float(np.abs(total_confidence - total_correct).sum() / max(1, rows.sum()))
+    apart = np.bincount(bin_index, weights * (confidence - correct), BINS)
+    error = float(np.abs(apart).sum() / max(1.0, weights.sum()))
     return error, [
         Bin(
             rows=int(rows[i]),

@@ -118,6 +118,20 @@ def count_right_of_answered(answers: LabelAnswers) -> tuple[int, int]:
     return int((answered & answers.right).sum()), int(answered.sum())
 
 
+def make_fallback_metric(fallback: int, label: str) -> Metric:
+    """Return the share of the rows of the fallback that end there: answered with it, or too unsure to be answered.
+
+    Args:
+        fallback: index of the label that an unsure answer becomes, which is called ``label``.
+    """
+
+    def count(answers: LabelAnswers) -> tuple[int, int]:
+        theirs = answers.labels == fallback
+        return int((theirs & (answers.replace_unsure(fallback).predicted == fallback)).sum()), int(theirs.sum())
+
+    return Metric.share("fallback_reached", f"`{label}` answered so, or unsure", count)
+
+
 ACCURACY = Metric("accuracy", "accuracy", accuracy, "accuracy")
 MACRO_F1 = Metric("macro_f1", "macro F1", macro_f1, "f1")
 WEIGHTED_F1 = Metric("weighted_f1", "weighted F1", weighted_f1, "f1")

@@ -208,6 +208,12 @@ def count_false_alarms(answers: SpanAnswers) -> tuple[int, int]:
     return int((clean & answers.predicted).sum()), int(clean.sum())
 
 
+def _false_spans_a_document(answers: SpanAnswers) -> float:
+    # Predicted spans less those that share a character with a true one of their type.
+    _, predicted, _, overlapping, _ = answers.total
+    return float((predicted - overlapping) / len(answers)) if len(answers) else float("nan")
+
+
 ENTITY_F1 = Metric("entity_f1", "entity F1 (strict spans)", _entity_f1, "f1")
 ENTITY_PRECISION = Metric("entity_precision", "entity precision", _entity_precision, "precision")
 ENTITY_RECALL = Metric("entity_recall", "entity recall", _entity_recall, "recall")
@@ -216,6 +222,11 @@ OVERLAP_PRECISION = Metric("overlap_precision", "entity precision (overlapping s
 OVERLAP_RECALL = Metric("overlap_recall", "entity recall (overlapping spans)", _overlap_recall, "recall")
 MACRO_F1_OF_TYPES = Metric("macro_f1", "macro F1 over types", _macro_f1, "f1")
 COVERED = Metric("covered", "characters of true spans found", _share_covered, "covered")
+# The same function, of answers whose bounds are widened to words.
+WORD_F1 = Metric("word_f1", "entity F1 (whole words)", _entity_f1, "f1")
+FALSE_SPANS = Metric(
+    "false_spans", "false alarms a document", _false_spans_a_document, "false_spans", greater_is_better=False
+)
 FALSE_ALARMS = Metric.share(
     "false_alarms", "false alarms on documents without a true span", count_false_alarms, greater_is_better=False
 )

@@ -17,6 +17,7 @@ from hubtools.records.metrics import Metrics, Primary
 from hubtools.records.onnx import OnnxExport
 from hubtools.records.release import Gate, Published, RouterReport
 from hubtools.records.scores import Interval
+from hubtools.records.studies import SourceReport
 from hubtools.records.training import MultitaskRecord, TrainingRecord
 from hubtools.router_contract.settings import REVISION, ServedModel, format_settings, has_place
 from hubtools.spec import Metric
@@ -44,6 +45,7 @@ class ModelRun:
         gate: how it was held against the version published before it; None for a first release.
         router: what was checked for the Semantic Router; None before the first push.
         onnx: the ONNX files of these weights; None where there are none.
+        unseen: scores on each source by a training without it; None where that was not measured.
     """
 
     training: TrainingRecord
@@ -56,6 +58,7 @@ class ModelRun:
     gate: Gate | None = None
     router: RouterReport | None = None
     onnx: OnnxExport | None = None
+    unseen: SourceReport | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ def render_model_card(task: TaskSpec, repo: str, run: ModelRun) -> str:
     ]
     # A reader who finds the model by a filter must see at once that it is a stand-in.
     starter = facts.sources[0].starter
+    others = [report for report in run.other_data if not report.benchmark]
     tags = ["hubtools", "semantic-router", task.name] + (["nano"] if training.base_note else [])
     # The same numbers as in the table: what the Hub compares models by is what a reader sees.
     result = make_result(task, run.dataset, [(row.metric, row.ours) for row in rows], _describe_rates(task, metrics))
@@ -144,8 +148,11 @@ def render_model_card(task: TaskSpec, repo: str, run: ModelRun) -> str:
         origin=find_origin(task, facts),
         router=run.router,
         router_settings=_format_router_settings(task, repo, run),
-        other_data=[(report, describe_left_out(report.rows)) for report in run.other_data],
-        other_data_rows=_make_other_data_rows(run.other_data, task),
+        other_data=[(report, describe_left_out(report.rows)) for report in others],
+        other_data_rows=_make_other_data_rows(others, task),
+        benchmarks=[report for report in run.other_data if report.benchmark],
+        unseen=run.unseen,
+        unseen_metrics=task.head.list_unseen(task.label_set(facts.label_set).labels),
         gate=run.gate,
         better=_find_better_baselines(metrics),
         onnx=run.onnx,

@@ -31,7 +31,7 @@ from hubtools.records.metrics import Metrics
 from hubtools.records.onnx import FOLDER as ONNX
 from hubtools.records.release import ROUTER_REPORT, Gate, Published, RouterReport
 from hubtools.task import TaskSpec
-from hubtools.workdir import TaskFolder, sha256_of
+from hubtools.workdir import UNSEEN, TaskFolder, sha256_of
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -82,6 +82,7 @@ def _read_run(task: TaskSpec, folder: TaskFolder) -> ModelRun:
         gate=read_gate(folder, metrics),
         router=_read_router_report(folder, metrics),
         onnx=find_export(folder.model, {task.name: metrics})[0],
+        unseen=folder.find_unseen(),
     )
 
 
@@ -262,6 +263,7 @@ def _list_files(task: TaskSpec, folder: TaskFolder, metrics: Metrics) -> dict[st
     # What its scores were computed from goes along: anybody can compute them again, and verify the model by them.
     scores = [folder.metrics, folder.training, folder.facts, folder.predictions, folder.validation_predictions]
     scores += [folder.gate] if folder.gate.exists() else []
+    scores += [folder.unseen] if folder.find_unseen() else []
     facts = folder.read_facts()
     withheld = find_reason_to_withhold(facts, folder.read_published("push-dataset").dataset)
     reports = [f"{FOLDER}/{report.name}.json" for report in list_reports_for_card(folder, metrics)]
@@ -281,7 +283,7 @@ def _is_ours(path: str) -> bool:
 
     Weights of another form would stand beside ours and might be loaded instead; scores of other weights mislead.
     """
-    return is_weights(path) or path in ("lora_config.json", GATE) or path.startswith(f"{FOLDER}/")
+    return is_weights(path) or path in ("lora_config.json", GATE, UNSEEN) or path.startswith(f"{FOLDER}/")
 
 
 def is_weights(path: str) -> bool:

@@ -121,7 +121,7 @@ def _make_work_folder(task: TaskSpec, released: ReleasedFiles, dataset: Publishe
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = TaskFolder(Path(scratch) / task.name)
-        at_root = {path.name for path in (folder.metrics, folder.training, folder.facts, folder.gate)}
+        at_root = {path.name for path in (folder.metrics, folder.training, folder.facts, folder.gate, folder.unseen)}
         at_root |= {folder.predictions.name, folder.validation_predictions.name}
         for path in sorted(released.files):
             root = folder.root if path in at_root or path.startswith(f"{FOLDER}/") else folder.model

@@ -60,6 +60,8 @@ class OtherDataReport(Record):
         model: None for the work folder's own.
         weights_sha256: None where the model is not one safetensors file.
         threshold: None for a task without a threshold.
+        benchmark: the name of the task's benchmark that was scored; None for other data.
+        unseen: scores of a collection that training never saw, by their keys; those of a head's ``list_unseen``.
     """
 
     task: str
@@ -80,6 +82,10 @@ class OtherDataReport(Record):
     labels: LabelsUsed
     threshold: float | None
     scores: ScoresOnOtherData
+    # Files of an earlier version lack them.
+    license: str | None = None
+    benchmark: str | None = None
+    unseen: dict[str, Interval | None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -193,6 +193,25 @@ class DatasetExample(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CorrectedLabel(Record):
+    """How many rows a person gave another label, or other spans, or dropped."""
+
+    before: str
+    after: str
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrectionFacts(Record):
+    """What a person corrected: the file, and the rows of each change."""
+
+    file: str
+    sha256: str
+    rows: int
+    changes: list[CorrectedLabel]
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatasetFacts(Record):
     """The whole of ``facts.json``.
 
@@ -204,6 +223,7 @@ class DatasetFacts(Record):
         length_baseline: of detection alone.
         languages: of the texts, as ISO 639 codes; empty in a file of an earlier version.
         synthesis: where documents were made of templates.
+        corrections: None where nothing was corrected.
     """
 
     task: str
@@ -226,3 +246,4 @@ class DatasetFacts(Record):
     synthesis: Synthesis | None
     examples: list[DatasetExample]
     languages: list[str] = field(default_factory=list)
+    corrections: CorrectionFacts | None = None

@@ -14,6 +14,7 @@ class TaskResult(Record):
     Attributes:
         baselines: the same metric of each baseline, by its name.
         dataset, model: addresses of the repos.
+        unseen: mean scores of sources by trainings that never saw them, by their titles; None where not measured.
     """
 
     metric: str
@@ -23,6 +24,7 @@ class TaskResult(Record):
     baselines: dict[str, float]
     dataset: str
     model: str
+    unseen: dict[str, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""``outcome.json`` of one training of a study, and ``search.json``, ``cross-validation.json`` and ``repeat.json``."""
+"""``outcome.json`` of one training of a study, and the reports of studies, such as ``search.json``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hubtools.records import Record
+from hubtools.records.scores import Interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,40 @@ class FoldOutcome(Outcome):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeldOutScores(Record):
+    """What a training scores on a collection that it never saw.
+
+    Attributes:
+        threshold: chosen on the validation rows of the other sources; None for a task without a threshold.
+        scores: by the key of the metric; None where the collection does not define one.
+    """
+
+    threshold: float | None
+    scores: dict[str, Interval | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOutcome(Outcome):
+    """The same of a training without some sources. Its ``score`` is that of validation rows of the other sources.
+
+    Attributes:
+        sources: ids of those that are left out.
+        train, validation, held_out: rows.
+        left_out_as_leaks: rows of other sources that were not used because the like is held out.
+        own_validation: whether validation rows were drawn anew, as those of the other sources lack a class.
+        held_out_scores: None where the training failed.
+    """
+
+    sources: list[str]
+    train: int
+    validation: int
+    held_out: int
+    left_out_as_leaks: int
+    own_validation: bool
+    held_out_scores: HeldOutScores | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyMetric(Record):
     """The primary metric of the task."""
 
@@ -71,7 +106,7 @@ class StudyReport(Record):
     """What every report of a study says.
 
     Attributes:
-        split: where scores were measured: always "validation".
+        split: where scores were measured: "validation", or "held out" where sources are left out.
         base: what all trainings started from.
         flags: those that all trainings have.
         folder: where the trainings are.
@@ -136,6 +171,31 @@ class CrossValidationReport(StudyReport):
     low: float | None
     high: float | None
     notes: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceReport(StudyReport):
+    """The whole of ``leave-one-source-out.json``.
+
+    Attributes:
+        dataset: fingerprint of the curated dataset.
+        training: fingerprint of a training with the same flags and base on all sources: of whose model this tells.
+        titles: of the scores, by their keys.
+        means: of each score over the collections that define it.
+        not_left_out: why the others could not be left out, by their ids.
+    """
+
+    trainings: Sequence[SourceOutcome]
+    dataset: str
+    training: str
+    titles: dict[str, str]
+    means: dict[str, float]
+    not_left_out: dict[str, str]
+
+    @property
+    def means_by_title(self) -> dict[str, float]:
+        """The means as cards and terminals name them."""
+        return {self.titles[key]: mean for key, mean in self.means.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

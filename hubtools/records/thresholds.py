@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from hubtools.records import Record
@@ -23,13 +23,32 @@ class Target(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SourceRate(Record):
+    """The false positive rate on the harmless rows of one source.
+
+    Attributes:
+        measured_with: further sources whose rows are pooled with these where a threshold is chosen, as each has few.
+    """
+
+    source: str
+    negatives: int
+    fpr: Interval | None
+    measured_with: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class DetectionRates(Record):
-    """Rates of a split at a threshold; None where it has no row that the rate is of."""
+    """Rates of a split at a threshold; None where it has no row that the rate is of.
+
+    Attributes:
+        sources: the rate on each; none in a file of an earlier version.
+    """
 
     positives: int
     negatives: int
     fpr: Interval | None
     fnr: Interval | None
+    sources: list[SourceRate] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +90,34 @@ class AbstentionRates(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EverydayRate(Record):
+    """How many everyday requests a split has, and which share is answered with the fallback or becomes it."""
+
+    rows: int
+    reached: Interval | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Everyday(Record):
+    """Everyday requests: rows of the fallback from other sources than the main one.
+
+    Attributes:
+        share: that the threshold was raised for, up to a limit; None where another target was asked for.
+        test: None where the split has too few.
+    """
+
+    share: float | None
+    validation: EverydayRate | None
+    test: EverydayRate | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class AbstentionThresholds(Record):
-    """The threshold of a classification with a fallback, whose name is ``label``; see the one of detection."""
+    """The threshold of a classification with a fallback, whose name is ``label``; see the one of detection.
+
+    Attributes:
+        everyday: None where the validation split has no such requests.
+    """
 
     kind: Literal["abstention"]
     label: str
@@ -80,6 +125,7 @@ class AbstentionThresholds(Record):
     target: Target
     validation: AbstentionRates
     test: AbstentionRates
+    everyday: Everyday | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 
 from hubtools.curation.parquet import write_split
-from hubtools.errors import UsageError
 from hubtools.options import TrainingOptions, WorkOptions
 from hubtools.records import extend, write_json, write_record
 from hubtools.records.studies import CrossValidationReport, FoldOutcome
-from hubtools.studies.engine import PlannedTraining, open_study, raise_failures, summarize_scores
+from hubtools.studies.engine import PlannedTraining, open_study, raise_failures, refuse_named_dataset, summarize_scores
 from hubtools.studies.folds import divide_rows, read_rows
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder
@@ -35,13 +34,7 @@ def cross_validate_task(
         MissingStage: the task is not curated here.
         TrainingFailed: not every training has a score; those that have are in the file all the same.
     """
-    if options.flags.ours.dataset is not None:
-        raise UsageError(
-            "Folds are made of the curated dataset",
-            expected="no --dataset",
-            found="--dataset",
-            next=f"curate these data with hubtools curate {task.name} --source, then cross-validate",
-        )
+    refuse_named_dataset(task, options)
     folder = work.folder(task)
     facts = folder.read_facts()
     label_set = task.label_set(facts.label_set)

@@ -2,7 +2,8 @@
 
 A study lies in ``<task>/studies/<kind>-<what identifies it>/``, a folder a training. A training that has a score is
 never done again; one that was killed goes on from its last checkpoint; one that failed leaves its message, and is tried
-again by the next command. Scores are those of the validation split: the test split is not even in these folders.
+again by the next command. Scores are those of the validation split, or of what is held out: the dataset's
+test split is not even in these folders.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-from hubtools.errors import DamagedRecord, TrainingFailed
+from hubtools.errors import DamagedRecord, TrainingFailed, UsageError
 from hubtools.launch import compute_training_fingerprint, copy_model, finetune_task
 from hubtools.options import TrainingOptions, WorkOptions
 from hubtools.records import from_json, write_json, write_record
@@ -31,6 +32,8 @@ from hubtools.task import TaskSpec
 from hubtools.training.fewshot import check_method
 from hubtools.workdir import TaskFolder
 
+# Called with the name and the folder of a training that has ended, while its data and its model are there.
+Finisher = Callable[[str, TaskFolder], None]
 # Writes the data of a training, which is given by its name, into a folder: splits to train and to validate on, and a
 # ``facts.json`` with a fingerprint, written last.
 DataWriter = Callable[[str, TaskFolder], None]
@@ -59,7 +62,9 @@ class Study:
     Attributes:
         root: their folder.
         base: what all start from.
+        fingerprint: of the task's own training with these options.
         write_data: see :data:`DataWriter`.
+        finish: see :data:`Finisher`; then no model is kept.
     """
 
     task: TaskSpec
@@ -67,7 +72,9 @@ class Study:
     options: TrainingOptions
     root: Path
     base: str
+    fingerprint: str
     write_data: DataWriter
+    finish: Finisher | None = None
 
     def find_folder(self, name: str) -> TaskFolder:
         """Return the work folder's part for one training."""
@@ -104,7 +111,8 @@ class Study:
         """Remove data, tokens, checkpoints and cache, which only a training that goes on would need."""
         run = self.find_folder(name)
         run.facts.unlink(missing_ok=True)  # first: it says that the data are there
-        for path in (run.dataset, run.tokens, run.runs, _locate_cache(run)):
+        made = [run.model] if self.finish else []
+        for path in (run.dataset, run.tokens, run.runs, _locate_cache(run), *made):
             shutil.rmtree(path, ignore_errors=True)
 
     def _find_or_train(self, planned: PlannedTraining) -> TrainingRecord:
@@ -117,10 +125,12 @@ class Study:
             self.write_data(planned.name, run)
         _, fingerprint = compute_training_fingerprint(self.task, work, options)
         record = self._find_same_training(planned, run, fingerprint)
-        if record is None:
-            with _set_environment(HF_DATASETS_CACHE=str(_locate_cache(run).resolve())):  # keeps the user's own clean
+        with _set_environment(HF_DATASETS_CACHE=str(_locate_cache(run).resolve())):  # keeps the user's own clean
+            if record is None:
                 finetune_task(self.task, work, options)
-            record = run.read_training()
+                record = run.read_training()
+            if self.finish:
+                self.finish(planned.name, run)
         return record
 
     def _score(self, outcome: Outcome, record: TrainingRecord) -> Outcome:
@@ -138,7 +148,7 @@ class Study:
         """Return the record of the same training elsewhere in the task's folder, or None; copy its model if wanted."""
         # By its fingerprint: the default training of a search is often the one that the task has already.
         others = [folder for folder in self.work.folder(self.task).find_trained(fingerprint) if folder != run]
-        if planned.keep_model:
+        if planned.keep_model or self.finish:
             with run.lock(self.work.note):
                 return run.read_training() if copy_model(run, others, self.work.note) else None
         if not others:
@@ -223,12 +233,14 @@ def open_study(
     kind: str,
     causes: object,
     write_data: DataWriter | None = None,
+    finish: Finisher | None = None,
 ) -> Study:
     """Return the study of this ``kind`` that data, base, flags and ``causes`` identify: the same again goes on.
 
     Args:
         causes: what else decides the scores; as JSON.
         write_data: by default all trainings have the curated training and validation split.
+        finish: what is done with each model that was trained.
 
     Raises:
         MissingStage: the task is not curated here.
@@ -251,7 +263,19 @@ def open_study(
                 _link_or_copy(folder.need(folder.split_file(split), "curate"), path)
         write_json(run.facts, facts)
 
-    return Study(task, work, options, folder.studies / f"{kind}-{name}", base, write_data or link_curated)
+    root = folder.studies / f"{kind}-{name}"
+    return Study(task, work, options, root, base, fingerprint, write_data or link_curated, finish)
+
+
+def refuse_named_dataset(task: TaskSpec, options: TrainingOptions) -> None:
+    """Raise :class:`UsageError` where flags name other data than the curated dataset, which folds are made of."""
+    if options.flags.ours.dataset is not None:
+        raise UsageError(
+            "Folds are made of the curated dataset",
+            expected="no --dataset",
+            found="--dataset",
+            next=f"curate these data with hubtools curate {task.name} --source, then cross-validate",
+        )
 
 
 def summarize_scores(outcomes: Sequence[Outcome]) -> ScoreSpread:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hubtools.evaluation.tables import align_cells
-from hubtools.records.studies import CrossValidationReport, Outcome, RepetitionReport, SearchReport, StudyReport
+from hubtools.evaluation.tables import align_cells, format_score
+from hubtools.records.studies import (
+    CrossValidationReport,
+    Outcome,
+    RepetitionReport,
+    SearchReport,
+    SourceReport,
+    StudyReport,
+)
 from hubtools.studies.ranges import parse_words
 
 
@@ -24,6 +31,25 @@ def format_folds(report: CrossValidationReport) -> list[str]:
     names = ["train", "validation", "left_out_as_leaks", "kept_in_training"]
     values = [{name: str(getattr(fold, name)) for name in names} for fold in report.trainings]
     return [*_make_table(report, names, values), _describe_spread(report), *_make_sentences(report.notes)]
+
+
+def format_sources(report: SourceReport) -> list[str]:
+    """Return a line for each collection that was left out, with its scores, then their means."""
+    head = ["left out", "rows", "threshold", *report.titles.values()]
+    body = []
+    for outcome in report.trainings:
+        held = outcome.held_out_scores
+        scores = [format_score(held.scores.get(key)) if held else "failed" for key in report.titles]
+        threshold = "" if held is None or held.threshold is None else f"{held.threshold:g}"
+        body.append([", ".join(outcome.sources), str(outcome.held_out), threshold, *scores])
+    means = [f"{report.means[key]:.3f}" if key in report.means else "–" for key in report.titles]
+    lines = align_cells([head, *body, ["mean", "", "", *means]])
+    redrawn = [", ".join(one.sources) for one in report.trainings if one.own_validation]
+    if redrawn:
+        lines.append(
+            f"Without {'; '.join(redrawn)} the validation split lacks a class: one was drawn from the other sources."
+        )
+    return [*lines, *(f"{name} cannot be left out: {reason}." for name, reason in report.not_left_out.items())]
 
 
 def format_seeds(report: RepetitionReport) -> list[str]:

@@ -7,6 +7,7 @@ runtime that loads them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ BOUNDS = (0.25, 10.0)
 FILE = "calibration.json"
 
 
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+def fit_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Return the temperature of the smallest negative log likelihood, within :data:`BOUNDS`.
 
     The targets are smoothed as Platt's are, by one row more of each class: without a mistake on the validation
@@ -39,6 +40,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     Args:
         logits: (rows, classes).
         labels: (rows,).
+        weights: (rows,), how much each row counts; None for all alike.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
@@ -48,21 +50,37 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     target[np.arange(rows), labels] = (rows + 1) / (rows + classes)
 
     def loss(log_temperature: float) -> float:
-        return float(-(target * log_softmax(logits / np.exp(log_temperature), axis=1)).sum(1).mean())
+        losses = -(target * log_softmax(logits / np.exp(log_temperature), axis=1)).sum(1)
+        return float(np.average(losses, weights=weights))
 
     fitted = minimize_scalar(loss, bounds=np.log(BOUNDS), method="bounded", options={"xatol": 1e-5})
     return float(np.exp(fitted.x))
 
 
-def measure_calibration_error(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
+def measure_calibration_error(
+    logits: np.ndarray, labels: np.ndarray, temperature: float, weights: np.ndarray | None = None
+) -> float:
     """Return the expected calibration error, from 0 to 1, of the answers at ``temperature``."""
     from scipy.special import softmax
 
     answers = softmax(logits / temperature, axis=1)
-    return measure_reliability(answers.max(1), answers.argmax(1) == labels)[0]
+    return measure_reliability(answers.max(1), answers.argmax(1) == labels, weights)[0]
 
 
-def calibrate(folder: Path, task: TaskSpec, encoded: Dataset, collator: Collator) -> Temperature:
+def weigh_by_source(sources: Sequence[str]) -> np.ndarray:
+    """Return (answers,) weights with which each source counts alike, however many answers are of it; their mean is 1.
+
+    Args:
+        sources: of each answer.
+    """
+    _, index, counts = np.unique(np.asarray(sources, dtype=str), return_inverse=True, return_counts=True)
+    weights: np.ndarray = len(index) / (len(counts) * counts[index])
+    return weights
+
+
+def calibrate(
+    folder: Path, task: TaskSpec, encoded: Dataset, collator: Collator, sources: Sequence[str] = ()
+) -> Temperature:
     """Fit a temperature on ``encoded``, fold it into the weights in ``folder``, and write down there what was done.
 
     Folded once: this belongs to the end of a training, on a folder that nobody else has seen. The temperature is 1
@@ -71,12 +89,15 @@ def calibrate(folder: Path, task: TaskSpec, encoded: Dataset, collator: Collator
 
     Args:
         encoded: the validation split as the training has it, with ``labels``.
+        sources: of its rows, each of which is to count alike; none where they are not known.
     """
     model = task.head.load_model(str(folder))
     model.train(False)
-    logits, labels = compute_logits(model, encoded, collator)
-    temperature = fit_temperature(logits, labels)
-    before, after = (measure_calibration_error(logits, labels, t) for t in (1.0, temperature))
+    logits, labels, rows = compute_logits(model, encoded, collator)
+    # A large source would decide the temperature alone: what is sure there may be wrong elsewhere.
+    weights = weigh_by_source([sources[row] for row in rows]) if sources else None
+    temperature = fit_temperature(logits, labels, weights)
+    before, after = (measure_calibration_error(logits, labels, t, weights) for t in (1.0, temperature))
     outcome = "fitted"
     if not after < before:
         temperature, outcome = 1.0, "left at 1: another would make the calibration error on validation worse"
@@ -89,25 +110,31 @@ def calibrate(folder: Path, task: TaskSpec, encoded: Dataset, collator: Collator
 
 def compute_logits(
     model: nn.Module, encoded: Dataset, collator: Collator, batch: int = 32
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return logits (answers, labels) and labels (answers,); an answer is a row, or a token that is not ignored."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return logits (answers, labels), labels and row numbers (answers,).
+
+    An answer is a row, or a token that is not ignored.
+    """
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device)
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]["input_ids"]))  # a batch is padded to its longest
-    answers, true = [], []
+    answers, true, of_row = [], [], []
     with torch.inference_mode():
         for start in range(0, len(order), batch):
             rows = collator([encoded[i] for i in order[start : start + batch]])
             inputs = {name: value.to(device) for name, value in rows.items() if isinstance(value, torch.Tensor)}
-            labels = clear_marks(inputs.pop("labels").reshape(-1))
+            labels = inputs.pop("labels")
+            numbers = np.repeat(order[start : start + batch], labels[0].numel())
+            labels = clear_marks(labels.reshape(-1))
             logits = model(**inputs).logits.float().reshape(len(labels), -1)
             kept = labels != IGNORED
             answers.append(logits[kept].cpu().numpy())
             true.append(labels[kept].cpu().numpy())
+            of_row.append(numbers[kept.cpu().numpy()])
     model.to("cpu")
-    return np.concatenate(answers).astype(float), np.concatenate(true)
+    return np.concatenate(answers).astype(float), np.concatenate(true), np.concatenate(of_row)
 
 
 def fold(weights: Path, model: PreTrainedModel, temperature: float) -> bool:

@@ -53,7 +53,7 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
     from hubtools.training.loss import choose_weights, make_loss_function
     from hubtools.training.model import find_max_length, load_new_classifier
     from hubtools.training.progress import Progress
-    from hubtools.training.release import release_model
+    from hubtools.training.release import list_sources, release_model
     from hubtools.training.selection import find_best_evaluation, make_selection_metrics
     from hubtools.training.trainer import ClassifierTrainer
     from hubtools.training.tuning import tune
@@ -105,7 +105,8 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
             truncation=cut,
             best_validation={task.primary.key: best},
         )
-        release_model(fresh, plan.folder, task, label_set, encoded["validation"], collator, record)
+        sources = list_sources(data["validation"])
+        release_model(fresh, plan.folder, task, label_set, encoded["validation"], collator, record, sources)
 
     rows = f"{len(encoded['train'])} training rows"
     return Job(trainer, [*encoded.values()], rows, limit, options, [*lines, describe_truncation(cut)], release)

@@ -48,7 +48,7 @@ def release_all(
     from safetensors.torch import load_file
 
     from hubtools.training.batching import Collator
-    from hubtools.training.release import release_model
+    from hubtools.training.release import list_sources, release_model
     from hubtools.training.selection import find_best_evaluation
 
     # Read once; each task's classifier takes the body and its own head from it.
@@ -82,7 +82,8 @@ def release_all(
             best_validation={task.primary.key: best.get(f"eval_{task.name}_{task.primary.key}")},
             history=[_select_scores(entry, task.name, others) for entry in run.history],
         )
-        release_model(made, folder, task, part.label_set, part.encoded["validation"], collator, record)
+        sources = list_sources(plan.data[task.name]["validation"])
+        release_model(made, folder, task, part.label_set, part.encoded["validation"], collator, record, sources)
     # After the four: their temperatures are folded into the heads that it takes.
     folder = plan.folder
     assemble(fresh, config, folders, trainer.parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -116,23 +117,29 @@ def finish_release(folder: Path, task: TaskSpec, label_set: LabelSet) -> None:
 
 def release_model(
     fresh: Path, folder: TaskFolder, task: TaskSpec, label_set: LabelSet, validation: Dataset,
-    collator: Collator, record: TrainingRecord,
+    collator: Collator, record: TrainingRecord, sources: Sequence[str],
 ) -> None:  # fmt: skip
     """Complete and calibrate the model in ``fresh``, and make it the one of ``folder``: the end of a training.
 
     Args:
         fresh: beside ``folder.model``; a training that is killed before its end does not touch the model before.
         validation: the encoded validation split; ``collator`` makes batches of it.
+        sources: of its rows; see :func:`list_sources`.
     """
     from hubtools.training.calibration import calibrate
 
     (fresh / "training_args.bin").unlink(missing_ok=True)  # a pickle: releases are safetensors and JSON only
     finish_release(fresh, task, label_set)
-    calibration = calibrate(fresh, task, validation, collator)
+    calibration = calibrate(fresh, task, validation, collator, sources)
     print(f"[{task.name}] temperature {calibration.temperature:.3f}: {calibration.result}", flush=True)
     with replace_folder(fresh, folder.model):  # no model stands beside another's training.json
         write_record(folder.training, record)
     shutil.rmtree(folder.runs, ignore_errors=True)
+
+
+def list_sources(split: Dataset) -> list[str]:
+    """Return the source of each row of a split; none where the dataset does not say."""
+    return list(split["source"]) if "source" in split.column_names else []
 
 
 def describe_device(device: torch.device) -> str:

@@ -164,7 +164,7 @@ def fit_head(model: ModernBertForSequenceClassification, rows: Dataset, collator
     # Without its head and its last layer, what the model answers is the embedding of a text.
     for name in ("head", "classifier"):
         model.set_submodule(name, torch.nn.Identity())
-    embeddings, _ = compute_logits(model, rows, collator)
+    embeddings, *_ = compute_logits(model, rows, collator)
     model.head = head
     with torch.no_grad():
         torch.nn.init.eye_(head.dense.weight).mul_(LARGEST / float(np.abs(embeddings).max()))
@@ -172,7 +172,7 @@ def fit_head(model: ModernBertForSequenceClassification, rows: Dataset, collator
         for offset in (head.dense.bias, head.norm.bias):
             if offset is not None:
                 offset.zero_()
-    features, labels = compute_logits(model, rows, collator)
+    features, labels, _ = compute_logits(model, rows, collator)
     # The norm makes all outputs of one length; SetFit's regularization is right for that of the embeddings.
     scale = float(np.sqrt((embeddings**2).mean() / (features**2).mean()))
     model.classifier = last
@@ -200,7 +200,7 @@ def run_setfit(plan: Plan) -> None:
     from hubtools.training.encoding import describe_truncation, encode_splits, measure_truncation
     from hubtools.training.model import find_max_length, load_new_classifier
     from hubtools.training.progress import PairProgress
-    from hubtools.training.release import release_model
+    from hubtools.training.release import list_sources, release_model
     from hubtools.training.selection import make_selection_metrics
 
     [task] = plan.tasks
@@ -231,7 +231,7 @@ def run_setfit(plan: Plan) -> None:
     model.model.load_state_dict(body[0].model.state_dict())
     fit_head(model, encoded["train"], collator)
     seconds = time.time() - started
-    logits, labels = compute_logits(model, encoded["validation"], collator)
+    logits, labels, _ = compute_logits(model, encoded["validation"], collator)
     score = make_selection_metrics(task, label_set)(EvalPrediction(logits, labels))[task.primary.key]
     _log(task, f"validation {task.primary.title} {score:.4f}")
 
@@ -243,7 +243,8 @@ def run_setfit(plan: Plan) -> None:
     tokenizer.save_pretrained(fresh)
     outcome = Outcome(label_set, drawn, pairs, progress, cut, limit, body.max_seq_length, score, seconds)
     record = _describe(plan, outcome)
-    release_model(fresh, folder, task, label_set, encoded["validation"], collator, record)
+    sources = list_sources(plan.data[task.name]["validation"])
+    release_model(fresh, folder, task, label_set, encoded["validation"], collator, record, sources)
 
 
 def _log(task: TaskSpec, *lines: str) -> None:
