@@ -145,8 +145,9 @@ def open_classifier(task: TaskSpec, label_set: LabelSet, model: str, label_map: 
     # A map may name a type ("PERSON") or the pipeline's own name of it; the latter is more exact, and goes before.
     full_map = {**{name: label_map[word] for name, word in short.items() if word in label_map}, **label_map}
     plan = plan_labels(model, list(short.values()), label_set, full_map, task.head.outside)
-    wanted, first = task.head.positive if isinstance(task.head, Detection) else "", next(iter(short.values()), "")
+    wanted = task.head.positive if isinstance(task.head, Detection) else ""
     if wanted and label_set.labels.index(wanted) not in plan.ours.values():
+        first = next((name for name in short.values() if name not in plan.ours), "THEIRS")
         raise UsageError(
             f"Model {model!r} has no label {wanted!r}: what it detects would be left out of every score",
             expected=", ".join(label_set.labels), found=", ".join(short.values()),
