@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -77,7 +78,7 @@ def read_text(row: Mapping[str, object], column: str, chat: str | None = None) -
     if messages and chat:
         turns = [text for role, text in messages if chat == "all" or role in _USERS]
         value = "\n".join(turns if chat == "all" else turns[-1:])
-    if not isinstance(value, str):
+    if not isinstance(value, str) or (messages and not chat):
         found = ": chat messages, which --chat last or --chat all reads" if messages else ""
         found = found or (": a list" if isinstance(value, list | tuple) else "")
         raise Flawed(f"{column} is not a text{found}")
@@ -92,7 +93,15 @@ _ROLE, _CONTENT = ("role", "from"), ("content", "value")
 
 
 def _read_messages(value: object) -> list[tuple[str, str]]:
-    """Return (role, text) of each of a list of chat messages; [] for anything else."""
+    """Return (role, text) of each of a list of chat messages, or of the JSON of one; [] for anything else."""
+    if isinstance(value, str):
+        # A table has no lists: a cell holds one as JSON.
+        if not value.lstrip().startswith("[") or not any(f'"{name}"' in value for name in _ROLE):
+            return []
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return []
     found = []
     for message in value if isinstance(value, list | tuple) else ():
         if not isinstance(message, Mapping):

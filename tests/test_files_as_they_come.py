@@ -155,6 +155,21 @@ def test_json_by_columns_is_read(tmp_path: Path, shape: str) -> None:
     assert "object of columns, not a list of rows" in assert_read(tmp_path / "my.json")
 
 
+def test_rows_under_one_name_are_read_and_under_several_the_way_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "my.json"
+    path.write_text(json.dumps({"data": ROWS}), encoding="utf-8")
+    assert_read(path)
+    viewer = [{"row_idx": i, "row": row, "truncated_cells": []} for i, row in enumerate(ROWS)]
+    for content, way in (
+        ({"version": "1", "data": ROWS}, ".data[]"),
+        ({"features": [], "rows": viewer}, ".rows[].row"),
+    ):
+        path.write_text(json.dumps(content), encoding="utf-8")
+        with pytest.raises(SourceError, match="the rows lie under") as caught:
+            read(path)
+        assert f"jq '{way}' FILE" in str(caught.value)
+
+
 def test_one_row_of_words_and_tags_is_no_object_of_columns(tmp_path: Path) -> None:
     task = tmp_path / "names.yaml"
     task.write_text("name: names\nhead: spans\nlabels: [PER]\n")
@@ -194,6 +209,46 @@ def test_files_of_other_tools_are_refused_in_their_words(tmp_path: Path, name: s
     (tmp_path / name).write_bytes(b"something")
     with pytest.raises(SourceError, match=words):
         read(tmp_path / name)
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    (b"PAR1" + bytes(range(256)) + b"PAR1", "a parquet file"), (b"%PDF-1.7 ", "a PDF"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n", "git lfs pull"),
+    (b"\n<!DOCTYPE html><html><body>Sign in", "a web page"), (b"\xd0\xcf\x11\xe0" + bytes(90), "an old Excel file"),
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("name", ["my.csv", "my.json", "my.jsonl"])
+def test_what_a_file_is_in_truth_is_said(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SourceError, match="not what its name says") as caught:
+        read(tmp_path / name)
+    assert words in str(caught.value)
+
+
+def test_a_spreadsheet_by_another_name_and_pairs_of_spacy_are_told(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "my.csv", "w") as archive:
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+    with pytest.raises(SourceError, match="a spreadsheet of Excel"):
+        read(tmp_path / "my.csv")
+    (tmp_path / "my.jsonl").write_text('["Ann waits.", {"entities": [[0, 3, "PERSON"]]}]\n')
+    with pytest.raises(SourceError, match="a pair of spaCy's"):
+        read(tmp_path / "my.jsonl")
+
+
+def test_splits_are_known_in_any_case(tmp_path: Path) -> None:
+    names = ["Training", "DEV", " Test"]
+    rows = [row | {"split": names[i % 3]} for i, row in enumerate(ROWS)]
+    (tmp_path / "my.jsonl").write_text(as_lines(rows), encoding="utf-8")
+    kept, _, _ = read(tmp_path / "my.jsonl")
+    assert [row.split for row in kept] == [["train", "validation", "test"][i % 3] for i in range(len(ROWS))]
+
+
+def test_chat_messages_in_a_cell_of_a_table_are_no_text(tmp_path: Path) -> None:
+    rows = [{"text": json.dumps([{"role": "user", "content": row["text"]}]), "label": row["label"]} for row in ROWS]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "my.parquet")
+    with pytest.raises(SourceError, match="chat messages, which --chat last"):
+        read(tmp_path / "my.parquet")
+    kept, _, _ = read(tmp_path / "my.parquet", Columns(chat="last"))
+    assert [row.text for row in kept] == [row["text"] for row in ROWS]
 
 
 def test_exports_of_labelling_tools_are_told_in_their_words(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def _read_source(
                     raise BadRow(NOT_UTF8)
                 task.head.check_label(example, label_set, task.label_sets)
                 # A file's split counts first, then the reader's, then a column of that name.
-                official = split or example.split or str(raw.row.get("split") or "")
+                official = split or example.split or str(raw.row.get("split") or "").strip().lower()
                 if official not in SPLIT_NAMES:
                     raise BadRow(f"unknown split {shorten(official, 60)!r}: neither " + ", ".join(SPLITS))
                 reason = find_defect(example, task, label_set)

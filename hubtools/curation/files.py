@@ -9,7 +9,7 @@ import io
 import lzma
 import zipfile
 from pathlib import Path, PurePath
-from typing import BinaryIO, TextIO, cast
+from typing import BinaryIO, NoReturn, TextIO, cast
 
 from hubtools.errors import SourceError, UsageError
 
@@ -43,6 +43,26 @@ def describe_format(name: str) -> str:
     """Return what a file is that is not read, for a message."""
     suffix = PurePath(name).suffix.lower()
     return _ELSEWHERE.get(suffix, suffix or "no suffix")
+
+
+# What stands first in files that are not what their names say, and what they are.
+_BEGINNINGS = (
+    (b"PAR1", "a parquet file: call it so"),
+    (b"version https://git-lfs", "a pointer of git LFS in place of the file: git lfs pull fetches it"),
+    (b"<!doctype html", "a web page, such as a login or a viewer: give the address of the file itself"),
+    (b"<html", "a web page, such as a login or a viewer: give the address of the file itself"),
+    (b"%pdf", "a PDF"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel file: save it as CSV UTF-8 (in Excel: Save As)"),
+)
+
+
+def recognise_content(path: Path) -> str:
+    """Return what a file is whose first bytes are not those of what its name says; "" for any other."""
+    with path.open("rb") as file:
+        start = file.read(64).lstrip(b"\xef\xbb\xbf \r\n\t").lower()
+    is_parquet = find_format(path.name) == ".parquet"
+    found = (what for mark, what in _BEGINNINGS if start.startswith(mark.lower()))
+    return next((what for what in found if not is_parquet or "parquet" not in what), "")
 
 
 def check_encoding(name: str | None) -> None:
@@ -87,12 +107,21 @@ def _open_zip(path: Path) -> BinaryIO:
         names = [name for name in archive.namelist() if find_format(name) and "__MACOSX" not in name]
         if len(names) == 1:
             return cast("BinaryIO", archive.open(names[0]))
+        if "xl/workbook.xml" in archive.namelist():
+            _refuse_spreadsheet(path)
         found = ", ".join(sorted(archive.namelist())[:8])
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         found = str(error)
     raise SourceError(
         f"Archive {path.name!r}", expected="one file in it: " + ", ".join(SUFFIXES), found=found or "an empty archive",
         next="unpack it, and give its file or folder with --source",
+    )  # fmt: skip
+
+
+def _refuse_spreadsheet(path: Path) -> NoReturn:
+    raise SourceError(
+        f"Source file {path.name!r}", expected=", ".join(SUFFIXES), found="a spreadsheet of Excel",
+        next="save it as CSV UTF-8 (in Excel: Save As), and give that with --source",
     )  # fmt: skip
 
 

@@ -44,7 +44,10 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_make_object)
 def _check_object(origin: str, value: object) -> RawRow:
     """Return a value as a row, or the defect that makes it none."""
     if not isinstance(value, dict):
-        return RawRow(origin, None, "not a JSON object")
+        # What spaCy is trained on: a text and an object.
+        is_pair = isinstance(value, list) and len(value) == 2 and isinstance(value[1], dict) and "entities" in value[1]
+        advice = ": a pair of spaCy's: write its text and entities in one object" if is_pair else ""
+        return RawRow(origin, None, f"not a JSON object{advice}")
     return RawRow(origin, None, "has a key twice") if isinstance(value, _Ambiguous) else RawRow(origin, value)
 
 
@@ -92,6 +95,8 @@ def _divide_columns(content: object) -> list[dict[str, object]] | None:
         return [dict(zip(content["columns"], row, strict=False)) for row in content["data"] if isinstance(row, list)]
     if set(content) == {"schema", "data"} and isinstance(content["data"], list):  # to_json(orient="table")
         return [row for row in content["data"] if isinstance(row, dict)]
+    if len(columns) == 1 and isinstance(columns[0], list) and all(isinstance(row, dict) for row in columns[0]):
+        return columns[0]  # {"data": [...]}: the rows themselves
     if all(isinstance(column, dict) for column in columns):
         keys = list(columns[0])
         if keys and all(list(column) == keys for column in columns):

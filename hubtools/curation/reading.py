@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hubtools.curation.class_labels import name_class_labels
 from hubtools.curation.csv_rows import find_layout, read_csv
-from hubtools.curation.files import SUFFIXES, describe_format, find_encoding, find_format
+from hubtools.curation.files import SUFFIXES, describe_format, find_encoding, find_format, recognise_content
 from hubtools.curation.json_rows import is_by_columns, read_json, read_jsonl
 from hubtools.curation.parquet_rows import read_parquet
 from hubtools.curation.raw_rows import RawRow, refuse
@@ -24,6 +24,7 @@ from hubtools.errors import SourceError, shorten
 
 _READERS = {".csv": read_csv, ".json": read_json, ".jsonl": read_jsonl, ".parquet": read_parquet}
 
+_PARTS = ("spans", "entities", "label", "labels")  # lists that one row may hold
 _LOOKED_AT = 100  # rows that tell which columns a file has
 
 
@@ -54,6 +55,8 @@ def read_rows(
     expected = "rows with " + (", ".join(columns) or "named columns")
     if path.stat().st_size == 0:
         refuse(path, " is empty", expected, "0 bytes")
+    if what := recognise_content(path):
+        refuse(path, " is not what its name says", expected, what)
     # Looked at before the first row is handed on: an error of the whole file comes before any work.
     rows = _READERS[suffix](path, columns, encoding)
     try:
@@ -114,6 +117,10 @@ def recognise_tool(rows: Sequence[Mapping[str, object]]) -> str:
     for name in ("messages", "conversations", "conversation"):
         if name in names:
             return f"chat messages: --text-column {name} --chat last takes the last turn of the user"
+    for name, value in rows[0].items() if len(rows) == 1 else ():
+        if isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value) and name not in _PARTS:
+            within = ".row" if all({*row} >= {"row_idx", "row"} for row in value) else ""  # the Hub's viewer
+            return f"the rows lie under {name!r}: jq '.{name}[]{within}' FILE > rows.jsonl takes them out"
     return ""
 
 

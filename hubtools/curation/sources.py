@@ -33,6 +33,7 @@ SPLIT_NAMES = {
     "dev": "validation",
     "eval": "validation",
     "test": "test",
+    "testing": "test",
 }
 
 

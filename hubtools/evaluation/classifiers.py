@@ -155,7 +155,7 @@ def open_classifier(
     plan = plan_labels(model, list(short.values()), label_set, full_map, task.head.outside)
     missing = [label for label in task.head.decisive if label_set.labels.index(label) not in plan.ours.values()]
     if missing:
-        first = next(iter(short.values()), "")
+        first = next((name for name in short.values() if name not in plan.ours), "THEIRS")
         raise UsageError(
             f"Model {model!r} has no label {missing[0]!r}: what it detects would be left out of every score",
             expected=", ".join(label_set.labels), found=", ".join(short.values()),
