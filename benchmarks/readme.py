@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import curation
+import dependencies
 import honest_split
 import main_job
 import quality
@@ -24,12 +25,14 @@ def filled(text: str) -> str:
     """``text`` with the table of each results file between its marks."""
 
     def block(match: re.Match[str]) -> str:
-        file = RESULTS / f"{match.group(1)}.json"
         known = {
-            "curation": curation.table, "honest_split": honest_split.table, "quality": quality.table,
-            "sharing": sharing.table, "throughput": throughput.table,
+            "curation": curation.table, "dependencies": dependencies.table, "honest_split": honest_split.table,
+            "quality": quality.table, "sharing": sharing.table, "throughput": throughput.table,
+            "demo_printed": main_job.printed, "demo_scores": main_job.small,
         }  # fmt: skip
-        table = known.get(file.stem, main_job.table)
+        name = match.group(1)
+        table = known.get(name, main_job.table)
+        file = RESULTS / f"{name.split('_')[0] if name.startswith('demo_') else name}.json"
         body = f"\n{table(json.loads(file.read_text()))}\n" if file.exists() else ""
         return f"<!-- results: {match.group(1)} -->\n{body}<!-- end -->"
 

@@ -69,14 +69,13 @@ def connect(hub: str | None = None, mirrors: Sequence[Path | str] = (), hub_dir:
             found=hub,
             next="for another server leave --hub out and set HF_ENDPOINT",
         )
-    # It reads the environment once, when it is imported: it would go on speaking to another Hub.
-    if "huggingface_hub" in sys.modules:
-        raise RuntimeError("connect() must run before huggingface_hub is imported")
     from hubtools.localhub import service
 
-    os.environ.update(
-        service.start(Path(hub_dir) if hub_dir else service.default_dir(), [Path(mirror) for mirror in mirrors]).environ
-    )
+    started = service.start(Path(hub_dir) if hub_dir else service.default_dir(), [Path(mirror) for mirror in mirrors])
+    # It reads the environment once, when it is imported: it would go on speaking to another Hub.
+    if "huggingface_hub" in sys.modules and not started.environ.items() <= os.environ.items():
+        raise RuntimeError("connect() must run before huggingface_hub is imported")
+    os.environ.update(started.environ)
 
 
 def find_namespace(asked: str | None = None) -> str:

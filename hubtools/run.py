@@ -11,6 +11,7 @@ from typing import Literal
 
 from hubtools.connection import find_namespace
 from hubtools.launch import finetune_tasks
+from hubtools.onnx_export.export import check_libraries
 from hubtools.options import (
     EvaluationOptions,
     PushOptions,
@@ -76,6 +77,8 @@ def run_tasks(tasks: Sequence[TaskSpec], options: RunOptions) -> RunRecord:
     find_namespace(options.repos.namespace)
     check_method(options.training.flags, tasks, options.training.processes)
     check_targets(tasks, options.targets)
+    if options.export:
+        check_libraries()
     # Each stage below does nothing where it is up to date: to go on after a kill is to begin anew.
     clock = _Clock()
     results: dict[str, TaskResult | CollectionResult | SpaceResult] = {}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,15 @@ from huggingface_hub import HfApi
 
 REPOSITORY = Path(__file__).parents[1]
 _OF_THE_USER = ("HF_", "HUGGING", "HUBTOOLS_", "TRANSFORMERS_", "XDG_", "GRADIO_")
+
+_SEVERAL = """
+import json, sys
+from hubtools import cli
+
+for command in json.loads(sys.argv[1]):
+    if code := cli.app(command, standalone_mode=False):
+        sys.exit(code)
+"""
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,13 @@ class Command:
     ) -> subprocess.CompletedProcess[str]:
         """Run ``hubtools arguments``, by default in the user's home; ``check`` is that it succeeds."""
         return self.run(self.path, *arguments, env=env, check=check, timeout=timeout)
+
+    def in_turn(
+        self, *commands: Sequence[object], env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run commands one after another in one process, which loads torch once; all on one Hub."""
+        words = [[str(part) for part in command] for command in commands]
+        return self.run(sys.executable, "-c", _SEVERAL, json.dumps(words), env=env, cwd=cwd, timeout=1200)
 
     def run(
         self,

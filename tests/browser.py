@@ -27,9 +27,9 @@ QUIET = [
 PATIENCE = 60_000  # milliseconds: two cores may be busy with the whole job
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium, for as long as one test module: Playwright holds the thread's event loop while it is open."""
+@contextmanager
+def open_browser() -> Iterator[Browser]:
+    """Chromium; a test is skipped where there is none."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -39,6 +39,13 @@ def browser() -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=path, args=QUIET)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, for as long as one test module: Playwright holds the thread's event loop while it is open."""
+    with open_browser() as chromium:
+        yield chromium
 
 
 @contextmanager

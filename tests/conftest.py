@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from as_user import Command, Demo
 from huggingface_hub import HfApi
@@ -14,11 +17,39 @@ from huggingface_hub import HfApi
 from hubtools.localhub import Hub, start, stop
 from hubtools.localhub.faults import VARIABLE
 
+RUN = "RUN_OF_TESTS_OF_HUBTOOLS"  # in the environment of every process that the tests start
+
 
 def pytest_configure() -> None:
     """Started in the background of a script, we ignore Ctrl-C, and so would every command that is started here."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.setdefault(RUN, str(os.getpid()))
+
+
+def find_left_processes() -> list[psutil.Process]:
+    """Return the processes of this run that are there still, but for this one."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            # A process that has ended and is not waited for has no environment.
+            if process.pid != os.getpid() and process.environ().get(RUN) == os.environ[RUN]:
+                found.append(process)
+    return found
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that leaves processes behind."""
+    if hasattr(session.config, "workerinput"):
+        return
+    until = time.monotonic() + 10  # those that are about to end
+    while (left := find_left_processes()) and time.monotonic() < until:
+        time.sleep(0.1)
+    for process in left:
+        with contextlib.suppress(psutil.Error):
+            print(f"\nleft behind: {process.pid} {' '.join(process.cmdline())}")
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -64,10 +95,12 @@ def released(hubtools: Command, hub: Hub, tmp_path_factory: pytest.TempPathFacto
     """A work folder in which intent has gone all the way, on three steps of training."""
     work = tmp_path_factory.mktemp("released")
     flags = ("--hub", "local", "--hub-dir", hub.data_dir, "--work-dir", work)
-    hubtools("push-dataset", "intent", "--dataset-name", "small-dataset", *flags)
-    hubtools("finetune", "intent", *flags, "--max_steps", 3)
-    hubtools("evaluate", "intent", *flags)
-    hubtools("push-model", "intent", "--model-name", "small-model", *flags)
+    hubtools.in_turn(
+        ("push-dataset", "intent", "--dataset-name", "small-dataset", *flags),
+        ("finetune", "intent", *flags, "--max_steps", 3),
+        ("evaluate", "intent", *flags),
+        ("push-model", "intent", "--model-name", "small-model", *flags),
+    )
     return work
 
 

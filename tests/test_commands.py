@@ -31,7 +31,13 @@ def files_under(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command",
+    [
+        name if name in ("", "finetune", "hub env") else pytest.param(name, marks=pytest.mark.exhaustive)
+        for name in COMMANDS
+    ],
+)
 def test_help_explains_every_option_and_loads_nothing_heavy(hubtools: Command, command: str) -> None:
     shown = hubtools.run(sys.executable, "-X", "importtime", hubtools.path, *command.split(), "--help")
     loaded = {line.rsplit("|", 1)[1].strip().split(".")[0] for line in shown.stderr.splitlines() if "|" in line}
@@ -59,6 +65,7 @@ def test_version_is_that_of_the_package(hubtools: Command) -> None:
     assert hubtools("--version").stdout == f"hubtools {version('hubtools')}\n"
 
 
+@pytest.mark.exhaustive
 def test_a_task_of_one_s_own_is_named_by_its_file(hubtools: Command, hub: Hub, tmp_path: Path) -> None:
     task, at = tmp_path / "abuse.yaml", ("--hub", "local", "--hub-dir", hub.data_dir, "--work-dir", tmp_path / "work")
     written = hubtools(

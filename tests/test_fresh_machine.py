@@ -66,6 +66,7 @@ def test_without_a_dataset_one_is_curated_by_the_first_of_two_processes(launch: 
     assert (tmp_path / "work" / "jailbreak" / "facts.json").is_file()
 
 
+@pytest.mark.exhaustive
 def test_a_curation_that_fails_ends_the_training_with_its_message(launch: Launch, tmp_path: Path) -> None:
     done = launch("--task", "jailbreak", "--label_set", "no-such", processes=2, check=False)
     assert done.returncode == 1
@@ -87,6 +88,7 @@ def test_the_pushed_dataset_is_taken_where_the_work_folder_has_none(
     assert training_of(tmp_path / "work", "intent")["steps"] == 2
 
 
+@pytest.mark.exhaustive
 def test_the_dataset_that_was_pushed_from_the_work_folder_comes_first(
     launch: Launch, hubtools: Command, hub: Hub, tmp_path: Path
 ) -> None:
@@ -97,6 +99,7 @@ def test_the_dataset_that_was_pushed_from_the_work_folder_comes_first(
     assert "training on local/own-name, which was pushed from there" in done.stdout
 
 
+@pytest.mark.exhaustive
 def test_a_task_of_a_file_is_trained_by_its_file_alone(launch: Launch, tmp_path: Path) -> None:
     file = tmp_path / "weather.yaml"
     file.write_text(TASK)

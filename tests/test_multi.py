@@ -126,15 +126,6 @@ def train(base: Path) -> tuple[object, ...]:
             "--learning_rate", 1e-2)  # fmt: skip
 
 
-SEVERAL = """
-import json, sys
-from hubtools import cli
-
-for command in json.loads(sys.argv[1]):
-    cli.app(command, standalone_mode=False)
-"""
-
-
 @pytest.fixture(scope="module")
 def joint(
     hubtools: Command, flags: tuple[object, ...], train: tuple[object, ...], said: list[str], hub_of_its_own: Hub
@@ -151,10 +142,7 @@ def joint(
         ("finetune", MULTI, *work, *train),
         ("push-model", MULTI, *work), ("model-card", MULTI, "--check", *work),
     ]  # fmt: skip
-    done = hubtools.run(
-        sys.executable, "-c", SEVERAL, json.dumps([[str(part) for part in command] for command in commands]),
-        env=hub_of_its_own.environ,
-    )  # fmt: skip
+    done = hubtools.in_turn(*commands, env=hub_of_its_own.environ)
     said.extend(done.stderr.splitlines())
     return Path(str(flags[-1]))
 

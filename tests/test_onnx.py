@@ -319,25 +319,29 @@ def test_onnx_files_on_the_hub_that_are_not_pushed_are_removed_and_others_stay()
 
 
 def test_an_exported_model_is_pushed_with_its_files_and_without_them_once_scored_again(
-    hubtools: Command, hub: Any, api: HfApi, released: Path, tmp_path: Path
+    hubtools: Command, hub: Any, api: HfApi, scored: TaskFolder, tmp_path: Path
 ) -> None:
-    work, repo = tmp_path / "work", "local/exported-model"
-    shutil.copytree(released, work)
+    work, repo, name = tmp_path / "work", "local/exported-model", ("--model-name", "exported-model")
+    onnx = Path(shutil.copytree(scored.root, work / "jailbreak")) / "model" / "onnx"
     flags = ("--hub", "local", "--hub-dir", hub.data_dir, "--work-dir", work)
-    done = hubtools("export", "intent", "--to", "onnx", *flags)
-    assert done.stdout.splitlines()[0] == str(work / "intent" / "model" / "onnx" / "model.onnx")
+    done = hubtools.in_turn(
+        ("push-dataset", "jailbreak", "--dataset-name", "exported-rows", *flags),
+        ("export", "jailbreak", "--to", "onnx", *flags),
+        ("push-model", "jailbreak", *name, *flags),
+    )
+    assert str(onnx / "model.onnx") in done.stdout.splitlines()
     assert "0 of" in done.stderr
-    hubtools("push-model", "intent", "--model-name", "exported-model", *flags)
     pushed = {name for name in api.list_repo_files(repo) if name.startswith("onnx/")}
-    assert pushed == {f"onnx/{path.name}" for path in (work / "intent" / "model" / "onnx").iterdir()}
+    assert pushed == {f"onnx/{path.name}" for path in onnx.iterdir()}
     assert {"onnx/model.onnx", "onnx/parity.json"} <= pushed
     assert "## ONNX" in Path(api.hf_hub_download(repo, "README.md", local_dir=tmp_path / "read")).read_text()
     # The scores that the card holds them against are others now.
-    metrics = json.loads((work / "intent" / "model" / "onnx" / "parity.json").read_text())
-    metrics["tasks"]["intent"]["scores_of"] = "others"
-    write_json(work / "intent" / "model" / "onnx" / "parity.json", metrics)
-    told = hubtools("push-model", "intent", "--model-name", "exported-model", "--dry-run", *flags).stderr
-    assert "intent: onnx/ is left out, as the model was scored again since; hubtools export intent --to onnx" in told
+    metrics = json.loads((onnx / "parity.json").read_text())
+    metrics["tasks"]["jailbreak"]["scores_of"] = "others"
+    write_json(onnx / "parity.json", metrics)
+    told = hubtools("push-model", "jailbreak", *name, "--dry-run", *flags).stderr
+    again = "hubtools export jailbreak --to onnx"
+    assert f"jailbreak: onnx/ is left out, as the model was scored again since; {again}" in told
     assert "would delete onnx/model.onnx" in told
 
 
@@ -363,7 +367,7 @@ def test_what_cannot_be_exported_is_said(
 def test_missing_libraries_are_named_with_the_command_that_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
     find = util.find_spec
     monkeypatch.setattr(util, "find_spec", lambda name, *rest: None if name == "onnxruntime" else find(name, *rest))
-    with pytest.raises(UsageError, match=r"(?s)found: +no onnxruntime\n +next: +pip install onnxruntime"):
+    with pytest.raises(UsageError, match=r"(?s)found: +no onnxruntime\n +next: +pip install 'hubtools\[onnx\]'"):
         export.check_libraries()
 
 

@@ -97,8 +97,8 @@ def scored(hubtools: Command, at: tuple[object, ...], tmp_path_factory: pytest.T
     data = ("--source", own, "--license", "mit", "--dataset-name", "tiny-rows")
     hubtools("push-dataset", "jailbreak", *data, *at, "--work-dir", work)
     with_model(work, 0)
-    hubtools("evaluate", "jailbreak", *at, "--work-dir", work, "--model-name", "tiny-jailbreak")
-    hubtools("push-model", "jailbreak", *at, "--work-dir", work, "--model-name", "tiny-jailbreak")
+    of = ("jailbreak", *at, "--work-dir", work, "--model-name", "tiny-jailbreak")
+    hubtools.in_turn(("evaluate", *of), ("push-model", *of))
     return work
 
 

@@ -29,10 +29,12 @@ def guard(hubtools: Command, flags_of_hub: tuple[object, ...], tmp_path_factory:
     """A work folder from which a detector was released, after a short training."""
     work = tmp_path_factory.mktemp("guard")
     flags = (*flags_of_hub, "--work-dir", work)
-    hubtools("push-dataset", "jailbreak", "--dataset-name", "guard-rows", *flags)
-    hubtools("finetune", "jailbreak", *flags, "--max_steps", 30)
-    hubtools("evaluate", "jailbreak", *flags)
-    done = hubtools("push-model", "jailbreak", "--model-name", "guard", *flags)
+    done = hubtools.in_turn(
+        ("push-dataset", "jailbreak", "--dataset-name", "guard-rows", *flags),
+        ("finetune", "jailbreak", *flags, "--max_steps", 30),
+        ("evaluate", "jailbreak", *flags),
+        ("push-model", "jailbreak", "--model-name", "guard", *flags),
+    )
     assert "loaded back by pipeline(), 16 answers agree" in done.stderr
     return work
 
@@ -93,6 +95,7 @@ def test_a_model_with_a_random_last_layer_is_not_released_over_a_trained_one(
     assert before[2] == ["main"], "the branch on which a release is verified is gone after it"
 
 
+@pytest.mark.exhaustive
 def test_a_dry_run_says_that_a_release_would_be_stopped(push: Push, worse: Path) -> None:
     assert push(worse, "--dry-run").returncode == 1
 
@@ -119,6 +122,7 @@ def test_a_reason_is_asked_of_who_forces_a_release(push: Push, worse: Path) -> N
     assert "--force needs a reason" in done.stderr
 
 
+@pytest.mark.exhaustive
 def test_a_model_that_was_published_by_others_is_asked_about_our_test_rows(
     push: Push, api: HfApi, worse: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ One run of all four tasks with the settings that users have; it is shared, and t
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shutil
@@ -22,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from as_user import Command, Demo, commits
+from as_user import REPOSITORY, Command, Demo, commits
 from browser import ask, browser, browser_page
 from huggingface_hub import HfApi
 
@@ -68,6 +69,16 @@ def seen(hubtools: Command, demo: Demo, copies: Path) -> dict[str, Any]:
     done = hubtools.run("bash", "-c", command, demo.hub_dir, sys.executable, script, copies)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+def test_the_readme_s_first_answer_is_what_its_command_prints(demo: Demo, hubtools: Command) -> None:
+    blocks = re.findall(r"^```(?:bash)?\n(.*?)^```", (REPOSITORY / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    [at] = [i for i, block in enumerate(blocks) if "pipeline(" in block]
+    command = blocks[at].replace(".venv/bin/", "").replace(".demo/hub", str(demo.hub_dir))
+    [shown] = ast.literal_eval(blocks[at + 1])
+    [said] = ast.literal_eval(hubtools.run("bash", "-euc", command).stdout)
+    assert said["label"] == shown["label"]
+    assert said["score"] == pytest.approx(shown["score"], abs=0.02)
 
 
 @pytest.fixture(scope="module")

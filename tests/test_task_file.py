@@ -722,9 +722,9 @@ def test_a_fifth_task_goes_by_its_file_alone_from_a_table_to_the_space(
     own_file(tmp_path, "detection").rename(tmp_path / "comments.csv")
     commands = commands_of_the_page()
     assert len(commands) == 6
-    for command in commands:
-        short = ["--max_steps", "3"] if "finetune" in command else []
-        hubtools.run(*command, *short, cwd=tmp_path, env=environment)
+    short = {"finetune": ["--max_steps", "3"]}
+    words = [[*command[1:], *short.get(command[1], [])] for command in commands]
+    hubtools.in_turn(*words, env=environment, cwd=tmp_path)
 
     folder = tmp_path / "hubtools-work" / "toxicity"
     published = json.loads((folder / "published.json").read_text())

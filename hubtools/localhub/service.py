@@ -139,6 +139,7 @@ def start(data_dir: Path, mirrors: Sequence[Path] = (), port: int = 0, timeout: 
     data_dir = _prepare_folder(data_dir)
     # Two commands that start at once must not start two servers: the second waits and finds the first's.
     with _hold_lock(data_dir / "start.lock"):
+        _forget_ended()
         _add_mirrors(data_dir, mirrors)
         running = find(data_dir)
         if running:
@@ -194,6 +195,7 @@ def start(data_dir: Path, mirrors: Sequence[Path] = (), port: int = 0, timeout: 
 
 def stop(data_dir: Path, timeout: float = 10) -> bool:
     """Stop the server on this folder. False where none was running."""
+    _forget_ended()
     hub = find(data_dir) or _find_silent(data_dir)
     if not hub:
         return False
@@ -212,7 +214,13 @@ def stop(data_dir: Path, timeout: float = 10) -> bool:
     for child in _CHILDREN:
         if child.pid == hub.pid:
             child.wait()
+    _forget_ended()
     return True
+
+
+def _forget_ended() -> None:
+    """Take note of servers of this process that have ended, also of those that were killed."""
+    _CHILDREN[:] = [child for child in _CHILDREN if child.poll() is None]
 
 
 def serve(data_dir: Path, mirrors: Sequence[Path] = (), port: int = 0, host: str = "127.0.0.1") -> None:

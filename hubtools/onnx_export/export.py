@@ -76,7 +76,7 @@ def check_libraries() -> None:
             "The export to ONNX needs libraries that are not installed",
             expected=", ".join(LIBRARIES),
             found=f"no {', '.join(missing)}",
-            next=f"pip install {' '.join(missing)}",
+            next="pip install 'hubtools[onnx]'",
         )
 
 

@@ -112,11 +112,11 @@ class FinetuneArguments:
                 raise UsageError(
                     f"--{flag}", expected=expected, found=str(getattr(self, flag)), next="hubtools finetune --help"
                 )
-        for flag, package, extra in (("lora_rank", "peft", ""), ("emissions", "codecarbon", "[emissions]")):
+        for flag, package, extra in (("lora_rank", "peft", "lora"), ("emissions", "codecarbon", "emissions")):
             if getattr(self, flag) and not find_spec(package):
                 raise UsageError(
                     f"--{flag} needs the package {package}", found="it is not installed",
-                    next=f"pip install '{f'hubtools{extra}' if extra else package}'",
+                    next=f"pip install 'hubtools[{extra}]'",
                 )  # fmt: skip
 
 

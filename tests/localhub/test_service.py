@@ -217,6 +217,21 @@ def test_a_kill_between_commits_loses_no_commit_that_was_answered(folder: Path) 
         assert store.blob(entry).stat().st_size == entry.size, path
 
 
+def test_a_server_that_was_killed_is_no_process_that_python_warns_of(folder: Path) -> None:
+    code = """
+import os, signal, sys
+from pathlib import Path
+from hubtools.localhub import start, stop
+folder = Path(sys.argv[1])
+hub = start(folder)
+os.kill(hub.pid, signal.SIGKILL)
+os.waitpid(hub.pid, 0)
+stop(folder)
+"""
+    done = subprocess.run([sys.executable, "-W", "always", "-c", code, folder], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_disk_that_takes_no_more_is_507_with_the_reason(folder: Path) -> None:
     hub = start(folder)
     api = HfApi(endpoint=hub.url, token=hub.token)
