@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from hubtools.heads.answers import Answer
 from hubtools.heads.inference import Tick
 from hubtools.heads.plots import Plot
+from hubtools.heads.probed import Probed
 from hubtools.heads.rows import LabelMap, UserColumns
 from hubtools.heads.values import (
     AnswerDifference,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Head(ABC):
+class Head(Probed):
     """How a question is answered: what the truth and the answer of a row are, and all that follows from it.
 
     Attributes:
@@ -64,7 +65,6 @@ class Head(ABC):
     name: ClassVar[str]
     granularity: ClassVar[Literal["sequence", "token"]]
     pipeline: ClassVar[Literal["text-classification", "token-classification"]]
-    truth: ClassVar[str]
     answer: ClassVar[str]
     column_advice: ClassVar[str]
     reads_tags: ClassVar[bool] = False

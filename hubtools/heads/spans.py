@@ -13,6 +13,7 @@ from hubtools.heads.baselines import answer_by_rules
 from hubtools.heads.encoding import encode_tokens
 from hubtools.heads.inference import Tick, list_reading_columns, predict_spans
 from hubtools.heads.plots import TYPES, Plot
+from hubtools.heads.probes import Materials, ProbePart
 from hubtools.heads.rows import LabelMap, UserColumns, describe_split
 from hubtools.heads.scores import compute_span_scores, read_groups
 from hubtools.heads.slices import list_span_mistakes, slice_spans
@@ -22,6 +23,7 @@ from hubtools.heads.span_predictions import (
     predict_decided_spans,
     predict_span_columns,
 )
+from hubtools.heads.span_probes import probe_names, probe_others
 from hubtools.heads.span_rows import (
     SPLIT_WORD,
     index_spans,
@@ -56,6 +58,7 @@ from hubtools.metrics.spans import (
     FALSE_ALARMS,
     MACRO_F1_OF_TYPES,
     OVERLAP_F1,
+    OVERLAP_RECALL,
     SpanAnswers,
     SpanDict,
     SpanRow,
@@ -88,6 +91,7 @@ class Spans(Head):
 
     Attributes:
         content: what spans hold, as cards call it: a noun without an article or a plural, such as "personal data".
+        person: the type of people's names, "" for none.
     """
 
     name: ClassVar[str] = "spans"
@@ -104,6 +108,7 @@ class Spans(Head):
 
     # So that a card can say "false alarms on documents without personal data" of any task.
     content: str = "marked text"
+    person: str = ""
 
     @property
     def no_spans(self) -> str:
@@ -236,8 +241,8 @@ class Spans(Head):
             "predicted_spans": cast("Sequence[Sequence[PredictedSpan]]", answers),
         }
 
-    def read_answers(self, rows: Rows, labels: Sequence[str]) -> SpanAnswers:
-        """Return true and predicted spans as the counts that metrics are functions of."""
+    def read_answers(self, rows: Rows, labels: Sequence[str], threshold: float = 0.0) -> SpanAnswers:
+        """Return true and predicted spans as the counts that metrics are functions of: every span counts."""
         return read_span_answers(rows["spans"], rows["predicted_spans"], len(labels))
 
     def read_evaluation(self, predictions: np.ndarray, label_ids: np.ndarray, labels: Sequence[str]) -> SpanAnswers:
@@ -306,6 +311,17 @@ class Spans(Head):
             spans=len(predicted),
             ece_of_spans=measure_reliability(confidence, exact)[0] if predicted else None,
         )
+
+    robust: ClassVar[tuple[Metric, ...]] = (ENTITY_F1, OVERLAP_RECALL, FALSE_ALARMS)
+
+    def list_probes(
+        self, rows: Rows, labels: Sequence[str], threshold: float, materials: Materials
+    ) -> Iterator[ProbePart]:
+        yield from super().list_probes(rows, labels, threshold, materials)
+        if self.person in labels:
+            person = list(labels).index(self.person)
+            yield probe_names(rows, person, materials, lambda some: _answers_of_types(some, [person]))
+            yield probe_others(materials, lambda some: _answers_of_types(some, [person]))
 
     threshold_kind: ClassVar[str] = "spans"
 
