@@ -156,6 +156,8 @@ def test_names_change_and_what_is_no_person_is_asked(materials: Materials) -> No
     ]})  # fmt: skip
     [taken] = parts["others"].metrics
     assert taken.function(answers) == 0.5, "a place that is found as a place is no false alarm here"
+    nobody: Any = {"text": ["nobody"], "group": [""], "spans": [[]]}
+    assert "names" not in {part.key for part in PII.head.list_probes(nobody, labels, 0.0, materials)}
 
 
 # --- the search for words that flip ---------------------------------------------------------------------------------

@@ -19,9 +19,14 @@ FOUND: tuple[Metric, ...] = (
 )
 
 
-def probe_names(rows: Rows, person: int, materials: Materials, read: Read) -> ProbePart:
-    """Return documents that name people, with these names as they are, in lower case, and from other countries."""
+def probe_names(rows: Rows, person: int, materials: Materials, read: Read) -> ProbePart | None:
+    """Return documents that name people, with these names as they are, in lower case, and from other countries.
+
+    None where no document names anybody.
+    """
     numbers = [i for i, spans in enumerate(rows["spans"]) if any(span["label"] == person for span in spans)]
+    if not numbers:
+        return None
     named = select_rows(rows, materials.sample(numbers), "spans")
 
     def rename(rename_one: Callable[[str, int], str]) -> Rows:

@@ -320,7 +320,8 @@ class Spans(Head):
         yield from super().list_probes(rows, labels, threshold, materials)
         if self.person in labels:
             person = list(labels).index(self.person)
-            yield probe_names(rows, person, materials, lambda some: _answers_of_types(some, [person]))
+            if names := probe_names(rows, person, materials, lambda some: _answers_of_types(some, [person])):
+                yield names
             yield probe_others(materials, lambda some: _answers_of_types(some, [person]))
 
     threshold_kind: ClassVar[str] = "spans"
