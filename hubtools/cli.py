@@ -209,6 +209,12 @@ def run(
     export: Annotated[
         Literal["onnx"] | None, typer.Option(help="Release ONNX files of each model as well; see hubtools export.")
     ] = None,
+    robustness: Annotated[
+        bool,
+        typer.Option(
+            "--robustness", help="Measure how far answers hold on changed text as well; see hubtools robustness."
+        ),
+    ] = False,
     json_output: Json = False,
 ) -> None:
     """All of it: curate, push, fine-tune, evaluate, release, and the Space. Goes on where it stopped.
@@ -221,7 +227,7 @@ def run(
     from hubtools.run import RunOptions, format_summary, run_tasks
 
     training = dataclasses.replace(training, flags=parse_training_flags(argv))
-    record = run_tasks(tasks, RunOptions(work, source, training, targets, repos, push, export))
+    record = run_tasks(tasks, RunOptions(work, source, training, targets, repos, push, export, robustness))
     show(record, json_output, format_summary(record))
 
 

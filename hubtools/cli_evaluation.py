@@ -1,4 +1,4 @@
-"""The commands that score models: ``hubtools evaluate`` and ``compare``."""
+"""The commands that score models: ``hubtools evaluate``, ``robustness`` and ``compare``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from hubtools.errors import UsageError
 from hubtools.option_groups import omit, takes_groups
 from hubtools.options import (
+    DryRun,
     EvaluationOptions,
     ExternalDataOptions,
     HubOptions,
@@ -173,4 +174,38 @@ def compare(
     show(report, json_output, describe_comparison(spec, report, markdown=markdown))
 
 
-COMMANDS = (evaluate, compare)
+@takes_groups
+def robustness(
+    task: TaskOptions,
+    *,
+    limit: Annotated[
+        int,
+        typer.Option(help="Most rows of a kind, such as attacks, that each part asks; of long documents a quarter."),
+    ] = 200,
+    seed: Annotated[int, typer.Option(help="Seed of which rows these are, and of how they are changed.")] = 0,
+    dry_run: DryRun = False,
+    hub: HubOptions,
+    work: WorkOptions,
+    json_output: Json = False,
+) -> None:
+    """Ask the scored model what its test split does not: changed and hidden texts, long documents, other names.
+
+    Written into metrics.json, for a section of the card; the model's scores stay as they are.
+    """
+    tasks = task.select()
+    hub.connect()
+    from hubtools.evaluation.robustness.measure import measure_robustness, plan_probes
+    from hubtools.evaluation.tables import describe_robustness
+
+    if dry_run:
+        asked = {spec.name: plan_probes(spec, work.folder(spec), limit, seed).count_texts() for spec in tasks}
+        lines = [f"{name}: {part}: {texts:,} texts" for name, parts in asked.items() for part, texts in parts.items()]
+        show(asked, json_output, lines)
+        return
+    reports = {
+        spec.name: measure_robustness(spec, work.folder(spec), limit=limit, seed=seed, note=work.note) for spec in tasks
+    }
+    show(reports, json_output, [line for report in reports.values() for line in describe_robustness(report)])
+
+
+COMMANDS = (evaluate, robustness, compare)

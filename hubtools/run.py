@@ -51,6 +51,7 @@ class RunOptions:
     repos: RepoOptions = field(default_factory=RepoOptions)
     push: PushOptions = field(default_factory=PushOptions)
     export: Literal["onnx"] | None = None
+    robustness: bool = False
 
 
 class _Clock:
@@ -141,6 +142,11 @@ def _train_and_release(tasks: Sequence[TaskSpec], options: RunOptions, clock: _C
             clock.seconds[task.name]["finetune"] = round(finished.seconds, 2)
             with clock.measure(task.name, "evaluate"):
                 evaluate_task(task, options.work, targets, options.repos)
+            if options.robustness:
+                from hubtools.evaluation.robustness.measure import measure_robustness
+
+                with clock.measure(task.name, "robustness"):
+                    measure_robustness(task, options.work.folder(task), note=options.work.note)
             if options.export:
                 with clock.measure(task.name, "export"):
                     export_onnx(task, options.work)

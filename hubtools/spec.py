@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from re import Pattern
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -154,6 +155,24 @@ class LabelSet:
         # A text without spans of ours is of use all the same; a text whose label is none of ours is not.
         spans = tuple(replace(s, type=self.mapping[s.type]) for s in row.spans if s.type in self.mapping)
         return replace(row, label=row.label and self.mapping[row.label], spans=spans)
+
+
+@dataclass(frozen=True)
+class TextKind:
+    """A kind of text, told by the source where it names the family of a text, and by a rule elsewhere.
+
+    Attributes:
+        pattern: what is found somewhere in most texts of the kind, and rarely in others.
+        families: what is found in the names of families that a source has for it.
+    """
+
+    name: str
+    pattern: Pattern[str]
+    families: Pattern[str]
+
+    def covers(self, text: str, group: str) -> bool:
+        """Return whether a text of a group, whose name begins with its family, is of the kind."""
+        return bool(self.families.search(group) or self.pattern.search(text))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from hubtools.localhub import Hub, stop
 
 COMMANDS = [
-    *("", "check", "curate", "push-dataset", "finetune", "evaluate", "compare", "model-card", "push-model", "verify"),
+    *("", "check", "curate", "push-dataset", "finetune", "evaluate", "robustness", "compare"),
+    *("model-card", "push-model", "verify"),
     *("export", "init-task", "search", "cross-validate", "repeat", "push-space", "push-collection", "rollback", "demo"),
     *("run", "hub", "hub serve", "hub start", "hub stop", "hub status", "hub env"),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from as_user import REPOSITORY, Command, own_rows
 from safetensors.torch import load_file
 from test_training import curated, one_thread, run_finetune, tiny_base, tiny_config, tokenizer
 from transformers import (
@@ -22,9 +24,13 @@ from transformers import (
     pipeline,
 )
 
-from hubtools.heads.encoding import encode_tokens
+from hubtools.heads.encoding import encode_tokens, label_tokens
 from hubtools.heads.values import IGNORED
 from hubtools.heads.word_marks import clear_marks
+from hubtools.localhub import stop
+from hubtools.reading import TokenAnswers, find_spans
+from hubtools.router_contract import check_package
+from hubtools.tasks import BASES
 from hubtools.training.model import find_max_length
 from hubtools.training.tuning import measure_depths
 from hubtools.workdir import TaskFolder
@@ -160,3 +166,75 @@ def test_an_encoder_with_such_a_tokenizer_trains_and_its_release_loads(
     classifier = pipeline("text-classification", model=str(folder.model))
     assert classifier.tokenizer("a")["input_ids"][::2] == [2, 1]
     assert classifier(["please help"])[0]["label"] in ("benign", "jailbreak")
+    # The router's runtime asks for no name of the tokens that frame a text, only that they do.
+    checks = check_package(folder.model, ("benign", "jailbreak"), [TEXT_OF_TRAPS, "please help"])
+    assert [check.message for check in checks if not check.ok] == []
+
+
+TEXT_OF_TRAPS = "  Dear LEE, dear Lee:\n\n\tZoë  Lee 😀 \u4f60\u597d <bos> ẞ"
+
+
+def test_gemmas_tokenizer_keeps_case_and_space_and_every_character_has_a_place(gemma: Any) -> None:
+    """Each is a trap of such a vocabulary: spaces become letters, rare characters bytes, and nothing may be lost."""
+    encoded = gemma(TEXT_OF_TRAPS, return_offsets_mapping=True, add_special_tokens=False)
+    tokens = gemma.convert_ids_to_tokens(encoded["input_ids"])
+    covered = {i for start, end in encoded["offset_mapping"] for i in range(start, end)}
+    assert covered == {*range(len(TEXT_OF_TRAPS))}
+    assert gemma("LEE")["input_ids"] != gemma("Lee")["input_ids"]
+    assert gemma("Lee")["input_ids"] != gemma(" Lee")["input_ids"]
+    assert tokens[:2] == ["▁", "▁"]
+    assert tokens.count("<bos>") == 1, "written out, a special token is one, as in pipeline()"
+
+
+@pytest.mark.parametrize("value", ["Lee", "LEE", "Zoë", "😀", "\u4f60\u597d"])
+def test_spans_over_gemmas_tokens_come_back_as_they_were(gemma: Any, value: str) -> None:
+    start = TEXT_OF_TRAPS.rindex(value)
+    span: Any = {"start": start, "end": start + len(value), "label": 0}
+    offsets = gemma(TEXT_OF_TRAPS, return_offsets_mapping=True, add_special_tokens=False)["offset_mapping"]
+    labels = label_tokens(offsets, TEXT_OF_TRAPS, [span], 1)
+    answers = TokenAnswers(np.eye(3)[labels], [tuple(pair) for pair in offsets], 1, False)
+    [found] = find_spans(TEXT_OF_TRAPS, answers, ("O", "B-PERSON", "I-PERSON")).spans
+    assert (found.start, found.end) == (start, start + len(value))
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("base", ["jhu-clsp/ettin-encoder-17m", "jhu-clsp/mmBERT-small"])
+def test_a_base_of_the_table_trains_at_a_commit_that_is_recorded_and_names_its_repo(
+    base: str, gemma: Any, tokenizer: Any, hubtools: Command, tmp_path: Path
+) -> None:
+    """By the name that users type, served by a mirror: a random encoder of its kind of configuration."""
+    from transformers import ModernBertForMaskedLM
+
+    torch.manual_seed(3)
+    folder = tmp_path / "mirror" / base
+    if "mmBERT" in base:  # one base of rope for all layers, and Gemma's tokenizer
+        core, more = (
+            gemma,
+            {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 1, "cls_token_id": 2, "sep_token_id": 1},
+        )
+        more |= {"local_rope_theta": 160_000.0}
+    else:  # ModernBERT's tokenizer, another number of layers, and not quite as many positions
+        core, more = tokenizer, {"pad_token_id": 3, "num_hidden_layers": 7, "max_position_embeddings": 7999}
+    ModernBertForMaskedLM(tiny_config(vocab_size=len(core), **more)).save_pretrained(folder)
+    core.save_pretrained(folder)
+    rows = own_rows(tmp_path / "rows.csv")
+    flags = ("--hub", "local", "--hub-dir", tmp_path / "hub", "--mirror", tmp_path / "mirror",
+             "--work-dir", tmp_path / "work")  # fmt: skip
+    try:
+        hubtools("push-dataset", "jailbreak", "--source", rows, "--license", "mit", *flags)
+        hubtools("finetune", "jailbreak", "--base", base, "--max_steps", 2, *flags)
+        training = json.loads((tmp_path / "work" / "jailbreak" / "training.json").read_text())
+        assert training["base"] == base
+        assert re.fullmatch("[0-9a-f]{40}", training["base_revision"])
+        assert any(line.startswith("encoder of width 32") for line in training["presets"])
+        hubtools("evaluate", "jailbreak", *flags)
+        pushed = hubtools("push-model", "jailbreak", *flags)
+        assert f"jailbreak_classifier_{base.split('/')[1].lower()}_model" in pushed.stdout
+        assert "needs passed" in pushed.stderr
+    finally:
+        stop(tmp_path / "hub")
+
+
+def test_the_document_of_bases_names_each_that_has_a_value() -> None:
+    table = (REPOSITORY / "docs" / "bases.md").read_text(encoding="utf-8")
+    assert [base for base in BASES if f"`{base}`" not in table] == []

@@ -71,7 +71,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"repo_names"},
     "preflight": VALUES | {"connection", "curation", "training", "options", "pipeline"},
     "rollback": VALUES | {"connection", "known_tasks", "options", "pipeline", "publishing"},
-    "run": VALUES | {"connection", "launch", "onnx_export", "options", "pipeline", "publishing", "training"},
+    "run": VALUES
+    | {"connection", "evaluation", "launch", "onnx_export", "options", "pipeline", "publishing", "training"},
     # Several trainings, on rows divided as curation divides them.
     "studies": VALUES | {"curation", "evaluation", "launch", "options", "training"},
     "config": {"errors"},
@@ -371,7 +372,7 @@ def test_what_the_wheel_carries_is_there() -> None:
 
 @pytest.mark.parametrize("folder", ["model_cards", "dataset_cards"])
 def test_there_is_a_card_template_for_each_task_and_each_head_and_one_base(folder: str) -> None:
-    more = (MULTI, "onnx", "unseen") if folder == "model_cards" else ()
+    more = (MULTI, "onnx", "robustness", "unseen") if folder == "model_cards" else ()
     names = {f"{name}.md.jinja" for name in (*TASKS, *HEADS, *more, "base")}
     assert {path.name for path in (ROOT / folder).iterdir()} == names
 

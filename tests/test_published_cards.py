@@ -171,6 +171,25 @@ def found_elsewhere(task: TaskSpec) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def found_robustness(task: TaskSpec) -> dict[str, Any]:
+    """As hubtools.evaluation.robustness has it."""
+    keys = [metric.key for metric in task.head.robust]
+    conditions = [
+        {"name": name, "rows": 200, "scores": {key: scored(value) for key in keys}}
+        for name, value in (("as it stands", 0.9), ("in capitals", 0.8))
+    ]
+    conditions[-1]["scores"][keys[0]] = None
+    flips = {"rows": 100, "caught": 75, "words": 100, "one": scored(0.2), "two": scored(0.4),
+             "frequent": [{"word": "honey", "rows": 9}, {"word": "lemon", "rows": 4}]}  # fmt: skip
+    return {
+        "fingerprint": "", "weights_sha256": "", "limit": 200, "seed": 0,
+        "threshold": 0.43 if isinstance(task.head, Detection) else None,
+        "parts": [{"key": "changes", "title": "When a text is written otherwise", "about": "What was asked.",
+                   "metrics": {metric.key: metric.title for metric in task.head.robust}, "conditions": conditions}],
+        **({"flips": flips} if isinstance(task.head, Detection) else {}),
+    }  # fmt: skip
+
+
 def plots_of(task: TaskSpec) -> list[str]:
     """The pictures that hubtools.evaluation.plots draws for a task."""
     first = ["per_type.png"] if has_spans(task) else ["confusion.png"]
@@ -236,6 +255,7 @@ def run_of(task: TaskSpec, variant: str) -> dict[str, Any]:
             "plots": [[name, f"What {name} shows."] for name in plots_of(task)],
             "thresholds": found_thresholds(task),
             **found_elsewhere(task),
+            **({} if starter else {"robustness": found_robustness(task)}),
         },
         "external": [external_of(task)],
         "router": checked_for_the_router(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -350,10 +351,15 @@ def test_a_task_beats_the_size_and_a_base_beats_the_task() -> None:
     assert said[-1] == "base encoder: epochs 9, patience 7"
 
 
-@pytest.mark.parametrize("width", [768, 1024])
-def test_encoders_of_base_size_and_larger_keep_the_presets_of_the_design(width: int) -> None:
+def test_encoders_of_base_size_keep_the_presets_of_the_design_and_wider_ones_take_smaller_steps() -> None:
     for rows in (400, 2_000, 20_000):
-        assert choose_preset(rows, INTENT, PLAIN, width) == choose_preset(rows, INTENT, MODERNBERT)
+        of_base, said = choose_preset(rows, INTENT, MODERNBERT)
+        assert choose_preset(rows, INTENT, PLAIN, 768) == (of_base, said)
+        wider, also_said = choose_preset(rows, INTENT, PLAIN, 1536)
+        assert wider == replace(of_base, learning_rate=of_base.learning_rate / 2)
+        assert also_said[:-1] == said
+    # Of the rate that the task takes, not of the tier's.
+    assert choose_preset(9_000, CATEGORY, PLAIN, 1536)[0].learning_rate == 1e-5
 
 
 def test_a_smaller_encoder_takes_larger_steps_the_narrower_the_larger() -> None:

@@ -24,15 +24,22 @@ def find_languages(texts: Sequence[str], seed: int) -> list[str]:
 
     The same texts give the same answer, in any order.
     """
-    from py3langid import classify
-
     # Sorted first: the order in which rows came is no property of theirs.
     worded = sorted(text for text in set(texts) if _LETTERS.search(text))
     sample = random.Random(seed).sample(worded, min(_LOOKED_AT, len(worded)))
     found: Counter[str] = Counter()
     for text in sample:
-        language = str(classify(text[:_MOST_CHARACTERS])[0])
-        found[_SAME.get(language, language)] += 1
+        found[find_language(text)] += 1
     ordered = sorted(found, key=lambda language: (-found[language], language))
     # Of many languages, none of which is frequent, the first is still named.
     return [name for n, name in enumerate(ordered) if not n or found[name] >= _LEAST_SHARE * len(sample)] or [UNKNOWN]
+
+
+def find_language(text: str) -> str:
+    """Return the language of a text as an ISO 639 code; "" where it has no letters."""
+    from py3langid import classify
+
+    if not _LETTERS.search(text):
+        return ""
+    language = str(classify(text[:_MOST_CHARACTERS])[0])
+    return _SAME.get(language, language)

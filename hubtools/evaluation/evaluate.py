@@ -17,6 +17,7 @@ from hubtools.evaluation.examples import choose_examples
 from hubtools.evaluation.other_data import follow_threshold
 from hubtools.evaluation.plots import draw_plots
 from hubtools.evaluation.predictions import PREDICTIONS, Predictions, predictions_table, read_about, write_table
+from hubtools.evaluation.robustness.measure import keep_robustness
 from hubtools.heads.inference import Tick, load_pipeline
 from hubtools.records import from_json, to_json, write_record
 from hubtools.records.metrics import AnsweredExample, Metrics, Primary
@@ -115,6 +116,10 @@ def evaluate(
         chosen = ThresholdsFile(task=task.name, weights={WEIGHTS: metrics.thresholds})
         write_record(folder.model / THRESHOLDS, chosen)
     follow_threshold(task, labels, folder, metrics.weights_sha256, metrics.shipped_threshold, note)
+    metrics = keep_robustness(metrics, recorded)
+    if recorded and recorded.robustness and not metrics.robustness:
+        note(f"{task.name}: the robustness report was of other weights or another threshold: hubtools robustness "
+             f"{task.name} makes it anew")  # fmt: skip
     write_record(folder.metrics, metrics)  # last: its fingerprint says that all is done
     primary = metrics.primary
     interval = f"[{primary.low:.3f}, {primary.high:.3f}]"

@@ -12,6 +12,7 @@ from hubtools.records.comparison import (
     OtherDataReport,
     RowsScored,
 )
+from hubtools.records.robustness import RobustnessReport
 from hubtools.records.scores import Interval
 from hubtools.task import TaskSpec
 
@@ -122,6 +123,24 @@ def _format_points(difference: AccuracyDifference | None) -> str:
 
 def _format_p(difference: Difference | AccuracyDifference | None) -> str:
     return "–" if difference is None else ("< 0.001" if difference.p < 0.001 else f"{difference.p:.3f}")
+
+
+def describe_robustness(report: RobustnessReport) -> list[str]:
+    """Return a table a part, and what flips texts that are caught."""
+    lines: list[str] = []
+    for part in report.parts:
+        head = [part.title, "rows", *part.metrics.values()]
+        body = [
+            [one.name, str(one.rows), *(format_score(one.scores[key]) for key in part.metrics)]
+            for one in part.conditions
+        ]
+        lines += [*align_cells([head, *body]), ""]
+    if flips := report.flips:
+        lines.append(
+            f"Of {flips.caught} texts that are caught, one of {flips.words} harmless words before or behind lets "
+            f"{format_score(flips.one)} pass, one or two let {format_score(flips.two)}"
+        )
+    return lines
 
 
 def _make_markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from hubtools.heads.answers import Answer
 from hubtools.heads.inference import Tick
 from hubtools.heads.plots import Plot
+from hubtools.heads.probed import Probed
 from hubtools.heads.rows import LabelMap, UserColumns
 from hubtools.heads.threshold_choice import ChoosesThreshold
 from hubtools.heads.unseen import ScoresUnseen
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Head(ScoresUnseen, ChoosesThreshold):
+class Head(ScoresUnseen, ChoosesThreshold, Probed):
     """How a question is answered: what the truth and the answer of a row are, and all that follows from it.
 
     Attributes:
@@ -66,7 +67,6 @@ class Head(ScoresUnseen, ChoosesThreshold):
     name: ClassVar[str]
     granularity: ClassVar[Literal["sequence", "token"]]
     pipeline: ClassVar[Literal["text-classification", "token-classification"]]
-    truth: ClassVar[str]
     answer: ClassVar[str]
     column_advice: ClassVar[str]
     reads_tags: ClassVar[bool] = False

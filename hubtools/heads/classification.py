@@ -179,6 +179,7 @@ class Classification(Head):
     def headlines(self) -> tuple[Metric, ...]:
         return (ACCURACY, MACRO_F1, WEIGHTED_F1)
 
+    robust: ClassVar[tuple[Metric, ...]] = (ACCURACY, MACRO_F1)
     # Macro F1 first: accuracy hardly moves when a rare class is lost.
     selection: ClassVar[tuple[Metric, ...]] = (MACRO_F1, ACCURACY)
     words: ClassVar[Words] = Words(

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from hubtools.heads.answers import Answer
 from hubtools.heads.classification import Classification
+from hubtools.heads.detection_probes import probe_documents, probe_kinds, probe_places
+from hubtools.heads.flips import count_asked, search_flips
 from hubtools.heads.inference import Tick
 from hubtools.heads.length_matching import compose_negatives, measure_length_baseline
 from hubtools.heads.plots import CONFUSION, Plot, make_detection_plots
+from hubtools.heads.probes import Materials, ProbePart
 from hubtools.heads.scores import compute_detection_scores, compute_one_class_scores, read_groups
 from hubtools.heads.slices import slice_detection
 from hubtools.heads.thresholds import AnswersBySource, BySource, choose_detection_threshold
-from hubtools.heads.values import Pipeline, Rows
+from hubtools.heads.values import Column, Pipeline, Probabilities, Rows
 from hubtools.heads.wording import ClassNouns, Words
 from hubtools.lazy_numpy import np
 from hubtools.metrics.detection import (
@@ -33,10 +37,11 @@ from hubtools.metrics.labels import ACCURACY, MACRO_F1, LabelAnswers
 from hubtools.reading import Window
 from hubtools.records.dataset import LengthBaseline
 from hubtools.records.metrics import Metrics
+from hubtools.records.robustness import Flips
 from hubtools.records.scores import ClassificationBaseline, DetectionBaseline, DetectionScores, ScoresOnOtherData
 from hubtools.records.slices import DetectionSlices
 from hubtools.records.thresholds import AbstentionStep, Target, Thresholds
-from hubtools.spec import Example, Metric
+from hubtools.spec import Example, Metric, TextKind
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,6 +54,7 @@ class Detection(Classification):
     Attributes:
         positive: the label that is looked for.
         alarming: beginnings of words that make harmless texts sound like ``positive``; false alarms are counted there.
+        kinds: of texts that are looked for, each told by a rule; recall is told by kind.
         positive_noun, negative_noun: how cards call a row of each label, such as "attack", with a plural in -s; ""
             makes it of the label.
     """
@@ -58,6 +64,7 @@ class Detection(Classification):
 
     positive: str = ""
     alarming: tuple[str, ...] = ()
+    kinds: tuple[TextKind, ...] = ()
     positive_noun: str = ""
     negative_noun: str = ""
 
@@ -156,6 +163,50 @@ class Detection(Classification):
     # Every text is either flagged or not: there is no third answer to abstain with.
     def measure_abstention(self, rows: Rows, labels: Sequence[str]) -> list[AbstentionStep] | None:
         return None
+
+    # --- robustness ---
+
+    robust: ClassVar[tuple[Metric, ...]] = (RECALL_AT_THRESHOLD, FPR_AT_THRESHOLD)
+
+    def sample_rows(self, rows: Rows, labels: Sequence[str], materials: Materials) -> list[int]:
+        positives = self.list_positives(rows, labels)
+        negatives = sorted({*range(len(rows["label"]))} - {*positives})
+        return sorted(materials.sample(positives) + materials.sample(negatives))
+
+    def list_positives(self, rows: Rows, labels: Sequence[str]) -> list[int]:
+        """Return the numbers of the rows that truly are what is looked for."""
+        return [i for i, label in enumerate(rows["label"]) if labels[label] == self.positive]
+
+    def list_probes(
+        self, rows: Rows, labels: Sequence[str], threshold: float, materials: Materials
+    ) -> Iterator[ProbePart]:
+        yield from super().list_probes(rows, labels, threshold, materials)
+        read = partial(self.read_answers, labels=labels, threshold=threshold)
+        positives, nouns = self.list_positives(rows, labels), self.nouns(labels)
+        if self.kinds:
+            yield probe_kinds(rows, positives, self.kinds, nouns.positive, read)
+        yield probe_places(rows, positives, nouns.positive, materials, read)
+        yield probe_documents(list(labels).index(self.negative(labels)), materials, read)
+
+    def count_flip_texts(self, rows: Rows, labels: Sequence[str], materials: Materials) -> int:
+        return count_asked(len(materials.sample(self.list_positives(rows, labels))), len(materials.words))
+
+    def search_flips(
+        self,
+        rows: Rows,
+        labels: Sequence[str],
+        threshold: float,
+        materials: Materials,
+        ask: Callable[[Sequence[str]], Column],
+    ) -> Flips:
+        positive = list(labels).index(self.positive)
+        texts = [rows["text"][i] for i in materials.sample(self.list_positives(rows, labels))]
+        return search_flips(
+            texts,
+            materials.words,
+            threshold,
+            lambda some: np.asarray(cast("Probabilities", ask(some)), dtype=float)[:, positive],
+        )
 
     def predict_columns(
         self, classifier: Pipeline, rows: Rows, labels: Sequence[str], tick: Tick, temperature: float

@@ -13,8 +13,11 @@ from hubtools.heads.inference import (
     read_token_answers,
 )
 from hubtools.heads.values import AnswerDifference, Pipeline, Predicted, PredictedSpan, Rows, TokenAnswer
+from hubtools.lazy_numpy import np
+from hubtools.metrics.calibration import measure_reliability
 from hubtools.metrics.spans import SpanDict
 from hubtools.reading import FoundSpan, SpanAnswer, Window, find_spans, list_tags
+from hubtools.records.thresholds import SplitCalibration
 from hubtools.router_contract.decoding import PredictedSpan as RouterSpan
 
 NOTHING = SpanAnswer([], 0, 1, False)
@@ -69,6 +72,33 @@ def list_other_decodings(rows: Rows) -> dict[str, tuple[str, Sequence[Sequence[S
         "plain `pipeline()`": ('transformers\' own decoding, `aggregation_strategy="simple"`', rows["plain_spans"]),
         "Semantic Router": ("the router's decoding, token by token, in the same windows", rows["router_spans"]),
     }
+
+
+def measure_span_calibration(rows: Rows) -> SplitCalibration:
+    """Return how sure answers are and how often they are right, without the temperature and with it.
+
+    An answer is a token; what a user sees are spans, whose score is the mean of their tokens'.
+    """
+    tokens = [token for row in rows["tokens"] for token in row]
+    right = np.array([token["label"] == token["answer"] for token in tokens])
+    (ece_before, bins_before), (ece_after, bins_after) = (
+        measure_reliability(np.array(probabilities), right)
+        for probabilities in ([token["raw"] for token in tokens], [token["confidence"] for token in tokens])
+    )
+    # The score of a span mixes its tokens: well calibrated tokens do not make well calibrated spans.
+    true = [{(s["start"], s["end"], s["label"]) for s in row} for row in rows["spans"]]
+    predicted = [(i, span) for i, row in enumerate(rows["predicted_spans"]) for span in row]
+    confidence = np.array([span["score"] for _, span in predicted], dtype=float)
+    exact = np.array([(s["start"], s["end"], s["label"]) in true[i] for i, s in predicted], dtype=float)
+    return SplitCalibration(
+        answers=len(right),
+        ece_before=ece_before,
+        ece_after=ece_after,
+        bins_before=bins_before,
+        bins_after=bins_after,
+        spans=len(predicted),
+        ece_of_spans=measure_reliability(confidence, exact)[0] if predicted else None,
+    )
 
 
 def compare_spans(classifier: Pipeline, texts: Sequence[str], rows: Rows, window: Window | None) -> AnswerDifference:

@@ -13,15 +13,18 @@ from hubtools.heads.baselines import answer_by_rules
 from hubtools.heads.encoding import encode_tokens
 from hubtools.heads.inference import Tick, list_reading_columns, predict_spans
 from hubtools.heads.plots import TYPES, Plot
+from hubtools.heads.probes import Materials, ProbePart
 from hubtools.heads.rows import LabelMap, UserColumns, describe_split
 from hubtools.heads.scores import compute_span_scores, read_groups, score_defined
 from hubtools.heads.slices import list_span_mistakes, slice_spans
 from hubtools.heads.span_predictions import (
     compare_spans,
     list_other_decodings,
+    measure_span_calibration,
     predict_decided_spans,
     predict_span_columns,
 )
+from hubtools.heads.span_probes import probe_names, probe_others
 from hubtools.heads.span_rows import (
     SPLIT_WORD,
     index_spans,
@@ -48,7 +51,6 @@ from hubtools.heads.values import (
 from hubtools.heads.word_marks import clear_marks, tag_by_words
 from hubtools.heads.wording import Words
 from hubtools.lazy_numpy import np
-from hubtools.metrics.calibration import measure_reliability
 from hubtools.metrics.spans import (
     COVERED,
     ENTITY_F1,
@@ -58,6 +60,7 @@ from hubtools.metrics.spans import (
     FALSE_SPANS,
     MACRO_F1_OF_TYPES,
     OVERLAP_F1,
+    OVERLAP_RECALL,
     WORD_F1,
     SpanAnswers,
     SpanDict,
@@ -91,6 +94,7 @@ class Spans(Head):
 
     Attributes:
         content: what spans hold, as cards call it: a noun without an article or a plural, such as "personal data".
+        person: the type of people's names, "" for none.
     """
 
     name: ClassVar[str] = "spans"
@@ -107,6 +111,7 @@ class Spans(Head):
 
     # So that a card can say "false alarms on documents without personal data" of any task.
     content: str = "marked text"
+    person: str = ""
 
     @property
     def no_spans(self) -> str:
@@ -239,8 +244,8 @@ class Spans(Head):
             "predicted_spans": cast("Sequence[Sequence[PredictedSpan]]", answers),
         }
 
-    def read_answers(self, rows: Rows, labels: Sequence[str]) -> SpanAnswers:
-        """Return true and predicted spans as the counts that metrics are functions of."""
+    def read_answers(self, rows: Rows, labels: Sequence[str], threshold: float = 0.0) -> SpanAnswers:
+        """Return true and predicted spans as the counts that metrics are functions of: every span counts."""
         return read_span_answers(rows["spans"], rows["predicted_spans"], len(labels))
 
     def read_evaluation(self, predictions: np.ndarray, label_ids: np.ndarray, labels: Sequence[str]) -> SpanAnswers:
@@ -307,27 +312,19 @@ class Spans(Head):
         return list_span_mistakes(rows, labels)
 
     def measure_calibration(self, rows: Rows, temperature: float) -> SplitCalibration:
-        """An answer is a token; what a user sees are spans, whose score is the mean of their tokens'."""
-        tokens = [token for row in rows["tokens"] for token in row]
-        right = np.array([token["label"] == token["answer"] for token in tokens])
-        (ece_before, bins_before), (ece_after, bins_after) = (
-            measure_reliability(np.array(probabilities), right)
-            for probabilities in ([token["raw"] for token in tokens], [token["confidence"] for token in tokens])
-        )
-        # The score of a span mixes its tokens: well calibrated tokens do not make well calibrated spans.
-        true = [{(s["start"], s["end"], s["label"]) for s in row} for row in rows["spans"]]
-        predicted = [(i, span) for i, row in enumerate(rows["predicted_spans"]) for span in row]
-        confidence = np.array([span["score"] for _, span in predicted], dtype=float)
-        exact = np.array([(s["start"], s["end"], s["label"]) in true[i] for i, s in predicted], dtype=float)
-        return SplitCalibration(
-            answers=len(right),
-            ece_before=ece_before,
-            ece_after=ece_after,
-            bins_before=bins_before,
-            bins_after=bins_after,
-            spans=len(predicted),
-            ece_of_spans=measure_reliability(confidence, exact)[0] if predicted else None,
-        )
+        return measure_span_calibration(rows)
+
+    robust: ClassVar[tuple[Metric, ...]] = (ENTITY_F1, OVERLAP_RECALL, FALSE_ALARMS)
+
+    def list_probes(
+        self, rows: Rows, labels: Sequence[str], threshold: float, materials: Materials
+    ) -> Iterator[ProbePart]:
+        yield from super().list_probes(rows, labels, threshold, materials)
+        if self.person in labels:
+            person = list(labels).index(self.person)
+            if names := probe_names(rows, person, materials, lambda some: _answers_of_types(some, [person])):
+                yield names
+            yield probe_others(materials, lambda some: _answers_of_types(some, [person]))
 
     threshold_kind: ClassVar[str] = "spans"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hubtools.records import Record
+from hubtools.records.robustness import RobustnessReport
 from hubtools.records.scores import Baseline, Scores
 from hubtools.records.slices import Mistakes, Slices
 from hubtools.records.thresholds import AbstentionStep, Calibration, Target, Thresholds
@@ -85,6 +86,7 @@ class Metrics(Record):
         baselines_of: fingerprint of the data that the baselines were computed from.
         baselines: by the name that the card gives them.
         plots: (file, caption) in the order of the card.
+        robustness: what ``hubtools robustness`` found of these weights at this threshold; it asks the model anew.
     """
 
     task: str
@@ -105,6 +107,7 @@ class Metrics(Record):
     baselines: dict[str, Baseline]
     previous: PreviousVersion | None = None
     plots: list[tuple[str, str]]
+    robustness: RobustnessReport | None = None
 
     @property
     def shipped_threshold(self) -> float | None:

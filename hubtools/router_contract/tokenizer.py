@@ -12,6 +12,8 @@ from hubtools.router_contract.check import Check, failed, passed
 
 FILE, CONFIG, SPECIAL = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
 SPECIAL_TOKENS = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+# What frames a text, and the role that a tokenizer without it has in its place.
+FRAME = (("cls_token", "bos_token"), ("sep_token", "eos_token"))
 # Classes that transformers 4 lacks.
 NEW_CLASSES = ("TokenizersBackend", "SentencePieceBackend", "PythonBackend", "MistralCommonBackend")
 # Keys that transformers 5 alone writes: how a tokenizer was loaded, and the arguments of its last call.
@@ -133,7 +135,8 @@ def _check_stored(content: Mapping[str, Any]) -> Iterator[Check]:
 
 def _check_framing(tokenizer: Any, tokenizer_config: Mapping[str, Any]) -> Iterator[Check]:
     framing = framing_of(tokenizer)
-    names = [text_of(tokenizer_config.get(key)) for key in ("cls_token", "sep_token")]
+    # Gemma's tokenizer, which mmBERT has, names them by their older roles alone; the router asks for no name.
+    names = [text_of(tokenizer_config.get(key) or tokenizer_config.get(older)) for key, older in FRAME]
     expected = tuple((tokenizer.token_to_id(name),) if isinstance(name, str) else () for name in names)
     if framing is None or (framing.prefix, framing.suffix) != expected or not all(expected):
         yield _problem(FILE, "post_processor: special tokens must frame a text", f"{names[0]} before, {names[1]} after",

@@ -32,7 +32,11 @@ NANO = BaseModel(
     by_task={"pii": {"epochs": 4.5, "batch_size": 16, "patience": 9}},
     note="nano model: a small stand-in that shows the work, not what ModernBERT-base reaches",
 )
-BASES: dict[str, BaseModel] = {base.id: base for base in (MODERNBERT, EMBEDDING, NANO)}
+# Further encoders of the family ModernBERT, which the Semantic Router loads: docs/bases.md says what each is. Their
+# commits are found at first use, and recorded with the training.
+MMBERT = tuple(BaseModel(f"jhu-clsp/mmBERT-{size}") for size in ("small", "base"))
+ETTIN = tuple(BaseModel(f"jhu-clsp/ettin-encoder-{size}") for size in ("17m", "32m", "68m", "150m", "400m", "1b"))
+BASES: dict[str, BaseModel] = {base.id: base for base in (MODERNBERT, EMBEDDING, *MMBERT, *ETTIN, NANO)}
 
 
 def find_task(name: str) -> TaskSpec:

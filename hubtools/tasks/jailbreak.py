@@ -10,6 +10,7 @@ from hubtools.metrics.detection import ROC_AUC
 from hubtools.rows import read_labelled_row, read_text
 from hubtools.spec import BadRow, CardTexts, Demo, Example, LabelSet, Source
 from hubtools.task import TaskSpec
+from hubtools.tasks.attack_kinds import ATTACK_KINDS
 
 LABELS = ("benign", "jailbreak")  # the router looks for the literal "jailbreak"
 
@@ -56,7 +57,13 @@ GPTEACHER = Source(
 JAILBREAK = TaskSpec(
     name="jailbreak",
     title="Jailbreak",
-    head=Detection(positive="jailbreak", alarming=ALARMING, positive_noun="attack", negative_noun="harmless prompt"),
+    head=Detection(
+        positive="jailbreak",
+        alarming=ALARMING,
+        kinds=ATTACK_KINDS,
+        positive_noun="attack",
+        negative_noun="harmless prompt",
+    ),
     question="Is the prompt an attempt to make a language model break its rules?",
     label_sets=(LabelSet("binary", LABELS, {label: label for label in LABELS}),),
     sources=(

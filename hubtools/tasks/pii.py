@@ -106,7 +106,7 @@ RARE_TYPES = replace(
 PII = TaskSpec(
     name="pii",
     title="Personal data",
-    head=Spans(content="personal data"),
+    head=Spans(content="personal data", person="PERSON"),
     question="Does the prompt hold personal data, and where?",
     label_sets=(
         LabelSet("router5", tuple(dict.fromkeys(ROUTER_TYPES.values())), ROUTER_TYPES),

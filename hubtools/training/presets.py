@@ -49,16 +49,18 @@ WIDTH = 768  # hidden size of ModernBERT-base
 STEPS = 100  # that a small encoder takes at least, within 20 epochs
 
 
-def adapt_to_width(rows: int, width: int) -> dict[str, float | int]:
-    """Return what an encoder narrower than ModernBERT-base takes instead: larger steps, and enough of them.
+def adapt_to_width(rows: int, width: int, rate: float) -> dict[str, float | int]:
+    """Return what an encoder of another width than ModernBERT-base's takes instead.
 
-    With the rates and the few steps of the tiers, a small encoder has learned next to nothing when its training ends.
+    A narrower one: larger steps, and enough of them. With the rates and the few steps of the tiers it has learned next
+    to nothing when its training ends. A wider one: smaller steps, as its larger sums move further at each.
 
     Args:
         width: its hidden size.
+        rate: the learning rate that ModernBERT-base takes.
     """
     if width >= WIDTH:
-        return {}
+        return {} if width == WIDTH else {"learning_rate": float(f"{rate * WIDTH / width:.2g}")}
     # At ModernBERT-base's width this is 3e-5, the rate of the largest tier.
     rate = min(1e-3, 3e-5 * (WIDTH / width) ** 2.5)
     return {
@@ -85,7 +87,7 @@ def choose_preset(
     lines = [f"size: {tier}: {list_values(asdict(preset))}"]
     for layer, overrides in (
         (f"task {name}", of_task),
-        (f"encoder of width {width}", adapt_to_width(rows, width)),
+        (f"encoder of width {width}", adapt_to_width(rows, width, {**asdict(preset), **of_task}["learning_rate"])),
         (f"base {base.short_name}", base.by_task.get(name, {})),
     ):
         # Later layers win: what is known of a base says more than its width does.
