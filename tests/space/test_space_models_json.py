@@ -53,7 +53,7 @@ def test_a_commit_that_is_in_the_cache_is_loaded_without_asking_the_hub(
 
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", look_up)
     asked = [
-        space.answering.find_cached(SimpleNamespace(repo=repo, revision=revision), lambda **options: options)
+        space.answering.find_cached(repo, revision, "model.safetensors", lambda **options: options)
         for repo, revision in (("all/there", "a" * 40), ("half/there", "a" * 40), ("folder", None))
     ]
     assert asked == [{"local_files_only": True}, {}, {}]
