@@ -39,7 +39,7 @@ def name_packages(lines: Sequence[str]) -> set[str]:
 
 def test_an_app_whose_models_all_have_graphs_installs_no_torch() -> None:
     assert name_packages(list_requirements({"a": BY_GRAPH, "b": BY_GRAPH}, SpaceForm())) == {
-        "mcp", "numpy", "onnxruntime", "regex", "transformers"
+        "mcp", "numpy", "onnxruntime", "regex", "tokenizers"
     }  # fmt: skip
     assert "torch" in name_packages(list_requirements({"a": BY_GRAPH, "b": WEIGHTS}, SpaceForm()))
 

@@ -26,8 +26,8 @@ from hubtools.workdir import TaskFolder
 GRADIO = "6.31.0"
 PYTHON = "3.11"
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-# What an app needs beside gradio; with the graphs of all its models it does without torch.
-BY_GRAPHS = ("mcp", "numpy", "onnxruntime", "regex", "transformers")
+# What an app needs beside gradio; with the graphs of all its models it does without torch and transformers.
+BY_GRAPHS = ("mcp", "numpy", "onnxruntime", "regex", "tokenizers")
 BY_WEIGHTS = ("mcp", "numpy", "regex", "torch", "transformers")
 WASM = "ort-wasm-simd-threaded.wasm"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import threading
 import time
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
@@ -107,11 +109,14 @@ def open_graph(repo: str, revision: str | None, file: str) -> tuple[Any, Callabl
     import onnxruntime
     from huggingface_hub import hf_hub_download
 
-    def fetch(**options: Any) -> tuple[Any, str]:
-        path = f"{repo}/{file}" if revision is None else hf_hub_download(repo, file, revision=revision, **options)
-        return read_tokenizer(repo, revision, **options), path
+    def fetch(**options: Any) -> list[str]:
+        names = (file, "tokenizer.json", "tokenizer_config.json", "config.json")
+        if revision is None:
+            return [f"{repo}/{name}" for name in names]
+        return [hf_hub_download(repo, name, revision=revision, **options) for name in names]
 
-    tokenizer, path = find_cached(repo, revision, file, fetch)
+    path, tokens, *configs = find_cached(repo, revision, file, fetch)
+    tokenizer = BareTokenizer.read(Path(tokens), [Path(config) for config in configs])
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     outputs = [output.name for output in session.get_outputs()]
 
@@ -124,15 +129,15 @@ def open_graph(repo: str, revision: str | None, file: str) -> tuple[Any, Callabl
 def open_weights(task: Task) -> Model:
     """A model of transformers."""
     import torch
-    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
 
     kind: Any = AutoModelForTokenClassification if task.head == "spans" else AutoModelForSequenceClassification
     tokenizer, model = find_cached(task.repo, task.revision, "model.safetensors", lambda **options: (
-        read_tokenizer(task.repo, task.revision, **options),
+        AutoTokenizer.from_pretrained(task.repo, revision=task.revision, **options),  # type: ignore[no-untyped-call]
         kind.from_pretrained(task.repo, revision=task.revision, **options).eval(),
     ))  # fmt: skip
     limit = getattr(model.config, "max_position_embeddings", WINDOW)
-    tokenizer.model_max_length = min(limit, tokenizer.model_max_length)
+    tokenizer.model_max_length = min(WINDOW, limit, tokenizer.model_max_length)
 
     def run(ids: np.ndarray, mask: np.ndarray) -> Logits:
         with torch.inference_mode():
@@ -142,12 +147,34 @@ def open_weights(task: Task) -> Model:
     return Model(tokenizer, list_tags(model), run, "logits", threading.Lock())
 
 
-def read_tokenizer(repo: str, revision: str | None, **options: Any) -> Any:
-    from transformers import AutoTokenizer
+@dataclass(frozen=True)
+class BareTokenizer:
+    """What reading.py asks of a tokenizer, without transformers, which is larger than all else that answers here."""
 
-    tokenizer: Any = AutoTokenizer.from_pretrained(repo, revision=revision, **options)  # type: ignore[no-untyped-call]
-    tokenizer.model_max_length = min(WINDOW, tokenizer.model_max_length)
-    return tokenizer
+    core: Any
+    model_max_length: int
+    is_fast: bool = True
+    pad_token_id: int = 0  # padding is left out before a model sees it
+
+    @classmethod
+    def read(cls, path: Path, configs: list[Path]) -> BareTokenizer:
+        """Read tokenizer.json, and from the configurations beside it how much the model reads."""
+        from tokenizers import Tokenizer
+
+        core = Tokenizer.from_file(str(path))
+        core.no_truncation()
+        core.no_padding()
+        said = {key: value for config in configs for key, value in json.loads(config.read_text("utf-8")).items()}
+        most = (said.get("model_max_length"), said.get("max_position_embeddings"))
+        return cls(core, min([WINDOW, *(int(limit) for limit in most if limit)]))
+
+    def __call__(self, texts: str | list[str], add_special_tokens: bool = True, **_: Any) -> dict[str, Any]:
+        """Token ids, offsets and masks of one text, or of each."""
+        several = [texts] if isinstance(texts, str) else texts
+        encoded = self.core.encode_batch(several, add_special_tokens=add_special_tokens)
+        kinds = {"input_ids": "ids", "offset_mapping": "offsets", "special_tokens_mask": "special_tokens_mask"}
+        found = {key: [getattr(one, kind) for one in encoded] for key, kind in kinds.items()}
+        return {key: values[0] for key, values in found.items()} if isinstance(texts, str) else found
 
 
 def find_cached(repo: str, revision: str | None, weights: str, make: Callable[..., Any]) -> Any:

@@ -225,7 +225,8 @@ def test_the_space_stands_alone() -> None:
                 names |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 names.add((node.module or "").split(".")[0])
-    theirs = {"gradio", "huggingface_hub", "transformers", "torch", "onnxruntime", "numpy", "spaces", "starlette"}
+    theirs = {"gradio", "huggingface_hub", "transformers", "tokenizers", "torch", "onnxruntime", "numpy", "spaces"}
+    theirs |= {"starlette"}
     assert names - set(sys.stdlib_module_names) - own == theirs
     assert not (SPACE.parent / "__init__.py").exists()
 
