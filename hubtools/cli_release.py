@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -129,18 +129,35 @@ def push_space(
             help="YAML file of a task of your own, in place of the one that it was curated by here. Repeatable."
         ),
     ] = None,
+    sdk: Annotated[
+        Literal["gradio", "docker", "static"] | None,
+        typer.Option(
+            help="gradio: an app that the Hub runs, without torch where the models have ONNX files. docker: the same "
+            "in a container. static: a page that answers in the visitor's own browser; it needs ONNX files, and costs "
+            "nothing. [default: the one that the Space has, or gradio]"
+        ),
+    ] = None,
+    zero_gpu: Annotated[
+        bool, typer.Option("--zero-gpu", help="With gradio: ask the Hub for ZeroGPU in place of its free CPU.")
+    ] = False,
     repos: Annotated[RepoOptions, omit("dataset_name", "model_name")],
     push: Annotated[PushOptions, omit("accept_license", "force", "gated", "skip_router_check")],
     hub: HubWithoutMirrors,
     work: WorkOptions,
     json_output: Json = False,
 ) -> None:
-    """Publish the Gradio Space that demos every model released in the work folder."""
+    """Publish the Space that demos every model released in the work folder; again, it moves to the newest releases."""
+    if zero_gpu and sdk not in (None, "gradio"):
+        raise UsageError(
+            "--zero-gpu is of Spaces that gradio serves", found=f"--sdk {sdk}", next="leave one of them out"
+        )
     further = [task for path in task_file or () for task in select_tasks(None, path)]
     hub.connect()
     from hubtools.pipeline import push_space_of
+    from hubtools.publishing.space_files import SpaceForm
 
-    show_pushed({"space": push_space_of(further, work, repos, push)}, json_output)
+    form = SpaceForm(sdk or "gradio", zero_gpu) if sdk or zero_gpu else None
+    show_pushed({"space": push_space_of(further, work, repos, push, form)}, json_output)
 
 
 @takes_groups
@@ -180,7 +197,7 @@ def demo(
 ) -> None:
     """Run the published Space here, until Ctrl-C. Its address is the last line of stdout."""
     hub.connect()
-    from hubtools.publishing.space import run_space
+    from hubtools.publishing.space_server import run_space
     from hubtools.repo_names import name_space_repo
 
     # The process is ours to end, also by an error or Ctrl-C.

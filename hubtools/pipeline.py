@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hubtools.connection import find_namespace, open_client
 from hubtools.curation.corrections import find_file
@@ -32,6 +33,9 @@ from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS
 from hubtools.workdir import read_published_together, record_published_together, task_folder
+
+if TYPE_CHECKING:
+    from hubtools.publishing.space_files import SpaceForm
 
 _SPACE_SECONDS = 600.0  # to wait for a Space that was pushed to start
 
@@ -364,18 +368,24 @@ def push_multitask_model(work: WorkOptions, repos: RepoOptions, push: PushOption
 
 
 def push_space_of(
-    tasks: Sequence[TaskSpec], work: WorkOptions, repos: RepoOptions, push: PushOptions
+    tasks: Sequence[TaskSpec],
+    work: WorkOptions,
+    repos: RepoOptions,
+    push: PushOptions,
+    form: SpaceForm | None = None,
 ) -> Published | Change:
     """Push the Space that shows every released task of the work folder; on a Hub that runs Spaces, wait until it runs.
 
     Args:
         tasks: further ones than the built-in and those that were curated from a file here, or newer files of these.
+        form: None for the one that the Space has, or gradio's where there is none.
     """
     from hubtools.publishing.space import push_space, wait_for_space
 
     repo = name_space_repo(repos)
     tasks = list_known_tasks(work.work_dir, tasks)
-    pushed = push_space(open_client(), tasks, {task.name: work.folder(task) for task in tasks}, repo, push)
+    folders = {task.name: work.folder(task) for task in tasks} | {MULTI: task_folder(work.work_dir, MULTI)}
+    pushed = push_space(open_client(), tasks, folders, repo, form, push)
     note_push(work, "space", "Space", pushed)
     # A Hub that runs no Spaces says so by the stage, at once.
     if isinstance(pushed, Published) and not push.create_pr:

@@ -30,14 +30,14 @@ from hubtools.heads.inference import load_pipeline, predict_probabilities
 from hubtools.onnx_export import export, graph
 from hubtools.onnx_export.current import find_export, list_files
 from hubtools.onnx_export.export import export_task
-from hubtools.onnx_export.graph import LOGITS, Classifier, quantise, write_graph
+from hubtools.onnx_export.graph import Classifier, quantise, write_graph
 from hubtools.onnx_export.measure import compare_with_torch
 from hubtools.onnx_export.session import OnnxModel, open_session, run_session
 from hubtools.options import WorkOptions
 from hubtools.publishing.model import is_weights
 from hubtools.records import from_json, to_json, write_json
 from hubtools.records.metrics import Metrics
-from hubtools.records.onnx import OnnxExport
+from hubtools.records.onnx import LOGITS, OnnxExport
 from hubtools.rows import Columns
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS

@@ -36,13 +36,14 @@ from hubtools.evaluation.previous import describe_row_difference
 from hubtools.heads.encoding import encode_sequence, encode_tokens
 from hubtools.publishing.front_matter import split_card
 from hubtools.publishing.model import check_card, check_scores_belong, write_model_card
-from hubtools.publishing.space import list_space_files, make_space_entry
+from hubtools.publishing.space_files import SpaceForm, list_space_files
+from hubtools.publishing.space_models import ShownModel, make_space_entry
 from hubtools.records import to_json, write_json
 from hubtools.records.release import Published
 from hubtools.records.thresholds import THRESHOLDS, Target
 from hubtools.spec import Demo
 from hubtools.task import TaskSpec
-from hubtools.tasks import TASKS
+from hubtools.tasks import MULTI, TASKS
 from hubtools.training.calibration import calibrate
 from hubtools.workdir import TaskFolder
 
@@ -498,6 +499,14 @@ def test_the_answers_of_the_widget_are_the_models(scored: Callable[[str], TaskFo
                 assert all(entry["text"][a["start"] : a["end"]] == a["word"] for a in entry["output"])
 
 
+def read_models(names: list[str], folders: dict[str, TaskFolder]) -> dict[str, Any]:
+    """What models.json of a Space says of the tasks."""
+    together = {MULTI: TaskFolder(folders[names[0]].root.parent / MULTI)}
+    files = list_space_files([TASKS[name] for name in names], folders | together, SpaceForm())
+    found: dict[str, Any] = json.loads(files["models.json"])["models"]  # type: ignore[arg-type]
+    return found
+
+
 def test_the_space_shows_the_threshold_of_the_file_for_every_task(copied: Callable[[str], TaskFolder]) -> None:
     folders = {name: copied(name) for name in TASKS}
     for name, folder in folders.items():
@@ -505,7 +514,7 @@ def test_the_space_shows_the_threshold_of_the_file_for_every_task(copied: Callab
         write_json(folder.published, known | {"model": to_json(released_as(name))})
 
     def shown() -> dict[str, float]:
-        models = json.loads(list_space_files([TASKS[name] for name in folders], folders)["models.json"])["models"]
+        models = read_models(list(folders), folders)
         return {name: model["threshold"] for name, model in models.items() if "threshold" in model}
 
     def chosen(name: str) -> float:
@@ -526,10 +535,9 @@ def test_the_space_shows_the_threshold_of_the_file_for_every_task(copied: Callab
 
 def test_the_space_shows_what_is_released_and_later_releases_join_it(copied: Callable[[str], TaskFolder]) -> None:
     folders = {name: copied(name) for name in ("category", "pii", "jailbreak")}
-    tasks = [TASKS[name] for name in folders]
 
     def shown() -> list[str]:
-        return [*json.loads(list_space_files(tasks, folders)["models.json"])["models"]]
+        return [*read_models(list(folders), folders)]
 
     with pytest.raises(MissingStage, match=r"(?s)No model is released.*hubtools push-model category"):
         shown()
@@ -541,7 +549,7 @@ def test_the_space_shows_what_is_released_and_later_releases_join_it(copied: Cal
 
 def test_what_a_task_does_not_say_of_itself_the_space_takes_from_its_question() -> None:
     task = replace(TASKS["jailbreak"], demo=Demo())
-    entry = make_space_entry(task, repo="ann/x", revision="0" * 40, threshold=0.7, note="", dataset=None)
+    entry = make_space_entry(task, ShownModel("ann/x", "0" * 40, 0.7))
     assert entry["question"] == entry["about"] == task.question
     assert entry["examples"] == [*task.examples]
     assert (entry["head"], entry["positive"]) == ("detection", "jailbreak")

@@ -9,6 +9,8 @@ import time
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -37,6 +39,16 @@ def create_app(backend: Backend) -> ASGIApp:
             ClientDisconnect: _on_disconnect,
             Exception: _on_bug,
         },
+        # A page of this machine may read files, as every page may on the Hub; one of another host may not.
+        middleware=[
+            Middleware(
+                CORSMiddleware,
+                allow_origin_regex=r"https?://(127\.0\.0\.1|localhost)(:\d+)?",
+                allow_methods=["GET", "HEAD"],
+                allow_headers=["Range"],
+                expose_headers=["Content-Range", "ETag", "X-Linked-Size", "X-Repo-Commit"],
+            )
+        ],
     )
     app.state.backend = backend
     # A client's "/x//y" or "/x/" must not be redirected: it is another path, and unknown.

@@ -13,7 +13,7 @@ from hubtools.errors import ExportFailed, UsageError
 from hubtools.onnx_export.current import find_export
 from hubtools.records import read_record, write_record
 from hubtools.records.metrics import Metrics
-from hubtools.records.onnx import FOLDER, MODEL, PARITY, QUANTISED, OnnxExport, OnnxFile, TaskParity
+from hubtools.records.onnx import FOLDER, LOGITS, MODEL, PARITY, QUANTISED, OnnxExport, OnnxFile, TaskParity
 from hubtools.records.thresholds import THRESHOLDS, WEIGHTS, ThresholdsFile
 from hubtools.task import TaskSpec
 from hubtools.tasks import MULTI, TASKS
@@ -49,7 +49,7 @@ def export_task(task: TaskSpec, folder: TaskFolder, note: Callable[[str], None])
         ExportFailed: torch cannot write the graph, or it answers otherwise.
     """
     check_libraries()
-    from hubtools.onnx_export.graph import LOGITS, Classifier
+    from hubtools.onnx_export.graph import Classifier
 
     return _export(
         folder, [Part(task, folder, LOGITS)], ["model.safetensors"], lambda: Classifier(task.head, folder.model), note

@@ -14,9 +14,9 @@ import torch
 
 from hubtools.evaluation.multitask import MultitaskClassifier
 from hubtools.heads import Classification, Head
+from hubtools.records.onnx import LOGITS
 
 INPUTS = ("input_ids", "attention_mask")
-LOGITS = "logits"  # of a model of one task; one of several tasks has an output a task, named by it
 # The oldest that the exporter writes without a conversion: older runtimes read it, newer ones fuse what it spells out.
 OPSET = 18
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from hubtools.evaluation.predictions import predictions_table
+from hubtools.heads.curves import measure_curve
 from hubtools.heads.inference import BATCH
 from hubtools.heads.values import Pipeline, Rows
 from hubtools.onnx_export.graph import INPUTS, Graph
@@ -79,6 +80,7 @@ def score_int8(
         torch=primary.value,
         int8=getattr(scores, primary.key).value,
         thresholds=thresholds,
+        curve=measure_curve(task.head, test, labels),
     )
 
 

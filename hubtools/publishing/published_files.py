@@ -22,6 +22,19 @@ def find_released_file(folder: TaskFolder, model: Published, name: str) -> Path 
         path = folder.model / name
         path = path if path.exists() else folder.root / name
         return path if path.exists() else None
+    return _fetch(model, name)
+
+
+def read_published_file(model: Published, name: str) -> dict[str, Any]:
+    """Return the JSON object in a file of a release, from the Hub; {} where it has none, or no object in it."""
+    path = _fetch(model, name)
+    with contextlib.suppress(ValueError):
+        content = json.loads(path.read_text("utf-8")) if path else {}
+        return content if isinstance(content, dict) else {}
+    return {}
+
+
+def _fetch(model: Published, name: str) -> Path | None:
     from huggingface_hub import HfApi
 
     return download(HfApi(), model.repo, "model", name, model.revision)

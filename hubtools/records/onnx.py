@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hubtools.records import Record
 from hubtools.records.thresholds import Thresholds
@@ -11,6 +11,7 @@ FOLDER = "onnx"  # beside the weights
 MODEL = "model.onnx"
 QUANTISED = "model_quantized.onnx"
 PARITY = "parity.json"
+LOGITS = "logits"  # the output of a model of one task; one of several tasks has an output a task, named by it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,7 @@ class Int8Scores(Record):
 
     Attributes:
         thresholds: chosen on the validation split by the answers of the int8 file; None where none is chosen.
+        curve: what each threshold gives on the test split, by its answers; empty where the head has none.
     """
 
     key: str
@@ -50,6 +52,7 @@ class Int8Scores(Record):
     torch: float
     int8: float
     thresholds: Thresholds | None
+    curve: list[tuple[float, float, float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)

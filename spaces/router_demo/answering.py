@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import threading
 import time
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
@@ -67,52 +69,121 @@ SHORT_LANE, LONG_LANE = Lane(2), Lane(1)
 _counting = threading.Lock()  # of those that wait
 
 
+Logits = dict[str, np.ndarray]  # by the name of an output
+
+
 @dataclass(frozen=True)
 class Model:
-    """A loaded model. `labels` are in the order of their ids, `forward` turns token ids and their mask into logits."""
+    """A loaded model.
+
+    Attributes:
+        labels: in the order of their ids.
+        run: token ids and their mask, (texts, tokens), to the logits of each output, of which `output` is this task's.
+        lock: held while it runs.
+    """
 
     tokenizer: Any
     labels: list[str]
-    forward: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    run: Callable[[np.ndarray, np.ndarray], Logits]
+    output: str
     lock: threading.Lock
 
 
 @cache
 def load(name: str) -> Model:
     """The model of a task, from its pinned revision: from the cache where it is there, else from the Hub."""
+    task = tasks()[name]
+    if task.graph:
+        tokenizer, run, lock = open_graph(task.graph.repo, task.graph.revision, task.graph.file)
+        model = Model(tokenizer, [*task.graph.labels], run, task.graph.output, lock)
+    else:
+        model = open_weights(task)
+    if task.head == "detection" and task.positive not in model.labels:
+        raise ValueError(f"its labels are {sorted(model.labels)}, {task.positive!r} is not among them")
+    return model
+
+
+@cache
+def open_graph(repo: str, revision: str | None, file: str) -> tuple[Any, Callable[..., Logits], threading.Lock]:
+    """An ONNX file and its tokenizer, which all tasks that it answers share."""
+    import onnxruntime
+    from huggingface_hub import hf_hub_download
+
+    def fetch(**options: Any) -> list[str]:
+        names = (file, "tokenizer.json", "tokenizer_config.json", "config.json")
+        if revision is None:
+            return [f"{repo}/{name}" for name in names]
+        return [hf_hub_download(repo, name, revision=revision, **options) for name in names]
+
+    path, tokens, *configs = find_cached(repo, revision, file, fetch)
+    tokenizer = BareTokenizer.read(Path(tokens), [Path(config) for config in configs])
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    outputs = [output.name for output in session.get_outputs()]
+
+    def run(ids: np.ndarray, mask: np.ndarray) -> Logits:
+        return dict(zip(outputs, session.run(outputs, {"input_ids": ids, "attention_mask": mask}), strict=True))
+
+    return tokenizer, run, threading.Lock()
+
+
+def open_weights(task: Task) -> Model:
+    """A model of transformers."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
 
-    task = tasks()[name]
     kind: Any = AutoModelForTokenClassification if task.head == "spans" else AutoModelForSequenceClassification
-    tokenizer, model = find_cached(task, lambda **options: (
+    tokenizer, model = find_cached(task.repo, task.revision, "model.safetensors", lambda **options: (
         AutoTokenizer.from_pretrained(task.repo, revision=task.revision, **options),  # type: ignore[no-untyped-call]
         kind.from_pretrained(task.repo, revision=task.revision, **options).eval(),
     ))  # fmt: skip
     limit = getattr(model.config, "max_position_embeddings", WINDOW)
     tokenizer.model_max_length = min(WINDOW, limit, tokenizer.model_max_length)
-    labels = list_tags(model)
-    if task.head == "detection" and task.positive not in labels:
-        raise ValueError(f"its labels are {sorted(labels)}, {task.positive!r} is not among them")
 
-    def forward(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def run(ids: np.ndarray, mask: np.ndarray) -> Logits:
         with torch.inference_mode():
             logits = model(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask)).logits
-        found: np.ndarray = logits.float().numpy()
-        return found
+        return {"logits": logits.float().numpy()}
 
-    return Model(tokenizer, labels, forward, threading.Lock())
+    return Model(tokenizer, list_tags(model), run, "logits", threading.Lock())
 
 
-def find_cached(task: Task, make: Callable[..., Any]) -> Any:
+@dataclass(frozen=True)
+class BareTokenizer:
+    """What reading.py asks of a tokenizer, without transformers, which is larger than all else that answers here."""
+
+    core: Any
+    model_max_length: int
+    is_fast: bool = True
+    pad_token_id: int = 0  # padding is left out before a model sees it
+
+    @classmethod
+    def read(cls, path: Path, configs: list[Path]) -> BareTokenizer:
+        """Read tokenizer.json, and from the configurations beside it how much the model reads."""
+        from tokenizers import Tokenizer
+
+        core = Tokenizer.from_file(str(path))
+        core.no_truncation()
+        core.no_padding()
+        said = {key: value for config in configs for key, value in json.loads(config.read_text("utf-8")).items()}
+        most = (said.get("model_max_length"), said.get("max_position_embeddings"))
+        return cls(core, min([WINDOW, *(int(limit) for limit in most if limit)]))
+
+    def __call__(self, texts: str | list[str], add_special_tokens: bool = True, **_: Any) -> dict[str, Any]:
+        """Token ids, offsets and masks of one text, or of each."""
+        several = [texts] if isinstance(texts, str) else texts
+        encoded = self.core.encode_batch(several, add_special_tokens=add_special_tokens)
+        kinds = {"input_ids": "ids", "offset_mapping": "offsets", "special_tokens_mask": "special_tokens_mask"}
+        found = {key: [getattr(one, kind) for one in encoded] for key, kind in kinds.items()}
+        return {key: values[0] for key, values in found.items()} if isinstance(texts, str) else found
+
+
+def find_cached(repo: str, revision: str | None, weights: str, make: Callable[..., Any]) -> Any:
     """What `make` gives with the files of the cache, or, where it lacks some, with those of the Hub."""
     from huggingface_hub import try_to_load_from_cache
 
-    files = ("config.json", "model.safetensors", "tokenizer.json")
+    files = ("config.json", weights, "tokenizer.json")
     # A commit never changes: whatever stands in the cache is right, and asking costs a minute where no Hub answers.
-    if task.revision and all(
-        isinstance(try_to_load_from_cache(task.repo, file, revision=task.revision), str) for file in files
-    ):
+    if revision and all(isinstance(try_to_load_from_cache(repo, file, revision=revision), str) for file in files):
         return make(local_files_only=True)
     return make()
 
@@ -122,30 +193,42 @@ def readable(text: str | None) -> str:
     return (text or "")[:MAX_CHARS].encode("utf-8", "replace").decode("utf-8")
 
 
-def stepwise(model: Model, stop: threading.Event | None) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """The model, window by window: between two of them the lock is released, and a cancelled text ends."""
+Memo = dict[tuple[int, bytes], Logits]  # what was computed for one text, by the model's lock and the window's ids
 
-    def forward(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+
+def stepwise(
+    model: Model, stop: threading.Event | None, memo: Memo
+) -> Callable[[np.ndarray, np.ndarray], list[np.ndarray]]:
+    """The model, window by window: between two of them the lock is released, and a cancelled text ends.
+
+    A window that another task has had read by the same graph is not read again. Padding is left out.
+    """
+
+    def forward(ids: np.ndarray, mask: np.ndarray) -> list[np.ndarray]:
         rows = []
-        for number in range(len(ids)):
+        for row, kept in zip(ids, mask.astype(bool), strict=True):
             if stop is not None and stop.is_set():
                 raise Cancelled
-            with model.lock:
-                rows.append(model.forward(ids[number : number + 1], mask[number : number + 1])[0])
-            time.sleep(0)  # lets the thread go on that waits for the lock
-        return np.stack(rows)
+            window = row[kept][None]
+            key = id(model.lock), window.tobytes()
+            if key not in memo:
+                with model.lock:
+                    memo[key] = model.run(window, np.ones_like(window))
+                time.sleep(0)  # lets the thread go on that waits for the lock
+            rows.append(memo[key][model.output][0])
+        return rows
 
     return forward
 
 
-def ask(name: str, text: str, stop: threading.Event | None = None) -> Read:
+def ask(name: str, text: str, stop: threading.Event | None = None, memo: Memo | None = None) -> Read:
     """What the model of a task says of a text.
 
     A detection and spans read overlapping windows, of which the one with most of the label decides; a classification
-    reads the first. Raises Cancelled as soon as `stop` is set.
+    reads the first. Raises Cancelled as soon as `stop` is set. `memo` holds what other tasks have had read.
     """
     task, model, text = tasks()[name], load(name), readable(text)
-    forward = stepwise(model, stop)
+    forward: Any = stepwise(model, stop, {} if memo is None else memo)
     if task.head == "spans":
         found = read_spans(forward, model.tokenizer, text, window=Window(), tags=model.labels)
         entities = [
@@ -164,13 +247,16 @@ def ask(name: str, text: str, stop: threading.Event | None = None) -> Read:
 
 
 def ask_all(text: str, stop: threading.Event | None = None) -> tuple[dict[str, Read], dict[str, float]]:
-    """The answer of each task under its name, and the milliseconds each took."""
-    answers, latency = {}, {}
+    """The answer of each task under its name, and the milliseconds each took; those of one graph share its time."""
+    answers, took = {}, {}
+    memo: Memo = {}
     for name in tasks():
         start = time.perf_counter()
-        answers[name] = ask(name, text, stop)
-        latency[name] = round(1000 * (time.perf_counter() - start), 1)
-    return answers, latency
+        answers[name] = ask(name, text, stop, memo)
+        took[name] = 1000 * (time.perf_counter() - start)
+    graph = {name: id(load(name).lock) for name in took}
+    together = {key: [took[name] for name in took if graph[name] == key] for key in graph.values()}
+    return answers, {name: round(sum(together[key]) / len(together[key]), 1) for name, key in graph.items()}
 
 
 def lane_of(chars: int) -> Lane:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from answering import ask, load
 from batch import MOST, cancel_all, check_all
 from handlers import cancel, check, move, thresholds, words
 from huggingface_hub import constants
-from policy import count_tasks
+from policy import count_tasks, say_languages
 from privacy import keep_nothing
 from tasks import Task, tasks
 from texts import say
@@ -95,7 +96,7 @@ def prompt_tab() -> tuple[gr.Textbox, list[gr.Slider]]:
         stop = gr.Button(say("cancel"), elem_id="cancel", elem_classes="cancel")
         gr.HTML("<span class='keys'><kbd>Ctrl</kbd> + <kbd>Enter</kbd></span>")
         share = gr.Button(say("share"), elem_id="share", elem_classes="quiet", variant="secondary")
-    gr.HTML(f"<p class='fine'><b>{say('english')}</b> {say('kept')}</p>")
+    gr.HTML(f"<p class='fine'><b>{escape(say_languages())}</b> {escape(say('kept'))}</p>")
     picked = gr.Examples(
         [[prompt] for prompt in examples().values()],
         [text],

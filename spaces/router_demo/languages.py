@@ -1,41 +1,44 @@
-"""Say in which script and language a text is written: the models know English alone, and a visitor is to be warned."""
+"""Say in which script and language a text is written, and which languages the models know, to warn a visitor."""
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
 
-# Words that are common in one language and are no English words. A language is named where its words outnumber the
-# English ones, so that a borrowed word in an English text names none.
-COMMON = {
-    "English": "the of and to in is that it for you was with on are this be have from or not what how can my your i",
-    "German": "der die das und ist nicht ich sie ein eine mit auf für den dem des wie wir mir bitte auch von zu im",
-    "French": "le la les des et est une dans que qui pour pas vous nous je avec sur du au ce il mon votre être cette",
-    "Spanish": "el los las una y es que en por para con no se su del mi cómo está esta al lo como pero más yo",
-    "Italian": "il di che è e per una non con sono gli della del mi si le come questo anche più nel ho alla io",
-    "Portuguese": "o os as uma é não que em para com por do da se meu você como mais dos das eu isso está no na",
-    "Dutch": "het een en van ik niet je dat voor met zijn op te aan er hoe naar maar ook deze mijn wat bij",
-    "Polish": "się na nie jest że w z do jak co to mój proszę przez dla o są ale czy tego",
-    "Turkish": "ve bir bu için ile ne da de çok nasıl ben sen değil gibi var mı olarak",
-    "Indonesian": "yang dan di ini itu untuk dengan tidak saya anda dari ke adalah bagaimana apa",
-    "Swedish": "och att det som en är jag på av för inte med har till den ett hur om kan",
-}
-WORDS = {language: frozenset(words.split()) for language, words in COMMON.items()}
+# `common`: words that are common in one language and rare in the others. A language is named where its words outnumber
+# those of the known ones, so that a borrowed word names none. `codes`: what a code of ISO 639 stands for.
+TABLES = json.loads((Path(__file__).parent / "languages.json").read_text(encoding="utf-8"))
+WORDS = {language: frozenset(words.split()) for language, words in TABLES["common"].items()}
+CODES: dict[str, tuple[str, str]] = {code: tuple(pair) for code, pair in TABLES["codes"].items()}
+UNKNOWN = "unknown"  # what the Hub calls a language that nobody could tell
 NAMES = {"CJK": "Chinese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "HANGUL": "Korean"}
 INVISIBLE = frozenset({"Cf", "Co", "Cn", "Cs"})
 
 
-def find_script(text: str) -> str | None:
-    """The script that most letters belong to, such as "Cyrillic"; None for Latin and where there are no letters."""
+def name_languages(codes: Iterable[str]) -> tuple[str, ...]:
+    """The names of languages by their codes, such as ("English",); one without a name here is called by its code."""
+    return tuple(CODES.get(code, (code, ""))[0] for code in codes if code != UNKNOWN)
+
+
+def find_script(text: str, known: Iterable[str] = ("English",)) -> str | None:
+    """The script that most letters belong to, such as "Cyrillic"; None where a known language is written in it.
+
+    None as well where there are no letters, and of a single letter that is not Latin.
+    """
     letters = [char for char in text[:20_000] if char.isalpha()]
     scripts = Counter("LATIN" if char.isascii() else script_of(char) for char in letters)
     if not scripts:
         return None
     script, count = scripts.most_common(1)[0]
-    if script == "LATIN" or count < 2:
-        return None
-    return NAMES.get(script, script.capitalize())
+    script = NAMES.get(script, script.capitalize())
+    # Japanese is written in Chinese letters as well. A language that the table lacks may be written in any.
+    own = dict(CODES.values()) | {"Japanese": "Japanese Chinese"}
+    known_scripts = " ".join(own.get(name, script) for name in known).split()
+    return None if script in known_scripts or count < 2 else script
 
 
 def script_of(char: str) -> str:
@@ -44,13 +47,18 @@ def script_of(char: str) -> str:
     return name.split(" ")[0].split("-")[0]
 
 
-def find_language(text: str) -> str | None:
-    """The language that a text in Latin letters seems to be in; None for English and where nothing speaks for one."""
+def find_language(text: str, known: Iterable[str] = ("English",)) -> str | None:
+    """The language that a text in Latin letters seems to be in; None for a known one, and where nothing speaks for one.
+
+    `known` are names of languages; of one whose words are not known here a text may be anything.
+    """
     words = re.findall(r"[^\W\d_]+", text[:20_000].lower())
     counts = {language: sum(word in known for word in words) for language, known in WORDS.items()}
     language = max(counts, key=lambda name: counts[name])
-    # Two words more than English: "no" and "de" stand in English prompts as well.
-    return language if language != "English" and counts[language] >= counts["English"] + 2 else None
+    known = [*known]
+    # Two words more than the known ones: "no" and "de" stand in English prompts as well.
+    most_known = max((counts.get(name, counts[language]) for name in known), default=0)
+    return language if language not in known and counts[language] >= most_known + 2 else None
 
 
 def is_invisible(char: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
 from answering import MAX_CHARS, Read, readable
-from languages import find_language, find_script, is_invisible
+from languages import find_language, find_script, is_invisible, name_languages
 from tasks import Task, inside, plain, tasks, verdicts
 from texts import compared, counted, listed, number, percent, say, upper
 
@@ -224,13 +224,31 @@ def say_reason(detections: list[Any], spans: list[Any], labels: list[Any]) -> st
     return " ".join(said)
 
 
+def say_languages() -> str:
+    """Which languages the models know, such as "The models know English only."; "" where nobody knows."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for task in tasks().values():
+        groups.setdefault(name_languages(task.languages), []).append(task.title)
+    said = []
+    for languages, titles in groups.items():
+        everyone = len(titles) == len(tasks())
+        who = ("The models" if titles[1:] else "The model") if everyone else listed(titles)
+        if languages:
+            said.append(say("knows", who=who, verb="know" if titles[1:] else "knows", languages=listed(languages)))
+    return " ".join(said)
+
+
 def warn(text: str) -> list[str]:
     """What a reader must know of this text before believing the answers."""
     said = []
-    if script := find_script(text):
-        said.append(say("script", script=script))
-    elif language := find_language(text):
-        said.append(say("language", language=language))
+    sets = {name_languages(task.languages) for task in tasks().values()} - {()}
+    strange = {known: find_script(text, known) for known in sets}
+    foreign = {known: find_language(text, known) for known in sets if not strange[known]}
+    told = [say("script", script=script) for script in strange.values() if script]
+    told = told or [say("language", language=language) for language in foreign.values() if language]
+    if told:
+        everyone = all(strange[known] or foreign[known] for known in sets)
+        said.append(f"{told[0]} {say_languages()} {say('distrust', which='these' if everyone else 'all')}")
     if count := sum(map(is_invisible, text)):
         said.append(say("invisible", count=counted(count, "character"), verb="does" if count == 1 else "do"))
     if len(text) > MAX_CHARS:

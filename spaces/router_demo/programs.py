@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from html import escape
 from importlib.util import find_spec
@@ -36,7 +37,8 @@ HEADS = {  # what the endpoint of a task with this head does, what it reads, and
 }
 READ = " Every answer says tokens_read, windows and truncated: whether the end was not read."
 EXAMPLE = "Send an e-mail to Anna that the meeting moves to 3 pm"
-CALL = re.compile(r".*/gradio_api/(?:call|run|api)/(?!predict/?$)([^/]+)/?")  # the page itself calls /run/predict
+API = "/gradio_api/"
+CALL = re.compile(r".*/gradio_api/(call/v2|call|run|api)/(?!predict/?$)([^/]+)/?")  # the page itself calls /run/predict
 ORIGIN = "http://127.0.0.1:7860"  # replaced by the page's own address
 
 
@@ -159,17 +161,22 @@ class CheckedCalls:
         self.app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        called = CALL.fullmatch(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
-        if not called:
+        if scope["type"] != "http" or scope["method"] != "POST" or API not in scope["path"]:
             await self.app(scope, receive, send)
-            return
-        name, parts, more = called[1], [], True
+        elif called := CALL.fullmatch(scope["path"]):
+            await self.check(called[2], called[1] == "call/v2", scope, receive, send)
+        else:
+            await self.answer(scope, receive, send)
+
+    async def check(self, name: str, named: bool, scope: Any, receive: Any, send: Any) -> None:
+        """Refuse a call of an endpoint, or hand it on. `named`: its body holds parameters by their names."""
+        parts, more = [], True
         while more:
             message = await receive()
             parts.append(message.get("body", b""))
             more = message.get("more_body", False)
         body = b"".join(parts)
-        status, problem = find_problem(name, body)
+        status, problem = find_problem(name, body, named)
         if problem:
             await JSONResponse({"error": problem}, status)(scope, receive, send)
             return
@@ -182,26 +189,57 @@ class CheckedCalls:
             sent = True
             return {"type": "http.request", "body": body, "more_body": False}
 
-        await self.app(scope, replay, send)
+        await self.answer(scope, replay, send)
+
+    async def answer(self, scope: Any, receive: Any, send: Any) -> None:
+        """Hand a call on; one that gradio breaks at, such as one of a function that is not there, is told so."""
+        started = False
+
+        async def note(message: Any) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, note)
+        except Exception as error:
+            if started:
+                raise
+            # Without the body: a log is kept longer than an answer.
+            print(f"{scope['path']} cannot be answered: {type(error).__name__}", file=sys.stderr, flush=True)
+            problem = f"This call names no function of this page, or not its parameters. {known_endpoints()}"
+            await JSONResponse({"error": problem}, 400)(scope, receive, send)
 
 
-def find_problem(name: str, body: bytes) -> tuple[int, str]:
+def known_endpoints() -> str:
+    return f"There are: {listed(f'/{name}' for name in ('route', *tasks()))}."
+
+
+def find_problem(name: str, body: bytes, named: bool) -> tuple[int, str]:
     """The HTTP status and the sentence for a call that cannot be answered; (200, "") for one that can."""
-    known = ["route", *tasks()]
-    if name not in known:
-        return 404, f"There is no endpoint /{name}. There are: {listed(f'/{one}' for one in known)}."
-    wanted = 'The body needs to be JSON such as {"data": ["your text"]}'
+    if name not in ("route", *tasks()):
+        return 404, f"There is no endpoint /{name}. {known_endpoints()}"
+    example = '{"text": "your text"}' if named else '{"data": ["your text"]}'
+    wanted = f"The body needs to be JSON such as {example}"
     try:
         given = json.loads(body)
     except ValueError:
         return 422, f"{wanted}, found no JSON."
-    data = given.get("data") if isinstance(given, dict) else None
-    if not isinstance(data, list):
-        return 422, f"{wanted}, found no list named data."
-    if len(data) != 1:
-        return 422, f"{wanted}: one text, found {len(data)} values."
-    if not isinstance(data[0], str) or not data[0].strip():
-        return 422, f"{wanted}, found {'an empty text' if isinstance(data[0], str) else type(data[0]).__name__}."
+    key = "text" if named else "data"
+    if not isinstance(given, dict) or key not in given:
+        return 422, f"{wanted}, found nothing named {key}."
+    if named:
+        if others := [*given.keys() - {"text"}]:
+            return 422, f"{wanted}, found {listed(sorted(others))} besides."
+        values = [given["text"]]
+    else:
+        values = given["data"]
+    if not isinstance(values, list):
+        return 422, f"{wanted}, found {type(values).__name__} in place of a list."
+    if len(values) != 1:
+        return 422, f"{wanted}: one text, found {len(values)} values."
+    if not isinstance(values[0], str) or not values[0].strip():
+        return 422, f"{wanted}, found {'an empty text' if isinstance(values[0], str) else type(values[0]).__name__}."
     return 200, ""
 
 

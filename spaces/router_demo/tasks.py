@@ -18,6 +18,7 @@ from typing import Any
 HERE = Path(__file__).parent
 HEADS = ("classification", "detection", "spans")
 NEEDED = ("repo", "title", "question", "about")
+LISTS = ("languages", "examples", "example_titles", "verdicts")
 OPTIONAL = (
     *("positive", "note", "dataset", "topic", "tool", "returns"),
     *("action", "fallback"),
@@ -36,6 +37,22 @@ class TestScore:
 
 
 @dataclass(frozen=True)
+class Graph:
+    """An ONNX file that answers in place of the weights; several tasks may share one, each with an output of its own.
+
+    Attributes:
+        repo: a repo on the Hub at `revision`, or a local folder; `file` is the path in it.
+        labels: of `output`, in the order of their ids.
+    """
+
+    repo: str
+    revision: str | None
+    file: str
+    output: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Task:
     """One question asked of every prompt, the model that answers it, and the words around it.
 
@@ -50,12 +67,14 @@ class Task:
         note: what a visitor must know of the model before believing it.
         topic: what it asks about, in a few words.
         tool, returns: what programs read of the endpoint: what it does, and what it gives.
+        languages: of the texts that it was trained on, as ISO 639 codes; none where nobody knows.
         examples: prompts to click, and what the buttons of the first ones say.
         verdicts: what a detection says at or above its threshold, and below.
         action: what a router does on this answer, such as "send to the {label} model" or "mask personal data".
         score: of the test split, where it is known.
         curve: the test split at each threshold, falling: of a detection [threshold, share of the positive rows that
             reach it, share of the others]; of a classification [threshold, share answered, accuracy of these].
+        graph: what answers, where it is not the weights of `repo`.
     """
 
     name: str
@@ -74,11 +93,13 @@ class Task:
     returns: str = ""
     action: str = ""
     fallback: str = ""
+    languages: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
     example_titles: tuple[str, ...] = ()
     verdicts: tuple[str, ...] = ()
     score: TestScore | None = None
     curve: tuple[tuple[float, float, float], ...] = ()
+    graph: Graph | None = None
 
     @property
     def limit(self) -> float:
@@ -112,7 +133,7 @@ def read_task(name: str, entry: Any, where: str) -> Task:
     for key in (*NEEDED, *OPTIONAL):
         if not isinstance(entry.get(key) or "", str) or (key in NEEDED and not entry.get(key)):
             raise ValueError(f"{where} needs a {key!r} that is text, found {entry.get(key)!r}.")
-    for key in ("examples", "example_titles", "verdicts"):
+    for key in LISTS:
         value = entry.get(key) or []
         if not isinstance(value, list) or not all(isinstance(text, str) and text for text in value):
             raise ValueError(f"{where} needs {key!r} to be a list of texts, found {value!r}.")
@@ -136,11 +157,10 @@ def read_task(name: str, entry: Any, where: str) -> Task:
         head=head,
         revision=revision,
         threshold=threshold,
-        examples=tuple(entry.get("examples") or ()),
-        example_titles=tuple(entry.get("example_titles") or ()),
-        verdicts=tuple(entry.get("verdicts") or ()),
         score=read_score(entry.get("score"), where),
         curve=read_curve(entry.get("curve"), where),
+        graph=read_graph(entry.get("graph"), where),
+        **{key: tuple(entry.get(key) or ()) for key in LISTS},
         **words,
     )
 
@@ -159,6 +179,20 @@ def read_curve(value: Any, where: str) -> tuple[tuple[float, float, float], ...]
     if not isinstance(points, list) or not all(isinstance(p, list) and len(p) == 3 for p in points):
         raise ValueError(f"{where} needs a 'curve' of lists of three numbers, found {value!r}.")
     return tuple((float(limit), float(first), float(second)) for limit, first, second in points)
+
+
+def read_graph(value: Any, where: str) -> Graph | None:
+    if value is None:
+        return None
+    try:
+        graph = Graph(**{**value, "labels": tuple(value["labels"])})
+    except (TypeError, KeyError):
+        raise ValueError(
+            f"{where} needs a 'graph' of repo, revision, file, output and labels, found {value!r}."
+        ) from None
+    if not Path(graph.repo).is_dir() and not graph.revision:
+        raise ValueError(f"{where}: the 'graph' is neither a local folder nor pinned to a 'revision', found {value!r}.")
+    return graph
 
 
 @cache

@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from hubtools.publishing.space import list_app_files, make_space_entry
+from hubtools.publishing.space_files import list_app_files
+from hubtools.publishing.space_models import ShownModel, make_space_entry
 from hubtools.tasks import TASKS
 
 SPACE = Path(__file__).parents[2] / "spaces" / "router_demo"
@@ -38,18 +39,20 @@ CURVES = {
 NOTE = "nano model trained on the starter corpus"
 
 
-def own_entry(name: str, repo: str, revision: str | None) -> dict[str, Any]:
+def own_entry(name: str, repo: str, revision: str | None, graph: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What models.json says of one of hubtools' own tasks."""
-    return make_space_entry(
-        TASKS[name],
+    shown = ShownModel(
         repo=repo,
         revision=revision,
         threshold=THRESHOLDS[name],
         note=NOTE,
         dataset=f"local/router-{name}",
+        languages=TASKS[name].card.languages,
         score={"title": "macro F1", "value": 0.8, "low": 0.75, "high": 0.85, "rows": 200},
         curve=CURVES.get(name, ()),
+        graph=graph,
     )
+    return make_space_entry(TASKS[name], shown)
 
 
 def write_models(folder: Path, entries: Mapping[str, Mapping[str, Any]]) -> Path:
@@ -60,11 +63,11 @@ def write_models(folder: Path, entries: Mapping[str, Mapping[str, Any]]) -> Path
 
 def copy_space(folder: Path) -> None:
     """Put what push-space uploads, but for models.json and the README, into a folder."""
-    for name, content in list_app_files().items():
+    for name, content in list_app_files([]).items():
         (folder / name).write_bytes(content if isinstance(content, bytes) else content.read_bytes())
 
 
-MODULES = sorted(Path(name).stem for name in list_app_files() if name.endswith(".py"))
+MODULES = sorted(Path(name).stem for name in list_app_files([]) if name.endswith(".py"))
 
 
 def import_app(folder: Path) -> SimpleNamespace:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 import asyncio
 import json
-import re
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -106,13 +106,13 @@ def test_a_cancelled_text_is_read_no_further(space: SimpleNamespace, monkeypatch
     stop, read = threading.Event(), []
     model = space.answering.load("jailbreak")
 
-    def forward(ids: Any, mask: Any) -> Any:
+    def run(ids: Any, mask: Any) -> Any:
         read.append(len(ids))
         if len(read) == 3:
             stop.set()
-        return model.forward(ids, mask)
+        return model.run(ids, mask)
 
-    watched = space.answering.Model(model.tokenizer, model.labels, forward, model.lock)
+    watched = replace(model, run=run)
     monkeypatch.setattr(space.answering, "load", lambda name: watched)
     with pytest.raises(space.answering.Cancelled):
         space.answering.ask("jailbreak", FILLER * 80, stop)
@@ -225,7 +225,8 @@ def test_the_space_stands_alone() -> None:
                 names |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 names.add((node.module or "").split(".")[0])
-    theirs = {"gradio", "huggingface_hub", "transformers", "torch", "numpy", "spaces", "starlette"}
+    theirs = {"gradio", "huggingface_hub", "transformers", "tokenizers", "torch", "onnxruntime", "numpy", "spaces"}
+    theirs |= {"starlette"}
     assert names - set(sys.stdlib_module_names) - own == theirs
     assert not (SPACE.parent / "__init__.py").exists()
 
@@ -233,9 +234,3 @@ def test_the_space_stands_alone() -> None:
 def test_the_page_is_made_of_small_files() -> None:
     for path in SPACE.glob("*.py"):
         assert len(path.read_text().splitlines()) < 400, path.name
-
-
-def test_the_requirements_leave_gradio_to_the_host() -> None:
-    lines = (SPACE / "requirements.txt").read_text().splitlines()
-    required = {re.split(r"\W", line)[0] for line in lines if line and not line.startswith("#")}
-    assert required == {"transformers", "torch", "regex", "mcp"}

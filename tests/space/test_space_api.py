@@ -103,22 +103,28 @@ def test_a_wrong_value_is_refused_with_a_sentence(client: Any, endpoint: str, gi
 
 
 @pytest.mark.parametrize(
-    ("name", "body", "status", "message"),
+    ("route", "body", "status", "message"),
     [
-        ("jailbreak", '{"data": []}', 422, "one text, found 0 values"),
-        ("jailbreak", '{"data": ["a secret", "b"]}', 422, "one text, found 2 values"),
-        ("route", '{"text": "x"}', 422, "found no list named data"),
-        ("route", "nonsense", 422, "found no JSON"),
-        ("pii", '{"data": [7]}', 422, "found int"),
-        ("pii", '{"data": [" "]}', 422, "found an empty text"),
-        ("nosuch", '{"data": ["x"]}', 404, "There are: /route, /category, /pii, /jailbreak and /intent."),
+        ("call/jailbreak", '{"data": []}', 422, "one text, found 0 values"),
+        ("call/jailbreak", '{"data": ["a secret", "b"]}', 422, "one text, found 2 values"),
+        ("call/route", '{"text": "x"}', 422, "found nothing named data"),
+        ("call/route", '{"data": "x"}', 422, "found str in place of a list"),
+        ("call/route", "nonsense", 422, "found no JSON"),
+        ("run/pii", '{"data": [7]}', 422, "found int"),
+        ("api/pii", '{"data": [" "]}', 422, "found an empty text"),
+        ("call/nosuch", '{"data": ["x"]}', 404, "There are: /route, /category, /pii, /jailbreak and /intent."),
+        ("call/v2/nosuch", '{"text": "a secret"}', 404, "There are: /route, "),
+        ("call/v2/route", '{"data": ["a secret"]}', 422, 'such as {"text": "your text"}, found nothing named text'),
+        ("call/v2/route", '{"text": "a secret", "b": 1}', 422, "found b besides"),
+        ("call/v2/pii", '{"text": ["a secret"]}', 422, "found list"),
+        ("queue/join", '{"data": ["a secret"], "session_hash": "h", "fn_index": 999}', 400, "There are: /route, "),
     ],
 )
 def test_a_wrong_call_is_told_what_is_wrong_with_it(
-    space_url: str, space_log: Any, name: str, body: str, status: int, message: str
+    space_url: str, space_log: Any, route: str, body: str, status: int, message: str
 ) -> None:
     request = urllib.request.Request(
-        f"{space_url}/gradio_api/call/{name}", body.encode(), {"Content-Type": "application/json"}
+        f"{space_url}/gradio_api/{route}", body.encode(), {"Content-Type": "application/json"}
     )
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request, timeout=20)

@@ -53,10 +53,13 @@ def test_a_commit_that_is_in_the_cache_is_loaded_without_asking_the_hub(
 
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", look_up)
     asked = [
-        space.answering.find_cached(SimpleNamespace(repo=repo, revision=revision), lambda **options: options)
+        space.answering.find_cached(repo, revision, "model.safetensors", lambda **options: options)
         for repo, revision in (("all/there", "a" * 40), ("half/there", "a" * 40), ("folder", None))
     ]
     assert asked == [{"local_files_only": True}, {}, {}]
+
+
+GRAPH = {"repo": "a/b", "revision": "c", "file": "onnx/model.onnx", "output": "logits", "labels": ["x"]}
 
 
 @pytest.mark.parametrize(
@@ -68,6 +71,9 @@ def test_a_commit_that_is_in_the_cache_is_loaded_without_asking_the_hub(
         ({"threshold": 70}, "between 0 and 1, found 70"),
         ({"threshold": "0.5"}, "between 0 and 1, found '0.5'"),
         ({"title": None}, "models.jailbreak needs a 'title' that is text, found None"),
+        ({"languages": "en"}, "needs 'languages' to be a list of texts, found 'en'"),
+        ({"graph": {"repo": "a/b"}}, "needs a 'graph' of repo, revision, file, output and labels, found"),
+        ({"graph": {**GRAPH, "revision": None}}, "the 'graph' is neither a local folder nor pinned to a 'revision'"),
         ({"question": ""}, "models.jailbreak needs a 'question' that is text, found ''"),
         ({"about": ["a"]}, r"models.jailbreak needs a 'about' that is text, found \['a'\]"),
         ({"note": 3}, "models.jailbreak needs a 'note' that is text, found 3"),

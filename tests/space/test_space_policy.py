@@ -158,6 +158,51 @@ def test_a_text_that_the_models_cannot_read_well_is_warned_of(space: SimpleNames
     assert words in " ".join(space.policy.warn(text))
 
 
+GERMAN = "Bitte schreibe mir eine E-Mail an den Kunden und erkläre, dass der Termin nicht mehr passt."
+ENGLISH = "Please write an e-mail to the customer and explain that the date does not fit any more."
+RUSSIAN = "Напишите, пожалуйста, письмо клиенту."
+
+
+def know(space: SimpleNamespace, patch: pytest.MonkeyPatch, **languages: list[str]) -> None:
+    """Give the tasks that are named other languages."""
+    tasks = space.tasks.tasks()
+    changed = {name: replace(task, languages=tuple(languages.get(name, ["en"]))) for name, task in tasks.items()}
+    set_tasks(space, patch, {name: changed[name] for name in languages})
+
+
+@pytest.mark.parametrize(
+    ("codes", "said", "fine", "warned"),
+    [
+        (["de"], "The models know German only.", GERMAN, ENGLISH),
+        (["de"], "The models know German only.", GERMAN, RUSSIAN),
+        (["ru"], "The models know Russian only.", RUSSIAN, ENGLISH),
+        (["de", "en"], "The models know German and English only.", ENGLISH, RUSSIAN),
+        (["xx"], "The models know xx only.", RUSSIAN, ""),
+        (["unknown"], "", RUSSIAN, ""),
+        ([], "", GERMAN, ""),
+    ],
+)
+def test_what_the_models_know_is_said_of_the_data_s_languages(
+    space: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, codes: list[str], said: str, fine: str, warned: str
+) -> None:
+    know(space, monkeypatch, category=codes, pii=codes)
+    assert space.policy.say_languages() == said
+    assert space.policy.warn(fine) == []
+    if warned:
+        [warning] = space.policy.warn(warned)
+        assert f"{said} Do not rely on these answers." in warning
+
+
+def test_a_text_that_some_models_know_is_warned_of_for_the_others(
+    space: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    know(space, monkeypatch, category=["de"], pii=["en"], intent=["en"])
+    known = "Domain knows German only. Personal data and Intent know English only."
+    assert space.policy.say_languages() == known
+    assert space.policy.warn(GERMAN) == [f"It looks like German. {known} Do not rely on all answers."]
+    assert "Do not rely on these answers." in space.policy.warn(RUSSIAN)[0]
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -9,6 +9,8 @@ import pytest
 import yaml
 from space_copy import SPACE
 
+from hubtools.publishing.lint import lint_card
+
 MODELS = [
     {"task": task, "repo": f"ann/{task}_model", "revision": task[0] * 40, "title": title, "question": ask, "head": head}
     for task, title, ask, head in (
@@ -18,13 +20,17 @@ MODELS = [
     )
 ]
 VALUES: dict[str, Any] = {
+    "sdk": "gradio",
     "sdk_version": "6.31.0",
+    "hardware": "cpu-basic",
+    "preloaded": [f"{model['repo']} model.safetensors,tokenizer.json {model['revision']}" for model in MODELS],
     "python_version": "3.12",
     "models": MODELS,
     "number": "three",
     "architectures": ["modernbert"],
     "datasets": ["ann/router-category", "ann/router-pii"],
     "license": "apache-2.0",
+    "languages": "English",
     "notes": "Nano models: they show the form, not the quality.",
 }
 COLORS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
@@ -48,6 +54,24 @@ def test_the_front_matter_is_what_the_hub_expects() -> None:
     assert front["models"] == [model["repo"] for model in MODELS]
     assert front["datasets"] == VALUES["datasets"]
     assert "mcp-server" in front["tags"]
+
+
+@pytest.mark.parametrize(
+    ("sdk", "has", "lacks"),
+    [
+        ("static", {"app_file": "index.html"}, {"sdk_version", "app_port", "preload_from_hub", "suggested_hardware"}),
+        ("docker", {"app_port": 7860}, {"sdk_version", "app_file", "preload_from_hub"}),
+        ("gradio", {"app_file": "app.py", "suggested_hardware": "cpu-basic"}, {"app_port"}),
+    ],
+)
+def test_each_form_has_the_keys_that_the_hub_reads_of_it(sdk: str, has: dict[str, Any], lacks: set[str]) -> None:
+    front, body = render(sdk=sdk)
+    assert front["sdk"] == sdk
+    assert has.items() <= front.items()
+    assert not lacks & front.keys()
+    assert ("Nothing you type leaves your browser" in body) == (sdk == "static")
+    assert ("mcp-server" in front["tags"]) == ("`/route`" in body) == (sdk != "static")
+    lint_card(f"---\n{yaml.safe_dump(front)}---\n{body}", "space")
 
 
 def test_what_is_preloaded_is_what_the_app_pins() -> None:
@@ -86,6 +110,11 @@ def test_the_words_follow_the_number_of_tasks() -> None:
     assert "highlight" not in body
     assert "tokens are read for" not in body
     assert "\n\n\n" not in body
+
+
+def test_the_languages_are_those_of_the_models() -> None:
+    assert "- The models know German and French only;" in render(languages="German and French")[1]
+    assert "know" not in render(languages="")[1].split("No answer here")[1]
 
 
 @pytest.mark.parametrize("name", sorted(VALUES))

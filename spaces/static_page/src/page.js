@@ -1,0 +1,135 @@
+// The static page: asks the worker, shows what follows, moves thresholds. router_demo/page.js does copies, keys, files.
+
+import { countTasks, decide, limitOf, movable, readable, readTasks, REVIEW, sayLanguages, settle } from "./policy.js";
+import { escape, line, notes, policyWords, result } from "./parts.js";
+import { counted, grouped, percent, say } from "./texts.js";
+
+const $ = selector => document.querySelector(selector);
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const light = () => document.documentElement.classList.toggle("dark", dark.matches);
+light();
+dark.addEventListener("change", light);
+const { hub, models } = await (await fetch("models.json")).json();
+const tasks = readTasks(models), box = $("#prompt textarea");
+const LABELS = { detection: "block from", spans: "mark from", classification: "answer from" };
+let worker, isReady = false, broken = null; // why the models are not there
+let isTold = false; // something that the news of loading must not replace
+let asked = 0, waiting = null, held = null; // the number of the newest question, its text, and the newest answer
+
+const tell = (words, tone, aloud) => { $("#status").innerHTML = line(words, tone, aloud); };
+const limits = () => Object.fromEntries(movable(tasks).map(task => [task.name, settle(task, $(`#limit-${task.name} input`).valueAsNumber)]));
+
+function show() {
+  const values = limits();
+  for (const task of movable(tasks)) $(`#said-${task.name}`).innerHTML = policyWords(task, values[task.name]);
+  for (const task of movable(tasks)) $(`#limit-${task.name} output`).textContent = $(`#limit-${task.name} input`).value;
+  if (!held) return null;
+  const decision = decide(tasks, held.text, held.reads, values);
+  $("#answer").innerHTML = result(hub, tasks, readable(held.text), decision, held.latency);
+  return decision;
+}
+
+function clear(words, tone) {
+  held = null;
+  isTold = true;
+  $("#answer").innerHTML = "";
+  window.routerDemo.done();
+  tell(words, tone);
+}
+
+function ask() {
+  const text = box.value;
+  if (!text.trim()) { clear(say("empty"), "warn"); return; }
+  if (broken) { clear(broken, "bad"); return; }
+  window.routerDemo.asked(text);
+  waiting = text;
+  isTold = isReady;
+  if (!isReady) return;
+  tell(say("reading", { chars: grouped([...text].length) }));
+  worker.postMessage({ text: readable(text), number: ++asked });
+}
+
+function cancel() {
+  waiting = null;
+  worker.postMessage({ cancel: true });
+  clear(say("cancelled_here"));
+}
+
+const HEARD = {
+  loading: share => { if (!isTold) tell(say("loading", { share: percent(Math.min(share, 0.999)) })); },
+  ready: () => { isReady = true; if (waiting !== null) ask(); else if (!isTold) tell(say("first")); },
+  reading: (done, { of, number }) => { if (waiting !== null && number === asked) tell(say("reading_windows", { done, of })); },
+  failed: words => {
+    waiting = null;
+    const told = say("failed_here", { words });
+    if (!isReady) broken = told;
+    clear(told, "bad");
+  },
+  reads: (reads, { latency, number }) => {
+    if (waiting === null || number !== asked) return;
+    held = { text: waiting, reads, latency };
+    waiting = null;
+    const decision = show(), took = Object.values(latency).reduce((a, b) => a + b);
+    window.routerDemo.done();
+    tell(`${counted(Object.keys(reads).length, "answer")} in ${grouped(took)} ms.`, "", decision.headline);
+  },
+};
+
+function start() {
+  // A worker of a blob is bound to this page's policy; one of a file would be free to speak to anybody.
+  const program = new Blob([`import ${JSON.stringify(new URL("worker.js", import.meta.url).href)};`], { type: "text/javascript" });
+  worker = new Worker(URL.createObjectURL(program), { type: "module" });
+  worker.onmessage = ({ data }) => { for (const key of Object.keys(HEARD)) if (key in data) HEARD[key](data[key], data); };
+  worker.onerror = event => HEARD.failed(event.message ?? "the models could not be started");
+  worker.postMessage({ hub, tasks });
+}
+
+/** Return prompts to click by what their buttons say: those with a title, then the first of tasks without one. */
+function examples() {
+  const all = Object.values(tasks), named = all.flatMap(task => task.example_titles.map((title, i) => [title, task.examples[i]]));
+  const shown = new Set(named.map(([, prompt]) => prompt));
+  const others = all.map(task => task.examples[0]).filter(prompt => prompt && !shown.has(prompt));
+  const short = prompt => (prompt.length <= 48 ? prompt : `${prompt.slice(0, 45).replace(/ [^ ]*$/, "")} ...`);
+  return [...new Map([...named, ...others.map(prompt => [short(prompt), prompt])])].slice(0, 6);
+}
+
+async function share() {
+  const link = `${location.href.split("#")[0]}#prompt=${encodeURIComponent(box.value)}`;
+  history.replaceState(null, "", link);
+  try { await navigator.clipboard.writeText(link); } catch { /* the address bar has it */ }
+  tell(say("shared"));
+}
+
+function fill() {
+  document.title = say("title");
+  $("h1").textContent = say("heading");
+  $("#lead").textContent = say("lead", { asked: countTasks(tasks) });
+  $("#notes").innerHTML = notes(tasks);
+  $("#fine").innerHTML = `<b>${escape(sayLanguages(tasks))}</b> ${escape(say("kept_here"))}`;
+  $("#policy .about").textContent = `${say("policy_about")} Below ${REVIEW} a detection passes, from its threshold on it blocks, between the two somebody has a look.`;
+  for (const node of document.querySelectorAll("[data-say]")) node.textContent = say(node.dataset.say);
+  box.placeholder = say("placeholder");
+  $("#examples").innerHTML = examples().map(([title]) => `<button type='button'>${escape(title)}</button>`).join("");
+  $("#sliders").innerHTML = movable(tasks).map(task =>
+    `<label id='limit-${task.name}' class='limit'><span>${escape(`${task.title}: ${LABELS[task.head]}`)}</span><output></output>`
+    + `<input type='range' min='0' max='1' step='0.001' value='${limitOf(task)}'></label><div id='said-${task.name}' class='prose'></div>`).join("");
+}
+
+fill();
+show();
+tell(say("loading", { share: "0%" }));
+$("#ask").addEventListener("click", ask);
+$("#cancel").addEventListener("click", cancel);
+$("#share").addEventListener("click", share);
+$("#sliders").addEventListener("input", show);
+$("#reset").addEventListener("click", () => {
+  for (const task of movable(tasks)) $(`#limit-${task.name} input`).value = limitOf(task);
+  show();
+});
+$("#examples").addEventListener("click", event => {
+  const found = examples().find(([title]) => title === event.target.textContent);
+  if (found) { box.value = found[1]; ask(); }
+});
+const shared = /^#prompt=(.*)/s.exec(location.hash);
+try { if (shared) box.value = decodeURIComponent(shared[1]); } catch { /* no link of ours */ }
+start();
