@@ -51,7 +51,7 @@ class Probed(ABC):
             yield ProbePart(
                 "languages",
                 "By language",
-                "Texts of the test split by language, as py3langid takes them, of those with 20 texts or more.",
+                "Texts of the test split by language, as py3langid takes them, of those with 20 texts and 3% of all.",
                 self.robust,
                 languages,
                 read,

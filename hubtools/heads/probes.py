@@ -12,7 +12,8 @@ from hubtools.heads.values import Rows
 from hubtools.metrics.intervals import Answers
 from hubtools.spec import Metric
 
-LEAST_ROWS = 20  # of a language, below which it has no line
+# Of a language, below which it has no line: one text in a hundred is taken for another language than it is in.
+LEAST_ROWS, LEAST_SHARE = 20, 0.03
 SIZES = (200, 1_000, 4_000)  # tokens of a document
 PLACES = ("start", "middle", "end")
 _OF_TOPIC = 5  # sentences in a row
@@ -117,7 +118,8 @@ def divide_by_language(rows: Rows, materials: Materials, truth: str) -> dict[str
     """Return the rows of each language that has enough of them; {} where it is one alone."""
     languages = [materials.find_language(text) for text in rows["text"]]
     numbers = {name: [i for i, found in enumerate(languages) if found == name] for name in sorted({*languages} - {""})}
-    enough = {name: of_language for name, of_language in numbers.items() if len(of_language) >= LEAST_ROWS}
+    least = max(LEAST_ROWS, LEAST_SHARE * len(languages))
+    enough = {name: of_language for name, of_language in numbers.items() if len(of_language) >= least}
     if len(enough) < 2:
         return {}
     return {name: select_rows(rows, materials.sample(of_language), truth) for name, of_language in enough.items()}
