@@ -132,7 +132,7 @@ def test_the_words_of_a_task_stand_on_its_cards(task: TaskSpec) -> None:
     for line in ("Sorting the mail.", "Counting complaints.", "Firing people.", "Irony is lost on it."):
         assert f"\n- {line}\n" in model
     assert "\nReads reviews of kettles.\n" in model
-    assert "## Citation\n\nKettle (2025), *Reviews*.\n" in model
+    assert "\n\nKettle (2025), *Reviews*.\n" in model.split("## Citation\n")[1]
     assert "English only" not in model
     assert "\nReviews of kettles.\n" in dataset
     assert "\n- Kettles alone.\n" in dataset

@@ -30,6 +30,7 @@ from hubtools.curation.duplicates import (
     find_near_duplicates_of_earlier,
     make_shingles,
 )
+from hubtools.curation.facts import choose_examples
 from hubtools.curation.reading import read_rows
 from hubtools.curation.sources import SourceFiles, locate_addition
 from hubtools.curation.split import SPLITS, hash_to_fraction, split_groups
@@ -328,6 +329,16 @@ def test_a_template_without_slots_gives_one_document_and_keeps_its_braces() -> N
     template = Example("def f(): return {1: {2}}", group="code", source="s", origin="rows.jsonl:7")
     [document] = fill_templates([template], "test", 9, 0)
     assert document == replace(template, split="test", origin="made of rows.jsonl:7")
+
+
+def test_the_examples_of_a_dataset_are_templates_as_they_were_written() -> None:
+    templates = [
+        Example(f"Please write to {{{{{slot}}}}} about the garden at noon, number {i}.", group=f"{slot}{i}", source="s")
+        for slot in ("email", "ssn") for i in range(4)
+    ]  # fmt: skip
+    rows = [PII.label_set().map_labels(row) for row in fill_templates(templates, "train", 6, 0) if row.spans]
+    for example in choose_examples(rows, PII.head, PII.label_set().labels):
+        assert re.match(r"Please write to .* about the garden at noon, number \d\.$", example.text)
 
 
 # Hosts of RFC 2606, numbers kept for fiction in five countries, and areas, groups and serials that no social security

@@ -100,7 +100,7 @@ def test_facts_say_how_documents_were_made_and_under_what_the_whole_is(tmp_path:
     assert (facts["synthesis"]["seed"], facts["synthesis"]["splits"]) == (3, ["train"])
     assert "en_US" in facts["synthesis"]["locales"]
     assert facts["license"] == {
-        "id": "cc-by-sa-3.0", "rule": "cc-by-sa-3.0 is share-alike: what is made of it stays under it",
+        "id": "cc-by-sa-3.0", "rule": "cc-by-sa-3.0 is share-alike: works made of it stay under it",
     }  # fmt: skip
     steps = facts["counts"]["steps"]
     assert steps["with supplements"] - steps["without leaks"] == facts["counts"]["synthetic_train"] > 0

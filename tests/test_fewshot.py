@@ -107,7 +107,7 @@ def test_the_card_says_on_how_few_rows_the_model_was_trained(
     card = (downloaded / "README.md").read_text()
     facts = json.loads(few.facts.read_text())
     assert f"{facts['splits']['train']['rows']} training, " in card
-    assert "**Of the training rows 12 were used**, 6 of each label, drawn by seed 0." in card
+    assert "**It learned from 12 of the training rows**, 6 of each label, drawn by seed 0." in card
     assert f"took the whole validation split, {facts['splits']['validation']['rows']} further labelled rows." in card
     assert "| shots | 6 |" in card
     assert "checkpoint with the best" not in card

@@ -44,6 +44,7 @@ from hubtools.errors import CardRejected, MissingStage
 from hubtools.heads import Classification
 from hubtools.heads.values import IGNORED
 from hubtools.localhub import Hub, start, stop
+from hubtools.publishing.curves import EVENTS
 from hubtools.publishing.multitask import check_multitask_card, render_multitask_card, write_multitask_card
 from hubtools.rows import Columns
 from hubtools.task import TaskSpec
@@ -192,6 +193,7 @@ def test_the_one_repo_holds_the_body_once_four_heads_and_no_code(joint: Path, hu
     assert files == {
         "CHANGELOG.md", "README.md", "config.json", "heads.json", "heads.safetensors", "model.safetensors",
         "manifest.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json", "training.json",
+        EVENTS,
         *(f"{name}/{file}" for name in TASKS for file in ("metrics.json", "predictions.parquet")),
     }  # fmt: skip
     assert [tag.name for tag in api.list_repo_refs(repo).tags] == ["v1"]

@@ -209,7 +209,7 @@ def test_the_texts_of_personal_data_and_of_what_may_not_be_handed_on_are_in_no_f
         write_json(folder.published, {"dataset": published["dataset"] | {"access": access}})
         card = write_model_card(task, folder, REPO).read_text()
         assert not [text for text in shown if text in card]
-        assert (f"their texts are not shown, because {why}." in card) == (not task.head.per_token)
+        assert (f"without their texts, because {why}." in card) == (not task.head.per_token)
 
 
 @TASK

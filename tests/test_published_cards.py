@@ -24,8 +24,8 @@ from markdown_it import MarkdownIt
 from hubtools.curation.facts import COMPARISON
 from hubtools.curation.licences import combine_licences
 from hubtools.errors import CardRejected
-from hubtools.evaluation.baselines import ABOUT
 from hubtools.heads import Classification, Detection, Spans
+from hubtools.heads.baselines import ABOUT
 from hubtools.localhub.cards import validate
 from hubtools.publishing.cards import ModelRun, render_dataset_card, render_model_card
 from hubtools.publishing.front_matter import END, START, join_card, mark_body, merge_card, split_card
@@ -39,9 +39,10 @@ from hubtools.records.onnx import OnnxExport
 from hubtools.records.release import Gate, Published, RouterReport
 from hubtools.records.scores import Interval
 from hubtools.records.studies import SourceReport
-from hubtools.records.training import TrainingRecord
+from hubtools.records.training import TrainingRecord, Weights
 from hubtools.task import TaskSpec
 from hubtools.tasks import MODERNBERT, NANO, TASKS
+from hubtools.training.release import measure_weights
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 GOLDEN = Path(__file__).parent / "golden"
@@ -75,13 +76,21 @@ def found_scores(task: TaskSpec, best: float) -> dict[str, Any]:
             "precision": best - 0.01 * i,
             "recall": best - 0.02 * i,
             "f1": best - 0.015 * i,
+            "f1_interval": [round(best - 0.015 * i - 0.03, 4), round(best - 0.015 * i + 0.03, 4)],
             "support": 40 - i,
         }
         for i, name in enumerate(names)
     ]
     if has_spans(task):
         per_class = [entry | {"overlap_f1": best + 0.02} for entry in per_class]
-        per_class[-2] |= {"precision": 0.0, "recall": 0.0, "f1": 0.0, "overlap_f1": 0.0, "support": 0}
+        per_class[-2] |= {
+            "f1_interval": None,
+            "precision": 0.0,
+            "recall": 0.0,
+            "f1": 0.0,
+            "overlap_f1": 0.0,
+            "support": 0,
+        }
         return {
             "rows": 150, "entity_f1": scored(best), "entity_precision": scored(best + 0.01),
             "entity_recall": scored(best - 0.01), "overlap_f1": scored(best + 0.05),
@@ -232,9 +241,11 @@ def run_of(task: TaskSpec, variant: str) -> dict[str, Any]:
                 "max_length": 512, "seed": 0, "precision": "fp32",
                 "class_weights": [0.75, 1.5] if task.weighted_loss else None,
             },
-            "steps": 375, "epochs_run": 3.0, "best_validation": {task.primary.key: 0.91}, "history": [],
+            "steps": 375, "epochs_run": 3.0, "best_validation": {task.primary.key: 0.91},
+            "history": [{"loss": 0.5, "step": 100, "epoch": 0.8}],
+            "weights": {"parameters": 149_014_272, "bytes": 596_070_136},
             "seconds": 754.3, "resumed": False, "processes": 1, "device": "CPU, 2 threads",
-            "versions": {"hubtools": "1.0.0", "python": "3.11.2", "torch": "2.13.0"},
+            "versions": {"hubtools": "1.0.0", "python": "3.11.2", "torch": "2.13.0", "transformers": "5.23.0"},
             **({} if starter else noted(task)),
         },
         "metrics": {
@@ -477,7 +488,9 @@ def test_every_number_of_the_head_of_a_card_is_one_of_the_run(task: TaskSpec) ->
         assert f"**{format_score(Interval(**scores[key]))}**" in line
     assert any(key == task.primary.key for key, _ in headlines(task))
     for entry in scores["per_class"]:
-        numbers = " | ".join(f"{entry[key]:.3f}" for key in ("precision", "recall", "f1"))
+        bounds = entry["f1_interval"]
+        sure = f" [{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else ""
+        numbers = " | ".join(f"{entry[key]:.3f}" for key in ("precision", "recall", "f1")) + sure
         assert f"| {entry['label']} | {numbers} | {entry['support']} |" in card
 
 
@@ -524,7 +537,6 @@ def test_a_card_says_what_was_checked_for_the_router_or_that_nothing_was(task: T
 
     def said(router: dict[str, Any] | None) -> str:
         [found] = part.findall(model_card_of(task, router=router))
-        assert "\nText Embeddings Inference and vLLM are untested with this model.\n" in found
         return str(found)
 
     checked = said(checked_for_the_router())
@@ -650,7 +662,7 @@ def test_a_score_that_does_not_exist_is_a_dash_and_no_metric() -> None:
     run = run_of(TASKS["pii"], "public")
     run["metrics"]["scores"] |= {"false_alarms": None, "clean_documents": 0}
     card = render_model_card(TASKS["pii"], "ann/m", as_records(run))
-    assert re.search(r"\| false alarms[^|]*\| \*\*–\*\* \|", card)
+    assert re.search(r"\| false alarms[^|]*\| – \|", card)
     lint_card(card, "model")
     assert "false alarms" not in yaml.safe_dump(split_card(card)[0]["model-index"])
 
@@ -667,7 +679,7 @@ def test_where_nothing_was_cut_there_is_no_table_of_it() -> None:
     for costs in run["training"]["truncation"].values():
         costs |= {"rows_cut_share": 0.0, "tokens_cut_share": 0.0}
     card = render_model_card(TASKS["intent"], "ann/m", as_records(run))
-    assert "No training or validation text is longer than the 512 tokens that are read." in card
+    assert "No training or validation text is longer than the 512 tokens that it reads." in card
     assert "texts cut" not in card
 
 
@@ -911,6 +923,38 @@ def test_a_card_gives_the_reason_of_a_forced_release_as_plain_text() -> None:
 def test_a_card_says_why_a_model_was_not_held_against_the_published_one() -> None:
     card = model_card_of(TASKS["intent"], gate=held(checks=[], why_not="it has none of the labels"))
     assert "Not held against v3, the version published before it: it has none of the labels." in card
+
+
+def test_bold_is_the_best_of_a_row_and_a_sentence_says_where_a_baseline_is_ahead() -> None:
+    task, run = TASKS["jailbreak"], run_of(TASKS["jailbreak"], "public")
+    assert "\nNo baseline is ahead in this table.\n" in model_card_of(task, "public")
+    words = run["metrics"]["baselines"]["TF-IDF, logistic regression"]
+    words |= {"accuracy": scored(0.95), "macro_f1": scored(0.94), "pr_auc": run["metrics"]["scores"]["pr_auc"]}
+    card = render_model_card(task, "ann/m", as_records(run))
+    table = card.split("## Scores")[1].split("## How to use")[0]
+    rows = {line.split(" | ")[0].strip("| "): line for line in table.splitlines() if line.startswith("| ")}
+    ours, theirs = "0.900 [0.880, 0.920]", "0.950 [0.930, 0.970]"
+    assert rows["accuracy"].endswith(f"**{theirs}** | ")
+    assert f"| {ours} |" in rows["accuracy"]
+    assert rows["PR-AUC"].count("**") == 4, "both of two that are equal"
+    assert "\nA baseline is ahead in accuracy and macro F1 (TF-IDF, logistic regression).\n" in card
+
+
+def test_the_best_false_alarms_are_the_fewest() -> None:
+    run = run_of(TASKS["pii"], "starter")
+    run["metrics"]["baselines"]["regular expressions"]["false_alarms"] = scored(0.05)
+    card = render_model_card(TASKS["pii"], "ann/m", as_records(run))
+    assert re.search(r"\| false alarms[^|]*\| 0\.100 [^|]* \| \*\*0\.050", card)
+    assert "A baseline is ahead in false alarms on documents without personal data (regular expressions)." in card
+
+
+def test_parameters_and_size_are_those_of_the_file(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    for name, shape in (("a", (3, 4)), ("b", (5,))):
+        save_file({"w": np.zeros(shape, np.float32)}, tmp_path / name)
+    found = measure_weights(tmp_path / "a", tmp_path / "b")
+    assert found == Weights(parameters=17, bytes=sum((tmp_path / name).stat().st_size for name in "ab"))
 
 
 @pytest.mark.parametrize("name", ["jailbreak", "pii"])

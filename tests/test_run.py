@@ -323,6 +323,7 @@ def test_a_model_is_one_file_of_safetensors_and_no_pickle(model: dict[str, Path]
         "predictions.parquet",
         "training.json",
     } <= names
+    assert [*(model[task] / "runs").rglob("events.out.tfevents.*")]
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -9,6 +9,7 @@ from hubtools.curation.cleaning import Drops
 from hubtools.curation.duplicates import NEAR
 from hubtools.curation.licences import combine_licences
 from hubtools.curation.sources import SourceFiles
+from hubtools.curation.synthesis import VARIANT
 from hubtools.heads import Head
 from hubtools.records.dataset import (
     Comparison,
@@ -32,9 +33,13 @@ COMPARISON = Comparison(
 
 
 def choose_examples(rows: Iterable[Example], head: Head, labels: Sequence[str]) -> list[DatasetExample]:
-    """Return a short row of each label; where spans are marked, one for each type that comes first, and one without."""
+    """Return a short row of each label; where spans are marked, one for each type that comes first, and one without.
+
+    Variants of templates hold words of other templates: they come only where a label has nothing else.
+    """
     chosen: dict[str, DatasetExample] = {}
-    for row in sorted(rows, key=lambda row: (hash_content(row.text), row.text)):  # whatever order they came in
+    # By content, whatever order they came in.
+    for row in sorted(rows, key=lambda row: (row.origin.startswith(VARIANT), hash_content(row.text), row.text)):
         first_class = next(iter(row.classes), "")
         if first_class not in chosen and len(row.text) < _MOST_CHARACTERS:
             chosen[first_class] = DatasetExample(text=row.text, label=head.describe_label(row))

@@ -71,7 +71,7 @@ def combine_licences(licences: Iterable[str]) -> tuple[str, str]:
         if not set(sharing) <= set(family) or (commercial and "-nc-" not in family[0]):
             return OTHER, f"{' and '.join(sorted({*sharing, *commercial}))} exclude each other"
         name = max(sharing, key=family.index)
-        return name, f"{name} is share-alike: what is made of it stays under it"
+        return name, f"{name} is share-alike: works made of it stay under it"
     if commercial:
         return max(commercial), f"{max(commercial)} forbids commercial use, and what is made of it keeps that"
     name = max(names, key=PERMISSIVE.index)

@@ -20,6 +20,9 @@ _SLOT = re.compile(r"\{\{\s*(.*?)\s*\}\}")
 
 _SHARED = ("draw", "digits", "moment", "blend_half")  # methods of SlotValues that are no slots
 
+# How the origin of a document of a varied template begins.
+VARIANT = "a variant, "
+
 _ROUNDS = 200  # of filling rare types: a type that stands in no template must not keep it going
 
 # Entity type of each slot, in the names of presidio-research; a slot that is not here is no personal data of ours.
@@ -130,9 +133,11 @@ def fill_templates(templates: Iterable[Example], split: str, copies: int, seed: 
         for number in range(times):
             # Seeded by the group, so that a document does not depend on which other templates there are.
             rng = random.Random(f"{seed}:{template.group}:{number}")
-            source = vary_template(template.text, texts, rng) if split == "train" and number else template.text
+            varied = split == "train" and number > 0
+            source = vary_template(template.text, texts, rng) if varied else template.text
             text, spans = fill_template(source, rng, split, seed)
-            yield replace(template, text=text, spans=spans, split=split, origin=f"made of {template.origin}")
+            origin = f"{VARIANT if varied else ''}made of {template.origin}"
+            yield replace(template, text=text, spans=spans, split=split, origin=origin)
 
 
 def fill_rare_types(
@@ -166,7 +171,7 @@ def fill_rare_types(
             rng = random.Random(f"{seed}:{templates[i].group}:more {number}")
             text, spans = fill_template(vary_template(texts[i], texts, rng), rng, "train", seed)
             counts.update(labels[span.type] for span in spans if span.type in labels)
-            origin = f"made of {templates[i].origin}"
+            origin = f"{VARIANT}made of {templates[i].origin}"
             yield replace(templates[i], text=text, spans=spans, split="train", origin=origin)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from hubtools.errors import DamagedRecord
 from hubtools.evaluation.predictions import read_columns
 from hubtools.evaluation.previous import describe_row_difference, find_previous_version
-from hubtools.heads import baselines as heads_baselines
+from hubtools.heads.baselines import describe_baseline
 from hubtools.heads.values import Rows
 from hubtools.records import Record, from_json
 from hubtools.records.metrics import PreviousVersion
@@ -31,11 +31,11 @@ BASELINES = 3  # bumped when a baseline would be computed otherwise
 # Its name is a key of metrics.json: with another number of shots it is another baseline.
 FEW_SHOT = f"SetFit, {SHOTS} shots a class"
 
-# What a baseline is, as the card says it, by its name.
-ABOUT = heads_baselines.ABOUT | {
-    FEW_SHOT: f"{SHOTS} training rows of each class, contrastive training of the base model's own "
-    "embeddings, then logistic regression",
-}
+_ABOUT_FEW_SHOT = (
+    f"SetFit on {SHOTS} training rows of each class, drawn by seed 0: contrastive training of the embeddings of this "
+    f"model's own base ({choose_few_shot_preset()[1][0].partition(': ')[2]}, {MAX_LENGTH} tokens of a text), then "
+    "scikit-learn's logistic regression on them"
+)
 
 Note = Callable[[str], None]
 
@@ -129,7 +129,7 @@ def answer_and_score(task: TaskSpec, labels: Sequence[str], train: Rows, test: R
     truth, groups = list(head.read_truth(test)), list(test["group"])
     return {
         name: head.make_baseline(
-            ABOUT[name],
+            describe_baseline(name),
             # With groups, so that a baseline's interval is as wide as the model's.
             head.score(_join_groups(head.join_answers(truth, predictions), groups), labels, head.plain_threshold),
         )
@@ -153,7 +153,7 @@ def score_few_shot(
     probabilities = predict_few_shot(training.base, training.base_revision, *texts, len(labels))
     rows = _join_groups(task.head.join_answers(list(test["label"]), probabilities), list(test["group"]))
     base = (training.base, training.base_revision)
-    return task.head.make_baseline(ABOUT[FEW_SHOT], task.head.score(rows, labels, task.head.plain_threshold), base=base)
+    return task.head.make_baseline(_ABOUT_FEW_SHOT, task.head.score(rows, labels, task.head.plain_threshold), base=base)
 
 
 def predict_few_shot(

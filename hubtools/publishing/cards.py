@@ -8,8 +8,9 @@ from typing import Literal
 
 from hubtools.curation.licences import OTHER, choose_model_licence
 from hubtools.evaluation.tables import describe_left_out
+from hubtools.metrics.calibration import BINS
 from hubtools.publishing.front_matter import FrontMatter
-from hubtools.publishing.rendering import render_template, round_significant
+from hubtools.publishing.rendering import format_cell, render_template, round_significant
 from hubtools.records import Record, to_json
 from hubtools.records.comparison import OtherDataReport
 from hubtools.records.dataset import DatasetFacts
@@ -66,13 +67,19 @@ class HeadlineRow:
     """A line of the table of scores.
 
     Attributes:
-        ours: the model's score; None where it is undefined.
-        baselines: those of the baselines, in the order of the table's columns.
+        scores: the model's and those of the baselines, in the order of the table's columns; None where one is
+            undefined.
     """
 
     metric: Metric
-    ours: Interval | float | None
-    baselines: list[Interval | float | None]
+    scores: list[Interval | float | None]
+
+    @property
+    def winners(self) -> list[int]:
+        """The numbers of the columns with the best score."""
+        values = {i: drop_interval(score) for i, score in enumerate(self.scores) if score is not None}
+        choose = max if self.metric.greater_is_better else min
+        return [i for i, value in values.items() if value == choose(values.values())]
 
 
 @dataclass(frozen=True)
@@ -91,9 +98,7 @@ def render_model_card(task: TaskSpec, repo: str, run: ModelRun) -> str:
     training, metrics, facts = run.training, run.metrics, run.facts
     # The table of scores: a line a metric, a column for this model and each baseline.
     rows = [
-        HeadlineRow(
-            metric, _find_score(metrics.scores, metric), [_find_score(b, metric) for b in metrics.baselines.values()]
-        )
+        HeadlineRow(metric, [_find_score(column, metric) for column in (metrics.scores, *metrics.baselines.values())])
         for metric in task.head.headlines
     ]
     # A reader who finds the model by a filter must see at once that it is a stand-in.
@@ -101,7 +106,9 @@ def render_model_card(task: TaskSpec, repo: str, run: ModelRun) -> str:
     others = [report for report in run.other_data if not report.benchmark]
     tags = ["hubtools", "semantic-router", task.name] + (["nano"] if training.base_note else [])
     # The same numbers as in the table: what the Hub compares models by is what a reader sees.
-    result = make_result(task, run.dataset, [(row.metric, row.ours) for row in rows], _describe_rates(task, metrics))
+    result = make_result(
+        task, run.dataset, [(row.metric, row.scores[0]) for row in rows], _describe_rates(task, metrics)
+    )
     metadata = {
         "library_name": "transformers",
         "pipeline_tag": task.head.pipeline,
@@ -110,7 +117,7 @@ def render_model_card(task: TaskSpec, repo: str, run: ModelRun) -> str:
         **describe_base(training),
         "datasets": [run.dataset.repo],
         "metrics": [*task.head.card_metrics],
-        "tags": tags + (["starter-corpus"] if starter else []),
+        "tags": [*tags, *(["starter-corpus"] if starter else []), *name_tracking(training)],
         "model_max_length": training.arguments.max_length,
         **_describe_emissions(training),
         # Answers go along: the Hub shows them without running the model.
@@ -155,6 +162,10 @@ def render_model_card(task: TaskSpec, repo: str, run: ModelRun) -> str:
         unseen_metrics=task.head.list_unseen(task.label_set(facts.label_set).labels),
         gate=run.gate,
         better=_find_better_baselines(metrics),
+        wins=_find_wins(rows, metrics),
+        bins=BINS,
+        licence=metadata["license"],
+        latency=describe_latency(run.onnx, task.name),
         onnx=run.onnx,
     )
 
@@ -213,6 +224,7 @@ def render_dataset_card(task: TaskSpec, repo: str, facts: DatasetFacts, info: Fr
         head=task.head,
         repo=repo,
         facts=facts,
+        languages=list_languages(task, facts),
         starter=starter,
         origin=origin,
         label_set=task.label_set(facts.label_set),
@@ -257,6 +269,11 @@ def describe_base(training: TrainingRecord | MultitaskRecord) -> dict[str, str]:
     return {"base_model": training.base, "base_model_relation": "finetune"}
 
 
+def name_tracking(training: TrainingRecord | MultitaskRecord) -> list[str]:
+    """Return the tags by which the Hub shows a Trackio Space on the model's page; none where there is no Space."""
+    return ["trackio", f"trackio:{training.trackio}"] if training.trackio else []
+
+
 def describe_hardware(training: TrainingRecord | MultitaskRecord) -> str:
     """Return the device, and how many processes shared the training."""
     return f"{training.device}, {training.processes} process{'es' * (training.processes > 1)}"
@@ -289,6 +306,31 @@ def _find_better_baselines(metrics: Metrics) -> list[tuple[str, float]]:
     # Versions of the model itself are no baselines: those are what the gate is for.
     scores = [(name, drop_interval(getattr(b, key))) for name, b in metrics.baselines.items() if not b.version]
     return sorted(((name, score) for name, score in scores if score >= ours), key=lambda item: -item[1])
+
+
+def _find_wins(rows: Sequence[HeadlineRow], metrics: Metrics) -> dict[str, list[str]]:
+    """Return the scores in which a baseline is ahead of the model, by its name."""
+    columns = [(i, name) for i, (name, baseline) in enumerate(metrics.baselines.items(), 1) if not baseline.version]
+    ahead = {
+        name: [row.metric.title for row in rows if i in row.winners and 0 not in row.winners] for i, name in columns
+    }
+    return {name: titles for name, titles in ahead.items() if titles}
+
+
+def describe_latency(onnx: OnnxExport | None, name: str) -> str:
+    """Return what the first screen of a card says of latencies: of a short prompt, on the fewest threads.
+
+    Args:
+        name: what ``hubtools export`` calls the model.
+    """
+    if onnx is None:
+        return f"not measured: `hubtools export {name} --to onnx` does"
+    # A prompt has some hundred tokens.
+    took = min(onnx.speed.latencies, key=lambda took: (abs(took.tokens - 128), took.threads))
+    titles = {"torch": "torch", "fp32": "ONNX Runtime fp32", "int8": "ONNX Runtime int8"}
+    each = ", ".join(f"{titles[form]} {ms.p50:.2f} ms" for form, ms in took.milliseconds.items())
+    threads = f"{took.threads} thread{'s' * (took.threads > 1)}"
+    return f"{took.tokens} tokens on {format_cell(onnx.speed.processor)}, {threads}: {each}"
 
 
 def _find_score(scores: Record, metric: Metric) -> Interval | float | None:

@@ -16,6 +16,7 @@ from hubtools.onnx_export.current import find_export, list_files
 from hubtools.publishing.cards import ModelRun, render_model_card
 from hubtools.publishing.changes import Change, Content
 from hubtools.publishing.commits import release_model
+from hubtools.publishing.curves import EVENTS, list_curves
 from hubtools.publishing.front_matter import merge_card
 from hubtools.publishing.gate import FILE as GATE
 from hubtools.publishing.gate import describe_gate, hold_against_published, refuse_worse
@@ -272,6 +273,7 @@ def _list_files(task: TaskSpec, folder: TaskFolder, metrics: Metrics) -> dict[st
         **{path.name: path for path in scores},
         **({folder.facts.name: format_record(replace(facts, examples=[])).encode()} if withheld else {}),
         **{name: folder.root / name for name in reports},
+        **list_curves(folder.read_training()),
         # Without it nobody else could tell what a task of one's own is.
         **({TASK_FILE: task.file} if task.file else {}),
         **list_files(folder.model, find_export(folder.model, {task.name: metrics})[0]),
@@ -283,7 +285,8 @@ def _is_ours(path: str) -> bool:
 
     Weights of another form would stand beside ours and might be loaded instead; scores of other weights mislead.
     """
-    return is_weights(path) or path in ("lora_config.json", GATE, UNSEEN) or path.startswith(f"{FOLDER}/")
+    ours = ("lora_config.json", GATE, UNSEEN, EVENTS)
+    return is_weights(path) or path in ours or path.startswith(f"{FOLDER}/")
 
 
 def is_weights(path: str) -> bool:

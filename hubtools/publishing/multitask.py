@@ -13,14 +13,28 @@ from hubtools.errors import MissingStage
 from hubtools.evaluation.examples import check_examples
 from hubtools.evaluation.multitask import ABOUT_HEADS, MultitaskClassifier, find_largest_difference
 from hubtools.onnx_export.current import find_export, list_files
-from hubtools.publishing.cards import describe_base, describe_hardware, drop_interval, list_languages, make_result
+from hubtools.publishing.cards import (
+    describe_base,
+    describe_hardware,
+    describe_latency,
+    drop_interval,
+    list_languages,
+    make_result,
+    name_tracking,
+)
 from hubtools.publishing.changes import Change, Content
 from hubtools.publishing.commits import release_model
+from hubtools.publishing.curves import list_curves
 from hubtools.publishing.front_matter import merge_card
 from hubtools.publishing.lint import check_drift, lint_card
 from hubtools.publishing.manifest import FILE as MANIFEST
 from hubtools.publishing.manifest import describe_manifest, make_manifest
-from hubtools.publishing.model import check_scores_belong, describe_left_out_onnx, describe_task, is_weights
+from hubtools.publishing.model import (
+    check_scores_belong,
+    describe_left_out_onnx,
+    describe_task,
+    is_weights,
+)
 from hubtools.publishing.options import PushOptions
 from hubtools.publishing.release_history import add_release_notes
 from hubtools.publishing.release_notes import ReleaseFiles
@@ -126,11 +140,13 @@ def render_multitask_card(work: Path, repo: str) -> str:
             *("hubtools", "semantic-router", *TASKS),
             *(["nano"] if training.base_note else []),
             *(["starter-corpus"] if starter else []),
+            *name_tracking(training),
         ],
         "model_max_length": training.arguments.max_length,
         "widget": [{"text": row.example, "example_title": row.task.title} for row in rows],
         "model-index": [{"name": repo.split("/")[-1], "results": results}],
     }
+    onnx = find_multitask_onnx(work)[0]
     card = render_template(
         "model_cards",
         [MULTI],
@@ -140,7 +156,9 @@ def render_multitask_card(work: Path, repo: str) -> str:
         rows=rows,
         starter=starter,
         heads=describe_heads(work),
-        onnx=find_multitask_onnx(work)[0],
+        licence=metadata["license"],
+        onnx=onnx,
+        latency=describe_latency(onnx, MULTI),
         hardware=describe_hardware(training),
     )
     lint_card(card, "model")
@@ -287,6 +305,7 @@ def _list_files(work: Path) -> dict[str, bytes | Path]:
             for name, one in list_folders(work).items()
             for path in (one.metrics, one.predictions)
         },
+        **list_curves(folder.read_multitask_training()),
         **list_files(folder.model, find_multitask_onnx(work)[0]),
     }
 

@@ -10,7 +10,7 @@ from hubtools.assets import find_asset
 from hubtools.publishing.front_matter import FrontMatter, join_card, mark_body
 from hubtools.records import Record
 from hubtools.records.metrics import Primary
-from hubtools.records.scores import Interval
+from hubtools.records.scores import ClassScores, Interval, TypeScores
 
 _MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")  # an underscore within a word is no markup
 _LINK = re.compile(r"(?:https?|ftp)://|\bwww\.", re.IGNORECASE)  # what GitHub's Markdown links by itself
@@ -36,8 +36,10 @@ def render_template(folder: str, names: Iterable[str], metadata: FrontMatter, **
     )
     environment.filters |= {
         "cell": format_cell,
+        "class_f1": format_class_f1,
         "enumerate": enumerate_words,
         "fields": list_fields,
+        "megabytes": lambda count: f"{count / 1e6:.1f} MB",
         "number": format_number,
         "percent": format_percent,
         "plainly": format_setting,
@@ -70,6 +72,14 @@ def format_score(value: Interval | Primary | float | None) -> str:
     if isinstance(value, Interval | Primary):
         return f"{value.value:.3f} [{value.low:.3f}, {value.high:.3f}]"
     return format_number(value)
+
+
+def format_class_f1(scores: ClassScores | TypeScores) -> str:
+    """Return the F1 of a label with its interval where it has one."""
+    if scores.f1_interval is None:
+        return format_number(scores.f1)
+    low, high = scores.f1_interval
+    return format_score(Interval(value=scores.f1, low=low, high=high))
 
 
 def format_share(value: Interval | None) -> str:

@@ -106,6 +106,14 @@ class Emissions(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Weights(Record):
+    """What the files of weights hold together: their parameters, and their size in bytes."""
+
+    parameters: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingRun(Record):
     """What every training writes down.
 
@@ -120,6 +128,8 @@ class TrainingRun(Record):
         seconds: that this process trained; those before an interruption do not count.
         resumed: whether it went on from a checkpoint.
         path: how rows went through the model.
+        trackio: address of the Space with its curves, where ``--trackio_space_id`` asked for one.
+        weights: what was released; None in a file of an earlier version.
     """
 
     fingerprint: str
@@ -143,6 +153,8 @@ class TrainingRun(Record):
     emissions: Emissions | None = None
     device: str
     versions: dict[str, str]
+    trackio: str | None = None
+    weights: Weights | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

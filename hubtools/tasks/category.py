@@ -76,7 +76,7 @@ CATEGORY = TaskSpec(
             license="mit",
             attribution=(
                 "MMLU-Pro (Wang et al., 2024), MIT on its Hub card and Apache-2.0 in its repository. "
-                "Its test questions are used here: models trained on this set must not be scored on MMLU-Pro."
+                "This holds its test questions: do not score models on MMLU-Pro that learned from this set."
             ),
             provenance="MMLU-Pro's `category`; the text is the question without its options.",
             annotators="expert-generated",

@@ -47,7 +47,7 @@ GPTEACHER = Source(
     row=read_gpteacher_row,
     license="mit",
     attribution="GPTeacher (teknium1), MIT: role plays written by GPT-4, harmless in tone and content.",
-    provenance="Every row is labelled benign, as role plays that attack nothing; nobody here read them all.",
+    provenance="Every row has the label benign, as role plays that attack nothing; nobody here read them all.",
     url="https://raw.githubusercontent.com/teknium1/GPTeacher/5b040645528a38bfa81a258e7646f8c92ad7d0dd/{file}",
     role="training",
     name="gpteacher",
@@ -82,8 +82,7 @@ JAILBREAK = TaskSpec(
                 "its jailbreaks come from verazuo/jailbreak_llms (MIT)."
             ),
             provenance=(
-                "Those of the source, whose test split is kept as it is. The attacks were collected in 2023 and are "
-                "mostly role play."
+                "Those of the source, whose test split stays as it is. The attacks are of 2023 and mostly role play."
             ),
             annotators="expert-generated",
         ),

@@ -85,8 +85,10 @@ TEMPLATES = Source(
     columns=("template", "id"),
     row=read_template_row,
     license="apache-2.0",
-    attribution="Templates of hubtools' own writing, filled by Faker: every person in them is invented.",
-    provenance="The generator marks what it fills in: spans are exact by construction.",
+    attribution=(
+        "Templates of hubtools' own writing with values of Faker: invented, though some may coincide with real ones."
+    ),
+    provenance="The generator marks what it fills in, so that spans are exact.",
     starter=True,
     annotators="machine-generated",
     templates=True,
@@ -123,7 +125,7 @@ PII = TaskSpec(
                 "microsoft/presidio-research (MIT), synth_dataset_v2.json at 7622dec. Its identities come from "
                 "Fake Name Generator, CC BY-SA 3.0 US: a dataset derived from it keeps that licence."
             ),
-            provenance="The source's own generator marked what it filled in; every span was checked against its text.",
+            provenance="The source's own generator marked what it filled in; every span agrees with its text.",
             annotators="machine-generated",
             url=(
                 "https://raw.githubusercontent.com/microsoft/presidio-research/"

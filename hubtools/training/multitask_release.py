@@ -48,7 +48,7 @@ def release_all(
     from safetensors.torch import load_file
 
     from hubtools.training.batching import Collator
-    from hubtools.training.release import list_sources, release_model
+    from hubtools.training.release import list_sources, measure_weights, release_model
     from hubtools.training.selection import find_best_evaluation
 
     # Read once; each task's classifier takes the body and its own head from it.
@@ -97,6 +97,7 @@ def release_all(
         rows={part.task.name: part.rows for part in trainer.parts},
         loss_weights={part.task.name: part.weight for part in trainer.parts},
         weights_sha256={name: sha256_of(one.model / WEIGHTS) for name, one in folders.items()},
+        weights=measure_weights(folder.model / WEIGHTS, folder.model / HEADS),
     )
     # Last: it says that the training of all tasks is done.
     write_record(folder.training, record_of_all)

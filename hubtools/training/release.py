@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING
 from hubtools import __version__
 from hubtools.errors import TrainingFailed
 from hubtools.records import write_json, write_record
-from hubtools.records.training import TrainingRecord
+from hubtools.records.training import TrainingRecord, Weights
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder, replace_folder
@@ -132,14 +134,27 @@ def release_model(
     finish_release(fresh, task, label_set)
     calibration = calibrate(fresh, task, validation, collator, sources)
     print(f"[{task.name}] temperature {calibration.temperature:.3f}: {calibration.result}", flush=True)
+    weights = measure_weights(fresh / "model.safetensors")
     with replace_folder(fresh, folder.model):  # no model stands beside another's training.json
-        write_record(folder.training, record)
+        write_record(folder.training, replace(record, weights=weights))
     shutil.rmtree(folder.runs, ignore_errors=True)
 
 
 def list_sources(split: Dataset) -> list[str]:
     """Return the source of each row of a split; none where the dataset does not say."""
     return list(split["source"]) if "source" in split.column_names else []
+
+
+def measure_weights(*files: Path) -> Weights:
+    """Return how many parameters files of weights hold together, and their size; only their headers are read."""
+    from safetensors import safe_open
+
+    parameters = 0
+    for file in files:
+        with safe_open(file, "pt") as tensors:
+            names = tensors.keys()
+            parameters += sum(math.prod(tensors.get_slice(name).get_shape()) for name in names)
+    return Weights(parameters=parameters, bytes=sum(file.stat().st_size for file in files))
 
 
 def describe_device(device: torch.device) -> str:

@@ -17,7 +17,7 @@ from hubtools.training.arguments import SETFIT
 from hubtools.training.job import Job, prepare_task
 from hubtools.training.multitask import prepare_multitask
 from hubtools.training.plan import Plan
-from hubtools.training.tracking import keep_curves
+from hubtools.training.tracking import find_space, keep_curves
 from hubtools.workdir import task_folder
 
 if TYPE_CHECKING:
@@ -37,11 +37,13 @@ class Result:
         seconds: that this process trained.
         resumed: whether it went on from a checkpoint.
         emissions: None where they were not measured.
+        trackio: see the record.
     """
 
     seconds: float
     resumed: bool
     emissions: Emissions | None
+    trackio: str | None
 
 
 def run_training(plan: Plan) -> None:
@@ -109,7 +111,7 @@ def _fine_tune(plan: Plan) -> None:
     checkpoint = _begin_or_resume(plan, job)
     started = time.time()
     _train(job, checkpoint, tracker)
-    seconds = time.time() - started
+    seconds, trackio = time.time() - started, find_space(trainer)
 
     # Beside the old model, which stays until the new one is complete and calibrated.
     fresh = plan.folder.root / "model.new"
@@ -119,7 +121,7 @@ def _fine_tune(plan: Plan) -> None:
     tokenizer.model_max_length = job.max_length
     trainer.model = merge_adapters(cast("nn.Module", trainer.model))
     trainer.save_model(str(fresh))  # all take part where the weights are sharded; the first writes
-    result = Result(seconds, bool(checkpoint), tracker.gather() if tracker else None)
+    result = Result(seconds, bool(checkpoint), tracker.gather() if tracker else None, trackio)
     # Closes the trackers of all processes; only the first goes on.
     trainer.accelerator.end_training()
     if trainer.is_world_process_zero():
@@ -211,6 +213,7 @@ def _describe(plan: Plan, job: Job, result: Result) -> TrainingRun:
         emissions=result.emissions,
         device=describe_device(args.device),
         versions=read_versions(),
+        trackio=result.trackio,
     )
 
 

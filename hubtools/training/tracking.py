@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from transformers import Trainer
 
 PROJECT = "hubtools"
+_SPACES = "https://huggingface.co/spaces/"
 
 
 def choose_report() -> str:
@@ -45,6 +46,18 @@ def prepare_reports(names: Sequence[str], folder: TaskFolder) -> None:
     # Left behind by another job, they would send the curves to a Space or a server.
     for name in ("SPACE_ID", "BUCKET_ID", "SERVER_URL", "WEBHOOK_URL"):
         os.environ.pop(f"TRACKIO_{name}", None)
+
+
+def find_space(trainer: Trainer) -> str | None:
+    """Return the address of the Trackio Space with the curves of a finished training; None where it has none.
+
+    It is the Space that ``--trackio_space_id`` names, or the static one that Trackio made of it.
+    """
+    # transformers leaves the static one in a tag of the model.
+    tags: list[str] = getattr(trainer.model, "model_tags", None) or []
+    static = [tag.removeprefix("trackio:") for tag in tags if tag.startswith(f"trackio:{_SPACES}")]
+    space = trainer.args.trackio_space_id if "trackio" in (trainer.args.report_to or []) else None
+    return next(iter(static), f"{_SPACES}{space}" if space else None)
 
 
 def keep_curves(trainer: Trainer, folder: TaskFolder, resumed: bool) -> list[str]:
