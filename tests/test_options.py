@@ -29,6 +29,7 @@ from transformers import (
 
 from hubtools import finetune
 from hubtools.errors import UsageError
+from hubtools.packing.encoder import PackedModernBert, pack
 from hubtools.records import to_json
 from hubtools.records.training import Truncation
 from hubtools.spec import BaseModel
@@ -39,7 +40,6 @@ from hubtools.training.arguments import FinetuneArguments
 from hubtools.training.encoding import describe_truncation, encode_counted, encode_splits, measure_truncation
 from hubtools.training.flags import TrainingFlags, parse_training_flags
 from hubtools.training.model import find_max_length
-from hubtools.training.packing import PackedModernBert, pack
 from hubtools.training.presets import choose_preset
 from hubtools.training.trainer import ClassifierTrainer
 from hubtools.training.tuning import add_lora, freeze, measure_depths, merge_adapters, plain

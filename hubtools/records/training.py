@@ -120,6 +120,9 @@ class TrainingRun(Record):
         seconds: that this process trained; those before an interruption do not count.
         resumed: whether it went on from a checkpoint.
         path: how rows went through the model.
+        expected_seconds: what it was expected to take; None where nothing like it was measured on this device.
+        peak_gib: memory at most, of the GPU, or of the first process on a CPU.
+        tokens_per_second: of the training split, evaluations counted as a third.
     """
 
     fingerprint: str
@@ -140,6 +143,9 @@ class TrainingRun(Record):
     resumed: bool
     processes: int
     path: str
+    expected_seconds: Number | None = None
+    peak_gib: Number | None = None
+    tokens_per_second: Number | None = None
     emissions: Emissions | None = None
     device: str
     versions: dict[str, str]

@@ -18,7 +18,6 @@ from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder, replace_folder
 
 if TYPE_CHECKING:
-    import torch
     from datasets import Dataset
 
     from hubtools.training.batching import Collator
@@ -133,16 +132,6 @@ def release_model(
     with replace_folder(fresh, folder.model):  # no model stands beside another's training.json
         write_record(folder.training, record)
     shutil.rmtree(folder.runs, ignore_errors=True)
-
-
-def describe_device(device: torch.device) -> str:
-    """Return what a training ran on, as the card names it."""
-    import torch
-
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    threads = torch.get_num_threads()
-    return f"CPU, {threads} thread{'s' * (threads > 1)}"
 
 
 def read_versions(*more: str) -> dict[str, str]:
