@@ -129,7 +129,7 @@ def trained(way: str, spec: SimpleNamespace) -> dict[str, Any]:
         )  # fmt: skip
         common: dict[str, Any] = {"model": model, "args": args, "train_dataset": train, "processing_class": tokenizer}
         if ours:
-            trainer: Trainer = ClassifierTrainer(compute_loss_func=make_loss_function(None), **common)
+            trainer: Trainer = ClassifierTrainer(compute_loss_func=make_loss_function(None, tied=False), **common)
         else:
             padding = {"padding": "max_length", "max_length": spec.max_length} if way == FIXED else {}
             trainer = Trainer(data_collator=DataCollatorWithPadding(tokenizer, **padding), **common)

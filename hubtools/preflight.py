@@ -12,9 +12,16 @@ from hubtools.connection import find_namespace
 from hubtools.errors import HubtoolsError, SourceError
 from hubtools.options import SourceOptions, WorkOptions
 from hubtools.pipeline import locate_sources, locate_supplements
+from hubtools.records.figures import estimate_training, find_figure
 from hubtools.spec import Example
 from hubtools.task import TaskSpec
+from hubtools.tasks import find_base
+from hubtools.training.devices import describe_device, describe_estimate, find_device, list_figures
+from hubtools.training.presets import choose_preset
 
+USUAL_LENGTH = 512  # tokens that are read of a text
+SAMPLE = 200  # texts whose tokens are counted
+TRAINING_SHARE, VALIDATION_SHARE = 0.8, 0.1  # where the sources have no splits of their own
 DISK_GIB = 4  # for a model with its checkpoints, and the datasets
 
 _MOST_REVISION = 15  # characters of a revision in a line
@@ -34,6 +41,7 @@ def check_requirements(
 ) -> list[Finding]:
     """Return one finding for each thing that a run needs."""
     findings: list[Finding] = []
+    rows_of: dict[str, Sequence[Example]] = {}
 
     def check(what: str, call: Callable[[], str]) -> None:
         try:
@@ -45,15 +53,22 @@ def check_requirements(
     # What costs nothing first; sources may have to be downloaded.
     check("token", lambda: f"repos go to {find_namespace(namespace)}")
     for task in tasks:
-        check(f"source of {task.name}", lambda task=task: _check_sources(task, source))  # type: ignore[misc]
+        check(f"source of {task.name}", lambda task=task: _check_sources(task, source, rows_of))  # type: ignore[misc]
     check("base model", lambda: _check_base(base))
     check("disk", lambda: _check_disk(work.work_dir))
     check("device", _describe_device)
+    for task in tasks:
+        if rows := rows_of.get(task.name):
+            check(f"training of {task.name}", lambda task=task, rows=rows: _estimate(task, rows, work, base))  # type: ignore[misc]
     return findings
 
 
-def _check_sources(task: TaskSpec, options: SourceOptions) -> str:
-    """Read all sources as curation would, and rehearse it: what would stop it, and what would be lost, shows here."""
+def _check_sources(task: TaskSpec, options: SourceOptions, rows_of: dict[str, Sequence[Example]]) -> str:
+    """Read all sources as curation would, and rehearse it: what would stop it, and what would be lost, shows here.
+
+    Args:
+        rows_of: takes the rows of the task.
+    """
     from hubtools.curation.build import CurationInputs, describe_files, describe_label_maps, rehearse
     from hubtools.curation.cleaning import Drops, read_pool
     from hubtools.curation.reading import read_rows
@@ -72,6 +87,7 @@ def _check_sources(task: TaskSpec, options: SourceOptions) -> str:
     except SourceError as error:
         subject = "; ".join([*reading, error.subject])
         raise SourceError(subject, expected=error.expected, found=error.found, next=error.next) from error
+    rows_of[task.name] = rows
     names = [
         f"{files.source.id} at {files.revision[:_MOST_REVISION]}"
         + (" (starter corpus)" if files.source.starter else "")
@@ -107,6 +123,29 @@ def _check_disk(folder: Path) -> str:
     if free < DISK_GIB:
         raise HubtoolsError(f"Disk of {existing}", expected=f"{DISK_GIB} GiB free", found=f"{free:.1f} GiB")
     return f"{free:.0f} GiB free at {existing}"
+
+
+def _estimate(task: TaskSpec, rows: Sequence[Example], work: WorkOptions, base: str | None) -> str:
+    """Return how long the training will take, as far as that is known before a row is encoded."""
+    from transformers import AutoTokenizer
+
+    from hubtools.training.inputs import find_commit, load_config, resolve_base
+
+    base = resolve_base(base)
+    revision = find_commit(base)
+    config = load_config(base, revision)
+    device = describe_device(find_device())
+    figure = find_figure(list_figures(work.work_dir), device, config.num_hidden_layers, config.hidden_size)
+    train = [row for row in rows if row.split == "train"] or rows[: int(TRAINING_SHARE * len(rows))]
+    preset, _ = choose_preset(len(train), task, find_base(base), config.hidden_size)
+    tokenizer = AutoTokenizer.from_pretrained(base, revision=revision)
+    some = [row.text for row in train[:: max(1, len(train) // SAMPLE)]]
+    counted = tokenizer(some, truncation=True, max_length=USUAL_LENGTH)["input_ids"]
+    tokens = sum(len(ids) for ids in counted) / len(some) * len(train)
+    steps = max(1, len(train) // preset.batch_size)
+    evaluations = preset.epochs * (steps / preset.eval_steps if 0 < preset.eval_steps <= steps else 1)
+    evaluated = tokens * VALIDATION_SHARE / TRAINING_SHARE * evaluations
+    return describe_estimate(estimate_training(figure, tokens * preset.epochs, evaluated) if figure else None, device)
 
 
 def _describe_device() -> str:

@@ -281,15 +281,15 @@ def _run(
     model: Any, tokenizer: Any, texts: Sequence[str], window: Window | None, tick: Callable[[int], None]
 ) -> Iterator[_Windows]:
     """Yield what the model computes for each text, in order."""
-    is_torch = hasattr(model, "config")
+    is_torch, chunk = hasattr(model, "config"), getattr(model, "chunk", CHUNK)
     forward = partial(_run_torch, model) if is_torch else model
-    prefix, suffix = _find_frame(tokenizer)
+    (prefix, suffix), pad = _find_frame(tokenizer), tokenizer.pad_token_id or 0
     most = getattr(model.config, "max_position_embeddings", None) if is_torch else None
     size = min(window.size if window else FIRST, tokenizer.model_max_length, most or FIRST) - len(prefix) - len(suffix)
     # A model that reads less than a window holds shares as much of what it reads.
     overlap = min(window.overlap, size // 2) if window else 0
-    for begin in range(0, len(texts), CHUNK):
-        some = list(texts[begin : begin + CHUNK])
+    for begin in range(0, len(texts), chunk):
+        some = list(texts[begin : begin + chunk])
         encoded = tokenizer(
             some, add_special_tokens=False, truncation=False, return_offsets_mapping=tokenizer.is_fast, verbose=False
         )
@@ -302,7 +302,7 @@ def _run(
             for i, of_text in enumerate(places)
             for place in of_text
         ]
-        logits = iter(_run_batches(forward, rows, tokenizer.pad_token_id or 0))
+        logits = iter(getattr(model, "run_rows", partial(_run_batches, forward, pad=pad))(rows))
         for i, of_text in enumerate(places):
             computed = [next(logits) for _ in of_text]
             # Of tokens: special ones belong to no text.

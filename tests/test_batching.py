@@ -29,11 +29,12 @@ from transformers.trainer_pt_utils import LabelSmoother
 from hubtools.errors import TrainingFailed, UsageError
 from hubtools.heads import classification
 from hubtools.heads.values import IGNORED
+from hubtools.packing.attention import Texts, text_by_text
+from hubtools.packing.encoder import pack
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.training.batching import Collator, StepBatches, divide_into_passes
 from hubtools.training.encoding import encode_splits
 from hubtools.training.loss import choose_weights, make_loss_function
-from hubtools.training.packing import Texts, attend, find_reason_not_to_pack, pack
 from hubtools.training.trainer import ClassifierTrainer
 
 __all__ = ["one_thread", "tokenizer"]  # fixtures
@@ -152,22 +153,9 @@ def test_attention_within_texts_is_block_diagonal_and_near() -> None:
         if window:
             seen &= (place[:, None] - place).abs() < window
         expected = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=0.3)
-        texts = Texts(lengths, torch.tensor([0, 2, 32, 43]))
-        found, _ = attend(None, q, k, v, None, scaling=0.3, texts=texts, sliding_window=window)
+        texts = Texts(torch.tensor([0, 2, 32, 43]), 30)
+        found, _ = text_by_text(None, q, k, v, None, scaling=0.3, texts=texts, sliding_window=window)
         assert torch.allclose(found.transpose(1, 2), expected, atol=1e-6)
-
-
-def test_what_cannot_be_packed_says_why() -> None:
-    cpu = torch.device("cpu")
-    assert find_reason_not_to_pack(model_for("token"), cpu, bf16=False) == ""
-    assert "bert knows no packed rows" in find_reason_not_to_pack(
-        BertForSequenceClassification(bert()), cpu, bf16=False
-    )
-    assert "mps" in find_reason_not_to_pack(model_for("token"), torch.device("mps"), bf16=False)
-    assert "bf16" in find_reason_not_to_pack(model_for("token"), torch.device("cuda"), bf16=False)
-    assert "dropout" in find_reason_not_to_pack(
-        model_for("token", attention_dropout=0.1), torch.device("cuda"), bf16=True
-    )
 
 
 # --- batches and passes ---------------------------------------------------------------------------------------------
@@ -247,7 +235,7 @@ def bert() -> BertConfig:
 
 
 def trainer_for(model: Any, rows: list[dict[str, Any]], folder: Path, **options: Any) -> ClassifierTrainer:
-    own = ("tokens_per_batch", "may_pack", "layer_decay", "callbacks")
+    own = ("tokens_per_batch", "may_pack", "static", "compiled", "layer_decay", "callbacks")
     ours = {name: options.pop(name) for name in own if name in options}
     loss = options.pop("loss", make_loss_function(None))
     args = TrainingArguments(
@@ -279,6 +267,9 @@ def step(model: Any, rows: list[dict[str, Any]], folder: Path, **options: Any) -
         {"may_pack": False, "tokens_per_batch": 100},
         {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4},
         {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "tokens_per_batch": 40},
+        {"static": True},
+        {"static": True, "tokens_per_batch": 70},
+        {"static": True, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 4},
     ],
     ids=str,
 )
@@ -321,7 +312,9 @@ def test_passes_made_to_keep_other_processes_company_change_nothing(
 
 
 @pytest.mark.parametrize("head", ["sequence", "token"])
-@pytest.mark.parametrize("cut", [{}, {"tokens_per_batch": 50}, {"may_pack": False}], ids=str)
+@pytest.mark.parametrize(
+    "cut", [{}, {"tokens_per_batch": 50}, {"may_pack": False}, {"static": True, "tokens_per_batch": 50}], ids=str
+)
 def test_evaluation_keeps_every_row_at_its_place(head: str, cut: dict[str, Any], tmp_path: Path) -> None:
     rows, model = rows_for(head, LENGTHS * 3), model_for(head).eval()
     with torch.no_grad():

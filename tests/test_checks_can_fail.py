@@ -14,14 +14,14 @@ import test_processes
 import test_training
 from test_processes import launch
 from test_training import curated, one_thread, run_finetune, tiny_base, tokenizer
-from transformers import AttentionInterface, EarlyStoppingCallback
+from transformers import EarlyStoppingCallback
 
 from hubtools import finetune
 from hubtools.heads.encoding import make_bio_labels
 from hubtools.heads.values import IGNORED
-from hubtools.training import packing
+from hubtools.packing import attention
+from hubtools.packing.attention import Texts, text_by_text
 from hubtools.training.loss import make_loss_function
-from hubtools.training.packing import Texts, attend
 from hubtools.training.trainer import ClassifierTrainer
 from hubtools.workdir import TaskFolder
 
@@ -56,9 +56,10 @@ def test_processes_that_count_their_own_rows_alone_are_seen(
 
 def test_texts_that_see_one_another_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     def leaking(*given: Any, texts: Texts, **options: Any) -> Any:
-        return attend(*given, texts=Texts([sum(texts.lengths)], texts.bounds[[0, -1]]), **options)
+        ends = texts.bounds[[0, -1]]
+        return text_by_text(*given, texts=Texts(ends, int(ends[1])), **options)
 
-    monkeypatch.setitem(AttentionInterface._global_mapping, packing.NAME, leaking)
+    monkeypatch.setattr(attention, "text_by_text", leaking)
     for check in (
         test_batching.test_a_packed_text_sees_no_other,
         lambda head: test_batching.test_a_packed_batch_has_the_loss_and_the_gradients_of_a_padded_one(head, True),

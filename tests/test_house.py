@@ -33,9 +33,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "retries": {"errors"},
     # A Space carries both along.
     "reading": {"words"},
+    "packing": set(),
     "metrics": {"lazy_numpy", "records", "spec"},
     "rows": {"spec", "words"},
-    "heads": {"lazy_numpy", "words", "reading", "router_contract", "metrics", "records", "rows", "spec", "errors"},
+    "heads": {
+        "lazy_numpy",
+        "words",
+        "reading",
+        "packing",
+        "router_contract",
+        "metrics",
+        "records",
+        "rows",
+        "spec",
+        "errors",
+    },
     "task": {"heads", "spec"},
     "tasks": {"task", "heads", "metrics", "rows", "spec", "errors"},
     "assets": {"errors"},
@@ -57,7 +69,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "router_contract": {"reading", "records", "spec", "errors"},
     # What was published, in the form in which it is run elsewhere.
     "export": VALUES | {"router_contract"},
-    "training": VALUES | {"connection", "router_contract"},
+    "training": VALUES | {"connection", "packing", "router_contract"},
     "finetune": VALUES | {"training", "connection"},
     "option_groups": set(),
     "column_flags": set(),
@@ -93,7 +105,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 # The training is a process of its own. What those who start it share with it loads nothing heavy.
-LIGHT = {"arguments", "child_process", "dataset", "fewshot", "flags", "inputs", "processes"}
+LIGHT = {"arguments", "child_process", "dataset", "devices", "fewshot", "flags", "inputs", "presets", "processes"}
 
 # Its own module, the list of tasks, its two card templates; the rest are examples and other senses of the word.
 FILES_THAT_NAME_A_TASK = 8

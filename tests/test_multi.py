@@ -44,6 +44,7 @@ from hubtools.errors import CardRejected, MissingStage
 from hubtools.heads import Classification
 from hubtools.heads.values import IGNORED
 from hubtools.localhub import Hub, start, stop
+from hubtools.packing.encoder import pack
 from hubtools.publishing.curves import EVENTS
 from hubtools.publishing.multitask import check_multitask_card, render_multitask_card, write_multitask_card
 from hubtools.rows import Columns
@@ -52,7 +53,6 @@ from hubtools.tasks import MULTI, TASKS
 from hubtools.training.batching import MixedBatches
 from hubtools.training.multitask_model import MultitaskClassifier, MultitaskCollator, MultitaskTrainer, Part, interleave
 from hubtools.training.multitask_release import export
-from hubtools.training.packing import pack
 from hubtools.training.selection import make_selection_metrics
 from hubtools.workdir import TaskFolder, task_folder
 
@@ -518,7 +518,13 @@ def test_the_heads_begin_as_those_of_modernberts_own_classifiers() -> None:
 
 @pytest.mark.parametrize(
     "cut",
-    [{}, {"tokens_per_batch": 60}, {"may_pack": False}, {"gradient_accumulation_steps": 5}],
+    [
+        {},
+        {"tokens_per_batch": 60},
+        {"may_pack": False},
+        {"gradient_accumulation_steps": 5},
+        {"static": True, "tokens_per_batch": 60},
+    ],
     ids=str,
 )
 def test_a_step_has_the_weighted_mean_of_the_gradients_that_each_task_has_alone(
@@ -543,7 +549,7 @@ def test_a_step_has_the_weighted_mean_of_the_gradients_that_each_task_has_alone(
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     rows = sum(len(part.encoded["train"]) for part in parts)
     batch_size = rows // cut.get("gradient_accumulation_steps", 1)
-    ours = {name: value for name, value in cut.items() if name in ("tokens_per_batch", "may_pack")}
+    ours = {name: value for name, value in cut.items() if name in ("tokens_per_batch", "may_pack", "static")}
     cut = {name: value for name, value in cut.items() if name not in ours}
     args = TrainingArguments(
         str(tmp_path), max_steps=1, max_grad_norm=0, report_to="none", use_cpu=True, save_strategy="no",

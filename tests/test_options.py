@@ -29,6 +29,7 @@ from transformers import (
 
 from hubtools import finetune
 from hubtools.errors import UsageError
+from hubtools.packing.encoder import PackedModernBert, pack
 from hubtools.records import to_json
 from hubtools.records.training import Truncation
 from hubtools.spec import BaseModel
@@ -39,7 +40,6 @@ from hubtools.training.arguments import FinetuneArguments
 from hubtools.training.encoding import describe_truncation, encode_counted, encode_splits, measure_truncation
 from hubtools.training.flags import TrainingFlags, parse_training_flags
 from hubtools.training.model import find_max_length
-from hubtools.training.packing import PackedModernBert, pack
 from hubtools.training.presets import choose_preset
 from hubtools.training.trainer import ClassifierTrainer
 from hubtools.training.tuning import add_lora, freeze, measure_depths, merge_adapters, plain
@@ -551,10 +551,10 @@ def test_trackio_keeps_curves_on_this_machine(
 @pytest.mark.parametrize("flags", [
     ("--push_to_hub", "True"), ("--push-to-hub",), ("--push_to_hub=true",), ("--hub_model_id", "me/x"),
     ("--hub-strategy", "end"), ("--hub_token", "hf_secret"), ("--hub_private_repo", "False", "--hub_revision", "x"),
-    ("--trackio_space_id", "me/x"), ("--trackio_bucket_id", "me/x"), ("--trackio-static-space-id", "me/x"),
+    ("--trackio_space_id", "me/x", "--hub_model_id", "me/x"),
 ])  # fmt: skip
 def test_a_training_publishes_nothing_and_names_the_way(flags: tuple[str, ...]) -> None:
-    with pytest.raises(UsageError, match="would publish the training") as caught:
+    with pytest.raises(UsageError, match="would publish the model") as caught:
         parse_training_flags(["--max_steps", "2", *flags])
     assert "hubtools push-model" in str(caught.value)
     assert "hf_secret" not in str(caught.value)
@@ -562,6 +562,11 @@ def test_a_training_publishes_nothing_and_names_the_way(flags: tuple[str, ...]) 
 
 def test_what_switches_publishing_off_is_no_wish_to_publish() -> None:
     assert parse_training_flags(["--push_to_hub", "False", "--hub_always_push", "False"]).trainer
+
+
+def test_curves_go_to_a_private_space_where_both_are_asked_for() -> None:
+    flags = parse_training_flags(["--report_to", "trackio", "--trackio_space_id", "me/x", "--hub_private_repo", "True"])
+    assert (flags.trainer["trackio_space_id"], flags.trainer["hub_private_repo"]) == ("me/x", True)
 
 
 def test_curves_for_nobody_are_an_error(run_finetune: Finetune, capsys: pytest.CaptureFixture[str]) -> None:

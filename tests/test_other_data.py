@@ -316,6 +316,7 @@ def test_models_side_by_side_have_the_scores_and_the_tests_that_follow_from_thei
         (0.125, True), (0.5, False),
     ]  # fmt: skip
     assert [entry["scores"]["fpr_at_threshold"]["value"] for entry in report["models"]] == [1.0, 0.0]
+    assert all(entry["tokens_per_second"] > 0 for entry in report["models"])
     [pair] = report["pairs"]
     assert (pair["accuracy"]["only_a"], pair["accuracy"]["only_b"]) == (attacks, harmless)
     assert pair["primary"]["low"] <= pair["primary"]["value"] <= pair["primary"]["high"]
@@ -335,6 +336,7 @@ def test_a_comparison_names_its_tests_in_the_table_and_in_markdown(
     assert table[0] == "|  | local/yes | local/no |"
     assert table[1] == "| --- | --- | --- |"
     assert any(line.startswith("| local/yes − local/no | ") for line in table)
+    assert any(line.startswith("| tokens a second | ") for line in table)
 
 
 @pytest.mark.exhaustive

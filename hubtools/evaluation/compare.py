@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -69,10 +70,15 @@ def compare(
     else:
         rows = read_other_data(task, data, label_maps, label_set, training=read_training_texts(folder))
     labels = label_set.labels
-    answers = [predict_answers(task, label_set, classifier, rows, note).answers for classifier in classifiers]
+    answers, speeds = [], []
+    for classifier in classifiers:
+        began = time.perf_counter()
+        predicted = predict_answers(task, label_set, classifier, rows, note)
+        answers.append(predicted.answers)
+        speeds.append(round(sum(predicted.tokens_read) / (time.perf_counter() - began), 1))
     entries = [
-        _score_model(task, labels, rows, classifier, given)
-        for classifier, given in zip(classifiers, answers, strict=True)
+        _score_model(task, labels, rows, classifier, given, speed)
+        for classifier, given, speed in zip(classifiers, answers, speeds, strict=True)
     ]
     # Each with each: which one is the reference is the reader's choice.
     pairs = [
@@ -102,7 +108,12 @@ def compare(
 
 
 def _score_model(
-    task: TaskSpec, labels: Sequence[str], rows: LabelledRows, classifier: Classifier, answers: Column
+    task: TaskSpec,
+    labels: Sequence[str],
+    rows: LabelledRows,
+    classifier: Classifier,
+    answers: Column,
+    tokens_per_second: float,
 ) -> ComparedModel:
     head = task.head
     # Each at its own, as its owner means it to be used.
@@ -119,6 +130,7 @@ def _score_model(
         scores={metric.key: getattr(scores, metric.key, None) for metric in head.table},
         threshold=threshold if head.find_threshold_label(labels) else None,
         ships_threshold=classifier.threshold is not None,
+        tokens_per_second=tokens_per_second,
     )
 
 

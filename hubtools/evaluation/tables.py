@@ -60,6 +60,7 @@ def describe_comparison(task: TaskSpec, report: ModelComparison, *, markdown: bo
         for metric in task.head.table
         if any(entry.scores[metric.key] is not None for entry in models)
     ]
+    body.append(["tokens a second", *(f"{entry.tokens_per_second:,.0f}" for entry in models)])
     primary = report.primary.title
     pairs = [
         [

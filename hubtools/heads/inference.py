@@ -40,6 +40,16 @@ def load_pipeline(kind: str, model: str, revision: str | None = None) -> Pipelin
     return classifier
 
 
+def choose_reader(classifier: Pipeline) -> Any:
+    """Return what answers the texts: the model, or on a GPU the same model, asked many texts at once."""
+    model = classifier.model
+    if model.device.type != "cuda":
+        return model
+    from hubtools.packing.answering import ManyAtOnce
+
+    return ManyAtOnce(model, classifier.tokenizer.pad_token_id or 0)
+
+
 def list_label_names(config: PreTrainedConfig) -> list[str]:
     """Return the names of a model's labels in the order of their ids."""
     names = config.id2label
@@ -110,7 +120,7 @@ def read_probabilities(
     order = _sort_by_length(texts)
     answers: list[LabelAnswer] = [
         *read_labels(
-            classifier.model, classifier.tokenizer, [texts[i] for i in order],
+            choose_reader(classifier), classifier.tokenizer, [texts[i] for i in order],
             window=window if decides else None, positive=[names.index(name) for name in decides], tick=tick,
         )
     ]  # fmt: skip
@@ -130,7 +140,7 @@ def read_token_answers(
     """Yield the number of each text, in no order, and what the model answers to its tokens."""
     order = _sort_by_length(texts)
     ordered = [texts[i] for i in order]
-    found = read_tokens(classifier.model, classifier.tokenizer, ordered, window=window, tick=tick)
+    found = read_tokens(choose_reader(classifier), classifier.tokenizer, ordered, window=window, tick=tick)
     return zip(order, found, strict=True)
 
 

@@ -112,6 +112,7 @@ class ComparedModel(Record):
         lacks: labels that it cannot answer with and the data have.
         scores: of the task's table, by their keys; None where a score is undefined.
         ships_threshold: whether ``threshold`` is its own; else that at which its pipeline answers.
+        tokens_per_second: of the texts that it answered, on this device, one model after another.
     """
 
     model: str
@@ -124,6 +125,7 @@ class ComparedModel(Record):
     scores: dict[str, Interval | None]
     threshold: float | None
     ships_threshold: bool
+    tokens_per_second: float
 
 
 @dataclass(frozen=True, kw_only=True)

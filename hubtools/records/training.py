@@ -128,6 +128,9 @@ class TrainingRun(Record):
         seconds: that this process trained; those before an interruption do not count.
         resumed: whether it went on from a checkpoint.
         path: how rows went through the model.
+        expected_seconds: what it was expected to take; None where nothing like it was measured on this device.
+        peak_gib: memory at most, of the GPU, or of the first process on a CPU.
+        tokens_per_second: of the training split, evaluations counted as a third.
         trackio: address of the Space with its curves, where ``--trackio_space_id`` asked for one.
         weights: what was released; None in a file of an earlier version.
     """
@@ -150,6 +153,9 @@ class TrainingRun(Record):
     resumed: bool
     processes: int
     path: str
+    expected_seconds: Number | None = None
+    peak_gib: Number | None = None
+    tokens_per_second: Number | None = None
     emissions: Emissions | None = None
     device: str
     versions: dict[str, str]

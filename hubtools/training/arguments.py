@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 LONGEST = 8192  # tokens that ModernBERT reads
 SHORTEST = 3  # a token between the two that begin and end a text
 FINE_TUNING, SETFIT = METHODS = ("fine-tuning", "setfit")
+AUTO, ON, OFF = COMPILE = ("auto", "on", "off")
 MOST_SHOTS = 100
 
 
@@ -49,6 +50,12 @@ class FinetuneArguments:
     )
     pack: bool = dataclasses.field(
         default=True, metadata={"help": "leave padding out of the model's layers where model and device can"}
+    )
+    compile: str = dataclasses.field(
+        default=AUTO,
+        metadata={
+            "help": "compile the encoder's layers: on, off, or auto: where a measured figure says it pays [auto]"
+        },
     )
     class_weights: str = dataclasses.field(
         default="auto",
@@ -99,6 +106,7 @@ class FinetuneArguments:
             ("shots", self.shots is None or 2 <= self.shots <= MOST_SHOTS,
              f"from 2 to {MOST_SHOTS} rows of each class, to make pairs of; with more, train on all rows"),
             ("shots", self.shots is None or self.method == SETFIT, f"--method {SETFIT} with it"),
+            ("compile", self.compile in COMPILE, ", ".join(COMPILE)),
             ("patience", self.patience is None or self.patience > 0, "1 or more evaluations"),
             ("lora_rank", self.lora_rank >= 0, "0 for none, or a rank such as 16"),
             ("lora_alpha", self.lora_alpha is None or self.lora_alpha > 0, "more than 0"),

@@ -18,8 +18,9 @@ from torch.utils.data import Sampler
 from hubtools.errors import UsageError
 from hubtools.heads.values import IGNORED
 
-# What a model is given of a batch: tensors (rows, longest) or (rows,), and the real length of each row.
-ModelInputs = dict[str, torch.Tensor | list[int]]
+# What a model is given of a batch: tensors (rows, longest) or (rows,), and the real length of each row; or a packed
+# row, with the length of its longest text and what its head reads.
+ModelInputs = dict[str, torch.Tensor | list[int] | int | str]
 
 
 class EncodedRow(TypedDict):
@@ -144,13 +145,22 @@ class Collator:
     def __init__(self, pad: int) -> None:
         self.pad = pad
 
-    def __call__(self, rows: Sequence[EncodedRow]) -> ModelInputs:
-        lengths = [len(row["input_ids"]) for row in rows]
+    def label(self, rows: Sequence[EncodedRow]) -> Sequence[EncodedRow]:
+        """Return the rows with the labels that training reads: here, their own."""
+        return rows
+
+    def stack_labels(self, rows: Sequence[EncodedRow]) -> torch.Tensor:
+        """Return the labels of a batch: (rows,), or (rows, longest) where each token has one."""
         labels = [torch.tensor(row["labels"]) for row in rows]
+        return pad_sequence(labels, True, IGNORED) if labels[0].dim() else torch.stack(labels)
+
+    def __call__(self, rows: Sequence[EncodedRow]) -> ModelInputs:
+        rows = self.label(rows)
+        lengths = [len(row["input_ids"]) for row in rows]
         # lengths stay a list: a tensor would go to the device, and each look at it would wait for the device.
         return {
             "input_ids": pad_sequence([torch.tensor(row["input_ids"]) for row in rows], True, self.pad),
             "attention_mask": (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long(),
-            "labels": pad_sequence(labels, True, IGNORED) if labels[0].dim() else torch.stack(labels),
+            "labels": self.stack_labels(rows),
             "lengths": lengths,
         }

@@ -100,16 +100,19 @@ def parse_training_flags(argv: Sequence[str]) -> TrainingFlags:
 
 
 def _refuse_publishing(values: Mapping[str, Any]) -> None:
-    """Refuse the Trainer's own ways to the Hub, and Trackio's, which know no licence, no card and no gate of ours.
+    """Refuse the Trainer's own ways to the Hub, which know no licence, no card and no gate of ours.
 
     Raises:
         UsageError: one of them is asked for.
     """
-    ways = ("hub_", "push_to_hub", "trackio_")
+    ways = ("hub_", "push_to_hub")
     asked = [name for name in values if name.startswith(ways) and values[name] not in (False, None)]
+    # Curves go to a Space of Trackio where it is named, and this keeps them from strangers.
+    if values.get("trackio_space_id"):
+        asked = [name for name in asked if name != "hub_private_repo"]
     if asked:
         raise UsageError(
-            f"--{asked[0]} would publish the training without its licence, card and scores",
+            f"--{asked[0]} would publish the model without its licence, card and scores",
             expected="a training that publishes nothing", found=", ".join(f"--{name}" for name in asked),
             next="leave it out: hubtools evaluate, then hubtools push-model, publish the model",
         )  # fmt: skip

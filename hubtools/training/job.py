@@ -26,7 +26,7 @@ class Job:
 
     Attributes:
         trainer: transformers' Trainer with model, rows and loss.
-        splits: the encoded splits that it reads.
+        splits: the encoded splits that it reads; ``validation`` are those of them that are evaluated.
         rows: what the log says of its training rows.
         max_length: tokens of a text that are read.
         options: of how it trains.
@@ -37,6 +37,7 @@ class Job:
 
     trainer: ClassifierTrainer
     splits: list[Dataset]
+    validation: list[Dataset]
     rows: str
     max_length: int
     options: TuningOptions
@@ -55,6 +56,7 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
     from hubtools.training.progress import Progress
     from hubtools.training.release import list_sources, release_model
     from hubtools.training.selection import find_best_evaluation, make_selection_metrics
+    from hubtools.training.timing import decide_compiling
     from hubtools.training.trainer import ClassifierTrainer
     from hubtools.training.tuning import tune
 
@@ -77,13 +79,17 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
     trainer = ClassifierTrainer(
         tokens_per_batch=ours.tokens_per_batch,
         may_pack=ours.pack,
+        compiled=decide_compiling(plan, sum(encoded["train"]["length"][:])),
+        cache=plan.work_dir / "compiled",
         layer_decay=ours.layer_decay,
         model=model,
         args=args,
         train_dataset=encoded["train"],
         eval_dataset=encoded["validation"],
         processing_class=tokenizer,
-        compute_loss_func=make_loss_function(weights, args.label_smoothing_factor, ours.focal_gamma),
+        compute_loss_func=make_loss_function(
+            weights, args.label_smoothing_factor, ours.focal_gamma, tied=task.head.per_token
+        ),
         compute_metrics=make_selection_metrics(task, label_set),
         preprocess_logits_for_metrics=task.head.reduce_logits(),
         callbacks=[EarlyStoppingCallback(plan.patience), Progress(task.name, task.primary)],
@@ -109,4 +115,13 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
         release_model(fresh, plan.folder, task, label_set, encoded["validation"], collator, record, sources)
 
     rows = f"{len(encoded['train'])} training rows"
-    return Job(trainer, [*encoded.values()], rows, limit, options, [*lines, describe_truncation(cut)], release)
+    return Job(
+        trainer=trainer,
+        splits=[*encoded.values()],
+        validation=[encoded["validation"]],
+        rows=rows,
+        max_length=limit,
+        options=options,
+        lines=[*lines, describe_truncation(cut)],
+        release=release,
+    )

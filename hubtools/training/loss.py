@@ -92,18 +92,34 @@ def measure_disagreement(logits: Tensor, labels: Tensor) -> Tensor:
     """
     import torch
 
+    if labels.is_cuda:
+        return measure_all_neighbours(logits, labels)
     places = (labels >= GOES_ON).nonzero().squeeze(1)
     if not len(places):
         return logits.new_zeros(())
-    both = torch.stack([logits[places - 1], logits[places]])
-    types = torch.cat([both[..., :1], torch.logaddexp(both[..., 1::2], both[..., 2::2])], -1)
-    before, after = types.log_softmax(-1)
+    before, after = _sum_types(torch.stack([logits[places - 1], logits[places]])).log_softmax(-1)
     disagreement: Tensor = 0.5 * ((before.exp() - after.exp()) * (before - after)).sum()
     return disagreement
 
 
+def measure_all_neighbours(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the same as :func:`measure_disagreement`, without a look at the labels that would wait for a GPU."""
+    types = _sum_types(logits).log_softmax(-1)
+    before, after = types[:-1], types[1:]
+    each = 0.5 * ((before.exp() - after.exp()) * (before - after)).sum(-1)
+    disagreement: Tensor = (each * (labels[1:] >= GOES_ON)).sum()
+    return disagreement
+
+
+def _sum_types(logits: Tensor) -> Tensor:
+    """Return (..., O and types) of (..., tags): B- and I- of a type count together."""
+    import torch
+
+    return torch.cat([logits[..., :1], torch.logaddexp(logits[..., 1::2], logits[..., 2::2])], -1)
+
+
 def make_loss_function(
-    weights: list[float] | None, label_smoothing: float = 0.0, focal_gamma: float = 0.0
+    weights: list[float] | None, label_smoothing: float = 0.0, focal_gamma: float = 0.0, *, tied: bool = True
 ) -> LossFunction:
     """Return a ``compute_loss_func`` for the Trainer.
 
@@ -113,15 +129,20 @@ def make_loss_function(
         weights: of each class.
         label_smoothing: share of the target that goes to all classes alike; the Trainer leaves it to its loss function.
         focal_gamma: an item whose class has probability p counts (1 - p) ** gamma: hard ones more (Lin et al., 2017).
+        tied: whether labels are tags of tokens, those of a word marked; False for labels of whole texts.
     """
     import torch
+
+    # By device, which is known only when the loss is computed: a copy in each step would wait for a GPU.
+    on_device: dict[torch.device, Tensor] = {}
 
     def loss(outputs: HasLogits, labels: Tensor, num_items_in_batch: Tensor | None = None) -> Tensor:
         # In fp32, also under autocast: sums of many small losses in bf16 lose digits.
         logits, marked = outputs.logits.float().flatten(0, -2), labels.flatten()
         labels = clear_marks(marked)
-        # Made anew each time: the device is known only here, and a few numbers cost nothing.
-        weight = torch.tensor(weights, device=logits.device) if weights else None
+        if weights and logits.device not in on_device:
+            on_device[logits.device] = torch.tensor(weights, device=logits.device)
+        weight = on_device.get(logits.device)
         each = torch.nn.functional.cross_entropy(
             logits, labels, weight=weight, ignore_index=IGNORED, reduction="none", label_smoothing=label_smoothing
         )
@@ -130,6 +151,7 @@ def make_loss_function(
             each = each * (1 - p).clamp(min=1e-6) ** focal_gamma  # at p = 1 a gamma below 1 has no gradient
         # An evaluation has no step to divide by: the mean of its own batch.
         count = labels.ne(IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
-        return (each.sum() + AGREEMENT * measure_disagreement(logits, marked)) / count
+        total = each.sum()
+        return (total + AGREEMENT * measure_disagreement(logits, marked) if tied else total) / count
 
     return loss

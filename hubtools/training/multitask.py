@@ -51,6 +51,7 @@ def prepare_multitask(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
     from hubtools.training.multitask_model import MultitaskTrainer
     from hubtools.training.multitask_release import release_all
     from hubtools.training.progress import Progress
+    from hubtools.training.timing import decide_compiling
     from hubtools.training.tuning import tune
 
     ours, args = plan.ours, plan.args
@@ -67,6 +68,8 @@ def prepare_multitask(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
         focal_gamma=ours.focal_gamma,
         tokens_per_batch=ours.tokens_per_batch,
         may_pack=ours.pack,
+        compiled=decide_compiling(plan, sum(sum(part.encoded["train"]["length"][:]) for part in parts)),
+        cache=plan.work_dir / "compiled",
         layer_decay=ours.layer_decay,
         model=model,
         args=args,
@@ -81,6 +84,7 @@ def prepare_multitask(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
     return Job(
         trainer=trainer,
         splits=[split for part in parts for split in part.encoded.values()],
+        validation=[part.encoded["validation"] for part in parts],
         rows=f"{sum(part.rows for part in parts)} training rows ({counts})",
         max_length=limit,
         options=options,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TypeVar, Unpack, cast
 
@@ -23,6 +24,7 @@ from transformers.models.modernbert.modeling_modernbert import ModernBertPredict
 from hubtools.heads import Head
 from hubtools.heads.values import IGNORED
 from hubtools.heads.word_marks import clear_marks
+from hubtools.packing.encoder import pool
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
 from hubtools.tasks import MEAN_SCORE
@@ -102,7 +104,8 @@ class MultitaskClassifier(ModernBertPreTrainedModel):  # type: ignore[no-untyped
     def __init__(self, config: ModernBertConfig, heads: Mapping[str, tuple[Head, int]]) -> None:
         super().__init__(config)
         self.per_token = [head.per_token for head, _ in heads.values()]
-        self.widest = max(labels for _, labels in heads.values())
+        self.label_counts = [labels for _, labels in heads.values()]
+        self.widest = max(self.label_counts)
         self.model = ModernBertModel(config)
         self.heads = torch.nn.ModuleDict({name: TaskHead(config, labels) for name, (_, labels) in heads.items()})
         self.post_init()  # type: ignore[no-untyped-call]
@@ -115,18 +118,23 @@ class MultitaskClassifier(ModernBertPreTrainedModel):  # type: ignore[no-untyped
             torch.nn.init.trunc_normal_(module.weight, std=std, a=-cut, b=cut)
 
     def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, task: torch.Tensor, **kwargs: object
-    ) -> TokenClassifierOutput:
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, task: torch.Tensor,
+        bounds: torch.Tensor | None = None, text: torch.Tensor | None = None, **kwargs: object,
+    ) -> TokenClassifierOutput:  # fmt: skip
         """Compute each row by the body and the head of its own task.
 
         Args:
             input_ids, attention_mask: (rows, longest).
-            task: (rows,), the number of its head.
+            task: (rows,), the number of its head; with ``bounds``, (texts,).
+            bounds, text: of a row that is packed already; see :class:`hubtools.packing.encoder.PackedModernBert`. The
+                logits are (1, tokens, most labels) then.
 
         Returns:
             float32 logits (rows, longest, most labels); those of a whole text stand at the first position, and the
             labels that a task lacks have -inf.
         """
+        if bounds is not None and text is not None:
+            return self._forward_packed(input_ids, task, bounds, text, **kwargs)
         hidden = self.model(input_ids=input_ids, attention_mask=attention_mask, **kwargs).last_hidden_state
         logits = hidden.new_full((*input_ids.shape, self.widest), float("-inf"), dtype=torch.float32)
         for number, (per_token, head) in enumerate(zip(self.per_token, self.heads.values(), strict=True)):
@@ -139,6 +147,31 @@ class MultitaskClassifier(ModernBertPreTrainedModel):  # type: ignore[no-untyped
             task_logits = head(states)
             logits[rows, : task_logits.shape[1], : task_logits.shape[2]] = task_logits.float()
         return TokenClassifierOutput(logits=logits)
+
+    def _forward_packed(
+        self, input_ids: torch.Tensor, task: torch.Tensor, bounds: torch.Tensor, text: torch.Tensor, **kwargs: object
+    ) -> TokenClassifierOutput:
+        """Compute every head on all tokens or texts, and keep its own: nothing waits to learn which those are."""
+        hidden = self.model(input_ids=input_ids, bounds=bounds, text=text, **kwargs).last_hidden_state
+        states = pool(hidden, bounds, text, "mean")[:, 0]
+        tokens, task_of_token = hidden.shape[1], task[text]
+        # Empty texts begin behind the last token, where one more takes their logits.
+        logits = hidden.new_zeros(tokens + 1, self.widest, dtype=torch.float32)
+        for number, (per_token, head) in enumerate(zip(self.per_token, self.heads.values(), strict=True)):
+            own = (task_of_token if per_token else task) == number
+            computed = head(hidden[0] if per_token else states).float()
+            kept = torch.where(own[:, None], computed, 0.0)
+            kept = torch.nn.functional.pad(kept, (0, self.widest - kept.shape[1]))
+            if per_token:
+                logits = logits + torch.nn.functional.pad(kept, (0, 0, 0, 1))
+            else:
+                logits = logits.index_add(0, bounds[:-1].long(), kept)
+        logits = logits[:-1]
+        if not self.training:
+            counts = torch.tensor(self.label_counts, device=task.device)
+            lacking = torch.arange(self.widest, device=task.device) >= counts[task_of_token][:, None]
+            logits = logits.masked_fill(lacking, float("-inf"))
+        return TokenClassifierOutput(logits=logits[None])
 
 
 class ConcatenatedRows(Dataset[EncodedRow]):
@@ -185,7 +218,8 @@ class MultitaskCollator(Collator):
         super().__init__(pad)
         self.firsts = firsts
 
-    def __call__(self, rows: Sequence[EncodedRow]) -> ModelInputs:
+    def label(self, rows: Sequence[EncodedRow]) -> Sequence[EncodedRow]:
+        """Return the rows with a label for each token, those of all tasks numbered through."""
         labelled: list[EncodedRow] = []
         for row in rows:
             labels = np.full(len(row["input_ids"]), IGNORED)
@@ -195,7 +229,10 @@ class MultitaskCollator(Collator):
                 task_labels == IGNORED, IGNORED, task_labels + self.firsts[row["task"]]
             )
             labelled.append({**row, "labels": labels})
-        return super().__call__(labelled) | {"task": torch.tensor([row["task"] for row in rows])}
+        return labelled
+
+    def __call__(self, rows: Sequence[EncodedRow]) -> ModelInputs:
+        return super().__call__(rows) | {"task": torch.tensor([row["task"] for row in rows])}
 
 
 def make_loss(parts: Sequence[Part], label_smoothing: float, focal_gamma: float) -> LossFunction:
@@ -204,7 +241,10 @@ def make_loss(parts: Sequence[Part], label_smoothing: float, focal_gamma: float)
     Its ``num_items_in_batch`` is a tensor: the labels of each task in the whole step.
     """
     shares = [part.weight / sum(other.weight for other in parts) for part in parts]
-    losses = [make_loss_function(part.class_weights, label_smoothing, focal_gamma) for part in parts]
+    losses = [
+        make_loss_function(part.class_weights, label_smoothing, focal_gamma, tied=part.task.head.per_token)
+        for part in parts
+    ]
 
     def loss(outputs: HasLogits, labels: torch.Tensor, num_items_in_batch: torch.Tensor | None = None) -> torch.Tensor:
         shared = []
@@ -212,11 +252,26 @@ def make_loss(parts: Sequence[Part], label_smoothing: float, focal_gamma: float)
             is_own = part.owns(labels)
             # A step without a label of a task would divide by 0; its loss is then 0 / 1.
             count = (is_own.sum() if num_items_in_batch is None else num_items_in_batch[number]).clamp(min=1)
-            outputs_of_task = SimpleNamespace(logits=outputs.logits[is_own][:, : len(part.labels)])
-            shared.append(compute_own(outputs_of_task, labels[is_own] - part.first, count) * shares[number])
+            logits, own_labels = _select(outputs.logits[..., : len(part.labels)], labels - part.first, is_own)
+            shared.append(compute_own(SimpleNamespace(logits=logits), own_labels, count) * shares[number])
         return sum(shared[1:], shared[0])
 
     return loss
+
+
+def _select(logits: torch.Tensor, labels: torch.Tensor, is_own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what is a task's own: selected, or, on a GPU, which would be waited for, all others ignored."""
+    if not labels.is_cuda:
+        return logits[is_own], labels[is_own]
+    return ignore_others(logits, labels, is_own)
+
+
+def ignore_others(
+    logits: torch.Tensor, labels: torch.Tensor, is_own: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return logits (..., classes) and labels (...) of the same shape; what ``is_own`` leaves out is ignored."""
+    # Where a head has no logits they are -inf, whose gradient would be no number.
+    return torch.where(is_own[..., None], logits, 0.0), torch.where(is_own, labels, IGNORED)
 
 
 def make_metrics(parts: Sequence[Part]) -> Callable[[EvalPrediction], dict[str, float]]:
@@ -274,6 +329,9 @@ class MultitaskOptions(ModelOptions, total=False):
 
     tokens_per_batch: int | None
     may_pack: bool
+    static: bool | None
+    compiled: bool
+    cache: Path | None
     layer_decay: float
 
 
@@ -302,15 +360,18 @@ class MultitaskTrainer(ClassifierTrainer):
             ),
             **options,
         )
-        self.data_collator = MultitaskCollator(
-            options["processing_class"].pad_token_id or 0, [part.first for part in parts]
-        )
+
+    def make_collator(self, pad: int) -> MultitaskCollator:
+        """Return what numbers the labels of all tasks through."""
+        return MultitaskCollator(pad, [part.first for part in self.parts])
+
+    def list_lengths(self) -> list[int]:
+        """Return the tokens of all training rows."""
+        return [length for part in self.parts for length in part.encoded["train"]["length"][:]]
 
     def make_batches(self, rows: int, parts: int, seed: int, epoch: Callable[[], int]) -> StepBatches:
         """Return steps with rows of all tasks."""
-        train = [part.encoded["train"] for part in self.parts]
-        lengths = [length for split in train for length in split["length"][:]]
-        return MixedBatches([part.rows for part in self.parts], lengths, rows, parts, seed, epoch)
+        return MixedBatches([part.rows for part in self.parts], self.list_lengths(), rows, parts, seed, epoch)
 
     def _get_num_items_in_batch(
         self, batch_samples: list[dict[str, torch.Tensor]], device: torch.device

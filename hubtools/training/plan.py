@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, TrainingArguments
 
 
+WORKERS = 2  # that make batches while a GPU computes
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """A training that is decided and has not begun.
@@ -66,6 +69,11 @@ class Plan:
     def folder(self) -> TaskFolder:
         """The part of the work folder that is this training's."""
         return task_folder(self.work_dir, self.name)
+
+    def limit_tokens(self, tokens: int) -> Plan:
+        """Return the same training with at most so many tokens at once."""
+        ours = dataclasses.replace(self.ours, tokens_per_batch=tokens)
+        return dataclasses.replace(self, flags=dataclasses.replace(self.flags, ours=ours))
 
     @property
     def is_multitask(self) -> bool:
@@ -150,6 +158,7 @@ def _make_arguments(
         "logging_nan_inf_filter": False,  # it would hide a loss that is no number, and wait for the device to do so
         "disable_tqdm": not sys.stderr.isatty(),
         "dataloader_pin_memory": torch.cuda.is_available(),
+        **({} if on_cpu or not torch.cuda.is_available() else feed_gpu(given.get("dataloader_num_workers", WORKERS))),
         **own,
         **make_trainer_arguments(preset, rows, batches_a_step, given.get("eval_strategy"), given.get("eval_steps")),
     }
@@ -164,6 +173,16 @@ def _make_arguments(
     check_evaluations(args)
     check_steps(args, rows)
     return args
+
+
+def feed_gpu(workers: int) -> dict[str, Any]:
+    """Return what keeps a GPU from waiting: batches made ahead, copied without waiting, one kernel for all weights."""
+    return {
+        "dataloader_num_workers": workers,
+        "dataloader_persistent_workers": workers > 0,  # torch has none to keep otherwise
+        "accelerator_config": {"non_blocking": True},
+        "optim": "adamw_torch_fused",
+    }
 
 
 def has_bf16(on_cpu: bool, config: PreTrainedConfig) -> bool:

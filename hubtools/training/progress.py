@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hubtools.errors import TrainingFailed
+from hubtools.records.figures import describe_seconds
 from hubtools.spec import Metric
 
 
@@ -61,6 +63,51 @@ class Progress(TrainerCallback):
                 f"/{state.max_steps}  loss {self.loss:.4f}  validation {self.primary.title} {score:.4f}{others}{best}",
                 flush=True,
             )
+
+
+class Pace(TrainerCallback):
+    """A line every half minute, where no bar shows how far a training is.
+
+    Args:
+        tokens: tells how many real tokens this process has trained on.
+    """
+
+    EVERY = 30.0  # seconds
+
+    def __init__(self, name: str, tokens: Callable[[], int]) -> None:
+        self.name, self.tokens = name, tokens
+        self.began = self.said = time.monotonic()
+        self.first_step = 0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        self.began = self.said = time.monotonic()
+        self.first_step = state.global_step
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        self._say(args, state)
+
+    def on_prediction_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        self._say(args, state, ", evaluating")
+
+    def _say(self, args: TrainingArguments, state: TrainerState, doing: str = "") -> None:
+        now = time.monotonic()
+        if now - self.said < self.EVERY or not state.is_world_process_zero:
+            return
+        self.said = now
+        done, seconds = state.global_step - self.first_step, now - self.began
+        left = describe_seconds((state.max_steps - state.global_step) * seconds / done) if done else "an unknown time"
+        speed = self.tokens() * args.world_size / seconds
+        print(
+            f"[{self.name}] step {state.global_step}/{state.max_steps}{doing}, {speed:,.0f} tokens a second, "
+            f"{left} left at most",
+            flush=True,
+        )
 
 
 class PairProgress(TrainerCallback):

@@ -21,7 +21,6 @@ from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder, replace_folder
 
 if TYPE_CHECKING:
-    import torch
     from datasets import Dataset
 
     from hubtools.training.batching import Collator
@@ -155,16 +154,6 @@ def measure_weights(*files: Path) -> Weights:
             names = tensors.keys()
             parameters += sum(math.prod(tensors.get_slice(name).get_shape()) for name in names)
     return Weights(parameters=parameters, bytes=sum(file.stat().st_size for file in files))
-
-
-def describe_device(device: torch.device) -> str:
-    """Return what a training ran on, as the card names it."""
-    import torch
-
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    threads = torch.get_num_threads()
-    return f"CPU, {threads} thread{'s' * (threads > 1)}"
 
 
 def read_versions(*more: str) -> dict[str, str]:

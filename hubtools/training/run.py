@@ -10,18 +10,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from hubtools.errors import TrainingFailed
 from hubtools.records import write_json
+from hubtools.records.figures import Estimate, Figure
 from hubtools.records.training import Emissions, TrainingRun, TrainingValues
 from hubtools.tasks import find_base
 from hubtools.training.arguments import SETFIT
+from hubtools.training.devices import describe_device, describe_estimate
 from hubtools.training.job import Job, prepare_task
 from hubtools.training.multitask import prepare_multitask
 from hubtools.training.plan import Plan
+from hubtools.training.timing import describe_outcome, expect, measure
 from hubtools.training.tracking import find_space, keep_curves
 from hubtools.workdir import task_folder
 
 if TYPE_CHECKING:
     from torch import nn
+    from transformers import PreTrainedTokenizerBase
 
     from hubtools.training.emissions import EmissionsTracker
 
@@ -38,12 +43,15 @@ class Result:
         resumed: whether it went on from a checkpoint.
         emissions: None where they were not measured.
         trackio: see the record.
+        estimate: what it was expected to take, None where that was not known; and ``figure``, what it took.
     """
 
     seconds: float
     resumed: bool
     emissions: Emissions | None
     trackio: str | None
+    estimate: Estimate | None
+    figure: Figure | None
 
 
 def run_training(plan: Plan) -> None:
@@ -87,17 +95,58 @@ def check_releases(plan: Plan) -> None:
 
 
 def _fine_tune(plan: Plan) -> None:
+    import torch
+    from transformers import AutoTokenizer
+
+    plan.args._n_gpu = min(plan.args.n_gpu, 1)  # one process, one GPU: DataParallel would divide the loss wrongly
+    tokenizer = AutoTokenizer.from_pretrained(plan.base, revision=plan.revision)
+    try:
+        job, result = _train_once(plan, tokenizer)
+    except torch.OutOfMemoryError as error:
+        job, result = _train_with_less(plan, tokenizer, error)
+    _leave_release(plan, tokenizer, job, result)
+
+
+def _train_with_less(plan: Plan, tokenizer: PreTrainedTokenizerBase, error: RuntimeError) -> tuple[Job, Result]:
+    """Train again, from the last checkpoint, with half the tokens at once; the steps and their gradients are the same.
+
+    Raises:
+        TrainingFailed: that is too much as well, or other processes wait for this one.
+    """
+    import torch
+
+    from hubtools.training.trainer import find_budget
+
+    half = find_budget(plan.args.device.type, plan.ours.tokens_per_batch) // 2
+    failure = TrainingFailed(
+        "The GPU has not enough memory for this training",
+        expected=f"room for {half * 2} tokens at once",
+        found=str(error).splitlines()[0],
+        next=f"--tokens_per_batch {half // 2}, --gradient_checkpointing true, or a smaller --base",
+    )
+    if plan.args.world_size > 1:
+        raise failure from error
+    print(f"[{plan.name}] not enough memory for {half * 2} tokens at once: going on with {half}", flush=True)
+    # What the failed training held is freed with the traceback that names it.
+    error.__traceback__ = None
+    torch.cuda.empty_cache()
+    try:
+        return _train_once(plan.limit_tokens(half), tokenizer)
+    except torch.OutOfMemoryError:
+        raise failure from None
+
+
+def _train_once(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> tuple[Job, Result]:
+    """Build the training, go on from its checkpoint where there is one, and train to the end."""
     import transformers
-    from transformers import AutoTokenizer, set_seed
+    from transformers import set_seed
 
     from hubtools.training.emissions import EmissionsTracker
-    from hubtools.training.tuning import merge_adapters
+    from hubtools.training.progress import Pace
 
     ours, args = plan.ours, plan.args
-    args._n_gpu = min(args.n_gpu, 1)  # one process, one GPU: DataParallel would divide the loss wrongly
     # Before the model is made: the new head's first weights are drawn here.
     set_seed(args.seed)
-    tokenizer = AutoTokenizer.from_pretrained(plan.base, revision=plan.revision)
     job = (prepare_multitask if plan.is_multitask else prepare_task)(plan, tokenizer)
     trainer = job.trainer
     tracker = EmissionsTracker(ours.emissions_country or "", plan.folder.runs) if ours.emissions else None
@@ -106,14 +155,28 @@ def _fine_tune(plan: Plan) -> None:
         trainer.add_callback(tracker)
     # It prints raw dictionaries; Progress says the same in a line.
     trainer.remove_callback(transformers.PrinterCallback)
+    if args.disable_tqdm:
+        trainer.add_callback(Pace(plan.name, lambda: trainer.tokens))
+    estimate = expect(plan, job)
     if trainer.is_world_process_zero():
-        _announce(plan, job)
+        _announce(plan, job, estimate)
     checkpoint = _begin_or_resume(plan, job)
     started = time.time()
     _train(job, checkpoint, tracker)
     seconds, trackio = time.time() - started, find_space(trainer)
+    figure = measure(plan, job, seconds) if trainer.is_world_process_zero() else None
+    if figure:
+        complete = not checkpoint and trainer.state.global_step >= trainer.state.max_steps
+        print(f"[{plan.name}] {describe_outcome(estimate, seconds, figure.peak_gib, complete)}", flush=True)
+    emissions = tracker.gather() if tracker else None
+    return job, Result(seconds, bool(checkpoint), emissions, trackio, estimate, figure)
 
-    # Beside the old model, which stays until the new one is complete and calibrated.
+
+def _leave_release(plan: Plan, tokenizer: PreTrainedTokenizerBase, job: Job, result: Result) -> None:
+    """Write the model beside the old one, which stays until the new one is complete and calibrated."""
+    from hubtools.training.tuning import merge_adapters
+
+    trainer = job.trainer
     fresh = plan.folder.root / "model.new"
     if trainer.is_world_process_zero():
         shutil.rmtree(fresh, ignore_errors=True)
@@ -121,7 +184,6 @@ def _fine_tune(plan: Plan) -> None:
     tokenizer.model_max_length = job.max_length
     trainer.model = merge_adapters(cast("nn.Module", trainer.model))
     trainer.save_model(str(fresh))  # all take part where the weights are sharded; the first writes
-    result = Result(seconds, bool(checkpoint), tracker.gather() if tracker else None, trackio)
     # Closes the trackers of all processes; only the first goes on.
     trainer.accelerator.end_training()
     if trainer.is_world_process_zero():
@@ -133,7 +195,7 @@ def _rows_a_step(plan: Plan) -> int:
     return int(args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size)
 
 
-def _announce(plan: Plan, job: Job) -> None:
+def _announce(plan: Plan, job: Job, estimate: Estimate | None) -> None:
     """Print what is about to be trained, and where its defaults come from."""
     args = plan.args
     for line in (
@@ -142,6 +204,7 @@ def _announce(plan: Plan, job: Job) -> None:
         f"{args.world_size} process{'es' * (args.world_size > 1)}, seed {args.seed}",
         f"{_rows_a_step(plan)} rows a step, {job.trainer.path}",
         *job.lines,
+        describe_estimate(estimate, describe_device(args.device)),
     ):
         print(f"[{plan.name}] {line}", flush=True)
 
@@ -178,7 +241,7 @@ def _train(job: Job, checkpoint: str | None, tracker: EmissionsTracker | None) -
 
 def _describe(plan: Plan, job: Job, result: Result) -> TrainingRun:
     """Return what ``training.json`` says of every training."""
-    from hubtools.training.release import describe_device, read_versions
+    from hubtools.training.release import read_versions
 
     args, state = plan.args, job.trainer.state
     values = TrainingValues(
@@ -210,6 +273,9 @@ def _describe(plan: Plan, job: Job, result: Result) -> TrainingRun:
         resumed=result.resumed,
         processes=args.world_size,
         path=job.trainer.path,
+        expected_seconds=result.estimate.seconds if result.estimate else None,
+        peak_gib=result.figure.peak_gib if result.figure else None,
+        tokens_per_second=result.figure.tokens_per_second if result.figure else None,
         emissions=result.emissions,
         device=describe_device(args.device),
         versions=read_versions(),

@@ -284,7 +284,8 @@ def _plan_pairs(plan: Plan, limit: int) -> PairTraining:
 
 def _describe(plan: Plan, outcome: Outcome) -> TrainingRecord:
     """Return what ``training.json`` says."""
-    from hubtools.training.release import describe_device, read_versions
+    from hubtools.training.devices import describe_device
+    from hubtools.training.release import read_versions
 
     [task] = plan.tasks
     drawn, progress, preset = outcome.drawn, outcome.progress, outcome.pairs.preset

@@ -1,0 +1,1 @@
+"""ModernBERT without padding: the encoder, and the attention that each device has for it."""
