@@ -23,7 +23,7 @@ from hubtools.records import Record, to_json
 from hubtools.records.release import Published
 from hubtools.rows import Columns
 from hubtools.task import TaskSpec
-from hubtools.tasks import MULTI, TASKS, select_tasks
+from hubtools.tasks import MULTI, TASKS, list_augmentations, list_named_sources, select_tasks
 from hubtools.training.flags import TrainingFlags
 from hubtools.workdir import DEFAULT, TaskFolder, task_folder
 
@@ -36,12 +36,6 @@ TaskFile = Annotated[
 
 # By name, not "a task": the help of every command then answers what may stand there.
 _ONE_TASK = "One of " + ", ".join(TASKS)
-
-
-def list_supplements(*, optional: bool) -> str:
-    """Return the names of supplements that join when they are asked for, or else unless left out, with their tasks."""
-    named = [(s.name, task.name) for task in TASKS.values() for s in task.supplements if s.optional == optional]
-    return ", ".join(f"{name} of {task}" for name, task in named)
 
 
 def note_to_stderr(line: str) -> None:
@@ -213,15 +207,31 @@ class SourceOptions(OptionGroup):
         tuple[str, ...],
         typer.Option(
             "--supplement",
-            help=f"Add an optional supplement to the training split: {list_supplements(optional=True)}. Repeatable.",
+            help="Add a source that joins when it is asked for, or to your own rows a supplement: "
+            f"{list_named_sources(optional=True)}. Repeatable.",
         ),
     ] = ()
     without: Annotated[
         tuple[str, ...],
         typer.Option(
             "--without",
-            help=f"Leave out a supplement: {list_supplements(optional=False)}, or lengths, the harmless prompts as "
-            "long as those that are looked for. Repeatable.",
+            help=f"Leave out a source beside the named one: {list_named_sources(optional=False)}; or lengths, the "
+            "harmless prompts as long as those that are looked for. Repeatable.",
+        ),
+    ] = ()
+    only_named_source: Annotated[
+        bool,
+        typer.Option(
+            "--only-named-source",
+            help="The task's named source alone, such as MMLU-Pro: no other source, no templates, no made rows.",
+        ),
+    ] = False
+    augment: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            metavar="NAME=SHARE",
+            help="Make rows of those of the training split, as a share of it; 0 leaves a kind out. Repeatable. "
+            f"[default, of public sources: {list_augmentations()}]",
         ),
     ] = ()
     seed: Seed = 0

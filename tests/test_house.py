@@ -66,10 +66,22 @@ MAY_IMPORT: dict[str, set[str]] = {
     "launch": VALUES | {"training", "options"},
     "repo_names": VALUES | {"connection", "options", "publishing"},
     "known_tasks": VALUES,
+    # What the options say a dataset is made of.
+    "dataset_inputs": VALUES | {"curation", "options"},
     "pipeline": VALUES
-    | {"known_tasks", "retries", "connection", "curation", "evaluation", "onnx_export", "publishing", "options"}
+    | {
+        "dataset_inputs",
+        "known_tasks",
+        "retries",
+        "connection",
+        "curation",
+        "evaluation",
+        "onnx_export",
+        "publishing",
+        "options",
+    }
     | {"repo_names"},
-    "preflight": VALUES | {"connection", "curation", "training", "options", "pipeline"},
+    "preflight": VALUES | {"connection", "curation", "dataset_inputs", "training", "options"},
     "rollback": VALUES | {"connection", "known_tasks", "options", "pipeline", "publishing"},
     "run": VALUES | {"connection", "launch", "options", "pipeline", "publishing", "training"},
     # Several trainings, on rows divided as curation divides them.
@@ -94,8 +106,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 # The training is a process of its own. What those who start it share with it loads nothing heavy.
 LIGHT = {"arguments", "child_process", "fewshot", "flags", "inputs", "processes"}
 
-# Its own module, the list of tasks, its two card templates; the rest are examples and other senses of the word.
-FILES_THAT_NAME_A_TASK = 8
+# Its own modules, the list of tasks, its two card templates; the rest are examples and other senses of the word.
+FILES_THAT_NAME_A_TASK = 11
 
 
 def name_of(path: Path) -> str:
