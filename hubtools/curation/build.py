@@ -79,7 +79,9 @@ def compute_fingerprint(task: TaskSpec, inputs: CurationInputs) -> str:
     digest = hashlib.sha256()
     for part in (*inputs.sources, *inputs.supplements, *inputs.values):
         # Content alone decides, not when a file was written or where it lies.
-        digest.update(f"{part.source.id} {part.source.share} {part.source.license} {part.encoding}".encode())
+        digest.update(
+            f"{part.source.id} {part.source.share} {part.source.most} {part.source.license} {part.encoding}".encode()
+        )
         for split, path in part.files:
             digest.update(split.encode() + bytes.fromhex(sha256_of(path)))
     main, *others = inputs.sources

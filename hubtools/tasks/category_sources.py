@@ -38,6 +38,11 @@ _NO_ENGINEERING = re.compile(
     r"crm|consultant|manag\w*|business|analyst|tester|ux|tech(nical)? support|video|game\w*)\b",
     re.IGNORECASE,
 )
+_ON_COMPUTERS = re.compile(
+    r"\b(software|comput\w*|super\w*computer\w*|data\w*|cloud|web\w*|program\w*|developers?|ai|machine learning|"
+    r"algorithms?|apps?|code|coding|network\w*|bank\w*|customers?)\b",
+    re.IGNORECASE,
+)
 # Questions of an expert's day that are about running a company.
 _NO_HEALTH = re.compile(r"\b(supply chain|administration|manag\w*|billing|market\w*)\b", re.IGNORECASE)
 
@@ -52,9 +57,12 @@ def read_expertqa_row(row: Mapping[str, object]) -> Example:
     if label is None:
         raise Dropped("its field lies between several domains")
     within = str(metadata.get("specific_field") or "")
-    if (label == "engineering" and _NO_ENGINEERING.search(within)) or (label == "health" and _NO_HEALTH.search(within)):
+    question = read_text(row, "question").strip()
+    if (label == "engineering" and (_NO_ENGINEERING.search(within) or _ON_COMPUTERS.search(question))) or (
+        label == "health" and _NO_HEALTH.search(within)
+    ):
         raise Dropped("its field lies between several domains")
-    return Example(read_text(row, "question").strip(), label, rule=f"table {field}")
+    return Example(question, label, rule=f"table {field}")
 
 
 def parse_counsel(files: Sequence[tuple[str, str]]) -> Iterator[tuple[str, Mapping[str, object]]]:
@@ -89,8 +97,7 @@ def read_everyday_row(row: Mapping[str, object]) -> Example:
 
 def read_errand_row(row: Mapping[str, object]) -> Example:
     """Return an office errand of WorkBench as ``other``."""
-    functions = intent_sources.list_functions(row)
-    if any(function.startswith("analytics") for function in functions):
+    if "analytics" in read_text(row, "domains"):
         raise Dropped("charts of a company's figures may be business")
     group = f"template {read_text(row, 'base_template')}"
     return Example(read_text(row, "query"), "other", group=group, rule="everyday request")
@@ -179,6 +186,7 @@ EVERYDAY = replace(
 ERRANDS = replace(
     intent_sources.WORKBENCH,
     id="olly-styles/WorkBench:errands",
+    columns=("query", "domains", "base_template"),
     row=read_errand_row,
     provenance=_EVERYDAY,
     name="errands",
