@@ -42,7 +42,7 @@ def curated(name: str, mirror: Path) -> list[Row]:
     from hubtools.workdir import TaskFolder
 
     task = TASKS[name]
-    [source] = task.whole_sources
+    source = task.whole_sources[0]
     paths = [mirror / source.id / pattern for patterns in source.files.values() for pattern in patterns]
     # Without the official split, which would drop the near-duplicates of its test rows: their effect is measured here.
     files = SourceFiles(replace(source), tuple(("", path) for path in paths), "mirror")
@@ -63,7 +63,7 @@ def as_they_come(name: str, mirror: Path) -> list[Row]:
     names = task.label_set().labels
     known = task.label_set().mapping
     rows: list[Row] = []
-    [source] = task.whole_sources
+    source = task.whole_sources[0]
     for patterns in source.files.values():
         for pattern in patterns:
             for raw in read_rows(mirror / source.id / pattern, source.columns):

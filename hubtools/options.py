@@ -23,7 +23,7 @@ from hubtools.records import Record, to_json
 from hubtools.records.release import Published
 from hubtools.rows import Columns
 from hubtools.task import TaskSpec
-from hubtools.tasks import MULTI, TASKS, select_tasks
+from hubtools.tasks import MULTI, TASKS, list_augmentations, list_named_sources, select_tasks
 from hubtools.training.flags import TrainingFlags
 from hubtools.workdir import DEFAULT, TaskFolder, task_folder
 
@@ -36,12 +36,6 @@ TaskFile = Annotated[
 
 # By name, not "a task": the help of every command then answers what may stand there.
 _ONE_TASK = "One of " + ", ".join(TASKS)
-
-
-def list_supplements(*, optional: bool) -> str:
-    """Return the names of supplements that join when they are asked for, or else unless left out, with their tasks."""
-    named = [(s.name, task.name) for task in TASKS.values() for s in task.supplements if s.optional == optional]
-    return ", ".join(f"{name} of {task}" for name, task in named)
 
 
 def note_to_stderr(line: str) -> None:
@@ -158,9 +152,8 @@ class SourceOptions(OptionGroup):
     source: Annotated[
         str | None,
         typer.Option(
-            help="Your own csv, json, jsonl or parquet file or a folder of them, its https:// address (#sha256=... "
-            "pins it), a dataset repo (owner/name, or owner/name:config), or 'starter', in place of the task's public "
-            "source."
+            help="Your own csv, json, jsonl or parquet file, a folder of them, an https:// address (#sha256=... pins "
+            "it), a dataset repo (owner/name, or owner/name:config), or 'starter' in place of the task's source."
         ),
     ] = None
     text_column: TextColumn = None
@@ -175,8 +168,8 @@ class SourceOptions(OptionGroup):
     group_column: Annotated[
         str | None,
         typer.Option(
-            help="Column of what must not stand on both sides of a split, such as a template or an author. [default: "
-            "group, family or template_id where there]"
+            help="Column of what must stay in one split, such as an author. [default: group, family or template_id "
+            "where there]"
         ),
     ] = None
     tokens_column: TokensColumn = None
@@ -213,15 +206,31 @@ class SourceOptions(OptionGroup):
         tuple[str, ...],
         typer.Option(
             "--supplement",
-            help=f"Add an optional supplement to the training split: {list_supplements(optional=True)}. Repeatable.",
+            help="Add a source that joins when it is asked for, or to your own rows a supplement: "
+            f"{list_named_sources(optional=True)}. Repeatable.",
         ),
     ] = ()
     without: Annotated[
         tuple[str, ...],
         typer.Option(
             "--without",
-            help=f"Leave out a supplement: {list_supplements(optional=False)}, or lengths, the harmless prompts as "
-            "long as those that are looked for. Repeatable.",
+            help=f"Leave out a source beside the named one: {list_named_sources(optional=False)}; or lengths, the "
+            "harmless prompts as long as those that are looked for. Repeatable.",
+        ),
+    ] = ()
+    only_named_source: Annotated[
+        bool,
+        typer.Option(
+            "--only-named-source",
+            help="The task's named source alone, such as MMLU-Pro: no other source, no templates, no made rows.",
+        ),
+    ] = False
+    augment: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            metavar="NAME=SHARE",
+            help="Make rows of those of the training split, as a share of it; 0 leaves a kind out. Repeatable. "
+            f"[default, of public sources: {list_augmentations()}]",
         ),
     ] = ()
     corrections: Annotated[

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from hubtools.connection import find_namespace, open_client
 from hubtools.curation.corrections import find_file
-from hubtools.curation.sources import SourceFiles, are_public, locate_addition
-from hubtools.curation.supplements import LENGTHS, check_names, choose_supplements
-from hubtools.curation.user_data import check_flags, choose_sources
+from hubtools.curation.supplements import LENGTHS
+from hubtools.curation.user_data import check_flags
+from hubtools.dataset_inputs import collect_inputs, parse_label_set
 from hubtools.errors import HubUnavailable, MissingStage, UsageError
 from hubtools.known_tasks import keep_task_file, list_known_tasks
 from hubtools.options import EvaluationOptions, PushOptions, RepoOptions, SourceOptions, TargetOptions, WorkOptions
@@ -29,9 +29,8 @@ from hubtools.records.metrics import Metrics
 from hubtools.records.onnx import OnnxExport
 from hubtools.records.release import Published, PublishedCollection, Verified
 from hubtools.repo_names import name_dataset_repo, name_model_repo, name_multitask_repo, name_space_repo
-from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
-from hubtools.tasks import MULTI, TASKS
+from hubtools.tasks import MULTI
 from hubtools.workdir import read_published_together, record_published_together, task_folder
 
 if TYPE_CHECKING:
@@ -42,65 +41,15 @@ _SPACE_SECONDS = 600.0  # to wait for a Space that was pushed to start
 
 def curate_task(task: TaskSpec, work: WorkOptions, source: SourceOptions) -> DatasetFacts:
     """Curate one task into its work folder, and return what ``facts.json`` says of the dataset."""
-    from hubtools.curation.build import CurationInputs, curate
-    from hubtools.curation.corrections import read_corrections
+    from hubtools.curation.build import curate
 
     folder = work.folder(task)
     # Located before the folder is locked: downloads take long, and change nothing in it.
-    sources, label_set = locate_sources(task, source)
-    public = are_public(task, sources)
-    inputs = CurationInputs(
-        corrections=read_corrections(source.corrections, task, label_set),
-        sources=sources,
-        label_set=label_set,
-        supplements=locate_supplements(task, sources, source),
-        seed=source.seed,
-        skip_bad_rows=source.skip_bad_rows,
-        languages=source.languages,
-        # Only of public data it is known that length alone tells the label.
-        match_lengths=task.match_lengths and public and LENGTHS not in source.without,
-    )
+    inputs = collect_inputs(task, source)
     with folder.lock(work.note):
         facts = curate(task, folder, inputs, work.note)
         keep_task_file(task, folder)
     return facts
-
-
-def locate_sources(task: TaskSpec, source: SourceOptions) -> tuple[tuple[SourceFiles, ...], LabelSet]:
-    """Return the sources that a dataset is made of, on this machine, and the label set that they are read with."""
-    # Of all tasks: one configuration may hold the flags of several.
-    check_names([task, *TASKS.values()], source.supplements, source.without)
-    check_flags(source.source, source.columns, source.license, source.languages)
-    label_set = _find_label_set(task, source)
-    return choose_sources(task, source.source, source.columns, label_set, source.license, without=source.without)
-
-
-def locate_supplements(
-    task: TaskSpec, sources: Sequence[SourceFiles], source: SourceOptions
-) -> tuple[SourceFiles, ...]:
-    """Return the files of what joins ``sources`` in the training split."""
-    chosen = choose_supplements(task, sources, source.supplements, source.without)
-    return tuple(locate_addition(supplement) for supplement in chosen)
-
-
-def _parse_label_set(task: TaskSpec, source: SourceOptions) -> str | None:
-    """Return the name of the label set that is asked for; the last ``NAME`` or ``TASK=NAME`` counts."""
-    names = (entry.rpartition("=") for entry in source.label_sets)
-    return next((name for owner, _, name in reversed([*names]) if owner in ("", task.name)), None)
-
-
-def _find_label_set(task: TaskSpec, source: SourceOptions) -> LabelSet:
-    """Return the label set that is asked for, or the task's default; raises :class:`UsageError` for another name."""
-    name = _parse_label_set(task, source)
-    try:
-        return task.label_set(name)
-    except KeyError:
-        raise UsageError(
-            f"Task {task.name!r} has no label set {name!r}",
-            expected="one of " + ", ".join(s.name for s in task.label_sets),
-            found=str(name),
-            next=f"with several tasks, say whose it is: --label-set {task.name}={task.label_sets[0].name}",
-        ) from None
 
 
 def find_user_source(task: TaskSpec, work: WorkOptions, source: SourceOptions) -> str | None:
@@ -117,12 +66,15 @@ def find_user_source(task: TaskSpec, work: WorkOptions, source: SourceOptions) -
     if task.owns(own):
         return None
     names = {public.name for public in task.sources if public.name} | ({LENGTHS} if task.match_lengths else set())
+    made = {made.name for made in task.augmentations}
     # Flags of other tasks are none of this one's business.
     asked = names & {*source.supplements, *source.without}
     asked |= {"--corrections"} if find_file(source.corrections, task) else set()
-    label_set = _parse_label_set(task, source)
+    label_set = parse_label_set(task, source)
     if label_set not in (None, facts.label_set):
         asked |= {f"--label-set {label_set}"}
+    asked |= {f"--augment {entry}" for entry in source.augment if entry.partition("=")[0] in made}
+    asked |= {"--only-named-source"} if source.only_named_source else set()
     if asked:
         raise UsageError(
             f"{task.name}: the dataset in {folder.dataset} was curated from {own}",
@@ -139,9 +91,11 @@ def _needs_curation(task: TaskSpec, work: WorkOptions, source: SourceOptions) ->
     if find_user_source(task, work, source):
         return False
     # Whether such a flag makes a difference is known by the fingerprint, which curation computes.
-    if source.source or source.supplements or source.without or source.corrections or not folder.facts.exists():
+    asked = (source.source, source.supplements, source.without, source.corrections)
+    made = (source.only_named_source, source.augment)
+    if any((*asked, *made)) or not folder.facts.exists():
         return True
-    return _parse_label_set(task, source) not in (None, folder.read_facts().label_set)
+    return parse_label_set(task, source) not in (None, folder.read_facts().label_set)
 
 
 def check_licences_of(task: TaskSpec, work: WorkOptions, repos: RepoOptions, push: PushOptions) -> None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hubtools.connection import find_namespace
+from hubtools.dataset_inputs import locate_sources, locate_supplements
 from hubtools.errors import HubtoolsError, SourceError
 from hubtools.options import SourceOptions, WorkOptions
-from hubtools.pipeline import locate_sources, locate_supplements
 from hubtools.records.figures import estimate_training, find_figure
 from hubtools.spec import Example
 from hubtools.task import TaskSpec
@@ -71,16 +71,15 @@ def _check_sources(task: TaskSpec, options: SourceOptions, rows_of: dict[str, Se
     """
     from hubtools.curation.build import CurationInputs, describe_files, describe_label_maps, rehearse
     from hubtools.curation.cleaning import Drops, read_pool
-    from hubtools.curation.reading import read_rows
+    from hubtools.curation.source_rows import iterate_rows
 
     sources, label_set = locate_sources(task, options)
     drops = Drops()
     # No row of a supplement stops a curation, but a missing column does.
-    supplements = locate_supplements(task, sources, options)
+    supplements = locate_supplements(task, sources, options, label_set)
     reading = describe_files(sources)
     for supplement in supplements:
-        for _, path in supplement.files:
-            next(read_rows(path, supplement.source.columns))
+        next(iterate_rows(supplement))
     try:
         rows, read = read_pool(task, sources, label_set, drops, skip_bad_rows=options.skip_bad_rows)
         rehearse(task, CurationInputs(sources, label_set, supplements, seed=options.seed), rows, drops)
@@ -93,7 +92,7 @@ def _check_sources(task: TaskSpec, options: SourceOptions, rows_of: dict[str, Se
         + (" (starter corpus)" if files.source.starter else "")
         for files in sources
     ]
-    summary = f"{' and '.join(names)}, {read} rows, {drops.total()} dropped"
+    summary = f"{' and '.join(names)}, {sum(read.values())} rows, {drops.total()} dropped"
     summary += "".join(f"; {split or 'to be split'}: {counts}" for split, counts in _count_classes(rows))
     return "; ".join([summary, *reading, *describe_label_maps(sources), *drops.describe()])
 

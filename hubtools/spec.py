@@ -5,17 +5,18 @@ The task itself is in ``task.py``. What a run measured (counts, scores, revision
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from re import Pattern
 from types import MappingProxyType
 from typing import Any, Literal
 
-# What a source gives: rows for all three splits, rows that join the training split alone, or rows that are only ever
-# scored (a benchmark).
-# Words of the task files as well: see tasks/file.py.
-Role = Literal["whole", "training", "test"]
+# What a source gives: rows for all three splits, rows that join the training split alone, rows that are only ever
+# scored (a benchmark), or values for the slots of templates.
+# Words of the task files as well, but for "values": see tasks/file.py.
+Role = Literal["whole", "training", "test", "values"]
 # What the vLLM Semantic Router asks a model for; "classifier" is its place for any question of whole texts.
 RouterSlot = Literal["domain", "personal_data", "prompt_guard", "classifier"]
 
@@ -89,25 +90,34 @@ class Source:
     """Where rows come from.
 
     Attributes:
-        id: a dataset repo on the Hub, ``owner/name``, or ``owner/name:config`` where ``files`` is empty.
+        id: a dataset repo on the Hub, ``owner/name``, or ``owner/name:config`` where ``files`` is empty. With files,
+            ``owner/name:part`` tells several sources of one repo apart.
         files: glob patterns within the repo, by the split they hold; "" is one pool still to be split. Where there are
             none, the files and splits are those that ``datasets`` finds in the repo.
         columns: what each row must have.
-        row: pure function from a raw row to an :class:`Example`; raises :class:`Dropped`.
+        row: pure function from a raw row to an :class:`Example`; raises :class:`Dropped`. Of values, ``label`` is the
+            slot, ``text`` the value and ``group`` what values go together, such as a country.
+        parse: for files that are no tables: from (name, text) of each file of a split to (origin, raw row) of each
+            row; raises what Python raises where they have another form.
         revision: the commit that is read where the Hub has it, else the newest.
-        url: where the file is fetched when the Hub has no such repo; ``{file}`` is the pattern.
+        url: where the file is fetched, ``{file}`` is the pattern; or from a mirror of it on this machine.
         license: identifier as on the Hub.
         attribution: whom to name, and why.
         provenance: how its labels came about.
         starter: a corpus of our own writing, which is packaged.
-        role: "whole" (training, validation and test), "training" (joins the training split alone), or "test" (only
-            ever scored).
-        name: what ``--supplement`` and ``--without`` call it, and ``--dataset`` where it is only ever scored.
+        role: "whole" (training, validation and test), "training" (joins the training split alone), "test" (only ever
+            scored), or "values" (fills slots of templates).
+        name: what ``--supplement`` and ``--without`` call it, and ``--dataset`` where it is only ever scored. The named
+            source of a task has none: it cannot be left out.
         share: the most of the training split that a source with the role "training" may make up.
-        optional: a source with the role "training" that joins only when it is asked for.
+        most: rows that are taken at most, classes in turns and within a class by content; None for all.
+        label_sets: names of the label sets that its rows are marked for; none where they are marked for all.
+        optional: joins only when it is asked for.
         templates: rows are templates, which curation fills.
         folder: where ``files`` are on this machine; then ``id`` is only what the source is called.
         annotators: who made its labels, in the Hub's words for ``annotations_creators``.
+        layout: a user's own rows with the same columns are read as this source's.
+        caveat: what it costs to have it: what its rows lack, or where they are wrong, in a sentence or two.
     """
 
     id: str
@@ -129,6 +139,34 @@ class Source:
     templates: bool = False
     folder: Path | None = None
     annotators: str = "other"
+    parse: Callable[[Sequence[tuple[str, str]]], Iterable[tuple[str, Mapping[str, object]]]] | None = None
+    most: int | None = None
+    label_sets: tuple[str, ...] = ()
+    layout: bool = True
+    caveat: str = ""
+
+    @property
+    def repo(self) -> str:
+        """The repo alone, ``owner/name``."""
+        return self.id.partition(":")[0]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Rows that are made of those of the training split, so that a model does not learn the form of a source.
+
+    Attributes:
+        name: what ``--augment`` calls it.
+        share: how many rows are made, as a share of the training split, where nothing else is asked for.
+        make: from the rows of the training split, in an order that follows from their content, to new ones, without
+            end or until nothing more can be made.
+        about: what it does, in a few words behind its name.
+    """
+
+    name: str
+    share: float
+    make: Callable[[Sequence[Example], random.Random], Iterator[Example]]
+    about: str
 
 
 @dataclass(frozen=True)

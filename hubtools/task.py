@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from hubtools.heads.base import Head
-from hubtools.spec import CardTexts, Demo, LabelSet, Metric, RouterSlot, Source
+from hubtools.spec import Augmentation, CardTexts, Demo, LabelSet, Metric, RouterSlot, Source
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class TaskSpec:
         sources: the public data, by role; see :class:`~hubtools.spec.Source`. Of those with the role "whole" all are
             read, and the first is the main one.
         starter: our own corpus that stands in for the public data where a Hub has none of it.
+        augmentations: rows that are made of the training split's, where the data are the task's public sources.
         match_lengths: add harmless prompts as long as the positive ones to the training split.
         group_name: what a group is in this task, for cards.
         primary: the metric that picks the checkpoint and heads the card.
@@ -60,6 +61,7 @@ class TaskSpec:
     weighted_loss: bool = False
     overrides: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))
     match_lengths: bool = False
+    augmentations: tuple[Augmentation, ...] = ()
     examples: tuple[str, ...] = ()
     card: CardTexts = field(default_factory=CardTexts)
     demo: Demo = field(default_factory=Demo)
@@ -88,6 +90,11 @@ class TaskSpec:
     def benchmarks(self) -> tuple[Source, ...]:
         """Sources that are only ever scored."""
         return tuple(source for source in self.sources if source.role == "test")
+
+    @property
+    def values(self) -> tuple[Source, ...]:
+        """Sources of values for the slots of templates."""
+        return tuple(source for source in self.sources if source.role == "values")
 
     def owns(self, source_id: str) -> bool:
         """Return whether a source is one of the task's, and not a user's own rows."""

@@ -608,7 +608,7 @@ def presidio_rows(count: int = 40) -> Rows:
 
 
 def files_of(task: TaskSpec, *parts: tuple[str, Path], id: str | None = None) -> SourceFiles:
-    [source] = task.whole_sources
+    source = task.whole_sources[0]
     source = source if id is None else replace(source, id=id)
     return SourceFiles(source, parts, "r1")
 
@@ -617,7 +617,8 @@ def build(
     task: TaskSpec, tmp_path: Path, files: SourceFiles, name: str = "work", **options: Any
 ) -> tuple[dict[str, Any], TaskFolder]:
     folder = TaskFolder(tmp_path / name / task.name)
-    packaged = tuple(locate_addition(s) for s in task.supplements if s.starter and files.source in task.whole_sources)
+    # Of pii alone: the corpora of the others are whole, and would be most of so small a dataset.
+    packaged = tuple(locate_addition(s) for s in task.supplements if s.templates and files.source in task.whole_sources)
     note = options.pop("note", lambda _: None)
     options = {"label_set": task.label_set(), "supplements": packaged, **options}
     return to_json(curate(task, folder, CurationInputs(sources=(files,), **options), note)), folder

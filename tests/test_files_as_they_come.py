@@ -45,7 +45,7 @@ def read(
     sources, label_set = choose_sources(task, str(path), columns or Columns(), task.label_set())
     drops = Drops()
     rows, count = read_pool(task, sources, label_set, drops, skip_bad_rows=skip)
-    assert count == len(rows) + drops.total()
+    assert sum(count.values()) == len(rows) + drops.total()
     return rows, drops, "; ".join([*describe_files(sources), *describe_label_maps(sources)])
 
 

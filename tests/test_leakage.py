@@ -112,7 +112,9 @@ def test_no_template_of_presidio_stands_in_two_splits(pushed: Pushed) -> None:
     rows = {split: with_column(part, templates) for split, part in pushed["pii"].items()}
     assert all(rows.values())
     assert leaks.groups(rows, of="of") == []
-    assert {row["source"] for split in ("validation", "test") for row in pushed["pii"][split]} == {MAIN["pii"]}
+    held_out = {row["source"] for split in ("validation", "test") for row in pushed["pii"][split]}
+    assert MAIN["pii"] in held_out
+    assert not [source for source in held_out if source.startswith("hubtools/")], "our templates are trained on alone"
 
 
 @ON_PUBLIC_DATA

@@ -86,7 +86,7 @@ def test_a_whole_is_under_a_licence_of_one_of_its_parts_or_under_none(extra: str
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
 def test_what_hubtools_names_itself_may_be_published(task: object) -> None:
     for source in (*task.whole_sources, task.starter):  # type: ignore[attr-defined]
-        parts = [source, *task.supplements]  # type: ignore[attr-defined]
+        parts = [source, *task.supplements, *task.values]  # type: ignore[attr-defined]
         sources = [source_under(part.license, part.id) for part in parts]
         assert not check_redistribution(task.name, sources, private=False, accepted=False)  # type: ignore[attr-defined]
         assert all(part.provenance and part.attribution for part in parts)

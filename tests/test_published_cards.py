@@ -330,7 +330,7 @@ def facts_of(task: TaskSpec, variant: str) -> dict[str, Any]:
     starter = variant == "starter"
     names = task.label_set().labels
     supplements = () if starter else task.supplements
-    sources = [task.starter] if starter else [*task.whole_sources, *supplements]
+    sources = [task.starter] if starter else [*task.whole_sources, *supplements, *task.values]
     kept, matched = 99 * len(names), 7 if task.match_lengths and not starter else 0
     own = kept - matched - 40 * len(supplements)
     splits = {}
@@ -347,7 +347,9 @@ def facts_of(task: TaskSpec, variant: str) -> dict[str, Any]:
         "seed": 0, "hubtools": "1.0.0",
         "sources": [
             {"id": s.id, "revision": "hubtools 1.0.0" if s.starter else "abc1234", "license": s.license,
-             "attribution": s.attribution, "labels": s.provenance, "starter": s.starter}
+             "attribution": s.attribution, "labels": s.provenance, "starter": s.starter,
+             "name": s.name, "read": 120, "rows": {} if s.role == "values" else {"train": {names[0]: 70}},
+             "caveat": s.caveat}
             for s in sources
         ],
         "license": dict(zip(("id", "rule"), combine_licences(s.license for s in sources), strict=True)),
@@ -359,6 +361,7 @@ def facts_of(task: TaskSpec, variant: str) -> dict[str, Any]:
             | ({"with matched lengths": kept} if matched else {}),
             "dropped": {"exact duplicate": 12, "same text, several labels": 3},
             "synthetic_train": sum(40 for s in supplements if s.templates), "length_matched_train": matched,
+            "augmented_train": {} if starter else {made.name: 40 for made in task.augmentations},
             "kept": kept,
         },
         "supplements": [
@@ -577,16 +580,16 @@ def test_a_dataset_card_without_a_fact_is_an_error(task: TaskSpec) -> None:
 @TASK
 def test_a_share_alike_source_makes_a_share_alike_model_and_dataset(task: TaskSpec) -> None:
     licences = {variant: split_card(model_card_of(task, variant))[0]["license"] for variant in ("public", "starter")}
-    assert licences == {"public": "cc-by-sa-3.0" if task.name == "pii" else "apache-2.0", "starter": "apache-2.0"}
+    assert licences == {"public": "cc-by-sa-4.0" if task.name == "pii" else "apache-2.0", "starter": "apache-2.0"}
     data = {variant: split_card(dataset_card_of(task, variant))[0]["license"] for variant in ("public", "starter")}
-    assert data["public"] == task.whole_sources[0].license
+    assert data["public"] == {"pii": "cc-by-sa-4.0", "intent": "cc-by-4.0"}.get(task.name, "apache-2.0")
     assert data["starter"] == "apache-2.0"
 
 
 @TASK
 def test_every_source_is_named_with_its_licence_and_whom_to_thank(task: TaskSpec) -> None:
     for card in (model_card_of(task, "public"), dataset_card_of(task, "public")):
-        for source in (*task.whole_sources, *task.supplements):
+        for source in task.sources:
             assert f"`{source.id}`" in card
             assert source.attribution in card
 

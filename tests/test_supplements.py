@@ -20,7 +20,7 @@ from hubtools.curation.audit import write_audit
 from hubtools.curation.duplicates import cluster_near_duplicates
 from hubtools.curation.sources import SourceFiles
 from hubtools.curation.split import SPLITS
-from hubtools.curation.supplements import check_names, choose_supplements, limit_shares
+from hubtools.curation.supplements import check_names, choose_supplements, choose_values, limit_shares
 from hubtools.curation.synthesis import SLOT_TYPES, fill_rare_types, fill_template
 from hubtools.errors import UsageError
 from hubtools.heads.length_matching import RATIO, compose_negatives, measure_length_baseline
@@ -42,6 +42,15 @@ def sentence(rng: random.Random, words: int = 9) -> str:
 
 
 # --- as a user ------------------------------------------------------------------------------------------------------
+
+
+def without_all_but(task: str, *kept: str) -> tuple[str, ...]:
+    """Flags that leave out what joins the public data of a task, but for these supplements."""
+    names = [source.name for source in TASKS[task].sources if source.name and source.name not in kept]
+    made = [f"{made.name}=0" for made in TASKS[task].augmentations]
+    return tuple(flag for name in names for flag in ("--without", name)) + tuple(
+        flag for name in made for flag in ("--augment", name)
+    )
 
 
 def write_csv(path: Path, rows: Rows) -> None:
@@ -125,6 +134,7 @@ def assert_every_drop_has_a_line(facts: dict[str, Any], folder: Path) -> None:
 def test_role_plays_and_long_harmless_prompts_join_the_training_split_of_jailbreak_alone(
     hubtools: Command, at: tuple[object, ...], tmp_path: Path
 ) -> None:
+    at = (*without_all_but("jailbreak", "gpteacher"), *at)
     plain = curated(hubtools, tmp_path / "plain", "jailbreak", "--without", "gpteacher", "--without", "lengths", *at)
     facts = curated(hubtools, tmp_path / "full", "jailbreak", *at)
     assert plain["supplements"] == []
@@ -153,11 +163,12 @@ def test_role_plays_and_long_harmless_prompts_join_the_training_split_of_jailbre
     assert f"jailbreak: supplement gpteacher is {supplement['share']:.1%} of train" in facts["said"]
 
 
-def test_queries_of_metatool_join_intent_only_when_they_are_asked_for(
+def test_queries_of_metatool_join_intent_unless_they_are_left_out(
     hubtools: Command, at: tuple[object, ...], tmp_path: Path
 ) -> None:
-    plain = curated(hubtools, tmp_path / "plain", "intent", *at)
-    facts = curated(hubtools, tmp_path / "more", "intent", "--supplement", "metatool", *at)
+    at = (*without_all_but("intent", "metatool"), *at)
+    plain = curated(hubtools, tmp_path / "plain", "intent", "--without", "metatool", *at)
+    facts = curated(hubtools, tmp_path / "more", "intent", *at)
     assert plain["supplements"] == []
     assert METATOOL.id not in {source["id"] for source in plain["sources"]}
     assert plain["decided_by"] == {
@@ -184,6 +195,7 @@ def test_queries_of_metatool_join_intent_only_when_they_are_asked_for(
 def test_where_the_audit_file_lies_is_said_and_it_is_the_same_again(
     hubtools: Command, at: tuple[object, ...], tmp_path: Path
 ) -> None:
+    at = (*without_all_but("intent"), *at)
     first = curated(hubtools, tmp_path / "first", "intent", *at)
     path = tmp_path / "first" / "intent" / "audit.csv"
     assert f"to check by eye: {path}" in first["said"]
@@ -202,7 +214,7 @@ def test_where_the_audit_file_lies_is_said_and_it_is_the_same_again(
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--supplement", "gpt"), "Unknown supplement 'gpt'(?s:.*)gpteacher, metatool, rare-types, templates"),
+        (("--supplement", "gpt"), "Unknown supplement 'gpt'(?s:.*)gpteacher, metatool, names, rare-types, starter, "),
         (("--without", "length"), "Unknown supplement 'length'(?s:.*)lengths"),
         (("--supplement", "lengths"), "Unknown supplement 'lengths'"),
     ],
@@ -237,16 +249,21 @@ def test_a_default_joins_the_tasks_own_source_and_an_asked_one_any_source() -> N
     calls = [SourceFiles(intent.whole_sources[0], (), "r1")]
     assert [s.name for s in choose_supplements(pii, public, (), ())] == ["templates", "rare-types"]
     assert [s.name for s in choose_supplements(pii, public, (), ("templates",))] == ["rare-types"]
+    assert [s.name for s in choose_values(pii, public, (), ("names",))] == ["addresses"]
+    assert choose_values(pii, starter, (), ()) == []
+    assert [s.name for s in choose_values(pii, starter, ("names",), ())] == ["names"]
     assert choose_supplements(pii, starter, (), ()) == []
     both = choose_supplements(pii, starter, ("rare-types", "templates"), ())
     assert [s.name for s in both] == ["rare-types"], "not twice"
-    assert choose_supplements(intent, calls, ("templates",), ()) == []
-    assert choose_supplements(intent, calls, ("metatool",), ("metatool",)) == []
+    assert [s.name for s in choose_supplements(intent, calls, ("templates",), ("starter",))] == ["metatool"]
+    assert choose_supplements(intent, calls, ("metatool",), ("metatool", "starter")) == []
 
 
 def test_every_supplement_has_a_name_of_its_own_a_share_and_a_licence() -> None:
     supplements = [s for task in TASKS.values() for s in task.supplements]
-    assert len({s.name for s in supplements} - {"", "lengths"}) == len(supplements)
+    for task in TASKS.values():
+        names = [s.name for s in task.sources[1:]]
+        assert len({*names} - {"", "lengths"}) == len(names), "what --without names is one source of a task"
     assert all(0 < s.share < 1 and s.license and s.attribution for s in supplements)
     check_names(TASKS.values(), [s.name for s in supplements], ["lengths"])
     with pytest.raises(UsageError):
@@ -331,7 +348,7 @@ def prompts(attacks: int = 60, harmless: int = 120, seed: int = 0) -> list[Examp
     ] + [Example(sentence(rng, rng.randint(2, 30)), "benign", split="train", source="s") for _ in range(harmless)]
 
 
-def test_harmless_prompts_are_added_at_the_lengths_of_attacks_up_to_the_ratio() -> None:
+def test_harmless_prompts_are_added_at_the_lengths_of_attacks_in_the_ratio_of_the_split() -> None:
     rows = prompts()
     added = list(compose_negatives(rows, "jailbreak", 0))
     assert added == list(compose_negatives(rows[::-1], "jailbreak", 0))
@@ -342,7 +359,13 @@ def test_harmless_prompts_are_added_at_the_lengths_of_attacks_up_to_the_ratio() 
     half = lengths[len(lengths) // 2]
     long = [row for row in [*rows, *added] if len(row.text) >= half]
     ratio = sum(row.label == "benign" for row in long) / sum(row.label == "jailbreak" for row in long)
-    assert RATIO - 1 < ratio <= RATIO + 0.5
+    each = sum(row.label == "benign" for row in rows) / len(lengths)
+    assert each - 1 < ratio <= each + 0.5, "as many as the split has for each attack"
+
+
+def test_few_attacks_bring_few_harmless_prompts_of_their_length() -> None:
+    rows = prompts(10, 200)
+    assert len(list(compose_negatives(rows, "jailbreak", 0))) <= RATIO * 10
 
 
 def test_added_prompts_hold_whole_prompts_of_one_source_and_no_attack() -> None:
@@ -512,7 +535,8 @@ def test_on_the_public_data_length_alone_says_little_of_long_prompts_in_training
 ) -> None:
     at = ("--hub", "local", "--hub-dir", tmp_path / "hub", "--mirror", public)
     try:
-        facts = curated(hubtools, tmp_path, "jailbreak", *at)
+        # The further sources take some of the shortcut away by themselves.
+        facts = curated(hubtools, tmp_path, "jailbreak", *without_all_but("jailbreak", "gpteacher"), *at)
     finally:
         stop(tmp_path / "hub")
     found = facts["length_baseline"]

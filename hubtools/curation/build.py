@@ -13,11 +13,12 @@ import json
 import random
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hubtools import __version__
 from hubtools.curation.audit import write_audit
+from hubtools.curation.augmentation import augment
 from hubtools.curation.cleaning import UNCLEAN, Drops, read_pool
 from hubtools.curation.corrections import Corrections, Corrector
 from hubtools.curation.facts import COMPARISON, choose_examples, count_decisions, describe_licence, describe_source
@@ -30,9 +31,10 @@ from hubtools.curation.sources import SourceFiles, name_sources
 from hubtools.curation.split import SPLITS, split_groups
 from hubtools.curation.supplements import SupplementRows, read_supplements
 from hubtools.curation.synthesis import describe_synthesis, fill_templates
+from hubtools.curation.values import Values, read_values
 from hubtools.errors import DamagedRecord, SourceError
 from hubtools.records import from_json, write_record
-from hubtools.records.dataset import CorrectionFacts, Counts, DatasetFacts, DecidedBy
+from hubtools.records.dataset import CorrectionFacts, Counts, DatasetFacts, DecidedBy, SourceFacts
 from hubtools.spec import Example, LabelSet
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder, replace_folder, sha256_of
@@ -54,6 +56,8 @@ class CurationInputs:
         sources: with rows for every split; at least one. The first is the main one.
         label_set: the dataset's labels, and how the sources' labels are mapped to them.
         supplements: what joins the training split, each up to its share.
+        values: what the slots of templates are filled with beside the values that are made.
+        augmentations: names of what makes rows of the training split's, with the share of it that each is to make.
         skip_bad_rows: drop and count rows that cannot be read or have an unknown label; otherwise they stop the
             curation, with the origins of the first of them.
         match_lengths: add rows to the training split so that length alone does not tell the label.
@@ -64,6 +68,8 @@ class CurationInputs:
     sources: tuple[SourceFiles, ...]
     label_set: LabelSet
     supplements: tuple[SourceFiles, ...] = ()
+    values: tuple[SourceFiles, ...] = ()
+    augmentations: tuple[tuple[str, float], ...] = ()
     seed: int = 0
     skip_bad_rows: bool = False
     match_lengths: bool = False
@@ -74,16 +80,19 @@ class CurationInputs:
 def compute_fingerprint(task: TaskSpec, inputs: CurationInputs) -> str:
     """Return the SHA-256 of all that decides the dataset's content, in hex; nothing is curated again while it stays."""
     digest = hashlib.sha256()
-    for part in (*inputs.sources, *inputs.supplements):
+    for part in (*inputs.sources, *inputs.supplements, *inputs.values):
         # Content alone decides, not when a file was written or where it lies.
-        digest.update(f"{part.source.id} {part.source.share} {part.source.license} {part.encoding}".encode())
+        digest.update(
+            f"{part.source.id} {part.source.share} {part.source.most} {part.source.license} {part.encoding}".encode()
+        )
         for split, path in part.files:
             digest.update(split.encode() + bytes.fromhex(sha256_of(path)))
     main, *others = inputs.sources
     # The version of hubtools as well: any of its rules may have changed.
     content = [__version__, FACTS, task.name, task.version, main.source.columns, _describe_mapping(main)]
     content += [inputs.label_set.name, inputs.seed, inputs.skip_bad_rows, inputs.match_lengths]
-    content += [inputs.languages, inputs.corrections.sha256] if inputs.corrections else [inputs.languages]
+    content += [inputs.languages, inputs.augmentations]
+    content += [inputs.corrections.sha256] if inputs.corrections else []
     # Further sources are named, so that one of them is told from a supplement with the same file.
     content += [[other.source.id, other.source.columns, _describe_mapping(other)] for other in others]
     digest.update(json.dumps(content).encode())
@@ -122,7 +131,7 @@ def curate(
         rows, read = read_pool(task, inputs.sources, inputs.label_set, dropped, skip_bad_rows=inputs.skip_bad_rows)
         for line in describe_label_maps(inputs.sources):
             note(f"{task.name}: {line}")
-        content = _make_content(task, inputs, rows, read, dropped)
+        content = _make_content(task, inputs, rows, sum(read.values()), dropped)
         _check_classes(content, task, inputs)
     except SourceError:  # which rows were dropped, and why, is what helps now
         dropped.write(folder.dropped)
@@ -143,7 +152,7 @@ def curate(
     write_audit(folder.audit, content.rows, task.head, label_set, inputs.seed)
     with replace_folder(fresh, folder.dataset):
         pass
-    facts = _describe_dataset(content, task, inputs, fingerprint)
+    facts = _describe_dataset(content, task, inputs, read, fingerprint)
     write_record(folder.facts, facts)
 
     sizes = ", ".join(f"{split} {facts.splits[split].rows}" for split in SPLITS)
@@ -164,7 +173,9 @@ def curate(
 
 def describe_files(sources: Sequence[SourceFiles]) -> list[str]:
     """Return how files are read that are not written as most are, and what else nobody named, a line each."""
-    reading = [line for files in sources for _, path in files.files for line in describe_reading(path, files.encoding)]
+    # Files that a source parses itself are as it expects them.
+    tables = [files for files in sources if files.source.parse is None]
+    reading = [line for files in tables for _, path in files.files for line in describe_reading(path, files.encoding)]
     return [*reading, *(remark for files in sources for remark in files.remarks)]
 
 
@@ -191,7 +202,10 @@ class _Content:
         rows: of all splits.
         pooled: those of the sources, without what joined the training split.
         steps: how many rows were left, or there, after each step.
+        brought: those of the sources and supplements, without what was made of these.
+        augmented: how many were made of the training split's, by the name of what made them.
         dropped: what the sources lost on the way.
+        values_read: values of each source of these, by its id.
     """
 
     rows: list[Example]
@@ -201,6 +215,9 @@ class _Content:
     decided_by: DecidedBy | None
     supplements: list[SupplementRows]
     corrections: CorrectionFacts | None
+    brought: list[Example]
+    augmented: dict[str, int]
+    values_read: dict[str, int]
 
     def select(self, split: str) -> list[Example]:
         """Return the rows of one split, in their order."""
@@ -214,6 +231,7 @@ def _make_content(task: TaskSpec, inputs: CurationInputs, rows: list[Example], r
         read: how many rows the sources have.
     """
     sources, label_set, seed = inputs.sources, inputs.label_set, inputs.seed
+    values, values_read = read_values(inputs.values)
     decided_by = count_decisions(rows, dropped)
     steps = {"read": read, "usable": len(rows) + sum(dropped[reason] for reason in UNCLEAN), "cleaned": len(rows)}
     # Templates are told apart by their words, slots included; what they are filled with is checked further down.
@@ -221,7 +239,7 @@ def _make_content(task: TaskSpec, inputs: CurationInputs, rows: list[Example], r
     steps["without exact duplicates"] = len(rows)
     rows = _assign_splits(assign_groups(rows), label_set, seed)
     if any(files.source.templates for files in sources):
-        rows = _fill_sources(rows, sources, seed)
+        rows = _fill_sources(rows, sources, seed, values)
         steps["filled templates"] = len(rows)
     rows = drop_leaks(rows, dropped)
     steps["without leaks"] = len(rows)
@@ -233,7 +251,7 @@ def _make_content(task: TaskSpec, inputs: CurationInputs, rows: list[Example], r
             next="mend the source, or give another with --source",
         )
     # Splits are fixed from here on: what is added goes to train, and never displaces a row that is held out.
-    supplements = read_supplements(rows, task, label_set, inputs.supplements, seed)
+    supplements = read_supplements(rows, task, label_set, inputs.supplements, seed, values)
     corrections = None
     if inputs.corrections:
         corrector = Corrector(inputs.corrections, task, label_set)
@@ -245,7 +263,7 @@ def _make_content(task: TaskSpec, inputs: CurationInputs, rows: list[Example], r
     own = len(rows)
     rows = [label_set.map_labels(row) for row in (*rows, *(row for part in supplements for row in part.rows))]
     # Supplements come last: what stands before them are the rows of the sources, now with the dataset's labels.
-    pooled = rows[:own]
+    pooled, brought = rows[:own], rows
     if supplements:
         steps["with supplements"] = len(rows)
     if inputs.match_lengths:
@@ -253,7 +271,10 @@ def _make_content(task: TaskSpec, inputs: CurationInputs, rows: list[Example], r
         # A composed text may be like one that is held out: it stays out, and no row of a source is lost for it.
         rows = drop_leaks([*rows, *composed], Drops())
         steps["with matched lengths"] = len(rows)
-    return _Content(rows, pooled, steps, dropped, decided_by, supplements, corrections)
+    rows, augmented = augment(rows, task, inputs.augmentations, seed)
+    if augmented:
+        steps["with augmentations"] = len(rows)
+    return _Content(rows, pooled, steps, dropped, decided_by, supplements, corrections, brought, augmented, values_read)
 
 
 def rehearse(task: TaskSpec, inputs: CurationInputs, rows: list[Example], dropped: Drops) -> None:
@@ -277,7 +298,9 @@ def rehearse(task: TaskSpec, inputs: CurationInputs, rows: list[Example], droppe
         rows = [*rows[:_REHEARSED], *(rows[i] for i in others)]
     here = Drops()
     # Supplements and composed rows change nothing about what the sources lose.
-    content = _make_content(task, replace(inputs, supplements=(), match_lengths=False), rows, len(rows), here)
+    content = _make_content(
+        task, replace(inputs, supplements=(), augmentations=(), match_lengths=False), rows, len(rows), here
+    )
     # What a sample lacks, the whole may have; and what the sources lack, supplements may bring.
     if not (is_sample or inputs.supplements):
         _check_classes(content, task, inputs)
@@ -292,7 +315,7 @@ def rehearse(task: TaskSpec, inputs: CurationInputs, rows: list[Example], droppe
         )
 
 
-def _fill_sources(rows: Sequence[Example], sources: Sequence[SourceFiles], seed: int) -> list[Example]:
+def _fill_sources(rows: Sequence[Example], sources: Sequence[SourceFiles], seed: int, values: Values) -> list[Example]:
     """Return rows by split, with documents in place of the rows of sources that give templates."""
     of_templates = {files.source.id for files in sources if files.source.templates}
     filled: list[Example] = []
@@ -300,7 +323,7 @@ def _fill_sources(rows: Sequence[Example], sources: Sequence[SourceFiles], seed:
         part = [row for row in rows if row.split == split]
         filled += (row for row in part if row.source not in of_templates)
         templates = [row for row in part if row.source in of_templates]
-        filled += fill_templates(templates, split, TEMPLATE_COPIES[split], seed)
+        filled += fill_templates(templates, split, TEMPLATE_COPIES[split], seed, values)
     return filled
 
 
@@ -353,10 +376,12 @@ def _list_known_languages(task: TaskSpec, inputs: CurationInputs) -> list[str]:
     return [*(inputs.languages or known)]
 
 
-def _describe_dataset(content: _Content, task: TaskSpec, inputs: CurationInputs, fingerprint: str) -> DatasetFacts:
-    """Return what ``facts.json`` says of the dataset."""
+def _describe_dataset(
+    content: _Content, task: TaskSpec, inputs: CurationInputs, read: Mapping[str, int], fingerprint: str
+) -> DatasetFacts:
+    """Return what ``facts.json`` says of the dataset; ``read`` are the rows of the sources' files, by their ids."""
     label_set = inputs.label_set
-    sources = [describe_source(files) for files in (*inputs.sources, *inputs.supplements)]
+    sources = _describe_sources(content, inputs, read)
     rows, train, test = content.rows, content.select("train"), content.select("test")
     train_of_sources = [row for row in content.pooled if row.split == "train"]
     filled_supplements = [part for part in content.supplements if part.documents]
@@ -364,8 +389,9 @@ def _describe_dataset(content: _Content, task: TaskSpec, inputs: CurationInputs,
         synthetic_splits = [*SPLITS]
     else:
         synthetic_splits = ["train"] if filled_supplements else []
-    # What is in neither the sources nor the supplements was composed to match lengths.
+    # What is in neither the sources nor the supplements was made of them.
     unmatched = len(content.pooled) + sum(len(part.rows) for part in content.supplements)
+    unmatched += sum(content.augmented.values())
     return DatasetFacts(
         task=task.name,
         fingerprint=fingerprint,
@@ -383,6 +409,7 @@ def _describe_dataset(content: _Content, task: TaskSpec, inputs: CurationInputs,
             synthetic_train=sum(len(part.rows) for part in filled_supplements),
             length_matched_train=len(rows) - unmatched,
             kept=len(rows),
+            augmented_train=content.augmented,
         ),
         decided_by=content.decided_by,
         supplements=[part.describe(len(train)) for part in content.supplements],
@@ -393,5 +420,18 @@ def _describe_dataset(content: _Content, task: TaskSpec, inputs: CurationInputs,
         synthesis=describe_synthesis(inputs.seed, synthetic_splits) if synthetic_splits else None,
         examples=choose_examples(train, task.head, label_set.labels),
         corrections=content.corrections,
+        augmentations=dict(inputs.augmentations),
         languages=_list_known_languages(task, inputs) or find_languages([row.text for row in train], inputs.seed),
     )
+
+
+def _describe_sources(content: _Content, inputs: CurationInputs, read: Mapping[str, int]) -> list[SourceFacts]:
+    """Return what is said of each source, in the order of the task: those of all splits, those of training, values."""
+    of_others = content.values_read | {part.source.id: part.read for part in content.supplements}
+    by_source: dict[str, list[Example]] = defaultdict(list)
+    for row in content.brought:
+        by_source[row.source].append(row)
+    return [
+        describe_source(files, {**read, **of_others}.get(files.source.id, 0), by_source[files.source.id])
+        for files in (*inputs.sources, *inputs.supplements, *inputs.values)
+    ]

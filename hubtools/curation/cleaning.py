@@ -9,12 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hubtools.curation.reading import read_rows
+from hubtools.curation.source_rows import iterate_rows
 from hubtools.curation.sources import SPLIT_NAMES, SourceFiles, are_public, name_sources
 from hubtools.curation.split import SPLITS
 from hubtools.errors import SourceError, shorten
 from hubtools.heads.span_rows import SPLIT_WORD
 from hubtools.records import write_whole
+from hubtools.rows import hash_content
 from hubtools.spec import BadRow, Dropped, Example, Flawed, LabelSet, Undecided
 from hubtools.task import TaskSpec
 
@@ -114,8 +115,8 @@ class BadRows:
 
 def read_pool(
     task: TaskSpec, sources: Sequence[SourceFiles], label_set: LabelSet, drops: Drops, *, skip_bad_rows: bool = False
-) -> tuple[list[Example], int]:
-    """Return the rows of the whole sources that can be trained on, and how many rows there were.
+) -> tuple[list[Example], dict[str, int]]:
+    """Return the rows of the whole sources that can be trained on, and how many rows each source had, by its id.
 
     A row is checked and dropped as it is read: memory holds what is kept.
 
@@ -125,20 +126,21 @@ def read_pool(
     """
     rows: list[Example] = []
     bad = BadRows()
-    read = 0
+    read: dict[str, int] = {}
     # All sources are read before anything is refused: a user mends all of them at once.
     for files in sources:
         # Files of two sources may share a name: with several sources, a row's origin begins with the source's.
         prefix = f"{files.source.id} " if len(sources) > 1 else ""
         part, part_read = _read_source(task, files, label_set, drops, bad, prefix)
         rows += part
-        read += part_read
+        read[files.source.id] = part_read
     # Templates get their types when they are filled: until then no class can be called absent.
     filled_later = any(files.source.templates for files in sources)
     absent = [] if filled_later else _list_absent_classes(rows, task, label_set, sources)
-    defects = [] if skip_bad_rows else _list_defects(bad.list_refused(read), drops)
+    all_read = sum(read.values())
+    defects = [] if skip_bad_rows else _list_defects(bad.list_refused(all_read), drops)
     if defects or (absent and rows):
-        raise _refuse_source(sources, label_set, task, bad, read, [*defects, *absent], bad_rows=bool(defects))
+        raise _refuse_source(sources, label_set, task, bad, all_read, [*defects, *absent], bad_rows=bool(defects))
     return rows, read
 
 
@@ -173,42 +175,65 @@ def _read_source(
     """
     rows: list[Example] = []
     read = 0
-    for split, path in files.files:
-        for raw in read_rows(path, files.source.columns, files.features, task.head.column_advice, files.encoding):
-            read += raw.rows
-            origin = prefix + raw.origin
-            if raw.row is None:
-                # Messages of libraries vary from row to row behind the colon: counted together, listed one by one.
-                bad.wrong[drops.drop(raw.defect.split(":")[0], origin, raw.rows)] += raw.rows
-                continue
-            try:
-                # The source's own reasons come first, then the label set's, then those of cleaning.
-                example = files.source.row(raw.row)
-                if _UNDECODED.search(example.text + example.label):
-                    raise BadRow(NOT_UTF8)
-                task.head.check_label(example, label_set, task.label_sets)
-                # A file's split counts first, then the reader's, then a column of that name.
-                official = split or example.split or str(raw.row.get("split") or "").strip().lower()
-                if official not in SPLIT_NAMES:
-                    raise BadRow(f"unknown split {shorten(official, 60)!r}: neither " + ", ".join(SPLITS))
-                reason = find_defect(example, task, label_set)
-                if reason:
-                    raise Flawed(reason)
-            except BadRow as defect:
-                bad.wrong[drops.drop(str(defect), origin)] += 1
-            except Flawed as defect:
-                bad.flawed[drops.drop(str(defect), origin)] += 1
-            except Dropped as defect:
-                drops.drop(str(defect), origin)
-                drops.left_out += 1
-                drops.undecided += isinstance(defect, Undecided)
-            else:
-                official = SPLIT_NAMES[official]
-                rows.append(replace(example, split=official, source=files.source.id, origin=origin))
+    for split, raw in iterate_rows(files, task.head.column_advice):
+        read += raw.rows
+        origin = prefix + raw.origin
+        if raw.row is None:
+            # Messages of libraries vary from row to row behind the colon: counted together, listed one by one.
+            bad.wrong[drops.drop(raw.defect.split(":")[0], origin, raw.rows)] += raw.rows
+            continue
+        try:
+            # The source's own reasons come first, then the label set's, then those of cleaning.
+            example = files.source.row(raw.row)
+            if _UNDECODED.search(example.text + example.label):
+                raise BadRow(NOT_UTF8)
+            task.head.check_label(example, label_set, task.label_sets)
+            # A file's split counts first, then the reader's, then a column of that name.
+            official = split or example.split or str(raw.row.get("split") or "").strip().lower()
+            if official not in SPLIT_NAMES:
+                raise BadRow(f"unknown split {shorten(official, 60)!r}: neither " + ", ".join(SPLITS))
+            reason = find_defect(example, task, label_set)
+            if reason:
+                raise Flawed(reason)
+        except BadRow as defect:
+            bad.wrong[drops.drop(str(defect), origin)] += 1
+        except Flawed as defect:
+            bad.flawed[drops.drop(str(defect), origin)] += 1
+        except Dropped as defect:
+            drops.drop(str(defect), origin)
+            drops.left_out += 1
+            drops.undecided += isinstance(defect, Undecided)
+        else:
+            official = SPLIT_NAMES[official]
+            rows.append(replace(example, split=official, source=files.source.id, origin=origin))
+    rows = _limit_rows(rows, files.source.most, drops)
     # A training split without the two others is a pool that is still to be split.
     if not {"validation", "test"} <= {row.split for row in rows}:
         rows = [replace(row, split="") if row.split == "train" else row for row in rows]
     return rows, read
+
+
+def _limit_rows(rows: list[Example], most: int | None, drops: Drops) -> list[Example]:
+    """Return ``most`` rows, in their order; those that are left out are counted."""
+    if most is None or len(rows) <= most:
+        return rows
+    taken = {row.origin for row in order_by_turns(rows)[:most]}
+    for row in rows:
+        if row.origin not in taken:
+            drops.drop("beyond the most rows of its source", row.origin)
+            drops.left_out += 1
+    return [row for row in rows if row.origin in taken]
+
+
+def order_by_turns(rows: Sequence[Example]) -> list[Example]:
+    """Return the rows in turns, one of each class that has any left; within a class the order is by content."""
+    ranks: Counter[str] = Counter()
+    order = []
+    # By content, so that the same rows are chosen in whatever order a file has them.
+    for row in sorted(rows, key=lambda row: (hash_content(row.text), row.text)):
+        order.append((ranks[row.label], row.label, row))
+        ranks[row.label] += 1
+    return [row for _, _, row in sorted(order, key=lambda entry: entry[:2])]
 
 
 def _refuse_source(

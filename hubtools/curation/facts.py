@@ -9,6 +9,7 @@ from hubtools.curation.cleaning import Drops
 from hubtools.curation.duplicates import NEAR
 from hubtools.curation.licences import combine_licences
 from hubtools.curation.sources import SourceFiles
+from hubtools.curation.split import SPLITS
 from hubtools.curation.synthesis import VARIANT
 from hubtools.heads import Head
 from hubtools.records.dataset import (
@@ -55,9 +56,17 @@ def describe_licence(sources: Iterable[SourceFacts]) -> LicenseFacts:
     return LicenseFacts(id=licence, rule=rule)
 
 
-def describe_source(files: SourceFiles) -> SourceFacts:
-    """Return where rows come from, under what licence, and how a user's own columns and labels were read."""
+def describe_source(files: SourceFiles, read: int, rows: Iterable[Example]) -> SourceFacts:
+    """Return where rows come from, under what licence, how a user's own were read, and what they bring.
+
+    Args:
+        read: rows of its files.
+        rows: those of them that the dataset has.
+    """
     source = files.source
+    brought: dict[str, Counter[str]] = {}
+    for row in rows:
+        brought.setdefault(row.split, Counter()).update(row.classes or [""])
     return SourceFacts(
         id=source.id,
         revision=files.revision,
@@ -66,6 +75,10 @@ def describe_source(files: SourceFiles) -> SourceFacts:
         labels=source.provenance,
         starter=source.starter,
         mapping=files.mapping,
+        name=source.name,
+        read=read,
+        rows={split: dict(sorted(brought[split].items())) for split in SPLITS if split in brought},
+        caveat=source.caveat,
     )
 
 

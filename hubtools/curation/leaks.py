@@ -64,12 +64,14 @@ def assign_groups(rows: Sequence[Example]) -> list[Example]:
         first_alike = cluster_near_duplicates([make_comparison_key(rows[i].text) for i in part])
         for i, earlier in zip(part, first_alike, strict=True):
             clusters.join(part[earlier], i)
-    names: dict[int, str] = {}
+    names: dict[int, tuple[int, str]] = {}
+    # A group keeps the name, and with it the split, that it has without the sources that come after its first.
+    ranks = {source: rank for rank, source in enumerate(dict.fromkeys(row.source for row in rows))}
     for i, row in enumerate(rows):
-        name, root = name_group(row), clusters.find(i)
+        name, root = (ranks[row.source], name_group(row)), clusters.find(i)
         # The smallest name, so that the order of the rows does not matter.
         names[root] = min(names.get(root, name), name)
-    return [replace(row, group=names[clusters.find(i)]) for i, row in enumerate(rows)]
+    return [replace(row, group=names[clusters.find(i)][1]) for i, row in enumerate(rows)]
 
 
 def drop_leaks(rows: Iterable[Example], drops: Drops) -> list[Example]:

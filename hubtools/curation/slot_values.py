@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from itertools import pairwise
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hubtools.curation.split import hash_to_fraction
@@ -49,6 +50,10 @@ _RESERVED_SSNS = (
 # A fixed day: with Faker's "now" the same seed would give other dates tomorrow.
 _UNTIL = datetime(2026, 1, 1)
 
+# Of documents, names and addresses, where sources bring values for them.
+_FROM_SOURCES = 0.5
+_LOCAL_LETTERS = 0.15  # of the documents with names of a country
+
 # Few enough that a model may know them all: nationalities, religions, political groups, as they stand in a sentence.
 _NRP = (
     "American", "Argentinian", "Australian", "Austrian", "Belgian", "Brazilian", "British", "Bulgarian", "Canadian",
@@ -77,11 +82,27 @@ def _load_faker(locale: str) -> Faker:
     return fake
 
 
-class SlotValues:
-    """Values for the slots of one document: a method for each slot, which bears its name."""
+def belongs_to(value: str, split: str, seed: int) -> bool:
+    """Return whether a value is of the pool of a split: by its hash, so that whoever draws it first does not matter."""
+    low, high = _POOLS[split]
+    return low <= hash_to_fraction(value.casefold(), seed) < high
 
-    def __init__(self, rng: random.Random, split: str, seed: int) -> None:
-        self.rng, self.split, self.seed = rng, split, seed
+
+class SlotValues:
+    """Values for the slots of one document: a method for each slot, which bears its name.
+
+    Args:
+        values: what sources bring for this split, by slot and by what goes together; they fill half of the documents.
+    """
+
+    def __init__(
+        self,
+        rng: random.Random,
+        split: str,
+        seed: int,
+        values: Mapping[str, Mapping[str, Sequence[str]]] = MappingProxyType({}),
+    ) -> None:
+        self.rng, self.split, self.seed, self.values = rng, split, seed, values
         # One country a document: its names and its addresses go together.
         locale = rng.choices(list(LOCALES), weights=list(LOCALES.values()))[0]
         self.fake, self.us = _load_faker(locale), _load_faker("en_US")
@@ -90,14 +111,16 @@ class SlotValues:
             fake.seed_instance(seed_of_fake := rng.getrandbits(64))
         # Reserved values are drawn apart: how many there are changes nothing else of a document.
         self.aside = random.Random(seed_of_fake)
+        # Drawn only where there is something to choose: without such values a document stays what it was.
+        countries = [country for country in values.get("first_name", {}) if country in values.get("last_name", {})]
+        self.home = rng.choice(countries) if countries and rng.random() < _FROM_SOURCES else ""
+        self.writes_local = bool(self.home) and rng.random() < _LOCAL_LETTERS
 
     def draw(self, make: Callable[[], str]) -> str:
         """Return a value of this split's pool."""
-        # By a hash of the value: whoever draws it first does not matter, it belongs to one split.
-        low, high = _POOLS[self.split]
         value = make().strip()
         for _ in range(200):
-            if low <= hash_to_fraction(value.casefold(), self.seed) < high:
+            if belongs_to(value, self.split, self.seed):
                 break
             value = make().strip()
         # After 200 tries a kind with few values may have none for this split: then one of another split has to do.
@@ -138,11 +161,27 @@ class SlotValues:
             return value
         return blend(value, self.draw(make))
 
+    def pick(self, slot: str) -> str | None:
+        """Return a value of a source for a slot that is no part of a name; None where this document takes none."""
+        choices = self.values.get(slot, {})
+        if not choices or self.rng.random() >= _FROM_SOURCES:
+            return None
+        return self.rng.choice(choices[self.rng.choice([*choices])])
+
+    def pick_name(self, slot: str, make: Callable[[], str], *, latin: bool = False) -> str:
+        """Return a part of a name: of the document's country where it has one, else one that is made."""
+        if not self.home:
+            return self.blend_half(make)
+        local = self.values.get(f"local_{slot}", {}).get(self.home, ())
+        if local and self.writes_local and not latin:
+            return self.rng.choice(local)
+        return self.blend_half(lambda: self.rng.choice(self.values[slot][self.home]))
+
     def first_name(self) -> str:
-        return self.blend_half(self.fake.first_name)
+        return self.pick_name("first_name", self.fake.first_name)
 
     def last_name(self) -> str:
-        return self.blend_half(self.fake.last_name)
+        return self.pick_name("last_name", self.fake.last_name)
 
     def name(self) -> str:
         first, last = self.first_name(), self.last_name()
@@ -161,7 +200,13 @@ class SlotValues:
         return name.lower() if self.rng.random() < 0.06 else name
 
     def email(self) -> str:
-        first, last = (re.sub(r"\W", "", part).lower() for part in (self.first_name(), self.last_name()))
+        first, last = (
+            re.sub(r"\W", "", part).lower()
+            for part in (
+                self.pick_name("first_name", self.fake.first_name, latin=True),
+                self.pick_name("last_name", self.fake.last_name, latin=True),
+            )
+        )
         user = self.rng.choice(
             [
                 f"{first}.{last}",
@@ -191,11 +236,11 @@ class SlotValues:
         return number.replace("-", " ") if form < 0.85 else number.replace("-", "")
 
     def street_address(self) -> str:
-        street = self.blend_half(self.fake.street_address).replace("\n", ", ")
+        street = self.pick("street_address") or self.blend_half(self.fake.street_address).replace("\n", ", ")
         return street.lower() if self.rng.random() < 0.05 else street
 
     def city(self) -> str:
-        return self.blend_half(self.fake.city)
+        return self.pick("city") or self.blend_half(self.fake.city)
 
     def state(self) -> str:
         return str(self.us.state_abbr() if self.rng.random() < 0.4 else self.us.state())
@@ -210,7 +255,7 @@ class SlotValues:
         )
 
     def zip(self) -> str:
-        code = self.draw(self.us.zipcode)
+        code = self.pick("zip") or self.draw(self.us.zipcode)
         return f"{code}-{self.digits('####')}" if self.rng.random() < 0.1 else code
 
     def full_address(self) -> str:

@@ -7,12 +7,12 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
-from typing import NoReturn
-from urllib.parse import unquote
+from typing import NoReturn, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from hubtools import __version__
 from hubtools.curation.files import SUFFIXES, find_format
@@ -21,6 +21,8 @@ from hubtools.records.dataset import ColumnMapping
 from hubtools.spec import Source
 from hubtools.task import TaskSpec
 from hubtools.workdir import sha256_of
+
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 # What others call the splits; "" is a pool still to be split.
 SPLIT_NAMES = {
@@ -35,6 +37,12 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
+
+
+_Found = TypeVar("_Found")
+
+# What a message calls a source, by its role.
+_KINDS = {"whole": "Source", "training": "Supplement", "test": "Benchmark", "values": "Source of values"}
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,9 @@ def are_public(task: TaskSpec, sources: Sequence[SourceFiles]) -> bool:
     return any(files.source is source for files in sources for source in task.whole_sources)
 
 
-def locate_public(task: TaskSpec, without: Sequence[str] = ()) -> tuple[SourceFiles, ...]:
+def locate_public(
+    task: TaskSpec, without: Sequence[str] = (), asked: Sequence[str] = (), label_set: str = ""
+) -> tuple[SourceFiles, ...]:
     """Return the files of all public sources of a task that give rows for every split.
 
     Where this Hub has none of them and has our starter corpus, that stands in for all: a corpus of our own is no
@@ -78,6 +88,8 @@ def locate_public(task: TaskSpec, without: Sequence[str] = ()) -> tuple[SourceFi
 
     Args:
         without: names of sources that are left out.
+        asked: names of optional sources that join.
+        label_set: that the dataset is to have; sources that are not marked for it stay out.
 
     Raises:
         UsageError: the task has no public source, or all are left out.
@@ -93,7 +105,7 @@ def locate_public(task: TaskSpec, without: Sequence[str] = ()) -> tuple[SourceFi
             next=f"hubtools curate {task.name} --source FILE.csv",
         )
     # A source without a name cannot be left out.
-    chosen = [source for source in task.whole_sources if not source.name or source.name not in without]
+    chosen = [source for source in task.whole_sources if not source.name or joins(source, without, asked, label_set)]
     if not chosen:
         raise UsageError(
             f"Nothing is left to curate {task.name} from",
@@ -102,12 +114,34 @@ def locate_public(task: TaskSpec, without: Sequence[str] = ()) -> tuple[SourceFi
             next=f"keep one of them, or give your own rows: hubtools curate {task.name} --source FILE.csv",
         )
     # The Hub first: where it has one source, the data is public, and the rest may come from the web.
-    on_hub = [_find_files(source) for source in chosen]
+    on_hub = [_explain(source, _find_files) for source in chosen]
     if task.starter and not any(on_hub):
         starter = _find_on_hub(task.starter)
         if starter:
             return (starter,)
-    return tuple(files or _locate_on_web(source) for source, files in zip(chosen, on_hub, strict=True))
+    return tuple(files or _explain(source, _locate_on_web) for source, files in zip(chosen, on_hub, strict=True))
+
+
+def joins(source: Source, without: Sequence[str], asked: Sequence[str], label_set: str) -> bool:
+    """Return whether a named source joins the public data: unless it is left out, or is optional and not asked for."""
+    marked = not source.label_sets or label_set in ("", *source.label_sets)
+    return marked and source.name not in without and (source.name in asked or not source.optional)
+
+
+def _explain(source: Source, find: Callable[[Source], _Found]) -> _Found:
+    """Return what ``find`` returns; where a source that can be left out is not to be had, the error says how."""
+    try:
+        return find(source)
+    except (SourceError, HubUnavailable) as error:
+        if not source.name:
+            raise
+        raise SourceError(
+            f"Source {source.name!r} ({source.id}) could not be read",
+            found=str(error).splitlines()[0],
+            expected="a mirror of it, or its address on the web",
+            next=f"leave it out with --without {source.name}, or all that the task adds to its named source with "
+            "--only-named-source; or serve a copy with --mirror DIR",
+        ) from error
 
 
 def locate(source: Source) -> SourceFiles:
@@ -134,13 +168,12 @@ def locate_addition(source: Source) -> SourceFiles:
         return locate(source)
     except HubtoolsError as error:
         # Whatever went wrong, a task can do without it: the message says how.
-        benchmark = source.role == "test"
         mirror = "serve a copy with --mirror DIR"
         raise SourceError(
-            f"{'Benchmark' if benchmark else 'Supplement'} {source.name!r} ({source.id}) could not be read",
+            f"{_KINDS[source.role]} {source.name!r} ({source.id}) could not be read",
             found=str(error).splitlines()[0],
             expected="a dataset repo on this Hub, a mirror of it, or its address on the web",
-            next=mirror if benchmark else f"leave it out with --without {source.name}, or {mirror}",
+            next=mirror if source.role == "test" else f"leave it out with --without {source.name}, or {mirror}",
         ) from error
 
 
@@ -218,6 +251,10 @@ def _find_on_hub(source: Source) -> SourceFiles | None:
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     api = HfApi()
+    # A name on a site of code is not the same owner's on a Hub: of a source that is published elsewhere, nothing but a
+    # mirror on this machine is taken in its place.
+    if source.url and urlsplit(api.endpoint).hostname not in _THIS_MACHINE:
+        return None
     try:
         # All that follows is read at the commit that this answer names: the repo may change in between.
         repo, _, config = source.id.partition(":")
@@ -236,7 +273,7 @@ def _find_on_hub(source: Source) -> SourceFiles | None:
         return SourceFiles(source, files, str(info.sha), features)
     matched = match_files(source, [sibling.rfilename for sibling in info.siblings or []])
     paths = tuple(
-        (split, Path(api.hf_hub_download(source.id, name, repo_type="dataset", revision=info.sha)))
+        (split, Path(api.hf_hub_download(repo, name, repo_type="dataset", revision=info.sha)))
         for split, name in matched
     )
     return SourceFiles(source, paths, str(info.sha))
@@ -249,7 +286,7 @@ def _locate_on_web(source: Source) -> SourceFiles:
     paths = []
     for split, patterns in source.files.items():
         for pattern in patterns:
-            target = download_folder() / source.id.replace("/", "--") / pattern
+            target = download_folder() / source.repo.replace("/", "--") / pattern
             # Kept from an earlier run, since the address of a source names a commit.
             if not target.exists():
                 download(source.url.format(file=pattern), target, f"Source {source.id!r}")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from hubtools.curation.cleaning import Drops, read_source
+from hubtools.curation.cleaning import Drops, order_by_turns, read_source
 from hubtools.curation.facts import count_decisions
 from hubtools.curation.leaks import drop_duplicates, drop_leaks, name_group
-from hubtools.curation.sources import SourceFiles, are_public
+from hubtools.curation.sources import SourceFiles, are_public, joins
 from hubtools.curation.synthesis import fill_rare_types, fill_templates
+from hubtools.curation.values import Values
 from hubtools.errors import UsageError
 from hubtools.records.dataset import DecidedBy, SupplementFacts
-from hubtools.rows import hash_content
 from hubtools.spec import Example, LabelSet, Source
 from hubtools.task import TaskSpec
 
@@ -58,12 +58,16 @@ class SupplementRows:
         )
 
 
+def list_removable(task: TaskSpec) -> list[str]:
+    """Return the names of all that a task adds to its named source: what ``--without`` takes."""
+    return [source.name for source in task.sources if source.name and source.role != "test"] + [LENGTHS]
+
+
 def check_names(tasks: Iterable[TaskSpec], asked: Sequence[str], left_out: Sequence[str]) -> None:
     """Raise :class:`UsageError` for a name that no task has; one flag may serve several tasks."""
     tasks = list(tasks)
-    names = {source.name for task in tasks for source in task.supplements}
-    # A whole source with a name can be left out as well; it is never added.
-    removable = {source.name for task in tasks for source in task.whole_sources if source.name} | names | {LENGTHS}
+    names = {s.name for task in tasks for s in task.sources if s.role in ("training", "values") or s.optional}
+    removable = {name for task in tasks for name in list_removable(task)}
     for flag, flag_names, known in (("--supplement", asked, names), ("--without", left_out, removable)):
         for name in flag_names:
             if name not in known:
@@ -76,7 +80,7 @@ def check_names(tasks: Iterable[TaskSpec], asked: Sequence[str], left_out: Seque
 
 
 def choose_supplements(
-    task: TaskSpec, sources: Sequence[SourceFiles], asked: Sequence[str], left_out: Sequence[str]
+    task: TaskSpec, sources: Sequence[SourceFiles], asked: Sequence[str], left_out: Sequence[str], label_set: str = ""
 ) -> list[Source]:
     """Return the supplements that join ``sources``: those that are asked for, and to public data the usual ones."""
     public = are_public(task, sources)
@@ -86,13 +90,26 @@ def choose_supplements(
         for supplement in task.supplements
         # The starter corpus may be a supplement too: its rows are not read twice.
         if supplement.id not in read
-        and supplement.name not in left_out
-        and (supplement.name in asked or (public and not supplement.optional))
+        and joins(supplement, left_out, asked, label_set)
+        and (public or supplement.name in asked)
     ]
 
 
+def choose_values(
+    task: TaskSpec, sources: Sequence[SourceFiles], asked: Sequence[str], left_out: Sequence[str]
+) -> list[Source]:
+    """Return the sources of values for templates: to public data the usual ones, to others those asked for."""
+    public = are_public(task, sources)
+    return [s for s in task.values if joins(s, left_out, asked, "") and (public or s.name in asked)]
+
+
 def read_supplements(
-    rows: Sequence[Example], task: TaskSpec, label_set: LabelSet, supplements: Sequence[SourceFiles], seed: int
+    rows: Sequence[Example],
+    task: TaskSpec,
+    label_set: LabelSet,
+    supplements: Sequence[SourceFiles],
+    seed: int,
+    values: Values,
 ) -> list[SupplementRows]:
     """Return what the supplements add to the training split of ``rows``, which have splits and no leaks.
 
@@ -101,7 +118,7 @@ def read_supplements(
     """
     parts = [_read_supplement(task, files, label_set) for files in supplements]
     # Filled before anything is compared: documents leak by the words of their templates as any row does.
-    _fill_supplements(parts, rows, label_set, seed)
+    _fill_supplements(parts, rows, label_set, seed, values)
     held_out_groups = {row.group for row in rows if row.split != "train"}
     before = list(rows)
     for part in parts:
@@ -134,16 +151,18 @@ def _read_supplement(task: TaskSpec, files: SourceFiles, label_set: LabelSet) ->
     return SupplementRows(files.source, drop_duplicates(rows, drops), read, drops, count_decisions(rows, drops))
 
 
-def _fill_supplements(parts: Sequence[SupplementRows], rows: Iterable[Example], label_set: LabelSet, seed: int) -> None:
+def _fill_supplements(
+    parts: Sequence[SupplementRows], rows: Iterable[Example], label_set: LabelSet, seed: int, values: Values
+) -> None:
     """Put documents in place of templates, and more of those that hold a type which is rare in training."""
     templated = {part.source.id: part for part in parts if part.source.templates}
     templates = [template for part in templated.values() for template in part.rows]
     for part in templated.values():
-        part.rows = list(fill_templates(part.rows, "train", COPIES, seed))
+        part.rows = list(fill_templates(part.rows, "train", COPIES, seed, values))
     train = [row for row in rows if row.split == "train"] + [row for part in parts for row in part.rows]
     # Counted with the sources' own spans: a type that these have plenty of needs no further documents.
     have = Counter(span.type for row in train for span in label_set.map_labels(row).spans)
-    for document in fill_rare_types(templates, have, label_set.mapping, LEAST_SPANS, seed):
+    for document in fill_rare_types(templates, have, label_set.mapping, LEAST_SPANS, seed, values):
         templated[document.source].rows.append(document)
     for part in templated.values():
         part.documents = len(part.rows)
@@ -166,16 +185,5 @@ def limit_shares(
         total = others + sum(sizes.values())
         less = {name: min(size, int(shares[name] * total)) for name, size in sizes.items()}
         if less == sizes:
-            return {name: _order_by_turns(part)[: sizes[name]] for name, part in rows.items()}
+            return {name: order_by_turns(part)[: sizes[name]] for name, part in rows.items()}
         sizes = less
-
-
-def _order_by_turns(rows: Sequence[Example]) -> list[Example]:
-    """Return the rows in turns, one of each class that has any left."""
-    ranks: dict[str, int] = defaultdict(int)
-    order = []
-    # By content, so that the same rows are chosen in whatever order a file has them.
-    for row in sorted(rows, key=lambda row: (hash_content(row.text), row.text)):
-        order.append((ranks[row.label], row.label, row))
-        ranks[row.label] += 1
-    return [row for _, _, row in sorted(order, key=lambda entry: entry[:2])]

@@ -10,15 +10,19 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from hubtools.curation.slot_values import LOCALES, SlotValues, blend
+from hubtools.curation.values import BySlot, Values
 from hubtools.errors import SourceError
 from hubtools.records.dataset import Synthesis
 from hubtools.spec import Example, Span
 
 _SLOT = re.compile(r"\{\{\s*(.*?)\s*\}\}")
 
-_SHARED = ("draw", "digits", "moment", "blend_half")  # methods of SlotValues that are no slots
+_SHARED = ("draw", "digits", "moment", "blend_half", "pick", "pick_name")  # methods of SlotValues that are no slots
+
+_NONE = Values()
 
 # How the origin of a document of a varied template begins.
 VARIANT = "a variant, "
@@ -43,13 +47,18 @@ SLOT_TYPES = {
 _PARTS = (("street_address", "city", "state", "zip", "country"), ("first_name", "last_name"), ("date", "time"))
 
 
-def fill_template(template: str, rng: random.Random, split: str, seed: int) -> tuple[str, tuple[Span, ...]]:
+def fill_template(
+    template: str, rng: random.Random, split: str, seed: int, values: BySlot = MappingProxyType({})
+) -> tuple[str, tuple[Span, ...]]:
     """Return one document: the template's text with values in its slots, and where they stand.
+
+    Args:
+        values: of this split, that sources bring.
 
     Raises:
         SourceError: a slot that is not known.
     """
-    filler = SlotValues(rng, split, seed)
+    filler = SlotValues(rng, split, seed, values)
     # Where each value stands is known when it is put in; spans are made of these positions afterwards.
     text, last, pieces = "", 0, []
     for match in _SLOT.finditer(template):
@@ -120,12 +129,15 @@ def vary_template(template: str, others: Sequence[str], rng: random.Random) -> s
     return text
 
 
-def fill_templates(templates: Iterable[Example], split: str, copies: int, seed: int) -> Iterator[Example]:
+def fill_templates(
+    templates: Iterable[Example], split: str, copies: int, seed: int, values: Values = _NONE
+) -> Iterator[Example]:
     """Yield ``copies`` documents of each template; a template without slots gives one.
 
     In the training split every copy but the first is of a variant of the template, see :func:`vary_template`.
     """
     templates = list(templates)
+    of_split = values.select(split, seed)
     texts = [template.text for template in templates]
     for template in templates:
         # Without slots all copies would be the same text; in training some variants of its words are of use.
@@ -135,13 +147,18 @@ def fill_templates(templates: Iterable[Example], split: str, copies: int, seed: 
             rng = random.Random(f"{seed}:{template.group}:{number}")
             varied = split == "train" and number > 0
             source = vary_template(template.text, texts, rng) if varied else template.text
-            text, spans = fill_template(source, rng, split, seed)
+            text, spans = fill_template(source, rng, split, seed, of_split)
             origin = f"{VARIANT if varied else ''}made of {template.origin}"
             yield replace(template, text=text, spans=spans, split=split, origin=origin)
 
 
 def fill_rare_types(
-    templates: Iterable[Example], have: Mapping[str, int], labels: Mapping[str, str], least: int, seed: int
+    templates: Iterable[Example],
+    have: Mapping[str, int],
+    labels: Mapping[str, str],
+    least: int,
+    seed: int,
+    values: Values = _NONE,
 ) -> Iterator[Example]:
     """Yield further documents for the training split, until it holds ``least`` spans of each label.
 
@@ -152,6 +169,7 @@ def fill_rare_types(
     Of the templates with a rare label the half is filled that holds most rare ones: few documents, many spans.
     """
     templates = list(templates)
+    of_split = values.select("train", seed)
     texts = [template.text for template in templates]
     slot_labels = [[labels.get(SLOT_TYPES.get(slot, ""), "") for slot in _SLOT.findall(text)] for text in texts]
     counts = Counter(have)
@@ -169,7 +187,7 @@ def fill_rare_types(
             if all(counts[label] >= least for label in slot_labels[i] if label in lacking):
                 continue
             rng = random.Random(f"{seed}:{templates[i].group}:more {number}")
-            text, spans = fill_template(vary_template(texts[i], texts, rng), rng, "train", seed)
+            text, spans = fill_template(vary_template(texts[i], texts, rng), rng, "train", seed, of_split)
             counts.update(labels[span.type] for span in spans if span.type in labels)
             origin = f"{VARIANT}made of {templates[i].origin}"
             yield replace(templates[i], text=text, spans=spans, split="train", origin=origin)

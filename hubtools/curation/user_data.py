@@ -72,6 +72,7 @@ def choose_sources(
     license: str | None = None,
     *,
     without: Sequence[str] = (),
+    supplements: Sequence[str] = (),
 ) -> tuple[tuple[SourceFiles, ...], LabelSet]:
     """Return the sources to curate from, on this machine, and the label set as their labels are read by it.
 
@@ -79,6 +80,7 @@ def choose_sources(
         asked: see :func:`locate_asked`, or None for the task's public sources.
         license: what a user's own rows are under; else that of their repo's card, or "other".
         without: names of public sources that are left out.
+        supplements: names of optional ones that join.
 
     Raises:
         SourceError: one is not there, or lacks what the task needs.
@@ -86,7 +88,7 @@ def choose_sources(
     """
     check_flags(asked, columns, license)
     if asked is None:
-        return locate_public(task, without), label_set
+        return locate_public(task, without, supplements, label_set.name), label_set
     files, label_set = locate_asked(task, asked, columns, label_set, license)
     return (files,), label_set
 
@@ -175,7 +177,7 @@ class _UserData:
 
 def _match_layout(task: TaskSpec, seen: Sequence[str]) -> Source | None:
     """Return the first public source of the task whose columns are all among ``seen``."""
-    return next((source for source in task.whole_sources if set(source.columns) <= set(seen)), None)
+    return next((s for s in task.whole_sources if s.layout and set(s.columns) <= set(seen)), None)
 
 
 def _list_file_names(source: Source) -> list[str]:
@@ -346,7 +348,7 @@ def _download_repo(task: TaskSpec, asked: str) -> _UserData:
     licence = named if isinstance(named, str) else OTHER
     names = [sibling.rfilename for sibling in info.siblings or []]
     # A configuration is chosen by ``datasets`` alone: the task's layouts know nothing of it.
-    for layout in () if config else task.whole_sources:
+    for layout in () if config else [source for source in task.whole_sources if source.layout]:
         patterns = [pattern for of_split in layout.files.values() for pattern in of_split]
         if not all(fnmatch.filter(names, pattern) for pattern in patterns):
             continue

@@ -7,6 +7,7 @@ an attack, take the shortcut away; validation and test stay as they are.
 
 from __future__ import annotations
 
+import math
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from hubtools.records.dataset import BeforeAfter, LengthBaseline, LongLengthBase
 from hubtools.rows import hash_content
 from hubtools.spec import Example
 
-RATIO = 6  # negative texts for each positive one, at every length
+RATIO = 6  # negative texts for each positive one at every length, at most
 _GROUP = "lengths "  # how the group of each row begins that is made here
 _BINS = 20  # stretches of length: fine enough for the shape, coarse enough for some rows in each
 _TRIES = 20  # to compose a text of some length, before that one is given up
@@ -23,7 +24,9 @@ _SEPARATOR = "\n\n"
 
 
 def compose_negatives(rows: Sequence[Example], positive: str, seed: int) -> Iterator[Example]:
-    """Yield negative rows to add to the training split, so that each length holds ``RATIO`` for each positive one.
+    """Yield negative rows to add to the training split, so that each length holds as many for each positive one.
+
+    As many as the split has for each, rounded up, and ``RATIO`` at most: length then tells nothing.
 
     Lengths are divided into twentieths of the positive texts. Each new row is made of rows of one source.
     """
@@ -37,6 +40,7 @@ def compose_negatives(rows: Sequence[Example], positive: str, seed: int) -> Iter
     sources = sorted(by_source)
     if not lengths or not negatives:
         return
+    ratio = min(RATIO, math.ceil(len(negatives) / len(lengths)))
     # Edges are quantiles of the positive texts, so that each stretch has about as many of them.
     edges = sorted({lengths[len(lengths) * i // _BINS] for i in range(1, _BINS)})
     bounds = list(zip([0, *edges], [*edges, lengths[-1] + 1], strict=True))
@@ -45,7 +49,7 @@ def compose_negatives(rows: Sequence[Example], positive: str, seed: int) -> Iter
     composed: set[str] = set()
     for low, high in bounds:
         targets = [length for length in lengths if low <= length < high]
-        missing = RATIO * len(targets) - sum(low <= len(row.text) < high for row in negatives)
+        missing = ratio * len(targets) - sum(low <= len(row.text) < high for row in negatives)
         for _ in range(max(0, missing)):
             # A source gives new rows in proportion to what it has, so that none is repeated more than another.
             weights = [len(by_source[source]) for source in sources]

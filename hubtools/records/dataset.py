@@ -31,6 +31,10 @@ class SourceFacts(Record):
         revision: the commit, or the version of hubtools for a corpus within the package.
         labels: how its labels came about.
         mapping: how the columns and labels of a user's own data were read.
+        name: what ``--without`` calls it; "" for the named source of a task, and for a user's own.
+        read: rows of its files.
+        rows: what it brings: of each split its rows by label, or its spans by type and under "" its rows without any.
+        caveat: what it costs to have it.
     """
 
     id: str
@@ -40,6 +44,10 @@ class SourceFacts(Record):
     labels: str
     starter: bool
     mapping: ColumnMapping | None = None
+    name: str = ""
+    read: int = 0
+    rows: dict[str, dict[str, int]] = field(default_factory=dict)
+    caveat: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +67,7 @@ class Counts(Record):
         dropped: rows by the reason they were dropped for.
         synthetic_train: rows of the training split that were made of templates.
         length_matched_train: rows of the training split that were made to match lengths.
+        augmented_train: rows of the training split that were made of others, by the name of what made them.
         kept: rows of the whole dataset.
     """
 
@@ -69,6 +78,7 @@ class Counts(Record):
     synthetic_train: int
     length_matched_train: int
     kept: int
+    augmented_train: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +233,7 @@ class DatasetFacts(Record):
         length_baseline: of detection alone.
         languages: of the texts, as ISO 639 codes; empty in a file of an earlier version.
         synthesis: where documents were made of templates.
+        augmentations: what makes rows of the training split's, with the share of it that each was to make.
         corrections: None where nothing was corrected.
     """
 
@@ -246,4 +257,5 @@ class DatasetFacts(Record):
     synthesis: Synthesis | None
     examples: list[DatasetExample]
     languages: list[str] = field(default_factory=list)
+    augmentations: dict[str, float] = field(default_factory=dict)
     corrections: CorrectionFacts | None = None

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from hubtools.curation.augmentation import augment, is_augmented
 from hubtools.curation.cleaning import Drops
 from hubtools.curation.leaks import drop_leaks
 from hubtools.curation.parquet import read_split
@@ -72,6 +73,8 @@ def divide_rows(
     supplements = {supplement.id for supplement in facts.supplements}
     if facts.counts.length_matched_train:  # else a user's own group may be called so
         rows = [row for row in rows if not is_composed(row)]
+    if facts.augmentations:
+        rows = [row for row in rows if not is_augmented(row)]
     divisible = [row for row in rows if row.source not in supplements]
     train_only = [row for row in rows if row.source in supplements]
     groups = len({row.group for row in divisible})
@@ -129,6 +132,7 @@ def _make_fold(
     if facts.counts.length_matched_train:
         composed = task.head.compose_matched_lengths([row for row in rows if row.split == "train"], facts.seed)
         rows = drop_leaks([*rows, *composed], Drops())
+    rows, _ = augment(rows, task, [*facts.augmentations.items()], facts.seed)
     return Fold(rows, leaks, sum(row.group in needed for row in divisible))
 
 

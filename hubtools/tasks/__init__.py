@@ -84,3 +84,21 @@ def select_tasks(name: str | None, task_file: Path | None) -> list[TaskSpec]:
 def find_base(repo_id: str) -> BaseModel:
     """Return the base that is known by this repo, else a base without defaults: any encoder can be trained."""
     return BASES.get(repo_id, BaseModel(repo_id))
+
+
+def list_named_sources(*, optional: bool) -> str:
+    """Return the names of sources that join when they are asked for, or else unless left out, with their tasks."""
+    of_tasks = {
+        task.name: [s.name for s in task.sources if s.name and s.role != "test" and s.optional == optional]
+        for task in TASKS.values()
+    }
+    return "; ".join(f"{', '.join(names)} of {task}" for task, names in of_tasks.items() if names) or "there is none"
+
+
+def list_augmentations() -> str:
+    """Return what makes rows of the training split's by default: names with shares, and their tasks."""
+    return "; ".join(
+        f"{', '.join(f'{made.name}={made.share:g}' for made in task.augmentations)} of {task.name}"
+        for task in TASKS.values()
+        if task.augmentations
+    )

@@ -6,12 +6,15 @@ Labels and their order are the router's (``pkg/classification/mapping.go``): it 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from hubtools.heads import Classification
 from hubtools.metrics.labels import MACRO_F1
 from hubtools.rows import read_labelled_row, read_text
 from hubtools.spec import BadRow, CardTexts, Demo, Example, LabelSet, Source
 from hubtools.task import TaskSpec
+from hubtools.tasks.category_augmentation import AUGMENTATIONS
+from hubtools.tasks.category_sources import FURTHER
 
 LABELS = (
     "biology",
@@ -57,6 +60,33 @@ def read_mmlu_pro_row(row: Mapping[str, object]) -> Example:
     return Example(text=read_text(row, "question"), label=label)
 
 
+MMLU_PRO = Source(
+    id="TIGER-Lab/MMLU-Pro",
+    # Its splits are the questions of a benchmark and few-shot examples for them: all is one pool.
+    files={"": ("data/test-*.parquet", "data/validation-*.parquet")},
+    columns=("question", "category"),
+    row=read_mmlu_pro_row,
+    license="mit",
+    attribution=(
+        "MMLU-Pro (Wang et al., 2024), MIT on its Hub card and Apache-2.0 in its repository. "
+        "This holds its test questions: do not score models on MMLU-Pro that learned from this set."
+    ),
+    provenance="MMLU-Pro's `category`; the text is the question without its options.",
+    annotators="expert-generated",
+)
+
+STARTER = Source(
+    id="hubtools/starter-category",
+    files={"": ("data.jsonl",)},
+    columns=("text", "label"),
+    row=read_labelled_row,
+    license="apache-2.0",
+    attribution="Prompts of hubtools' own writing.",
+    provenance="Each prompt was written for its label.",
+    starter=True,
+    annotators="expert-generated",
+)
+
 CATEGORY = TaskSpec(
     name="category",
     title="Domain",
@@ -67,39 +97,20 @@ CATEGORY = TaskSpec(
         LabelSet("seed10", tuple(dict.fromkeys(SEED10.values())), SEED10),
     ),
     sources=(
-        Source(
-            id="TIGER-Lab/MMLU-Pro",
-            # Its splits are the questions of a benchmark and few-shot examples for them: all is one pool.
-            files={"": ("data/test-*.parquet", "data/validation-*.parquet")},
-            columns=("question", "category"),
-            row=read_mmlu_pro_row,
-            license="mit",
-            attribution=(
-                "MMLU-Pro (Wang et al., 2024), MIT on its Hub card and Apache-2.0 in its repository. "
-                "This holds its test questions: do not score models on MMLU-Pro that learned from this set."
-            ),
-            provenance="MMLU-Pro's `category`; the text is the question without its options.",
-            annotators="expert-generated",
-        ),
+        MMLU_PRO,
+        # Of our own writing: a corpus for the demo, and beside public data a part of what is trained on.
+        replace(STARTER, role="training", name="starter", share=0.4),
+        *FURTHER,
     ),
-    starter=Source(
-        id="hubtools/starter-category",
-        files={"": ("data.jsonl",)},
-        columns=("text", "label"),
-        row=read_labelled_row,
-        license="apache-2.0",
-        attribution="Prompts of hubtools' own writing.",
-        provenance="Each prompt was written for its label.",
-        starter=True,
-        annotators="expert-generated",
-    ),
+    starter=STARTER,
+    augmentations=AUGMENTATIONS,
     group_name="near-duplicate cluster",
     primary=MACRO_F1,
     model_name="category_classifier_{base}_model",
     mapping_file="category_mapping.json",
     slot_of_router="domain",
     mapping_noun="category",  # the router reads "category_to_idx"
-    version="1",
+    version="2",
     card=CardTexts(noun="prompt"),
     task_ids=("topic-classification",),
     overrides={"epochs": 3, "batch_size": 8, "learning_rate": 2e-5, "weight_decay": 0.1},

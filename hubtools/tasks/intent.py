@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from hubtools.heads import Classification
 from hubtools.metrics.labels import MACRO_F1
@@ -15,6 +16,7 @@ from hubtools.rows import read_labelled_row, read_text
 from hubtools.spec import CardTexts, Demo, Dropped, Example, Flawed, LabelSet, Source, Undecided
 from hubtools.task import TaskSpec
 from hubtools.tasks.intent_rules import AMBIGUOUS, TABLE_VERSION, decide_intent, to_snake_case
+from hubtools.tasks.intent_sources import FURTHER
 
 LABELS = (
     "information_retrieval",
@@ -127,6 +129,24 @@ def read_metatool_row(row: Mapping[str, object]) -> Example:
     return _label_by_function(text, tool)
 
 
+GLAIVE = Source(
+    id="glaiveai/glaive-function-calling-v2",
+    files={"": ("glaive-function-calling-v2.json",)},
+    columns=("system", "chat"),
+    row=read_glaive_row,
+    license="apache-2.0",
+    attribution=(
+        "glaiveai/glaive-function-calling-v2 (Apache-2.0). Labels are weak: a versioned table over the name "
+        "of the first function called, checked on a sample."
+    ),
+    provenance=(
+        f"Weak labels: a table of rules (version {TABLE_VERSION}) maps the name of the first function that "
+        "the assistant calls to one of eight kinds; a conversation without a call is `no_function_needed` "
+        "where the assistant neither refuses nor asks back, and the request is not one that a function could "
+        "serve. What is ambiguous is dropped and counted."
+    ),
+    annotators="machine-generated",
+)
 METATOOL = Source(
     id="HowieHwong/MetaTool",
     files={"": ("dataset/data/all_clean_data.csv",)},
@@ -142,9 +162,19 @@ METATOOL = Source(
     role="training",
     name="metatool",
     share=0.3,
-    optional=True,
+    caveat="Written by language models; one query in ten asks about the tool, and not for its work.",
 )
-
+STARTER = Source(
+    id="hubtools/starter-intent",
+    files={"": ("data.jsonl",)},
+    columns=("text", "label"),
+    row=read_labelled_row,
+    license="apache-2.0",
+    attribution="Requests of hubtools' own writing.",
+    provenance="Each request was written for a function of its kind.",
+    starter=True,
+    annotators="expert-generated",
+)
 
 INTENT = TaskSpec(
     name="intent",
@@ -153,42 +183,18 @@ INTENT = TaskSpec(
     question="Which kind of tool, if any, does the prompt call for?",
     label_sets=(LabelSet("tools8", LABELS, {label: label for label in LABELS}),),
     sources=(
-        Source(
-            id="glaiveai/glaive-function-calling-v2",
-            files={"": ("glaive-function-calling-v2.json",)},
-            columns=("system", "chat"),
-            row=read_glaive_row,
-            license="apache-2.0",
-            attribution=(
-                "glaiveai/glaive-function-calling-v2 (Apache-2.0). Labels are weak: a versioned table over the name "
-                "of the first function called, checked on a sample."
-            ),
-            provenance=(
-                f"Weak labels: a table of rules (version {TABLE_VERSION}) maps the name of the first function that "
-                "the assistant calls to one of eight kinds; a conversation without a call is `no_function_needed` "
-                "where the assistant neither refuses nor asks back, and the request is not one that a function could "
-                "serve. What is ambiguous is dropped and counted."
-            ),
-            annotators="machine-generated",
-        ),
+        GLAIVE,
         METATOOL,
+        # Of our own writing: a corpus for the demo, and beside public data a part of what is trained on.
+        replace(STARTER, role="training", name="starter", share=0.6),
+        *FURTHER,
     ),
-    starter=Source(
-        id="hubtools/starter-intent",
-        files={"": ("data.jsonl",)},
-        columns=("text", "label"),
-        row=read_labelled_row,
-        license="apache-2.0",
-        attribution="Requests of hubtools' own writing.",
-        provenance="Each request was written for a function of its kind.",
-        starter=True,
-        annotators="expert-generated",
-    ),
+    starter=STARTER,
     group_name="called function and near-duplicate cluster",
     primary=MACRO_F1,
     model_name="intent_classifier_{base}_model",
     mapping_file="",
-    version=f"1.{TABLE_VERSION}",
+    version=f"2.{TABLE_VERSION}",
     card=CardTexts(noun="prompt"),
     task_ids=("intent-classification",),
     examples=(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 
 from hubtools.heads import Detection
 from hubtools.metrics.detection import ROC_AUC
@@ -11,6 +12,8 @@ from hubtools.rows import read_labelled_row, read_text
 from hubtools.spec import BadRow, CardTexts, Demo, Example, LabelSet, Source
 from hubtools.task import TaskSpec
 from hubtools.tasks.attack_kinds import ATTACK_KINDS
+from hubtools.tasks.jailbreak_augmentation import AUGMENTATIONS
+from hubtools.tasks.jailbreak_sources import FURTHER
 
 LABELS = ("benign", "jailbreak")  # the router looks for the literal "jailbreak"
 
@@ -52,7 +55,23 @@ GPTEACHER = Source(
     role="training",
     name="gpteacher",
     share=0.25,
+    caveat="All in the voice of one model, in English.",
 )
+STARTER = Source(
+    id="hubtools/starter-jailbreak",
+    files={"": ("data.jsonl",)},
+    columns=("text", "label"),
+    row=read_labelled_row,
+    license="apache-2.0",
+    attribution="Prompts of hubtools' own writing; the payloads of the attacks are mild.",
+    provenance=(
+        "Attacks and harmless prompts were written in families, with matching lengths, and the harmless ones talk "
+        "of ignoring, pretending and hacking as well."
+    ),
+    starter=True,
+    annotators="expert-generated",
+)
+
 
 JAILBREAK = TaskSpec(
     name="jailbreak",
@@ -87,31 +106,29 @@ JAILBREAK = TaskSpec(
             annotators="expert-generated",
         ),
         GPTEACHER,
+        # Of our own writing: a corpus for the demo, and beside public data a part of what is trained on.
+        replace(STARTER, role="training", name="starter", share=0.5),
+        *FURTHER,
     ),
-    starter=Source(
-        id="hubtools/starter-jailbreak",
-        files={"": ("data.jsonl",)},
-        columns=("text", "label"),
-        row=read_labelled_row,
-        license="apache-2.0",
-        attribution="Prompts of hubtools' own writing; the payloads of the attacks are mild.",
-        provenance=(
-            "Attacks and harmless prompts were written in families, with matching lengths, and the harmless ones talk "
-            "of ignoring, pretending and hacking as well."
-        ),
-        starter=True,
-        annotators="expert-generated",
-    ),
+    starter=STARTER,
     # In the public data attacks are far longer than harmless prompts: a model would learn to measure them.
     match_lengths=True,
+    augmentations=AUGMENTATIONS,
     group_name="prompt family and near-duplicate cluster",
     primary=ROC_AUC,
     model_name="jailbreak_classifier_{base}_model",
     mapping_file="jailbreak_type_mapping.json",
     slot_of_router="prompt_guard",
-    version="2",
+    version="3",
     weighted_loss=True,  # with the harmless prompts that are added, attacks are the smaller class
-    card=CardTexts(noun="prompt"),
+    card=CardTexts(
+        noun="prompt",
+        labels={
+            "benign": "everything else; a harmful topic without such an attempt as well",
+            "jailbreak": "an attempt to change what a model was told to do, or to get round its rules; also where it "
+            "hides in a document",
+        },
+    ),
     task_ids=("multi-class-classification",),
     access_prompt=(
         "This dataset holds attempts to make language models break their rules, some of them vulgar. It is for "

@@ -15,6 +15,8 @@ from hubtools.metrics.spans import ENTITY_F1
 from hubtools.rows import read_text, sort_spans
 from hubtools.spec import BadRow, CardTexts, Demo, Dropped, Example, LabelSet, Source, Span
 from hubtools.task import TaskSpec
+from hubtools.tasks.pii_augmentation import AUGMENTATIONS
+from hubtools.tasks.pii_sources import FURTHER
 
 PRESIDIO_TYPES = (
     "PERSON", "EMAIL_ADDRESS", "PHONE_NUMBER", "US_SSN", "STREET_ADDRESS", "GPE", "ZIP_CODE", "ORGANIZATION",
@@ -135,8 +137,10 @@ PII = TaskSpec(
         # Our templates serve twice: as the corpus where there is no public data, else beside it.
         replace(TEMPLATES, role="training"),
         RARE_TYPES,
+        *FURTHER,
     ),
     starter=TEMPLATES,
+    augmentations=AUGMENTATIONS,
     group_name="template",
     primary=ENTITY_F1,
     model_name="pii_classifier_{base}_presidio_token_model",

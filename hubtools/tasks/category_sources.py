@@ -1,0 +1,228 @@
+"""category: questions that are no examination's, and everyday requests that belong to no domain."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from hubtools.rows import read_labelled_row, read_text
+from hubtools.spec import BadRow, Dropped, Example, Source
+from hubtools.tasks import intent, intent_sources
+
+# ExpertQA's fields that are one of the 14 domains. The others lie between several (education, architecture, climate).
+FIELDS = {
+    "Biology": "biology",
+    "Business": "business",
+    "Chemistry": "chemistry",
+    "Culinary Arts": "other",
+    "Economics": "economics",
+    "Engineering and Technology": "engineering",
+    "Healthcare / Medicine": "health",
+    "History": "history",
+    "Law": "law",
+    "Literature": "other",
+    "Mathematics": "math",
+    "Medicine": "health",
+    "Music": "other",
+    "Philosophy": "philosophy",
+    "Physics and Astronomy": "physics",
+    "Psychology": "psychology",
+    "Visual Arts": "other",
+}
+# Of engineering what is computer science, management, or anything else that people with this field work at.
+_NO_ENGINEERING = re.compile(
+    r"\b(software|information|it|computer|comput\w*|data|cloud|web|program\w*|developer|ai|artificial|cyber\w*|network\w*|"
+    r"crm|consultant|manag\w*|business|analyst|tester|ux|tech(nical)? support|video|game\w*)\b",
+    re.IGNORECASE,
+)
+_ON_COMPUTERS = re.compile(
+    r"\b(software|comput\w*|super\w*computer\w*|data\w*|cloud|web\w*|program\w*|developers?|ai|machine learning|"
+    r"algorithms?|apps?|code|coding|network\w*|bank\w*|customers?)\b",
+    re.IGNORECASE,
+)
+# Questions of an expert's day that are about running a company.
+_NO_HEALTH = re.compile(r"\b(supply chain|administration|manag\w*|billing|market\w*)\b", re.IGNORECASE)
+
+
+def read_expertqa_row(row: Mapping[str, object]) -> Example:
+    """Return an expert's question, labelled by the expert's field."""
+    metadata = row.get("metadata")
+    field = metadata.get("field") if isinstance(metadata, Mapping) else None
+    if not isinstance(metadata, Mapping) or not isinstance(field, str):
+        raise BadRow("metadata has no field")
+    label = FIELDS.get(field)
+    if label is None:
+        raise Dropped("its field lies between several domains")
+    within = str(metadata.get("specific_field") or "")
+    question = read_text(row, "question").strip()
+    if (label == "engineering" and (_NO_ENGINEERING.search(within) or _ON_COMPUTERS.search(question))) or (
+        label == "health" and _NO_HEALTH.search(within)
+    ):
+        raise Dropped("its field lies between several domains")
+    return Example(question, label, rule=f"table {field}")
+
+
+def parse_counsel(files: Sequence[tuple[str, str]]) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """Yield each question once, where the table has it once an answer; neither answers nor who gave them are read."""
+    asked = set()
+    for name, text in files:
+        for number, row in enumerate(csv.DictReader(io.StringIO(text)), 1):
+            if row["questionID"] not in asked:
+                asked.add(row["questionID"])
+                yield f"{name}[{number}]", {key: row[key] for key in COUNSEL.columns}
+
+
+def read_counsel_row(row: Mapping[str, object]) -> Example:
+    """Return what somebody asks a counsellor."""
+    if row.get("topic") in ("legal-regulatory", "professional-ethics", "workplace-relationships"):
+        raise Dropped("its topic lies between several domains")
+    title, text = read_text(row, "questionTitle").strip(), str(row.get("questionText") or "").strip()
+    # A title that only begins the text says nothing twice.
+    joined = text if text.lower().startswith(title.lower()[:30]) else f"{title} {text}".strip()
+    return Example(joined, "psychology", group=f"question {read_text(row, 'questionID')}", rule="one domain")
+
+
+def read_agieval_row(row: Mapping[str, object]) -> Example:
+    """Return a problem of mathematics without its options."""
+    return Example(read_text(row, "question").strip(), "math", rule="one domain")
+
+
+def read_everyday_row(row: Mapping[str, object]) -> Example:
+    """Return an everyday utterance of snips as ``other``: it belongs to no domain."""
+    return Example(read_text(row, "text"), "other", group=intent_sources.name_pattern(row), rule="everyday request")
+
+
+def read_errand_row(row: Mapping[str, object]) -> Example:
+    """Return an office errand of WorkBench as ``other``."""
+    if "analytics" in read_text(row, "domains"):
+        raise Dropped("charts of a company's figures may be business")
+    group = f"template {read_text(row, 'base_template')}"
+    return Example(read_text(row, "query"), "other", group=group, rule="everyday request")
+
+
+# What one asks an assistant to do, in no domain; what it calculates, looks up or analyses may be in any.
+_ERRANDS = ("communication", "scheduling")
+
+
+def read_request_row(row: Mapping[str, object]) -> Example:
+    """Return a request of Glaive for an errand as ``other``."""
+    request = intent.read_glaive_row(row)
+    if request.label not in _ERRANDS:
+        raise Dropped("may be of any domain")
+    return replace(request, label="other", rule="everyday request")
+
+
+def read_starter_request_row(row: Mapping[str, object]) -> Example:
+    """Return a request of our own intent corpus for an errand as ``other``."""
+    request = read_labelled_row(row)
+    if request.label not in _ERRANDS:
+        raise Dropped("may be of any domain")
+    return replace(request, label="other", rule="everyday request", split="")
+
+
+_GITHUB = "https://raw.githubusercontent.com"
+_EVERYDAY = "Every row is labelled `other`: an errand or a chat that belongs to no domain."
+
+EXPERTQA = Source(
+    id="chaitanyamalaviya/ExpertQA",
+    files={"": ("data/r1_data_anon.jsonl",)},
+    columns=("question", "metadata"),
+    row=read_expertqa_row,
+    license="mit",
+    attribution="ExpertQA (Malaviya et al., 2023), MIT: questions that experts ask in their own field.",
+    provenance="A table from the field that its author works in: 17 of 34 fields are one of the domains.",
+    url=f"{_GITHUB}/chaitanyamalaviya/ExpertQA/1aa7ba81bd4c083c12ef1aa2fee338f6cb60fa87/{{file}}",
+    name="expertqa",
+    annotators="expert-generated",
+    caveat="The field is the author's, not always the question's; no computer science.",
+)
+COUNSEL = Source(
+    id="nbertagnolli/counsel-chat",
+    files={"": ("data/20200325_counsel_chat.csv",)},
+    columns=("questionID", "questionTitle", "questionText", "topic"),
+    row=read_counsel_row,
+    parse=parse_counsel,
+    license="mit",
+    attribution="counsel-chat (Nicolas Bertagnolli, 2020), MIT: what people ask counsellors; nobody is named here.",
+    provenance="Every row is labelled psychology, but for topics of law and work, which are left out.",
+    url=f"{_GITHUB}/nbertagnolli/counsel-chat/e202e19c5002482f4f6631af754c276dd9adf7f2/{{file}}",
+    name="counsel-chat",
+    most=600,
+    annotators="expert-generated",
+    caveat="People's own troubles; one domain, in one voice.",
+)
+AGIEVAL = Source(
+    id="ruixiangcui/AGIEval",
+    files={"": tuple(f"data/v1/{part}.jsonl" for part in ("sat-math", "math", "aqua-rat"))},
+    columns=("question",),
+    row=read_agieval_row,
+    license="mit",
+    attribution="AGIEval's parts of mathematics (Zhong et al., 2023), MIT. Models trained on them must not be scored "
+    "on it.",
+    provenance="Every row is labelled math. Its parts of the law school admission test are logic, and left out.",
+    url=f"{_GITHUB}/ruixiangcui/AGIEval/5c77d073fda993f1652eaae3cf5d04cc5fd21d40/{{file}}",
+    name="agieval",
+    most=500,
+    annotators="expert-generated",
+    caveat="A benchmark, in the form of examinations.",
+)
+EVERYDAY = replace(
+    intent_sources.SNIPS,
+    id="sonos/nlu-benchmark:everyday",
+    files={
+        "": tuple(
+            f"2017-06-custom-intent-engines/{kind}/train_{kind}_full.json"
+            for kind in ("AddToPlaylist", "BookRestaurant", "GetWeather", "RateBook", "SearchScreeningEvent")
+        )
+    },
+    row=read_everyday_row,
+    provenance=_EVERYDAY,
+    name="everyday",
+    most=300,
+)
+ERRANDS = replace(
+    intent_sources.WORKBENCH,
+    id="olly-styles/WorkBench:errands",
+    columns=("query", "domains", "base_template"),
+    row=read_errand_row,
+    provenance=_EVERYDAY,
+    name="errands",
+    most=100,
+)
+REQUESTS = replace(
+    intent.GLAIVE,
+    id="glaiveai/glaive-function-calling-v2:requests",
+    row=read_request_row,
+    attribution="Requests of glaiveai/glaive-function-calling-v2, Apache-2.0, that ask for an errand.",
+    provenance=_EVERYDAY,
+    name="requests",
+    most=200,
+    caveat="Few functions: mails, reminders, events, bookings.",
+)
+STARTER_REQUESTS = replace(
+    intent.STARTER,
+    id="hubtools/starter-intent",
+    role="training",
+    row=read_starter_request_row,
+    provenance=_EVERYDAY,
+    name="starter-requests",
+    share=0.03,
+    caveat="In our own voice.",
+)
+
+# None of them says how a user's own rows are laid out: most have no column of labels.
+FURTHER = tuple(
+    replace(source, layout=False)
+    for source in (
+        EXPERTQA,
+        COUNSEL,
+        AGIEVAL,
+        EVERYDAY,
+        ERRANDS,
+        REQUESTS,
+        STARTER_REQUESTS,
+    )
+)

@@ -1,0 +1,82 @@
+"""jailbreak: attacks where they are not expected, and harmless prompts in the same form: the form tells nothing."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from hubtools.spec import Augmentation, Example
+from hubtools.tasks.noise import add_noise
+
+_POSITIVE = "jailbreak"
+_LONGEST_HIDDEN = 1_500  # characters of what is put into a document
+_LONGEST_DOCUMENT = 8_000
+_SHORTEST_DOCUMENT = 200
+# Where something can be put between: behind a sentence, or at a line break.
+_SEAM = re.compile(r"(?<=[.!?])\s+(?=\S)|\n+(?=\S)")
+
+
+def _divide(rows: Sequence[Example]) -> tuple[list[Example], list[Example]]:
+    """Return the attacks and the harmless rows."""
+    return [row for row in rows if row.label == _POSITIVE], [row for row in rows if row.label != _POSITIVE]
+
+
+def hide_attacks(rows: Sequence[Example], rng: random.Random) -> Iterator[Example]:
+    """Yield harmless texts with another row at a random place in them: an attack in one, a harmless row in the next.
+
+    A row keeps the source of what was put in, and is of both rows' splits: training's.
+    """
+    attacks, harmless = _divide(rows)
+    attacks = [row for row in attacks if len(row.text) <= _LONGEST_HIDDEN]
+    short = [row for row in harmless if len(row.text) <= _LONGEST_HIDDEN]
+    documents = [row for row in harmless if _SHORTEST_DOCUMENT <= len(row.text) <= _LONGEST_DOCUMENT]
+    if not (attacks and short and documents):
+        return
+    while True:
+        for pool in (attacks, short):
+            hidden, document = rng.choice(pool), rng.choice(documents)
+            seams = [(0, 0), *(match.span() for match in _SEAM.finditer(document.text)), (len(document.text),) * 2]
+            start, end = rng.choice(seams)
+            gap = rng.choice((" ", "\n", "\n\n"))
+            before, after = document.text[:start].rstrip(), document.text[end:].lstrip()
+            yield replace(hidden, text=gap.join(part for part in (before, hidden.text.strip(), after) if part))
+
+
+def surround(rows: Sequence[Example], rng: random.Random) -> Iterator[Example]:
+    """Yield rows, attacks and others in turns, with a few harmless words before, behind, or on both sides."""
+    attacks, harmless = _divide(rows)
+    if not (attacks and harmless):
+        return
+
+    def take_words() -> str:
+        words = rng.choice(harmless).text.split()
+        first = rng.randrange(len(words))
+        return " ".join(words[first : first + rng.randint(1, 12)])
+
+    while True:
+        for pool in (attacks, harmless):
+            row, form = rng.choice(pool), rng.random()
+            before = take_words() if form < 0.7 else ""
+            after = take_words() if form > 0.4 else ""
+            gap = rng.choice((" ", " ", "\n", ". "))
+            yield replace(row, text=gap.join(part for part in (before, row.text.strip(), after) if part))
+
+
+def roughen(rows: Sequence[Example], rng: random.Random) -> Iterator[Example]:
+    """Yield rows, attacks and others in turns, in other case, with odd spacing or typing errors."""
+    attacks, harmless = _divide(rows)
+    if not (attacks and harmless):
+        return
+    while True:
+        for pool in (attacks, harmless):
+            row = rng.choice(pool)
+            yield replace(row, text=add_noise(row.text, rng))
+
+
+AUGMENTATIONS = (
+    Augmentation("hidden", 0.1, hide_attacks, "attacks at a random place of harmless texts, harmless rows likewise"),
+    Augmentation("surrounded", 0.05, surround, "harmless words before and behind attacks, and harmless rows likewise"),
+    Augmentation("noise", 0.05, roughen, "rows in other case, with odd spacing or typing errors"),
+)
