@@ -273,7 +273,7 @@ def test_pushing_twice_makes_one_release_and_the_card_says_what_the_files_say(jo
         assert f"(/{published['repo']}) v1" in line
     assert "What sharing a body costs is not known here" in card
     single = (joint / "pii" / "model" / "README.md").read_text()
-    assert "Trained together with the classifiers of the other tasks" in single
+    assert "The classifiers of all tasks trained together, on one body that they share." in single
 
 
 @pytest.fixture
