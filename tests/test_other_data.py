@@ -368,6 +368,7 @@ def test_a_model_is_judged_at_the_threshold_that_it_ships_with(shipped: float | 
     assert classifier.choose_threshold(JAILBREAK) == judged_at
 
 
+@pytest.mark.exhaustive
 def test_nameless_labels_are_refused_until_a_map_names_them(
     hubtools: Command, at: tuple[object, ...], scored: Path, three: list[str], tmp_path: Path
 ) -> None:
@@ -419,6 +420,7 @@ def test_what_cannot_be_compared_is_told_to_a_person(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.exhaustive
 def test_finders_of_spans_are_compared_on_the_types_that_the_data_mark(
     hubtools: Command, at: tuple[object, ...], tmp_path: Path
 ) -> None:
@@ -450,6 +452,7 @@ def again(scored: Path, tmp_path: Path) -> Path:
     return with_model(tmp_path / "work", 2)
 
 
+@pytest.mark.exhaustive
 def test_the_version_before_stands_in_the_table_where_it_answered_the_same_rows(
     hubtools: Command, at: tuple[object, ...], scored: Path, again: Path
 ) -> None:

@@ -174,6 +174,7 @@ def test_without_the_model_every_number_is_computed_again_to_the_last_digit(
     assert write_model_card(task, folder, REPO).read_text() == card
 
 
+@pytest.mark.exhaustive
 def test_the_command_computes_them_again_too(hubtools: Command, copied: Callable[[str], TaskFolder]) -> None:
     folder = copied("jailbreak")
     before = json.loads(folder.metrics.read_text())

@@ -72,7 +72,7 @@ def seen(hubtools: Command, demo: Demo, copies: Path) -> dict[str, Any]:
 
 
 def test_the_readme_s_first_answer_is_what_its_command_prints(demo: Demo, hubtools: Command) -> None:
-    blocks = re.findall(r"^```(?:bash)?\n(.*?)^```", (REPOSITORY / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```\w*\n(.*?)^```", (REPOSITORY / "README.md").read_text(), re.DOTALL | re.MULTILINE)
     [at] = [i for i, block in enumerate(blocks) if "pipeline(" in block]
     command = blocks[at].replace(".venv/bin/", "").replace(".demo/hub", str(demo.hub_dir))
     [shown] = ast.literal_eval(blocks[at + 1])

@@ -192,6 +192,7 @@ def test_queries_of_metatool_join_intent_unless_they_are_left_out(
     assert not elsewhere & {row["group"] for row in rows}, "translate_text may be a test function of the source"
 
 
+@pytest.mark.exhaustive
 def test_where_the_audit_file_lies_is_said_and_it_is_the_same_again(
     hubtools: Command, at: tuple[object, ...], tmp_path: Path
 ) -> None:
