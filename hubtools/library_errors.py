@@ -38,6 +38,21 @@ def _keep_ours(error: BaseException) -> HubtoolsError | None:
     return error if isinstance(error, HubtoolsError) else None
 
 
+def _translate_variable(error: BaseException) -> HubtoolsError | None:
+    # Libraries read them when they are imported, and say the value alone.
+    quoted = re.findall(r"'([^']+)'", str(error)) if isinstance(error, ValueError) else []
+    libraries = ("HF_", "HUGGING", "TRANSFORMERS_", "DATASETS_", "TRACKIO_")
+    named = [name for name in os.environ if name.startswith(libraries) and os.environ[name] in quoted]
+    if not named:
+        return None
+    return UsageError(
+        f"The environment variable {named[0]} cannot be read",
+        expected="a value that its library knows",
+        found=f"{os.environ[named[0]]!r}: {error}",
+        next="mend or unset it",
+    )
+
+
 def _translate_full_disk(error: BaseException) -> HubtoolsError | None:
     if not isinstance(error, OSError) or error.errno not in _DISK_FULL:
         return None
@@ -151,6 +166,7 @@ def _find_message(error: BaseException) -> str:
 # In this order, since one error may be several: a refusal is an answer of the Hub as well.
 _TRANSLATIONS: tuple[Callable[[BaseException], HubtoolsError | None], ...] = (
     _keep_ours,
+    _translate_variable,
     _translate_full_disk,
     _translate_unusable_path,
     _translate_bad_repo_name,

@@ -461,3 +461,11 @@ def test_a_second_command_waits_for_the_first_in_the_same_folder(
             process.communicate()
     assert process.returncode == 0
     assert (folder / "facts.json").exists()
+
+
+def test_a_variable_that_a_library_cannot_read_is_named(hubtools: Command, flags: tuple[object, ...]) -> None:
+    done = hubtools("curate", "intent", *flags, env={"HF_HUB_DOWNLOAD_TIMEOUT": "soon"}, check=False)
+    assert done.returncode == 2  # the library prints a line of its own before ours
+    assert "Error: The environment variable HF_HUB_DOWNLOAD_TIMEOUT cannot be read." in done.stderr
+    assert "mend or unset it" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr

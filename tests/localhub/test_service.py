@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import shlex
+import shutil
 import signal
 import socket
 import stat
@@ -77,6 +78,25 @@ def test_two_starts_at_once_give_one_server(folder: Path) -> None:
     assert len({hub.pid for hub in hubs}) == 1
     with pytest.raises(HubtoolsError, match="already being served"):
         serve(folder)
+
+
+def test_a_copied_folder_has_a_server_of_its_own_and_never_speaks_to_the_original_s(folder: Path) -> None:
+    original = start(folder)
+    copy = folder.with_name("copy")
+    shutil.copytree(folder, copy)
+    assert find(copy) is None
+    assert not stop(copy)
+    assert find(folder) == original
+    other = start(copy)
+    try:
+        assert other.pid != original.pid
+        api = HfApi(endpoint=other.url, token=other.token)
+        api.create_repo("local/copied")
+        assert not HfApi(endpoint=original.url, token=original.token).repo_exists("local/copied")
+        assert [path.name for path in (copy / "repos/models/local").iterdir()] == ["copied"]
+    finally:
+        assert stop(copy)
+    assert find(folder) == original
 
 
 def test_a_start_that_waits_for_another_says_for_whom_and_how_to_stop_it(
