@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import curation
+import generalisation
 import honest_split
 import main_job
 import quality
@@ -26,7 +27,8 @@ def filled(text: str) -> str:
     def block(match: re.Match[str]) -> str:
         file = RESULTS / f"{match.group(1)}.json"
         known = {
-            "curation": curation.table, "honest_split": honest_split.table, "quality": quality.table,
+            "curation": curation.table, "generalisation": generalisation.table, "honest_split": honest_split.table,
+            "quality": quality.table,
             "sharing": sharing.table, "throughput": throughput.table,
         }  # fmt: skip
         table = known.get(file.stem, main_job.table)

@@ -13,14 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 from as_user import Command, own_rows
+from test_calibration import NANO, random_model
 from test_curation import rows_in
 from test_studies import base  # noqa: F401
+from transformers import AutoTokenizer, ModernBertForTokenClassification
 
 from hubtools.curation.build import CurationInputs, curate
 from hubtools.curation.corrections import read_corrections
 from hubtools.curation.user_data import choose_sources
 from hubtools.errors import UsageError
-from hubtools.heads.out_of_fold import RowAnswer
+from hubtools.heads.inference import load_pipeline
+from hubtools.heads.out_of_fold import RowAnswer, answer_out_of_fold
 from hubtools.options import TrainingOptions, WorkOptions
 from hubtools.publishing.cards import render_dataset_card
 from hubtools.records.dataset import DatasetFacts
@@ -301,16 +304,23 @@ def test_the_command_writes_a_file_that_curation_takes_once_it_is_filled_in(
     assert "1 rows corrected" in again.stderr
 
 
-@pytest.mark.exhaustive
-def test_documents_are_doubted_by_their_tokens(hubtools: Command, hub: Any, tmp_path: Path) -> None:
-    work = ("--hub", "local", "--hub-dir", hub.data_dir, "--work-dir", tmp_path / "work")
-    hubtools("curate", "pii", *work)
-    done = hubtools("label-errors", "pii", "--folds", 2, *work, "--max_steps", 3, "--json")
-    report = json.loads(done.stdout)["pii"]
-    lines = [json.loads(line) for line in Path(report["file"]).read_text().splitlines()]
-    assert len(lines) == report["found"]
-    for line in lines:
-        assert all(line["text"][s["start"] : s["end"]] == s["text"] for s in (*line["spans"], *line["suggested"]))
+def test_documents_are_answered_token_by_token_with_the_spans_that_the_model_suggests(tmp_path: Path) -> None:
+    """A token without a character, such as the first, has no label and no answer."""
+    types = PII.label_set().labels
+    tags = PII.model_labels(PII.label_set())
+    folder = random_model(
+        ModernBertForTokenClassification, tags, AutoTokenizer.from_pretrained(NANO), tmp_path / "model", 60
+    )
+    texts = ["Ann met Bob in Oslo.", "Nothing here."]
+    rows: Any = {"text": texts, "spans": [[{"start": 0, "end": 3, "label": 0}], []]}
+    marked, plain = answer_out_of_fold(PII.head, load_pipeline(PII.head.pipeline, str(folder)), rows, types)
+    assert marked.given[0] == tags.index("B-PERSON")
+    assert set(marked.given[1:]) <= {0, tags.index("I-PERSON")}
+    assert set(plain.given) == {0}
+    for answer, text in ((marked, texts[0]), (plain, texts[1])):
+        assert np.array(answer.probabilities).shape == (len(answer.given), len(tags))
+        assert np.array(answer.probabilities).sum(1) == pytest.approx(1)
+        assert all(0 <= s["start"] < s["end"] <= len(text) for s in answer.suggested)  # type: ignore[union-attr]
 
 
 def test_without_cleanlab_the_command_says_how_to_install_it(
