@@ -39,8 +39,10 @@ sources:
     license: cc-by-4.0
   - files: letters.jsonl
     name: letters
+    license: mit
   - files: polite.jsonl
     name: polite
+    license: mit
     role: training
     share: 0.9
   - files: hard.jsonl
