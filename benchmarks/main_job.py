@@ -93,6 +93,8 @@ def table(report: dict) -> str:
         seconds = report["seconds"][task]
         baselines = ", ".join(f"{name} {value:.3f}" for name, value in result["baselines"].items())
         score = f"{result['metric']} {result['value']:.3f} [{result['low']:.3f}, {result['high']:.3f}]"
+        if result.get("unseen"):  # what to expect elsewhere stands beside it
+            score += "; never seen: " + ", ".join(f"{title} {mean:.3f}" for title, mean in result["unseen"].items())
         lines.append(f"| {task} | " + " | ".join(f"{seconds[s]:.1f}" for s in stages) + f" | {score} | {baselines} |")
     lines.append(
         f"\nSpace {report['seconds']['space']['push-space']:.1f} s. In all {report['total_seconds']:.0f} s, "

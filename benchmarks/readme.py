@@ -10,6 +10,7 @@ from pathlib import Path
 
 import curation
 import dependencies
+import generalisation
 import honest_split
 import main_job
 import quality
@@ -26,9 +27,9 @@ def filled(text: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         known = {
-            "curation": curation.table, "dependencies": dependencies.table, "honest_split": honest_split.table,
-            "quality": quality.table, "sharing": sharing.table, "throughput": throughput.table,
-            "demo_printed": main_job.printed, "demo_scores": main_job.small,
+            "curation": curation.table, "dependencies": dependencies.table, "generalisation": generalisation.table,
+            "honest_split": honest_split.table, "quality": quality.table, "sharing": sharing.table,
+            "throughput": throughput.table, "demo_printed": main_job.printed, "demo_scores": main_job.small,
         }  # fmt: skip
         name = match.group(1)
         table = known.get(name, main_job.table)

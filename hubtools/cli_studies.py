@@ -1,4 +1,4 @@
-"""The commands that train several times: ``hubtools search``, ``cross-validate`` and ``repeat``."""
+"""The commands that train several times: ``hubtools search``, ``cross-validate``, ``repeat`` and ``label-errors``."""
 
 from __future__ import annotations
 
@@ -151,8 +151,35 @@ def repeat(
     _show(reports, json_output, lines)
 
 
+@takes_groups
+def label_errors(
+    context: typer.Context,
+    task: TaskOptions,
+    *,
+    folds: Annotated[int, typer.Option(min=2, help="Folds, each answered by a model of the others.")] = 5,
+    training: Annotated[TrainingOptions, omit("jobs"), reword(seed="Seed of the folds and of training.")],
+    hub: HubOptions,
+    work: WorkOptions,
+    json_output: Json = False,
+) -> None:
+    """Find rows whose label is likely wrong, as models say that were not trained on them; never of the test split.
+
+    Writes them into the work folder, as a file whose column 'correction' you fill in, and hubtools curate
+    --corrections takes. Every further flag goes to the training, as with hubtools finetune.
+    """
+    task, argv = task.take_flags(context.args)
+    tasks = task.select()
+    hub.connect()
+    from hubtools.studies.label_errors import find_label_errors
+    from hubtools.studies.tables import format_label_errors
+
+    training = replace(training, flags=parse_training_flags(argv))
+    reports = _run_studies(tasks, lambda spec: find_label_errors(spec, work, training, folds))
+    _show(reports, json_output, [line for _, report in reports for line in format_label_errors(report)])
+
+
 # Registered by cli.py, which passes further flags on.
-COMMANDS = (search, cross_validate, repeat)
+COMMANDS = (search, cross_validate, repeat, label_errors)
 
 # Parameters that hubtools finetune has as well.
 _SHARED = ("task_file", "base", "processes", "seed", "hub", "hub_dir", "mirrors", "work_dir")

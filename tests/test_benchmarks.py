@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from hubtools.spec import Span
 from hubtools.tasks.pii import PII
 
 sys.path.append(str(REPOSITORY / "benchmarks"))
+import generalisation
 import quality
 import throughput
 
@@ -122,3 +124,59 @@ def test_a_ratio_is_of_two_trainings_of_one_round() -> None:
     ]
     assert throughput.ratios(runs, throughput.OURS, throughput.FIXED) == [5.0, 3.0]
     assert throughput.spread([5.0, 3.0], 1) == "4.0 [3.0, 5.0]"
+
+
+def test_sources_are_left_out_in_at_most_so_many_groups_and_none_is_forgotten() -> None:
+    sources = ["d", "a", "c", "e", "b"]
+    assert generalisation.grouped(sources, 4) == {"a": ("a",), "b": ("b",), "c": ("c",), "d + e": ("d", "e")}
+    assert list(generalisation.grouped(sources[:2], 4).values()) == [("a",), ("d",)]
+
+
+def left_out(configuration: str, group: str, seed: int, value: float | None) -> dict[str, Any]:
+    scores = {"roc_auc": None if value is None else {"value": value, "low": 0, "high": 1}}
+    return {"task": "jailbreak", "configuration": configuration, "base": "nano", "group": [group], "seed": seed,
+            "scores": scores, "titles": {"roc_auc": "ROC-AUC"}}  # fmt: skip
+
+
+def test_the_table_of_generalisation_compares_the_same_groups_and_seeds() -> None:
+    cells = [
+        left_out(name, "a", seed, value + seed / 10)
+        for name, value in (("before", 0.5), ("now", 0.7))
+        for seed in (0, 1)
+    ]
+    cells += [left_out("now", "b", 0, 0.9), left_out("before", "c", 0, 0.3), left_out("now", "c", 0, 0.2)]
+    cells += [left_out("before", "d", 0, None), left_out("before", "b", 0, 0.1) | {"why_not": "no class"}]
+    del cells[-1]["scores"]
+    settings = {"rows": 1500, "steps": 4, "max_length": 32,
+                "configurations": {"before": {"about": "old"}, "now": {"about": "new"}}}  # fmt: skip
+    table = generalisation.table({"settings": settings, "cells": dict(enumerate(cells))})
+    assert "| jailbreak | a | ROC-AUC | 0.550 ± 0.071 | 0.750 ± 0.071 | +0.200 ± 0.000 |" in table
+    assert "| jailbreak | b | ROC-AUC | – | 0.900 | – |" in table
+    mean = next(line for line in table.splitlines() if "*mean*" in line)
+    assert mean == "| jailbreak | *mean* | ROC-AUC | 0.500 ± 0.141 | 0.625 ± 0.247 | +0.125 ± 0.106 |"
+    assert "| d |" not in table
+    assert "Not trained: jailbreak, before, without b: no class." in table
+
+
+@pytest.mark.exhaustive
+@pytest.mark.real
+def test_generalisation_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """On the public data where they lie beside the checkout: one group of jailbreak, four steps."""
+    raw = REPOSITORY.parent / "shared" / "raw"
+    if not raw.exists():
+        pytest.skip("../shared/raw is not beside the checkout")
+    script = (REPOSITORY / "benchmarks" / "generalisation.py").read_text()
+    beside = tmp_path / "benchmarks"
+    beside.mkdir()
+    for name in ("quality.py", "generalisation.py"):
+        (beside / name).write_text((REPOSITORY / "benchmarks" / name).read_text())
+    (beside / "generalisation.py").write_text(
+        script.replace("ROOT = Path(__file__).parent.parent", f"ROOT = Path({str(REPOSITORY)!r})")
+    )
+    command = [sys.executable, beside / "generalisation.py", "--mirror", raw, "--tasks", "jailbreak", "--rows", "60",
+               "--steps", "4", "--max-length", "48", "--seeds", "1", "--configurations", "now"]  # fmt: skip
+    for cells in ("2 cells to measure, 0 are there", "0 cells to measure, 2 are there"):
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert cells in done.stderr
+    assert "| jailbreak | teknium1/GPTeacher | FPR at the threshold |" in done.stdout
+    assert "without jackhhao/jailbreak-classification: no other source has rows of jailbreak." in done.stdout

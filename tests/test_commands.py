@@ -20,12 +20,12 @@ from hubtools.localhub import Hub, stop
 
 COMMANDS = [
     *("", "check", "curate", "push-dataset", "finetune", "evaluate", "robustness", "compare"),
-    *("model-card", "push-model", "verify"),
-    *("export", "init-task", "search", "cross-validate", "repeat", "push-space", "push-collection", "rollback", "demo"),
+    *("model-card", "push-model", "verify", "export", "init-task", "search", "cross-validate", "repeat"),
+    *("label-errors", "push-space", "push-collection", "rollback", "demo"),
     *("run", "hub", "hub serve", "hub start", "hub stop", "hub status", "hub env"),
 ]
 HEAVY = {"torch", "datasets", "transformers", "huggingface_hub", "gradio", "numpy", "pyarrow", "sklearn", "starlette",
-         "optuna"}  # fmt: skip
+         "cleanlab", "optuna"}  # fmt: skip
 
 
 def files_under(folder: Path) -> dict[str, bytes]:

@@ -89,8 +89,8 @@ def test_every_option_of_every_command_has_help() -> None:
 
 
 def test_every_command_with_a_task_takes_a_task_file() -> None:
-    about_tasks = {"check", "curate", "push-dataset", "finetune", "search", "cross-validate", "repeat", "evaluate",
-                   "robustness", "compare", "model-card", "push-model", "verify", "push-space", "export",
+    about_tasks = {"check", "curate", "push-dataset", "finetune", "search", "cross-validate", "repeat", "label-errors",
+                   "evaluate", "robustness", "compare", "model-card", "push-model", "verify", "push-space", "export",
                    "run"}  # fmt: skip
     taking = {
         name for name, command in commands(get_command(app))

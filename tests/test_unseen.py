@@ -39,8 +39,10 @@ sources:
     license: cc-by-4.0
   - files: letters.jsonl
     name: letters
+    license: mit
   - files: polite.jsonl
     name: polite
+    license: mit
     role: training
     share: 0.9
   - files: hard.jsonl
@@ -370,3 +372,25 @@ def test_evaluate_scores_the_benchmarks_of_a_task_and_tells_of_one_that_is_gone(
     assert moved["threshold"] != threshold
     assert moved["unseen"]["fpr_at_threshold"] != report["unseen"]["fpr_at_threshold"]
     assert (folder.root / "external" / "hard.parquet").stat().st_mtime_ns == before, "the model is asked once"
+
+
+@pytest.mark.exhaustive
+def test_a_release_holds_what_sources_left_out_scored_and_is_verified(
+    hubtools: Command, hub: Any, api: Any, rude: tuple[list[object], list[object]]
+) -> None:
+    named, flags = rude
+    folder = folder_of(named)
+    online = ("--hub", "local", "--hub-dir", hub.data_dir)
+    hubtools("finetune", *named, *flags, env={"OMP_NUM_THREADS": "1"})
+    hubtools("cross-validate", *named, "--by", "source", "--leave-out", "letters", *flags, env={"OMP_NUM_THREADS": "1"})
+    hubtools("push-dataset", *named, *online, "--dataset-name", "rude-rows")
+    told = hubtools("evaluate", *named, *online)
+    assert "rude: on 1 source that training never saw: FPR at the threshold" in told.stderr
+    hubtools("push-model", *named, *online, "--model-name", "rude-model", "--skip-router-check")
+    files = api.list_repo_files("local/rude-model")
+    assert {"leave-one-source-out.json", "external/hard.json"} <= set(files)
+    card = (folder.model / "README.md").read_text()
+    assert "## On collections that it has never seen" in card
+    assert "| letters.jsonl | 80 |" in card
+    assert "| hard (`hard.jsonl`) | cc-by-4.0 | 30 |" in card
+    hubtools("verify", "local/rude-model", *online)

@@ -175,6 +175,8 @@ class ModelComparison(Record):
     columns: list[str] | None = None
     label_map: dict[str, str | None] | None = None
     other_files: list[str] | None = None
+    license: str | None = None
+    benchmark: str | None = None
     rows: RowsScored
     primary: PrimaryMetric
     tests: Tests

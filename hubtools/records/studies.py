@@ -174,6 +174,24 @@ class CrossValidationReport(StudyReport):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LabelErrorsReport(StudyReport):
+    """The whole of ``label-errors.json``.
+
+    Attributes:
+        rows: that were answered by a model which was not trained on them.
+        found: rows whose label is doubted.
+        kept: rows of the file that a person has filled in.
+        file: where the rows are.
+    """
+
+    folds: int
+    rows: int
+    found: int
+    kept: int
+    file: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class SourceReport(StudyReport):
     """The whole of ``leave-one-source-out.json``.
 

@@ -59,24 +59,32 @@ def read_rows(folder: TaskFolder, task: TaskSpec, label_set: LabelSet) -> list[E
 
 
 def divide_rows(
-    rows: Sequence[Example], task: TaskSpec, label_set: LabelSet, facts: DatasetFacts, folds: int, seed: int
+    rows: Sequence[Example],
+    task: TaskSpec,
+    label_set: LabelSet,
+    facts: DatasetFacts,
+    folds: int,
+    seed: int,
+    *,
+    supplements: bool = False,
 ) -> list[Fold]:
     """Return ``folds`` folds, which follow from the rows and the seed alone.
 
     Args:
         rows: see :func:`read_rows`.
         facts: those of the dataset.
+        supplements: hold rows of supplements out as well, but for documents that were made of templates.
 
     Raises:
         UsageError: there are too few groups, or classes in too few of them, for so many folds.
     """
-    supplements = {supplement.id for supplement in facts.supplements}
+    kept_in = {one.id for one in facts.supplements if not supplements or one.documents}
     if facts.counts.length_matched_train:  # else a user's own group may be called so
         rows = [row for row in rows if not is_composed(row)]
     if facts.augmentations:
         rows = [row for row in rows if not is_augmented(row)]
-    divisible = [row for row in rows if row.source not in supplements]
-    train_only = [row for row in rows if row.source in supplements]
+    divisible = [row for row in rows if row.source not in kept_in]
+    train_only = [row for row in rows if row.source in kept_in]
     groups = len({row.group for row in divisible})
     if not 2 <= folds <= groups:
         raise UsageError(

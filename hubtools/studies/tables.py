@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from hubtools.evaluation.tables import align_cells, format_score
 from hubtools.records.studies import (
     CrossValidationReport,
+    LabelErrorsReport,
     Outcome,
     RepetitionReport,
     SearchReport,
@@ -50,6 +51,12 @@ def format_sources(report: SourceReport) -> list[str]:
             f"Without {'; '.join(redrawn)} the validation split lacks a class: one was drawn from the other sources."
         )
     return [*lines, *(f"{name} cannot be left out: {reason}." for name, reason in report.not_left_out.items())]
+
+
+def format_label_errors(report: LabelErrorsReport) -> list[str]:
+    """Return how many rows are doubted, and where they are."""
+    kept = f" {report.kept} of its rows are filled in, and stay so." if report.kept else ""
+    return [f"{report.task}: the label of {report.found} of {report.rows} rows is doubted: {report.file}.{kept}"]
 
 
 def format_seeds(report: RepetitionReport) -> list[str]:

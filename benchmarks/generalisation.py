@@ -1,0 +1,343 @@
+"""How far from home: each group of sources left out in turn, the default of an earlier commit against this one.
+
+    python benchmarks/generalisation.py --mirror DIR                       # four tasks, nano, three seeds
+    python benchmarks/generalisation.py --mirror DIR --bases MiniLM --seeds 1 --groups 2
+
+A configuration is a commit's code (its mix of sources, its recipe) and how its threshold is chosen. Each curates its
+own data; of each source at most ``--rows`` rows are taken. Of a group that is left out nothing like it is trained on,
+by either; what is scored are the rows of the group as the newest configuration has them, the same for all. Every
+training has the same base, as many steps, and as many tokens of a text. Scores are those of ``cross-validate --by
+source``, at the threshold that the validation rows of the training chose.
+
+A cell is written to ``benchmarks/results/generalisation.json`` as soon as it is done, and not measured again while
+the settings stay the same. Prints the tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from quality import MINILM, NANO, TASKS, TITLES, bases, spread
+
+RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One of the ways that are compared.
+
+    Attributes:
+        about: what it is, in the words of the table.
+        commit: whose code curates and trains; None for the working tree.
+        curate, train: further flags of these.
+        pooled: the threshold is chosen on the pool of all validation rows, as before it was by source.
+    """
+
+    about: str
+    commit: str | None = None
+    curate: tuple[str, ...] = ()
+    train: tuple[str, ...] = ()
+    pooled: bool = False
+
+
+# The newest comes last: its rows are what all are scored on.
+CONFIGURATIONS = {
+    "before": Configuration("the public sources of 80d7579, its recipe and its threshold", "80d7579", pooled=True),
+    "now": Configuration("today's default"),
+}
+MOST_GROUPS = 4
+
+
+def curated(work: Path, name: str, rows: int) -> list[Any]:
+    """The rows of a curated dataset for training and validation, at most ``rows`` of each source."""
+    from hubtools.heads.length_matching import is_composed
+    from hubtools.studies.folds import read_rows
+    from hubtools.tasks import TASKS as SPECS
+    from hubtools.workdir import task_folder
+
+    task, folder = SPECS[name], task_folder(work, name)
+    label_set = task.label_set(json.loads(folder.facts.read_text())["label_set"])
+    taken: defaultdict[str, int] = defaultdict(int)
+    chosen = []
+    # By content: the same rows are drawn whatever else is in the mix.
+    for row in sorted(read_rows(folder, task, label_set), key=lambda row: hashlib.sha256(row.text.encode()).digest()):
+        # Composed rows are made again of what is left.
+        if not is_composed(row) and taken[row.source] < rows:
+            taken[row.source] += 1
+            chosen.append(row)
+    return chosen
+
+
+def grouped(sources: Sequence[str], most: int) -> dict[str, tuple[str, ...]]:
+    """At most ``most`` groups of sources; where there are more, neighbours of the sorted ids share one."""
+    ordered = sorted(sources)
+    count = min(most, len(ordered))
+    parts = [tuple(ordered[i * len(ordered) // count : (i + 1) * len(ordered) // count]) for i in range(count)]
+    return {" + ".join(part): part for part in parts}
+
+
+def prepared(spec: SimpleNamespace) -> str | None:
+    """Write the data of one cell; or say why it cannot be trained."""
+    from hubtools.curation.parquet import write_split
+    from hubtools.records import from_json, write_record
+    from hubtools.records.dataset import DatasetFacts
+    from hubtools.studies.source_folds import leave_out
+    from hubtools.tasks import TASKS as SPECS
+    from hubtools.workdir import task_folder
+
+    task = SPECS[spec.task]
+    own = curated(Path(spec.curated), spec.task, spec.rows)
+    held = [row for row in curated(Path(spec.newest), spec.task, spec.rows) if row.source in spec.group]
+    rows = [row for row in own if row.source not in spec.group] + held
+    facts = from_json(json.loads(task_folder(Path(spec.newest), spec.task).facts.read_text()), DatasetFacts)
+    label_set = task.label_set(facts.label_set)
+    fold = leave_out(rows, tuple(spec.group), task, label_set, facts, spec.seed)
+    if isinstance(fold, str):
+        return fold
+    run = task_folder(Path(spec.work), spec.task)
+    for split in ("train", "validation", "test"):
+        write_split(fold.select(split), task.head, label_set, run.split_file(split))
+    write_record(run.facts, replace(facts, fingerprint=""))
+    return None
+
+
+def scored(spec: SimpleNamespace) -> dict[str, Any]:
+    """The scores of a training on what was left out."""
+    from hubtools.evaluation.predictions import Predictions
+    from hubtools.evaluation.unseen import score_held_out
+    from hubtools.records import to_json
+    from hubtools.tasks import TASKS as SPECS
+    from hubtools.workdir import task_folder
+
+    task, run = SPECS[spec.task], task_folder(Path(spec.work), spec.task)
+    label_set = task.label_set(run.read_facts().label_set)
+    held = score_held_out(task, label_set, run)
+    rows = {split: Predictions.read(run, path).rows for split, path in
+            (("validation", run.validation_predictions), ("held_out", run.predictions))}  # fmt: skip
+    found = {"rows": {name: len(part["id"]) for name, part in rows.items()}, **to_json(held)}
+    target = task.head.choose_target(None, None)
+    if spec.pooled and target:
+        validation = {key: column for key, column in rows["validation"].items() if key != "source"}
+        chosen = task.head.choose_thresholds(validation, rows["held_out"], label_set.labels, target)
+        threshold = chosen.threshold if chosen else task.head.plain_threshold
+        scores = task.head.score_unseen(rows["held_out"], label_set.labels, range(len(label_set.labels)), threshold)
+        found |= {"threshold": threshold, "scores": {key: one and to_json(one) for key, one in scores.items()}}
+    training = run.read_training()
+    titles = {metric.key: metric.title for metric in task.head.list_unseen(label_set.labels)}
+    return {**found, "titles": titles, "steps": training.steps, "seconds": training.seconds}
+
+
+def code_of(configuration: Configuration, scratch: Path) -> Path:
+    """The folder of a configuration's code, written out of the repository where it is another commit."""
+    if configuration.commit is None:
+        return ROOT
+    folder = scratch / f"code-{configuration.commit}"
+    if not folder.exists():
+        folder.mkdir()
+        packed = subprocess.run(
+            ["git", "-c", "safe.directory=*", "archive", configuration.commit],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+        )
+        subprocess.run(["tar", "-x", "-C", str(folder)], input=packed.stdout, check=True)
+    return folder
+
+
+def with_code(environ: dict[str, str], code: Path) -> dict[str, str]:
+    others = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and Path(part) != ROOT]
+    return environ | {"PYTHONPATH": os.pathsep.join([str(code), *others])}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mirror", type=Path, help="folder with the public data, laid out as DIR/<owner>/<name>/")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--bases", nargs="+", choices=(NANO, MINILM), default=[NANO])
+    parser.add_argument("--configurations", nargs="+", choices=CONFIGURATIONS, default=list(CONFIGURATIONS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--groups", type=int, default=MOST_GROUPS, help="groups of sources left out, at most")
+    parser.add_argument("--rows", type=int, default=1500, help="of each source, at most")
+    parser.add_argument("--steps", type=int, default=400, help="of each training")
+    parser.add_argument("--max-length", type=int, default=128, help="tokens of a text that training reads")
+    parser.add_argument("--at-once", type=int, default=2, help="trainings at a time, each with one thread")
+    parser.add_argument("--name", default="generalisation", help="writes results/NAME.json")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        step, spec = json.loads(args.child)
+        print(json.dumps({"prepare": prepared, "score": scored}[step](SimpleNamespace(**spec))))
+        return
+    if not args.mirror:
+        parser.error("--mirror DIR is needed")
+    settings = {key: getattr(args, key) for key in ("rows", "steps", "max_length")}
+    settings["configurations"] = {name: vars(one) for name, one in CONFIGURATIONS.items()}
+    file = RESULTS / f"{args.name}.json"
+    report = json.loads(file.read_text()) if file.exists() else {}
+    if report.get("settings") != json.loads(json.dumps(settings)):
+        report = {"settings": settings, "cells": {}}
+    report["machine"] = {"cores": os.cpu_count(), "cpu": platform.machine(), "python": platform.python_version()}
+    failed = run(report, args, file)
+    print(table(report))
+    if failed:
+        sys.exit("failed: " + "; ".join(failed))
+
+
+def run(report: dict[str, Any], args: Any, file: Path) -> list[str]:
+    """Measure the cells that are not there into ``report`` and ``file``; returns the keys of those that failed."""
+    from hubtools.localhub import start, stop
+
+    failed: list[str] = []
+    writing = threading.Lock()
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        hub = start(scratch / "hub", [args.mirror.resolve()])
+        environ = os.environ | hub.environ | {"OMP_NUM_THREADS": "1"}
+        found = bases()
+        code = {name: code_of(CONFIGURATIONS[name], scratch) for name in args.configurations}
+
+        def child(step: str, spec: dict[str, Any]) -> Any:
+            command = [sys.executable, __file__, "--child", json.dumps([step, spec])]
+            done = subprocess.run(command, capture_output=True, text=True, env=with_code(environ, ROOT), check=False)
+            if done.returncode:
+                raise RuntimeError(done.stderr)
+            return json.loads(done.stdout.splitlines()[-1])
+
+        def cell(key: str, task: str, name: str, base: str, group: Sequence[str], seed: int) -> None:
+            work = scratch / hashlib.sha256(key.encode()).hexdigest()[:12]
+            spec = {
+                "task": task, "curated": str(scratch / name), "newest": str(scratch / args.configurations[-1]),
+                "group": list(group), "seed": seed, "rows": args.rows, "work": str(work),
+                "pooled": CONFIGURATIONS[name].pooled,
+            }  # fmt: skip
+            try:
+                result: dict[str, Any] = {"why_not": child("prepare", spec)}
+                if result["why_not"] is None:
+                    train = [
+                        sys.executable, str(code[name] / "hubtools" / "finetune.py"), "--task", task, "--base",
+                        found[base], "--dataset", str(work / task / "dataset"), "--work_dir", str(work), "--seed",
+                        str(seed), "--max_steps", str(args.steps), "--max_length", str(args.max_length),
+                        *CONFIGURATIONS[name].train,
+                    ]  # fmt: skip
+                    done = subprocess.run(
+                        train, capture_output=True, text=True, env=with_code(environ, code[name]), check=False
+                    )
+                    if done.returncode:
+                        raise RuntimeError(done.stderr)
+                    result = child("score", spec)
+            except RuntimeError as error:
+                with writing:
+                    failed.append(key)
+                    print(f"{key} failed:\n{error}", file=sys.stderr)
+                return
+            with writing:
+                about = {"task": task, "configuration": name, "base": base, "group": list(group), "seed": seed}
+                report["cells"][key] = {**about, **result}
+                RESULTS.mkdir(exist_ok=True)
+                file.write_text(json.dumps(report, indent=2) + "\n")
+                said = result["why_not"] if "why_not" in result else f"{result['seconds']:.0f} s"
+                print(f"{key}: {said}", file=sys.stderr)
+
+        try:
+            cells = []
+            for task in args.tasks:
+                for name in args.configurations:
+                    curate = [sys.executable, "-m", "hubtools.cli", "curate", task, "--work-dir", str(scratch / name)]
+                    curate += CONFIGURATIONS[name].curate
+                    subprocess.run(curate, env=with_code(environ, code[name]), check=True, stdout=subprocess.DEVNULL)
+                sources = {row.source for row in curated(scratch / args.configurations[-1], task, 1)}
+                for title, group in grouped(sorted(sources), args.groups).items():
+                    cells += [
+                        (" | ".join((base, name, task, title, str(seed))), task, name, base, group, seed)
+                        for seed in range(args.seeds) for name in args.configurations for base in args.bases
+                        if base in found
+                    ]  # fmt: skip
+            # A whole seed comes before the next.
+            wanted = sorted((one for one in cells if one[0] not in report["cells"]), key=lambda one: one[-1])
+            print(f"{len(wanted)} cells to measure, {len(report['cells'])} are there", file=sys.stderr)
+            with ThreadPoolExecutor(args.at_once) as pool:
+                for _ in pool.map(lambda one: cell(*one), wanted):
+                    pass
+        finally:
+            stop(scratch / "hub")
+    return failed
+
+
+def table(report: dict[str, Any]) -> str:
+    """A table a base: each score on each group, mean and deviation over the seeds, then the mean of the groups."""
+    cells = [cell for cell in report["cells"].values() if "scores" in cell]
+    names = [name for name in report["settings"]["configurations"] if any(c["configuration"] == name for c in cells)]
+    blocks = []
+    for base in (NANO, MINILM):
+        mine = [cell for cell in cells if cell["base"] == base]
+        if not mine:
+            continue
+        lines = [f"| {TITLES[base]} | left out | score | {' | '.join(names)} | difference |"]
+        lines.append("|---" * (len(names) + 4) + "|")
+        for task in TASKS:
+            of_task = [cell for cell in mine if cell["task"] == task]
+            keys = {key: title for cell in of_task for key, title in cell["titles"].items()}
+            groups = sorted({" + ".join(cell["group"]) for cell in of_task})
+            for key, title in keys.items():
+                means: defaultdict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+                for group in groups:
+                    found = {
+                        name: {
+                            c["seed"]: c["scores"][key]["value"] for c in of_task
+                            if c["configuration"] == name and " + ".join(c["group"]) == group and c["scores"][key]
+                        }
+                        for name in names
+                    }  # fmt: skip
+                    if not any(found.values()):
+                        continue
+                    lines.append(row_of(task, group, title, found))
+                    # Only groups that every configuration could leave out have a place in a mean that compares them.
+                    if all(found.values()):
+                        for name, of_seed in found.items():
+                            for seed, value in of_seed.items():
+                                means[name][seed].append(value)
+                if len(groups) > 1 and means:
+                    averaged = {name: {s: statistics.mean(v) for s, v in means[name].items()} for name in names}
+                    lines.append(row_of(task, "*mean*", title, averaged))
+        blocks.append("\n".join(lines))
+    notes = [f"{name}: {one['about']}." for name, one in report["settings"]["configurations"].items() if name in names]
+    impossible = sorted({
+        f"{cell['task']}, {cell['configuration']}, without {' + '.join(cell['group'])}: {cell['why_not']}"
+        for cell in report["cells"].values() if cell.get("why_not")
+    })  # fmt: skip
+    settings, seeds = report["settings"], len({cell["seed"] for cell in cells})
+    notes.append(
+        f"At most {settings['rows']:,} rows of a source, {settings['steps']} steps, {settings['max_length']} tokens of "
+        f"a text; {seeds} seed{'s' * (seeds != 1)}: mean ± standard deviation."
+    )
+    notes += [f"Not trained: {line}." for line in impossible]
+    return "\n\n".join([*blocks, "\n".join(f"- {note}" for note in notes)])
+
+
+def row_of(task: str, group: str, title: str, found: dict[str, dict[int, float]]) -> str:
+    """A line of the table; the difference is that of the last configuration less the first, of the same seeds."""
+    first, last = next(iter(found.values())), next(reversed(found.values()))
+    apart = [last[seed] - first[seed] for seed in last if seed in first] if len(found) > 1 else []
+    cells = [task, group, title, *(spread(list(values.values())) for values in found.values()), spread(apart, "+")]
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()
