@@ -67,6 +67,7 @@ class Hub:
             "HF_TOKEN_PATH": str(home / "token"),
             "HF_HUB_DISABLE_XET": "1",  # served as well, but sends and keeps each upload in a second form
             "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_DISABLE_IMPLICIT_TOKEN": "0",
             "HF_HUB_OFFLINE": "0",
             "HF_DATASETS_OFFLINE": "0",
             # A proxy that the user has set must not be asked for 127.0.0.1.
