@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import curation
+import full_results
 import honest_split
 import main_job
 import quality
@@ -26,8 +27,8 @@ def filled(text: str) -> str:
     def block(match: re.Match[str]) -> str:
         file = RESULTS / f"{match.group(1)}.json"
         known = {
-            "curation": curation.table, "honest_split": honest_split.table, "quality": quality.table,
-            "sharing": sharing.table, "throughput": throughput.table,
+            "curation": curation.table, "full": full_results.table, "honest_split": honest_split.table,
+            "quality": quality.table, "sharing": sharing.table, "throughput": throughput.table,
         }  # fmt: skip
         table = known.get(file.stem, main_job.table)
         body = f"\n{table(json.loads(file.read_text()))}\n" if file.exists() else ""
