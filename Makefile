@@ -29,6 +29,9 @@ demo: install  ## the whole job on the embedded Hub, then the Space (SERVE=0: st
 	@$(BIN)/hubtools run --hub local --hub-dir $(DEMO)/hub --work-dir $(DEMO)/work --jobs 2 $(if $(MIRROR),--mirror $(MIRROR))
 	@if [ "$(SERVE)" != 0 ]; then exec $(BIN)/hubtools demo --hub local --hub-dir $(DEMO)/hub; fi
 
+results: install  ## the whole job with ModernBERT-base on the public data (RESULTS_FLAGS: those of hubtools run)
+	@$(BIN)/python benchmarks/full_results.py $(RESULTS_FLAGS)
+
 test: install  ## the tests that a newcomer needs, the whole job among them
 	$(PYTEST) -m "not exhaustive"
 
@@ -53,4 +56,4 @@ static-page: install  ## rebuild what the static Space runs (needs node 20 and n
 clean:  ## remove what the targets made here
 	rm -rf $(VENV) $(DEMO) build .pytest_cache .ruff_cache .mypy_cache
 
-.PHONY: help install demo test test-all lint nano static-page clean
+.PHONY: help install demo results test test-all lint nano static-page clean

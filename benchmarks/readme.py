@@ -10,6 +10,7 @@ from pathlib import Path
 
 import curation
 import dependencies
+import full_results
 import generalisation
 import honest_split
 import main_job
@@ -27,9 +28,10 @@ def filled(text: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         known = {
-            "curation": curation.table, "dependencies": dependencies.table, "generalisation": generalisation.table,
-            "honest_split": honest_split.table, "quality": quality.table, "sharing": sharing.table,
-            "throughput": throughput.table, "demo_printed": main_job.printed, "demo_scores": main_job.small,
+            "curation": curation.table, "dependencies": dependencies.table, "full": full_results.table,
+            "generalisation": generalisation.table, "honest_split": honest_split.table, "quality": quality.table,
+            "sharing": sharing.table, "throughput": throughput.table,
+            "demo_printed": main_job.printed, "demo_scores": main_job.small,
         }  # fmt: skip
         name = match.group(1)
         table = known.get(name, main_job.table)

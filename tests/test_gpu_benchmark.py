@@ -15,6 +15,7 @@ from as_user import REPOSITORY
 from hubtools.records.figures import read_figures
 
 sys.path.append(str(REPOSITORY / "benchmarks"))
+import full_results
 import gpu
 import gpu_wheels
 
@@ -102,3 +103,15 @@ def test_wheels_are_downloaded_by_name_for_the_python_of_the_gpu_machine() -> No
     assert command[command.index("--python-version") + 1] == "3.12"
     pinned = dict(line.split("==") for line in (REPOSITORY / "constraints.txt").read_text().split() if "==" in line)
     assert all(pinned[name] == version for name, version in (one.split("==") for one in gpu_wheels.LACKING))
+
+
+def test_a_table_of_results_says_what_was_not_measured() -> None:
+    task = {
+        "metric": "macro F1", "value": 0.5, "low": 0.4, "high": 0.6, "rows": 1000, "sources": ["a/b"], "base": "c/d",
+        "minutes": 1.25, "resumed": True, "peak_gib": None, "tokens_per_second": 1234.5, "device": "CPU, 2 threads",
+    }  # fmt: skip
+    shown = full_results.table({"tasks": {"category": task}})
+    assert (
+        "| category | macro F1 0.500 [0.400, 0.600] | 1,000 | a/b | 1.2 (after an interruption) | not measured |"
+        in shown
+    )

@@ -1,7 +1,8 @@
 """Folders served as read-only repos: ``DIR/<owner>/<name>/`` is the repo ``<owner>/<name>``.
 
 Each has one branch, ``main``, with one commit, whose id is a hash over the paths, sizes and contents: it
-stays the same as long as the files do, on every machine. A folder whose ``config.json`` names a
+stays the same as long as the files do, on every machine. A folder that is the copy of a commit may say so in a file
+``.revision``, which is not served: it answers to that commit's id then. A folder whose ``config.json`` names a
 ``model_type`` is a model; any other is a dataset.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -20,6 +22,7 @@ from hubtools.localhub.names import check_path, check_repo_id
 from hubtools.localhub.refusal import Refusal, revision_not_found
 from hubtools.localhub.store import Commit, Entry, Repo, format_time
 
+_REVISION = ".revision"
 _SKIPPED = frozenset({".git", ".cache", "__pycache__"})
 
 
@@ -106,13 +109,15 @@ class Mirrors:
             known = self._commits.get(str(folder))
             if known and known[0] == state:
                 return known[1]
+            named = files.pop(_REVISION, None) and (folder / _REVISION).read_text("utf-8", "replace").strip()
             tree = {path: self._entry(folder / path, status) for path, status in files.items()}
             digest = hashlib.sha1(usedforsecurity=False)
             for path, entry in tree.items():
                 digest.update(f"{path}\0{entry.size}\0{entry.etag}\n".encode())
             newest = max((status.st_mtime for status in files.values()), default=0.0)
             date = format_time(datetime.fromtimestamp(newest, UTC))
-            commit = Commit(digest.hexdigest(), None, "mirrored folder", "", date, "mirror", tree)
+            commit_id = named if named and re.fullmatch("[0-9a-f]{40}", named) else digest.hexdigest()
+            commit = Commit(commit_id, None, "mirrored folder", "", date, "mirror", tree)
             self._commits[str(folder)] = (state, commit)
             return commit
 

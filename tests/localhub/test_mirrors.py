@@ -12,6 +12,7 @@ from huggingface_hub.utils import get_session
 
 from hubtools.localhub import Hub, start
 from hubtools.localhub.mirrors import Mirrors
+from hubtools.localhub.store import Commit
 
 
 def test_a_folder_is_a_model_or_a_dataset_by_its_config(api: HfApi) -> None:
@@ -84,3 +85,24 @@ def test_a_mirror_named_later_is_served_without_a_restart(hub: Hub, api: HfApi, 
     assert start(hub.data_dir, mirrors=[tmp_path]).pid == hub.pid
     assert api.list_repo_files("later/data", repo_type="dataset") == ["x.txt"]
     assert "later/data" in get_session().get(hub.url).text
+
+
+def test_a_folder_that_is_the_copy_of_a_commit_answers_to_its_id(tmp_path: Path) -> None:
+    listing, root = tmp_path / "mirrors.json", tmp_path / "mirror"
+    listing.write_text(f'["{root}"]')
+    folder = root / "acme" / "corpus"
+    folder.mkdir(parents=True)
+    (folder / "a.txt").write_text("a")
+    mirrors, named = Mirrors(listing), "0123456789abcdef0123456789abcdef01234567"
+
+    def head() -> Commit:
+        repo = mirrors.get("datasets", "acme/corpus")
+        assert repo
+        return mirrors.commit(repo, "main")
+
+    of_content = head().id
+    for content, expected in ((f"{named}\n", named), ("../../etc/passwd", of_content), ("", of_content)):
+        (folder / ".revision").write_text(content)
+        assert head().id == expected
+        assert list(head().tree) == ["a.txt"]
+    assert head().id != named
