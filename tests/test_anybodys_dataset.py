@@ -46,6 +46,11 @@ MESSAGES = columns() | {"text": [[{"role": "user", "content": text}] for text in
 ONE_CLASS = columns() | {"label": [0] * 20}
 
 
+def name_case(value: object) -> str:
+    """The name of a case: a whole dataset or task would be one of many pages, and another in each process."""
+    return value if isinstance(value, str) else type(value).__name__
+
+
 @pytest.mark.parametrize(("found", "said"), [
     (splits(WORDS, None), "label in train is not of a ClassLabel"),
     (splits(columns(), NUMBERS), "label in train is not of a ClassLabel"),
@@ -59,7 +64,7 @@ ONE_CLASS = columns() | {"label": [0] * 20}
     (splits(MESSAGES, None), "text in train is no text"),
     (splits(ONE_CLASS), "train has no row of jailbreak"),
     (DatasetDict(train=splits(columns())["train"], validation=splits(columns())["train"].select([])), "no validation"),
-], ids=str)  # fmt: skip
+], ids=name_case)  # fmt: skip
 def test_what_a_training_cannot_read_is_named(found: DatasetDict, said: str) -> None:
     assert said in "; ".join(list_faults(found, JAILBREAK))
 
@@ -77,7 +82,7 @@ def spans(*found: Any, label: Any = None) -> DatasetDict:
     (spans([{"start": None, "end": 7, "label": 0}]), "with a span that does not lie in its text"),
     (spans([{"start": 0, "end": 7, "label": "PERSON"}], label=Value("string")), "spans in train is not spans with"),
     (splits(columns()).rename_column("label", "spans"), "spans in train is not spans with"),
-], ids=str)  # fmt: skip
+], ids=name_case)  # fmt: skip
 def test_what_a_training_of_spans_cannot_read_is_named(found: DatasetDict, said: str) -> None:
     assert said in "; ".join(list_faults(found, PII))
 
@@ -85,7 +90,7 @@ def test_what_a_training_of_spans_cannot_read_is_named(found: DatasetDict, said:
 @pytest.mark.parametrize(("task", "found"), [
     (JAILBREAK, splits(columns())), (PII, spans([{"start": 0, "end": 7, "label": 0}], [])),
     (JAILBREAK, splits(columns(), names=("train", "validation", "test"))),
-], ids=str)  # fmt: skip
+], ids=name_case)  # fmt: skip
 def test_what_a_training_can_read_has_no_fault(task: TaskSpec, found: DatasetDict) -> None:
     assert list_faults(found, task) == []
 
