@@ -17,7 +17,7 @@ from hubtools.evaluation.examples import check_examples, choose_examples
 from hubtools.publishing.front_matter import split_card
 from hubtools.publishing.model import _list_files
 from hubtools.publishing.multitask import TaskRow
-from hubtools.records import from_json, write_record
+from hubtools.records import from_json, write_json, write_record
 from hubtools.records.dataset import DatasetFacts
 from hubtools.records.metrics import Metrics
 from hubtools.records.release import Published, PublishedRepos
@@ -34,6 +34,7 @@ def curated(folder: Path, language: str, licence: str = "mit") -> TaskFolder:
     sources, label_set = choose_sources(JAILBREAK, str(file), Columns(), JAILBREAK.label_set(), licence)
     work = TaskFolder(folder / "jailbreak")
     curate(JAILBREAK, work, CurationInputs(sources, label_set))
+    write_json(work.training, run_of(JAILBREAK, "public")["training"])
     return work
 
 

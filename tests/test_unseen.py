@@ -324,14 +324,14 @@ def test_the_card_has_a_line_for_each_source_that_was_left_out_and_for_each_benc
     scores = {"fpr_at_threshold": card_score(0.01), "recall_at_threshold": card_score(0.33), "roc_auc": None}
     benchmark = one | {"benchmark": "hard", "license": "cc-by-4.0", "unseen": scores, "dataset": "their/hard"}
     card = model_card_of(JAILBREAK, unseen=report_of(calm, both), external=[benchmark])
-    assert "## On collections that it has never seen" in card
-    assert "FPR at the threshold 0.062, ROC-AUC 0.750 on average" in card
+    assert "## On a collection it has never seen" in card
+    assert "On average: FPR at the threshold 0.062, ROC-AUC 0.750." in card
     assert "| calm\\|prompts | 1,234 | 0.125 [0.105, 0.145] | – | – |" in card
-    assert "- their/attacks was not left out: no other source has rows of jailbreak." in card
+    assert "- their/attacks always stayed in: no other source has rows of jailbreak." in card
     rows = f"{one['rows']['scored']:,}"
     assert f"| hard (`their/hard`) | cc-by-4.0 | {rows} | 0.010 [-0.010, 0.030] | 0.330 [0.310, 0.350] | – |" in card
     assert "## On other data" not in card
-    assert "never seen" not in model_card_of(JAILBREAK, external=[])
+    assert "## On a collection" not in model_card_of(JAILBREAK, external=[])
 
 
 def test_a_report_of_another_training_has_no_place_beside_a_model(tmp_path: Path) -> None:
@@ -390,7 +390,7 @@ def test_a_release_holds_what_sources_left_out_scored_and_is_verified(
     files = api.list_repo_files("local/rude-model")
     assert {"leave-one-source-out.json", "external/hard.json"} <= set(files)
     card = (folder.model / "README.md").read_text()
-    assert "## On collections that it has never seen" in card
+    assert "## On a collection it has never seen" in card
     assert "| letters.jsonl | 80 |" in card
     assert "| hard (`hard.jsonl`) | cc-by-4.0 | 30 |" in card
     hubtools("verify", "local/rude-model", *online)

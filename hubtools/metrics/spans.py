@@ -209,9 +209,9 @@ def count_false_alarms(answers: SpanAnswers) -> tuple[int, int]:
 
 
 def _false_spans_a_document(answers: SpanAnswers) -> float:
-    # Predicted spans less those that share a character with a true one of their type.
-    _, predicted, _, overlapping, _ = answers.total
-    return float((predicted - overlapping) / len(answers)) if len(answers) else float("nan")
+    # Predicted spans less those that are paired with a true one of their type, which they share a character with.
+    _, predicted, _, paired = answers.total
+    return float((predicted - paired) / len(answers)) if len(answers) else float("nan")
 
 
 ENTITY_F1 = Metric("entity_f1", "entity F1 (strict spans)", _entity_f1, "f1")
