@@ -82,7 +82,7 @@ STARTER = Source(
     row=read_labelled_row,
     license="apache-2.0",
     attribution="Prompts of hubtools' own writing.",
-    provenance="Each prompt was written for its label.",
+    provenance="Its authors wrote each prompt for its label.",
     starter=True,
     annotators="expert-generated",
 )

@@ -77,5 +77,5 @@ def chat(rows: Sequence[Example], rng: random.Random) -> Iterator[Example]:
 
 AUGMENTATIONS = (
     Augmentation("plain", 0.1, ask_plainly, "questions without the form of an examination"),
-    Augmentation("chat", 0.15, chat, "questions as they are typed in a chat"),
+    Augmentation("chat", 0.15, chat, "questions as people type them in a chat"),
 )

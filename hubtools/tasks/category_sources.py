@@ -124,7 +124,7 @@ def read_starter_request_row(row: Mapping[str, object]) -> Example:
 
 
 _GITHUB = "https://raw.githubusercontent.com"
-_EVERYDAY = "Every row is labelled `other`: an errand or a chat that belongs to no domain."
+_EVERYDAY = "Every row has the label `other`: an errand or a chat that belongs to no domain."
 
 EXPERTQA = Source(
     id="chaitanyamalaviya/ExpertQA",
@@ -146,8 +146,8 @@ COUNSEL = Source(
     row=read_counsel_row,
     parse=parse_counsel,
     license="mit",
-    attribution="counsel-chat (Nicolas Bertagnolli, 2020), MIT: what people ask counsellors; nobody is named here.",
-    provenance="Every row is labelled psychology, but for topics of law and work, which are left out.",
+    attribution="counsel-chat (Nicolas Bertagnolli, 2020), MIT: what people ask counsellors; no name goes with a row.",
+    provenance="Every row has the label psychology; we leave out topics of law and work.",
     url=f"{_GITHUB}/nbertagnolli/counsel-chat/e202e19c5002482f4f6631af754c276dd9adf7f2/{{file}}",
     name="counsel-chat",
     most=600,
@@ -160,9 +160,9 @@ AGIEVAL = Source(
     columns=("question",),
     row=read_agieval_row,
     license="mit",
-    attribution="AGIEval's parts of mathematics (Zhong et al., 2023), MIT. Models trained on them must not be scored "
-    "on it.",
-    provenance="Every row is labelled math. Its parts of the law school admission test are logic, and left out.",
+    attribution="AGIEval's parts of mathematics (Zhong et al., 2023), MIT. Do not score a model on it that learned "
+    "from them.",
+    provenance="Every row has the label math. We leave out its parts of the law school admission test: they are logic.",
     url=f"{_GITHUB}/ruixiangcui/AGIEval/5c77d073fda993f1652eaae3cf5d04cc5fd21d40/{{file}}",
     name="agieval",
     most=500,

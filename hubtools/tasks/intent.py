@@ -141,9 +141,9 @@ GLAIVE = Source(
     ),
     provenance=(
         f"Weak labels: a table of rules (version {TABLE_VERSION}) maps the name of the first function that "
-        "the assistant calls to one of eight kinds; a conversation without a call is `no_function_needed` "
-        "where the assistant neither refuses nor asks back, and the request is not one that a function could "
-        "serve. What is ambiguous is dropped and counted."
+        "the assistant calls to one of eight kinds. A conversation without a call has the label "
+        "`no_function_needed` where the assistant neither refuses nor asks back, and no function could serve the "
+        "request. We drop and count what is ambiguous."
     ),
     annotators="machine-generated",
 )
@@ -154,7 +154,7 @@ METATOOL = Source(
     row=read_metatool_row,
     license="mit",
     attribution=(
-        "MetaTool (Huang et al., 2023), MIT. Queries written by language models for 199 tools; labels follow from "
+        "MetaTool (Huang et al., 2023), MIT. Language models wrote the queries for 199 tools; labels follow from "
         "the tool's name, as for functions."
     ),
     provenance=f"Weak labels: the same table of rules (version {TABLE_VERSION}), over the name of the query's tool.",
@@ -162,7 +162,7 @@ METATOOL = Source(
     role="training",
     name="metatool",
     share=0.3,
-    caveat="Written by language models; one query in ten asks about the tool, and not for its work.",
+    caveat="Language models wrote them; one query in ten asks about the tool, and not for its work.",
 )
 STARTER = Source(
     id="hubtools/starter-intent",
@@ -171,7 +171,7 @@ STARTER = Source(
     row=read_labelled_row,
     license="apache-2.0",
     attribution="Requests of hubtools' own writing.",
-    provenance="Each request was written for a function of its kind.",
+    provenance="Its authors wrote each request for a function of its kind.",
     starter=True,
     annotators="expert-generated",
 )

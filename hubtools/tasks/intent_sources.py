@@ -64,8 +64,8 @@ SNIPS = Source(
     parse=parse_snips,
     license="cc0-1.0",
     attribution="Snips' custom intent engines (Coucke et al., 2018), CC0: what people say to a voice assistant.",
-    provenance="A table from its intents: restaurants are booked (scheduling); weather, films and their times are "
-    "looked up (information_retrieval). Music and ratings are left out.",
+    provenance="A table from its intents: some book a restaurant (scheduling); others look up weather, films and "
+    "their times (information_retrieval). We leave out music and ratings.",
     url=f"{_GITHUB}/sonos/nlu-benchmark/b86ac7f1577868c42158d0dec77db50956046696/{{file}}",
     name="snips",
     most=1000,
@@ -102,8 +102,8 @@ BANKING = Source(
     row=read_banking_row,
     license="cc-by-4.0",
     attribution="Banking77's training split (Casanueva et al., 2020), CC BY 4.0: questions to a bank.",
-    provenance="A table from its 77 intents: twelve ask for a bank's terms (information_retrieval), all others are "
-    "left out.",
+    provenance="A table from its 77 intents: twelve ask for a bank's terms (information_retrieval); we leave "
+    "out all others.",
     url=f"{_GITHUB}/PolyAI-LDN/task-specific-datasets/57ec275d8078af65b7731c2a98be812d844a6d6b/{{file}}",
     name="banking",
     most=400,
@@ -173,7 +173,7 @@ NL2BASH = Source(
     license="mit",
     attribution="NL2Bash (Lin et al., 2018), data MIT: what command lines do, in words.",
     provenance="Rules over the command: find, copy, archive and their like are file_operations, counting and comparing "
-    "analysis. Only what is said as a request is taken; commands that also read or change contents are left out.",
+    "analysis. We take only what has the form of a request, and no command that also reads or changes contents.",
     url=f"{_GITHUB}/TellinaTool/nl2bash/466c5fe873ab08c7cc0112ea1521cc6ad9c20992/{{file}}",
     name="nl2bash",
     most=600,
@@ -233,8 +233,8 @@ WORKBENCH = Source(
     row=read_workbench_row,
     license="mit",
     attribution="WorkBench (Styles et al., 2024), MIT: errands in an office with calendar, mail, tasks and charts.",
-    provenance="A table from the function that its answer calls; errands of several functions, of none, and those in "
-    "a customer list are left out.",
+    provenance="A table from the function that its answer calls; we leave out errands of several functions, of none, "
+    "and those in a customer list.",
     url=f"{_GITHUB}/olly-styles/WorkBench/42f1b6dc18986f47701ca83de2d63dd4f95c59a0/{{file}}",
     name="workbench",
     annotators="machine-generated",

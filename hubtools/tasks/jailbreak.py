@@ -49,7 +49,7 @@ GPTEACHER = Source(
     columns=("instruction", "input", "response"),
     row=read_gpteacher_row,
     license="mit",
-    attribution="GPTeacher (teknium1), MIT: role plays written by GPT-4, harmless in tone and content.",
+    attribution="GPTeacher (teknium1), MIT: role plays that GPT-4 wrote, harmless in tone and content.",
     provenance="Every row has the label benign, as role plays that attack nothing; nobody here read them all.",
     url="https://raw.githubusercontent.com/teknium1/GPTeacher/5b040645528a38bfa81a258e7646f8c92ad7d0dd/{file}",
     role="training",
@@ -65,7 +65,7 @@ STARTER = Source(
     license="apache-2.0",
     attribution="Prompts of hubtools' own writing; the payloads of the attacks are mild.",
     provenance=(
-        "Attacks and harmless prompts were written in families, with matching lengths, and the harmless ones talk "
+        "Its authors wrote attacks and harmless prompts in families, with matching lengths. The harmless ones talk "
         "of ignoring, pretending and hacking as well."
     ),
     starter=True,

@@ -170,14 +170,14 @@ UNER_EWT = Source(
     parse=parse_uner,
     license="cc-by-sa-4.0",
     attribution="Universal NER's English Web Treebank (Mayhew et al., 2024), CC BY-SA 4.0: blogs, mails, reviews.",
-    provenance="Persons, places and organizations as the source marks them; its words were placed in the sentence as "
-    "it was written. Sentences with numbers or addresses that it does not mark are left out.",
+    provenance="Persons, places and organizations as the source marks them; hubtools finds its words in the original "
+    "sentence. We leave out sentences with numbers or addresses that it does not mark.",
     url=f"{_GITHUB}/UniversalNER/UNER_English-EWT/8ed072de2fd24022cc62458997fe96a8fe191ea4/{{file}}",
     name="uner-ewt",
     label_sets=("router5",),
     annotators="expert-generated",
-    caveat="Share-alike: what is made of it stays under CC BY-SA 4.0. Single sentences without their document; public "
-    "persons are marked as well.",
+    caveat="Share-alike: what you make of it stays under CC BY-SA 4.0. Single sentences without their document; the "
+    "marks hold for public persons as well.",
 )
 UNER_PUD = replace(
     UNER_EWT,
@@ -187,9 +187,9 @@ UNER_PUD = replace(
     attribution="Universal NER's English PUD (Mayhew et al., 2024), CC BY-SA 3.0: news and Wikipedia.",
     url=f"{_GITHUB}/UniversalNER/UNER_English-PUD/07ea0553144e3fcf3d6633efe2a075b725a0d262/{{file}}",
     name="uner-pud",
-    caveat="Share-alike: what is made of it stays under CC BY-SA. Sentences of newspapers, not of prompts.",
+    caveat="Share-alike: what you make of it stays under CC BY-SA. Sentences of newspapers, not of prompts.",
 )
-_PLAIN = "No span: a rule takes prompts alone in which every word with a capital is known to name nobody."
+_PLAIN = "No span: a rule takes a prompt only where we know of each word with a capital that it names nobody."
 PLAIN_PROMPTS = replace(
     ARENA,
     id="lmarena/arena-hard-auto:plain",
@@ -198,7 +198,7 @@ PLAIN_PROMPTS = replace(
     name="plain-prompts",
     most=None,
     label_sets=("router5",),
-    caveat="A name in small letters would be overlooked.",
+    caveat="The rule overlooks a name in small letters.",
 )
 PLAIN_QUERIES = replace(
     METATOOL,
@@ -210,7 +210,7 @@ PLAIN_QUERIES = replace(
     name="plain-queries",
     most=400,
     label_sets=("router5",),
-    caveat="Written by language models; a name in small letters would be overlooked.",
+    caveat="Language models wrote them; the rule overlooks a name in small letters.",
 )
 NAMES = Source(
     id="sigpwned/popular-names-by-country-dataset",
@@ -220,12 +220,12 @@ NAMES = Source(
     parse=parse_names,
     license="cc0-1.0",
     attribution="Popular names by country (Andy Boothe, 2022), CC0: in Latin letters and others.",
-    provenance="Values of the synthesis: forename and surname of one country, drawn by themselves.",
+    provenance="Values of the synthesis: it draws forename and surname of one country, each by itself.",
     url=f"{_GITHUB}/sigpwned/popular-names-by-country-dataset/eb62e13d4d62dd96cdfae79d293a02066352205f/{{file}}",
     role="values",
     name="names",
     annotators="other",
-    caveat="The most frequent names of a country: rare ones are still invented.",
+    caveat="The most frequent names of a country: the synthesis still invents rare ones.",
 )
 ADDRESSES = Source(
     id="EthanRBrown/rrad",
@@ -235,7 +235,7 @@ ADDRESSES = Source(
     parse=parse_addresses,
     license="pddl",
     attribution="Real random addresses (Ethan Brown), public domain, from OpenAddresses: streets, cities, codes.",
-    provenance="Values of the synthesis: a street, a city and a code are drawn by themselves, for invented people.",
+    provenance="Values of the synthesis: it draws a street, a city and a code, each by itself, for invented people.",
     url=f"{_GITHUB}/EthanRBrown/rrad/f68664a73b4f589fc665ad2ae3c0ec66683c5295/{{file}}",
     role="values",
     name="addresses",
