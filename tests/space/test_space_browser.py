@@ -187,7 +187,9 @@ def test_a_long_text_can_be_cancelled(browser_page: Any, space_url: str) -> None
     cancel = browser_page.locator("#cancel")
     assert not cancel.is_visible()
     check(browser_page, FILLER * 2100)
-    cancel.click()
+    # Until the server has heard of it, gradio takes no further prompt.
+    with browser_page.expect_response("**/cancel"):
+        cancel.click()
     browser_page.get_by_text("Cancelled. Nothing was kept.").wait_for()
     assert not cancel.is_visible()
     assert browser_page.locator("#answer .result").count() == 0
