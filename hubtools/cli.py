@@ -19,7 +19,7 @@ import typer
 
 from hubtools import __version__, cli_evaluation, cli_export, cli_hub, cli_release, cli_rollback, cli_studies
 from hubtools.config import read_defaults
-from hubtools.connection import forget_launcher
+from hubtools.connection import check_process, forget_launcher
 from hubtools.errors import HubtoolsError
 from hubtools.library_errors import translate_error
 from hubtools.option_groups import omit, takes_groups
@@ -266,6 +266,7 @@ def main() -> None:
     _speak_utf8()
     forget_launcher()
     try:
+        check_process()
         app()
     except (KeyboardInterrupt, SystemExit) as end:
         # typer makes an exit code of Ctrl-C; all other codes are final.

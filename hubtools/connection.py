@@ -39,6 +39,27 @@ def forget_launcher() -> None:
             del os.environ[name]
 
 
+def check_process() -> None:
+    """Raise :class:`UsageError` where this process cannot do what any command needs."""
+    # With -OO there are no docstrings, of which transformers makes its classes.
+    if sys.flags.optimize > 1:
+        raise UsageError(
+            "Python runs without docstrings, which transformers reads",
+            expected="no -OO, and PYTHONOPTIMIZE of 1 at most",
+            found=f"level {sys.flags.optimize}",
+            next="unset PYTHONOPTIMIZE, and run the same command again",
+        )
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UsageError(
+            "This runs in a folder that is gone",
+            expected="a current folder",
+            found="none",
+            next="cd to one that is there",
+        ) from None
+
+
 def connect(hub: str | None = None, mirrors: Sequence[Path | str] = (), hub_dir: Path | str | None = None) -> None:
     """Point this process, and those it starts, at a Hub.
 

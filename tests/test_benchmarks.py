@@ -174,7 +174,8 @@ def test_generalisation_goes_on_where_it_stopped(tmp_path: Path) -> None:
         script.replace("ROOT = Path(__file__).parent.parent", f"ROOT = Path({str(REPOSITORY)!r})")
     )
     command = [sys.executable, beside / "generalisation.py", "--mirror", raw, "--tasks", "jailbreak", "--rows", "60",
-               "--steps", "4", "--max-length", "48", "--seeds", "1", "--configurations", "now"]  # fmt: skip
+               "--steps", "4", "--max-length", "48", "--seeds", "1", "--configurations", "now",
+               "--groups", "2"]  # fmt: skip
     for cells in ("2 cells to measure, 0 are there", "0 cells to measure, 2 are there"):
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert cells in done.stderr

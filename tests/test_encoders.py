@@ -228,7 +228,8 @@ def test_a_base_of_the_table_trains_at_a_commit_that_is_recorded_and_names_its_r
         assert re.fullmatch("[0-9a-f]{40}", training["base_revision"])
         assert any(line.startswith("encoder of width 32") for line in training["presets"])
         hubtools("evaluate", "jailbreak", *flags)
-        pushed = hubtools("push-model", "jailbreak", *flags)
+        online = ("--hub", "local", "--hub-dir", tmp_path / "hub", "--work-dir", tmp_path / "work")
+        pushed = hubtools("push-model", "jailbreak", *online)
         assert f"jailbreak_classifier_{base.split('/')[1].lower()}_model" in pushed.stdout
         assert "needs passed" in pushed.stderr
     finally:

@@ -120,7 +120,8 @@ def test_every_source_is_left_out_in_turn_and_a_kill_costs_the_one_under_way(
         if "without-letters.jsonl: seed 5" in line:
             break
     under_way.kill()
-    under_way.wait()
+    with under_way:  # waits, and closes what it wrote to
+        pass
     done = hubtools(*command, "--json")
     assert "without-forum.jsonl: seed 5" not in done.stderr
     report = json.loads(done.stdout)["rude"]
