@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -161,7 +162,7 @@ def test_the_table_of_generalisation_compares_the_same_groups_and_seeds() -> Non
 @pytest.mark.exhaustive
 @pytest.mark.real
 def test_generalisation_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    """On the public data where they lie beside the checkout: one group of jailbreak, four steps."""
+    """On the public data where they lie beside the checkout: two groups of sources of jailbreak, four steps."""
     raw = REPOSITORY.parent / "shared" / "raw"
     if not raw.exists():
         pytest.skip("../shared/raw is not beside the checkout")
@@ -179,5 +180,5 @@ def test_generalisation_goes_on_where_it_stopped(tmp_path: Path) -> None:
     for cells in ("2 cells to measure, 0 are there", "0 cells to measure, 2 are there"):
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert cells in done.stderr
-    assert "| jailbreak | teknium1/GPTeacher | FPR at the threshold |" in done.stdout
-    assert "without jackhhao/jailbreak-classification: no other source has rows of jailbreak." in done.stdout
+    rows = re.findall(r"^\| jailbreak \| .*teknium1/GPTeacher.* \| FPR at the threshold \|", done.stdout, re.MULTILINE)
+    assert len(rows) == 1, done.stdout
