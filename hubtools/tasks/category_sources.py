@@ -11,6 +11,7 @@ from dataclasses import replace
 from hubtools.rows import read_labelled_row, read_text
 from hubtools.spec import BadRow, Dropped, Example, Source
 from hubtools.tasks import intent, intent_sources
+from hubtools.tasks.further import join_further, locate_on_github
 
 # ExpertQA's fields that are one of the 14 domains. The others lie between several (education, architecture, climate).
 FIELDS = {
@@ -123,7 +124,6 @@ def read_starter_request_row(row: Mapping[str, object]) -> Example:
     return replace(request, label="other", rule="everyday request", split="")
 
 
-_GITHUB = "https://raw.githubusercontent.com"
 _EVERYDAY = "Every row has the label `other`: an errand or a chat that belongs to no domain."
 
 EXPERTQA = Source(
@@ -134,7 +134,7 @@ EXPERTQA = Source(
     license="mit",
     attribution="ExpertQA (Malaviya et al., 2023), MIT: questions that experts ask in their own field.",
     provenance="A table from the field that its author works in: 17 of 34 fields are one of the domains.",
-    url=f"{_GITHUB}/chaitanyamalaviya/ExpertQA/1aa7ba81bd4c083c12ef1aa2fee338f6cb60fa87/{{file}}",
+    url=locate_on_github("chaitanyamalaviya/ExpertQA", "1aa7ba81bd4c083c12ef1aa2fee338f6cb60fa87"),
     name="expertqa",
     annotators="expert-generated",
     caveat="The field is the author's, not always the question's; no computer science.",
@@ -148,7 +148,7 @@ COUNSEL = Source(
     license="mit",
     attribution="counsel-chat (Nicolas Bertagnolli, 2020), MIT: what people ask counsellors; no name goes with a row.",
     provenance="Every row has the label psychology; we leave out topics of law and work.",
-    url=f"{_GITHUB}/nbertagnolli/counsel-chat/e202e19c5002482f4f6631af754c276dd9adf7f2/{{file}}",
+    url=locate_on_github("nbertagnolli/counsel-chat", "e202e19c5002482f4f6631af754c276dd9adf7f2"),
     name="counsel-chat",
     most=600,
     annotators="expert-generated",
@@ -163,7 +163,7 @@ AGIEVAL = Source(
     attribution="AGIEval's parts of mathematics (Zhong et al., 2023), MIT. Do not score a model on it that learned "
     "from them.",
     provenance="Every row has the label math. We leave out its parts of the law school admission test: they are logic.",
-    url=f"{_GITHUB}/ruixiangcui/AGIEval/5c77d073fda993f1652eaae3cf5d04cc5fd21d40/{{file}}",
+    url=locate_on_github("ruixiangcui/AGIEval", "5c77d073fda993f1652eaae3cf5d04cc5fd21d40"),
     name="agieval",
     most=500,
     annotators="expert-generated",
@@ -213,16 +213,12 @@ STARTER_REQUESTS = replace(
     caveat="In our own voice.",
 )
 
-# None of them says how a user's own rows are laid out: most have no column of labels.
-FURTHER = tuple(
-    replace(source, layout=False)
-    for source in (
-        EXPERTQA,
-        COUNSEL,
-        AGIEVAL,
-        EVERYDAY,
-        ERRANDS,
-        REQUESTS,
-        STARTER_REQUESTS,
-    )
+FURTHER = join_further(
+    EXPERTQA,
+    COUNSEL,
+    AGIEVAL,
+    EVERYDAY,
+    ERRANDS,
+    REQUESTS,
+    STARTER_REQUESTS,
 )

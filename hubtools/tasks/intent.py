@@ -15,6 +15,7 @@ from hubtools.metrics.labels import MACRO_F1
 from hubtools.rows import read_labelled_row, read_text
 from hubtools.spec import CardTexts, Demo, Dropped, Example, Flawed, LabelSet, Source, Undecided
 from hubtools.task import TaskSpec
+from hubtools.tasks.further import locate_on_github
 from hubtools.tasks.intent_rules import AMBIGUOUS, TABLE_VERSION, decide_intent, to_snake_case
 from hubtools.tasks.intent_sources import FURTHER
 
@@ -158,7 +159,7 @@ METATOOL = Source(
         "the tool's name, as for functions."
     ),
     provenance=f"Weak labels: the same table of rules (version {TABLE_VERSION}), over the name of the query's tool.",
-    url="https://raw.githubusercontent.com/HowieHwong/MetaTool/e1029bcfdb1039aff6ce24b548920d8bc25b1c3d/{file}",
+    url=locate_on_github("HowieHwong/MetaTool", "e1029bcfdb1039aff6ce24b548920d8bc25b1c3d"),
     role="training",
     name="metatool",
     share=0.3,

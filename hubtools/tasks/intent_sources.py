@@ -6,14 +6,13 @@ import ast
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from hubtools.rows import read_text
 from hubtools.spec import BadRow, Example, Flawed, Source, Undecided
+from hubtools.tasks.further import join_further, locate_on_github
 
 Parsed = Iterator[tuple[str, Mapping[str, object]]]
 
-_GITHUB = "https://raw.githubusercontent.com"
 
 # --- snips: what one says to a voice assistant -----------------------------------------------------------------------
 
@@ -66,7 +65,7 @@ SNIPS = Source(
     attribution="Snips' custom intent engines (Coucke et al., 2018), CC0: what people say to a voice assistant.",
     provenance="A table from its intents: some book a restaurant (scheduling); others look up weather, films and "
     "their times (information_retrieval). We leave out music and ratings.",
-    url=f"{_GITHUB}/sonos/nlu-benchmark/b86ac7f1577868c42158d0dec77db50956046696/{{file}}",
+    url=locate_on_github("sonos/nlu-benchmark", "b86ac7f1577868c42158d0dec77db50956046696"),
     name="snips",
     most=1000,
     annotators="crowdsourced",
@@ -104,7 +103,7 @@ BANKING = Source(
     attribution="Banking77's training split (Casanueva et al., 2020), CC BY 4.0: questions to a bank.",
     provenance="A table from its 77 intents: twelve ask for a bank's terms (information_retrieval); we leave "
     "out all others.",
-    url=f"{_GITHUB}/PolyAI-LDN/task-specific-datasets/57ec275d8078af65b7731c2a98be812d844a6d6b/{{file}}",
+    url=locate_on_github("PolyAI-LDN/task-specific-datasets", "57ec275d8078af65b7731c2a98be812d844a6d6b"),
     name="banking",
     most=400,
     annotators="crowdsourced",
@@ -174,7 +173,7 @@ NL2BASH = Source(
     attribution="NL2Bash (Lin et al., 2018), data MIT: what command lines do, in words.",
     provenance="Rules over the command: find, copy, archive and their like are file_operations, counting and comparing "
     "analysis. We take only what has the form of a request, and no command that also reads or changes contents.",
-    url=f"{_GITHUB}/TellinaTool/nl2bash/466c5fe873ab08c7cc0112ea1521cc6ad9c20992/{{file}}",
+    url=locate_on_github("TellinaTool/nl2bash", "466c5fe873ab08c7cc0112ea1521cc6ad9c20992"),
     name="nl2bash",
     most=600,
     annotators="expert-generated",
@@ -235,19 +234,15 @@ WORKBENCH = Source(
     attribution="WorkBench (Styles et al., 2024), MIT: errands in an office with calendar, mail, tasks and charts.",
     provenance="A table from the function that its answer calls; we leave out errands of several functions, of none, "
     "and those in a customer list.",
-    url=f"{_GITHUB}/olly-styles/WorkBench/42f1b6dc18986f47701ca83de2d63dd4f95c59a0/{{file}}",
+    url=locate_on_github("olly-styles/WorkBench", "42f1b6dc18986f47701ca83de2d63dd4f95c59a0"),
     name="workbench",
     annotators="machine-generated",
     caveat="About thirty filled templates: few kinds of errand, many times.",
 )
 
-# None of them says how a user's own rows are laid out: most have no column of labels.
-FURTHER = tuple(
-    replace(source, layout=False)
-    for source in (
-        SNIPS,
-        BANKING,
-        NL2BASH,
-        WORKBENCH,
-    )
+FURTHER = join_further(
+    SNIPS,
+    BANKING,
+    NL2BASH,
+    WORKBENCH,
 )

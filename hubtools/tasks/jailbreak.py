@@ -12,6 +12,7 @@ from hubtools.rows import read_labelled_row, read_text
 from hubtools.spec import BadRow, CardTexts, Demo, Example, LabelSet, Source
 from hubtools.task import TaskSpec
 from hubtools.tasks.attack_kinds import ATTACK_KINDS
+from hubtools.tasks.further import locate_on_github
 from hubtools.tasks.jailbreak_augmentation import AUGMENTATIONS
 from hubtools.tasks.jailbreak_sources import FURTHER
 
@@ -51,7 +52,7 @@ GPTEACHER = Source(
     license="mit",
     attribution="GPTeacher (teknium1), MIT: role plays that GPT-4 wrote, harmless in tone and content.",
     provenance="Every row has the label benign, as role plays that attack nothing; nobody here read them all.",
-    url="https://raw.githubusercontent.com/teknium1/GPTeacher/5b040645528a38bfa81a258e7646f8c92ad7d0dd/{file}",
+    url=locate_on_github("teknium1/GPTeacher", "5b040645528a38bfa81a258e7646f8c92ad7d0dd"),
     role="training",
     name="gpteacher",
     share=0.25,

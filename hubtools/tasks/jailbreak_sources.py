@@ -11,7 +11,6 @@ import random
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from urllib.parse import unquote
 
 from hubtools.rows import read_text
@@ -19,6 +18,7 @@ from hubtools.spec import BadRow, Dropped, Example, Flawed, Source
 from hubtools.tasks.category import MMLU_PRO
 from hubtools.tasks.documents import compose_document
 from hubtools.tasks.fabric_patterns import FOLDERS
+from hubtools.tasks.further import join_further, locate_on_github
 from hubtools.tasks.intent import GLAIVE, METATOOL, split_turns
 
 BENIGN, JAILBREAK = "benign", "jailbreak"
@@ -166,8 +166,7 @@ def read_question_row(row: Mapping[str, object]) -> Example:
     return Example(read_text(row, "question"), BENIGN, rule="all of the source is harmless")
 
 
-_GITHUB = "https://raw.githubusercontent.com"
-_PURPLE_LLAMA = f"{_GITHUB}/meta-llama/PurpleLlama/4be64c3a24442b51c76175e6ec67722cc3f5fe38/{{file}}"
+_PURPLE_LLAMA = locate_on_github("meta-llama/PurpleLlama", "4be64c3a24442b51c76175e6ec67722cc3f5fe38")
 _INJECTIONS = "CybersecurityBenchmarks/datasets/prompt_injection"
 
 INJECTIONS = Source(
@@ -235,7 +234,7 @@ TRUSTLLM = Source(
     attribution="TrustLLM (Huang et al., 2024), MIT: harmful questions in wrappings that are to get round a refusal.",
     provenance="By the source, every row is an attack: its wrapping makes it one. Of its fourteen kinds we leave out "
     "'think step by step': the question is harmful, and nothing in it attacks. A question stands in one wrapping.",
-    url=f"{_GITHUB}/HowieHwong/TrustLLM/4b864211f32602fddb8cafc8d5154bed1e0ce01e/{{file}}",
+    url=locate_on_github("HowieHwong/TrustLLM", "4b864211f32602fddb8cafc8d5154bed1e0ce01e"),
     name="trustllm",
     most=650,
     annotators="machine-generated",
@@ -252,7 +251,7 @@ BIPIA = Source(
     attribution="BIPIA's attacks of the training split (Yi et al., 2023), MIT, in documents of hubtools' own writing.",
     provenance="A document is an attack where one of BIPIA's instructions stands between its sentences, harmless "
     "where none does.",
-    url=f"{_GITHUB}/microsoft/BIPIA/1a2a91da6bb12838e05d1b2e54d98e2f37b835f3/{{file}}",
+    url=locate_on_github("microsoft/BIPIA", "1a2a91da6bb12838e05d1b2e54d98e2f37b835f3"),
     name="bipia",
     annotators="machine-generated",
     caveat="Many of the instructions are harmless by themselves, such as a question about Brazil: what is wrong with "
@@ -266,7 +265,7 @@ IFEVAL = Source(
     license="apache-2.0",
     attribution="IFEval (Zhou et al., 2023), Apache-2.0: requests with strict demands about form.",
     provenance="Every row has the label benign: attacks make such demands as well, and these attack nothing.",
-    url=f"{_GITHUB}/josejg/instruction_following_eval/0c495b2f95155e8b10acb919ae283bfb4d5be6e2/{{file}}",
+    url=locate_on_github("josejg/instruction_following_eval", "0c495b2f95155e8b10acb919ae283bfb4d5be6e2"),
     name="ifeval",
     annotators="expert-generated",
     caveat="A benchmark: models trained on this set have seen its prompts.",
@@ -279,7 +278,7 @@ ARENA = Source(
     license="apache-2.0",
     attribution="Arena-Hard (LMArena, 2024 and 2025), Apache-2.0: hard prompts that users wrote.",
     provenance="Every row has the label benign; we leave out those with words of attacks.",
-    url=f"{_GITHUB}/lmarena/arena-hard-auto/196f6b826783b3da7310e361a805fa36f0be83f3/{{file}}",
+    url=locate_on_github("lmarena/arena-hard-auto", "196f6b826783b3da7310e361a805fa36f0be83f3"),
     name="arena",
     most=800,
     annotators="crowdsourced",
@@ -294,7 +293,7 @@ FABRIC = Source(
     license="mit",
     attribution="The patterns of fabric (Daniel Miessler), MIT: long system prompts that give a model a role.",
     provenance="Every row is harmless: who writes the system prompt breaks no rule of it.",
-    url=f"{_GITHUB}/danielmiessler/fabric/272f04dd3278f99bee49e94a7747b54708745a5d/{{file}}",
+    url=locate_on_github("danielmiessler/fabric", "272f04dd3278f99bee49e94a7747b54708745a5d"),
     name="fabric",
     annotators="expert-generated",
     caveat="Of one author, with the same headings; a few are longer than a row may be.",
@@ -353,22 +352,18 @@ QUESTIONS = Source(
     caveat="A benchmark: models trained on this set have seen a part of its questions.",
 )
 
-# None of them says how a user's own rows are laid out: most have no column of labels.
-FURTHER = tuple(
-    replace(source, layout=False)
-    for source in (
-        INJECTIONS,
-        INJECTIONS_TRANSLATED,
-        GUARDED_PROMPTS,
-        CYBER,
-        TRUSTLLM,
-        BIPIA,
-        IFEVAL,
-        ARENA,
-        FABRIC,
-        FIRST_TURNS,
-        SYSTEM_PROMPTS,
-        QUERIES,
-        QUESTIONS,
-    )
+FURTHER = join_further(
+    INJECTIONS,
+    INJECTIONS_TRANSLATED,
+    GUARDED_PROMPTS,
+    CYBER,
+    TRUSTLLM,
+    BIPIA,
+    IFEVAL,
+    ARENA,
+    FABRIC,
+    FIRST_TURNS,
+    SYSTEM_PROMPTS,
+    QUERIES,
+    QUESTIONS,
 )

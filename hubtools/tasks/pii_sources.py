@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from hubtools.rows import read_text, sort_spans
 from hubtools.spec import BadRow, Dropped, Example, Flawed, Source, Span
+from hubtools.tasks.further import join_further, locate_on_github
 from hubtools.tasks.intent import METATOOL
 from hubtools.tasks.jailbreak_sources import ARENA
 
@@ -160,8 +161,6 @@ def read_value_row(row: Mapping[str, object]) -> Example:
     return Example(value, label=read_text(row, "slot"), group=read_text(row, "group"))
 
 
-_GITHUB = "https://raw.githubusercontent.com"
-
 UNER_EWT = Source(
     id="UniversalNER/UNER_English-EWT",
     files={"": ("en_ewt-ud-dev.iob2", "en_ewt-ud-test.iob2")},
@@ -172,7 +171,7 @@ UNER_EWT = Source(
     attribution="Universal NER's English Web Treebank (Mayhew et al., 2024), CC BY-SA 4.0: blogs, mails, reviews.",
     provenance="Persons, places and organizations as the source marks them; hubtools finds its words in the original "
     "sentence. We leave out sentences with numbers or addresses that it does not mark.",
-    url=f"{_GITHUB}/UniversalNER/UNER_English-EWT/8ed072de2fd24022cc62458997fe96a8fe191ea4/{{file}}",
+    url=locate_on_github("UniversalNER/UNER_English-EWT", "8ed072de2fd24022cc62458997fe96a8fe191ea4"),
     name="uner-ewt",
     label_sets=("router5",),
     annotators="expert-generated",
@@ -185,7 +184,7 @@ UNER_PUD = replace(
     files={"": ("en_pud-ud-test.iob2",)},
     license="cc-by-sa-3.0",
     attribution="Universal NER's English PUD (Mayhew et al., 2024), CC BY-SA 3.0: news and Wikipedia.",
-    url=f"{_GITHUB}/UniversalNER/UNER_English-PUD/07ea0553144e3fcf3d6633efe2a075b725a0d262/{{file}}",
+    url=locate_on_github("UniversalNER/UNER_English-PUD", "07ea0553144e3fcf3d6633efe2a075b725a0d262"),
     name="uner-pud",
     caveat="Share-alike: what you make of it stays under CC BY-SA. Sentences of newspapers, not of prompts.",
 )
@@ -221,7 +220,7 @@ NAMES = Source(
     license="cc0-1.0",
     attribution="Popular names by country (Andy Boothe, 2022), CC0: in Latin letters and others.",
     provenance="Values of the synthesis: it draws forename and surname of one country, each by itself.",
-    url=f"{_GITHUB}/sigpwned/popular-names-by-country-dataset/eb62e13d4d62dd96cdfae79d293a02066352205f/{{file}}",
+    url=locate_on_github("sigpwned/popular-names-by-country-dataset", "eb62e13d4d62dd96cdfae79d293a02066352205f"),
     role="values",
     name="names",
     annotators="other",
@@ -236,22 +235,18 @@ ADDRESSES = Source(
     license="pddl",
     attribution="Real random addresses (Ethan Brown), public domain, from OpenAddresses: streets, cities, codes.",
     provenance="Values of the synthesis: it draws a street, a city and a code, each by itself, for invented people.",
-    url=f"{_GITHUB}/EthanRBrown/rrad/f68664a73b4f589fc665ad2ae3c0ec66683c5295/{{file}}",
+    url=locate_on_github("EthanRBrown/rrad", "f68664a73b4f589fc665ad2ae3c0ec66683c5295"),
     role="values",
     name="addresses",
     annotators="other",
     caveat="Of fifteen states of the USA and its capital.",
 )
 
-# None of them says how a user's own rows are laid out: most have no column of labels.
-FURTHER = tuple(
-    replace(source, layout=False)
-    for source in (
-        UNER_EWT,
-        UNER_PUD,
-        PLAIN_PROMPTS,
-        PLAIN_QUERIES,
-        NAMES,
-        ADDRESSES,
-    )
+FURTHER = join_further(
+    UNER_EWT,
+    UNER_PUD,
+    PLAIN_PROMPTS,
+    PLAIN_QUERIES,
+    NAMES,
+    ADDRESSES,
 )
