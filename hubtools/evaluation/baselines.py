@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 
@@ -20,11 +20,8 @@ from hubtools.records.metrics import PreviousVersion
 from hubtools.records.scores import Baseline
 from hubtools.records.training import TrainingRecord
 from hubtools.task import TaskSpec
-from hubtools.training.fewshot import MAX_LENGTH, SHOTS, choose_few_shot_preset, draw_shots
+from hubtools.training.fewshot import MAX_LENGTH, SHOTS, choose_few_shot_preset, describe_few_shot_preset, draw_shots
 from hubtools.workdir import TaskFolder, load_folder, sha256_of
-
-if TYPE_CHECKING:
-    pass
 
 BASELINES = 3  # bumped when a baseline would be computed otherwise
 
@@ -33,7 +30,7 @@ FEW_SHOT = f"SetFit, {SHOTS} shots a class"
 
 _ABOUT_FEW_SHOT = (
     f"SetFit on {SHOTS} training rows of each class, drawn by seed 0: contrastive training of the embeddings of this "
-    f"model's own base ({choose_few_shot_preset()[1][0].partition(': ')[2]}, {MAX_LENGTH} tokens of a text), then "
+    f"model's own base ({describe_few_shot_preset()}, {MAX_LENGTH} tokens of a text), then "
     "scikit-learn's logistic regression on them"
 )
 

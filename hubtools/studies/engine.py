@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import itertools
 import json
 import math
@@ -265,6 +266,17 @@ def open_study(
 
     root = folder.studies / f"{kind}-{name}"
     return Study(task, work, options, root, base, fingerprint, write_data or link_curated, finish)
+
+
+def check_extra(extra: str, package: str, subject: str) -> None:
+    """Raise :class:`UsageError` about ``subject`` where the package of an extra of hubtools is not installed."""
+    if importlib.util.find_spec(package) is None:
+        raise UsageError(
+            subject,
+            expected=f"hubtools with its extra {extra!r}",
+            found="hubtools without it",
+            next=f"pip install 'hubtools[{extra}]'",
+        )
 
 
 def refuse_named_dataset(task: TaskSpec, options: TrainingOptions) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import importlib.util
 import json
 import warnings
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ from hubtools.options import TrainingOptions, WorkOptions
 from hubtools.records import extend, write_json, write_record, write_whole
 from hubtools.records.studies import LabelErrorsReport
 from hubtools.spec import Example, LabelSet
-from hubtools.studies.engine import PlannedTraining, open_study, raise_failures, refuse_named_dataset
+from hubtools.studies.engine import PlannedTraining, check_extra, open_study, raise_failures, refuse_named_dataset
 from hubtools.studies.folds import divide_rows, read_rows
 from hubtools.task import TaskSpec
 from hubtools.workdir import TaskFolder, load_folder
@@ -49,13 +48,7 @@ def find_label_errors(
         MissingStage: the task is not curated here.
         TrainingFailed: a training has no score: without it, its rows have no answers.
     """
-    if importlib.util.find_spec("cleanlab") is None:
-        raise UsageError(
-            "Label errors are found by cleanlab, which is not installed",
-            expected="hubtools with its extra 'labels'",
-            found="hubtools without it",
-            next="pip install 'hubtools[labels]'",
-        )
+    check_extra("labels", "cleanlab", "Label errors are found by cleanlab, which is not installed")
     refuse_named_dataset(task, options)
     folder = work.folder(task)
     facts = folder.read_facts()

@@ -6,7 +6,6 @@ search that was killed goes on with the trial that was under way.
 
 from __future__ import annotations
 
-import importlib.util
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from hubtools.errors import UsageError
 from hubtools.options import TrainingOptions, WorkOptions
 from hubtools.records import extend, to_json, write_record
 from hubtools.records.studies import Outcome, SearchReport
-from hubtools.studies.engine import PlannedTraining, Study, open_study, raise_failures
+from hubtools.studies.engine import PlannedTraining, Study, check_extra, open_study, raise_failures
 from hubtools.studies.ranges import Range, Value, format_flags, read_ranges, surround_defaults
 from hubtools.task import TaskSpec
 from hubtools.tasks import find_base
@@ -58,13 +57,7 @@ def search_flags(
         MissingStage: the task is not curated here.
         TrainingFailed: no training has a score.
     """
-    if importlib.util.find_spec("optuna") is None:
-        raise UsageError(
-            "A search needs Optuna, which is not installed",
-            expected="hubtools with its extra 'search'",
-            found="hubtools without it",
-            next="pip install 'hubtools[search]'",
-        )
+    check_extra("search", "optuna", "A search needs Optuna, which is not installed")
     # A search over other ranges, or by another sampler, is another study.
     searched = _choose_ranges(task, work, options, ranges)
     records = {name: span.to_record() for name, span in searched.items()}

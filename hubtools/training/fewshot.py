@@ -16,6 +16,8 @@ from hubtools.training.presets import Preset, list_values
 
 SHOTS = 8
 MAX_LENGTH = 256  # tokens of a text in a pair: enough for a prompt, and contrastive training reads each many times
+# The defaults of contrastive training are SetFit's own, for every base.
+PRESET = Preset(1, 16, 2e-5, weight_decay=0.01, warmup=0.1, eval_steps=0, patience=0)
 # The flags that mean something here. Any other would change nothing, and is refused.
 TAKEN = {
     "task", "task_file", "base", "dataset", "label_set", "work_dir", "hub", "fingerprint", "method", "shots",
@@ -65,10 +67,13 @@ def check_method(flags: TrainingFlags, tasks: Sequence[TaskSpec], processes: int
 
 
 def choose_few_shot_preset() -> tuple[Preset, list[str]]:
-    """Return the defaults of contrastive training, which are SetFit's own for every base, and the line that says so."""
-    preset = Preset(1, 16, 2e-5, weight_decay=0.01, warmup=0.1, eval_steps=0, patience=0)
-    counted = {name: getattr(preset, name) for name in ("epochs", "batch_size", "learning_rate")}
-    return preset, [f"method {SETFIT}: {list_values(counted)}"]
+    """Return the defaults of contrastive training, and the line that says so."""
+    return PRESET, [f"method {SETFIT}: {describe_few_shot_preset()}"]
+
+
+def describe_few_shot_preset() -> str:
+    """Return the epochs, the batch size and the learning rate of contrastive training, as a log and a card say them."""
+    return list_values({name: getattr(PRESET, name) for name in ("epochs", "batch_size", "learning_rate")})
 
 
 def draw_shots(labels: Sequence[int], count: int, seed: int) -> list[int]:
