@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from as_user import REPOSITORY, Command
 from test_training import STARTER, tiny_config
 from transformers import AutoTokenizer, ModernBertForMaskedLM
 
-from hubtools.localhub import Hub
+from hubtools.localhub import Hub, start, stop
 
 ACCELERATE = Path(sys.executable).with_name("accelerate")
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -37,6 +37,13 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ModernBertForMaskedLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    """A Hub of each test alone: on the shared one, another file may have pushed a dataset of the same task."""
+    yield start(tmp_path / "hub")
+    stop(tmp_path / "hub")
 
 
 @pytest.fixture
