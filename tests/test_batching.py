@@ -51,9 +51,8 @@ def model_for(head: str, **more: Any) -> Any:
     torch.manual_seed(0)
     kind, options = HEADS[head]
     kinds = ["full_attention", "sliding_attention", "full_attention"]
-    return kind(
-        tiny_config(num_labels=3, num_hidden_layers=3, layer_types=kinds, local_attention=16, **options, **more)
-    )
+    own = {"num_labels": 3, "num_hidden_layers": 3, "layer_types": kinds, "local_attention": 16}
+    return kind(tiny_config(**own | options | more))
 
 
 def rows_for(head: str, lengths: tuple[int, ...] = LENGTHS) -> list[dict[str, Any]]:

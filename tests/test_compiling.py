@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 import torch
 from test_batching import gradients, model_for, rows_for, trainer_for
+from torch._dynamo.utils import counters
 
 from hubtools.heads.values import IGNORED
+from hubtools.packing import attention
+from hubtools.packing.attention import VARLEN, Choice
 from hubtools.records.figures import Figure, does_compiling_pay
+from hubtools.training import trainer as training
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's compiler has many, none of which is ours
 
@@ -66,6 +70,66 @@ assert ", compiled" not in trainer.path
         text=True, check=True,
     )  # fmt: skip
     assert [line for line in done.stdout.splitlines() if line.startswith("layers are not compiled: ")] != []
+
+
+def seen_at_once(
+    query: Any, key: Any, value: Any, cu_seq_q: Any, cu_seq_k: Any, max_q: int, max_k: int, *,
+    scale: float | None = None, window_size: tuple[int, int] = (-1, -1),
+) -> Any:  # fmt: skip
+    """A stand-in for torch's kernel on a CPU: like that one, it can be compiled, and it takes bf16 alone."""
+    assert query.dtype is torch.bfloat16
+    place = torch.arange(query.shape[0], dtype=cu_seq_q.dtype)
+    text = torch.searchsorted(cu_seq_q, place, right=True)
+    seen = text[:, None] == text
+    if window_size != (-1, -1):
+        seen = seen & ((place[:, None] - place).abs() <= window_size[0])
+    parts = [part.transpose(0, 1)[None] for part in (query, key, value)]
+    row = torch.nn.functional.scaled_dot_product_attention(*parts, attn_mask=seen, scale=scale)
+    return row[0].transpose(0, 1)
+
+
+@pytest.mark.exhaustive
+def test_a_graph_is_made_for_each_kind_of_layer_and_size_and_none_for_further_layers_texts_or_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU would compile, counted: torch traces the layers as it does there, and computes them as they are."""
+    made, compile_module = list[Any](), torch.nn.Module.compile
+
+    def count(graph: Any, example: Any) -> Any:
+        made.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **how: compile_module(self, backend=count, **how))
+    monkeypatch.setattr(attention, "find_varlen", lambda: seen_at_once)
+    monkeypatch.setattr(training, "choose_packing", lambda *asked: Choice(VARLEN, ""))
+    torch._dynamo.reset()
+    counters.clear()
+    kinds = ["full_attention", "sliding_attention", "full_attention"]
+    found = []
+    for layers in (3, 6):
+        model = model_for("sequence", num_hidden_layers=layers, layer_types=kinds * (layers // 3))
+        rows = rows_for("sequence")
+        trainer = trainer_for(
+            model, rows, tmp_path, static=True, compiled=True, bf16=True, max_steps=2, tokens_per_batch=128,
+            per_device_train_batch_size=4,
+        )  # fmt: skip
+        assert trainer.compiled
+        trainer.train()
+        found.append(len(made))
+    assert not counters["graph_break"]
+    assert found == [3, 3], "the first layer, one with a window and one without"
+
+
+def test_layers_are_tried_out_in_the_precision_of_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def only_try_out(model: Any, cache: Any, try_out: Any) -> tuple[float, str]:
+        try_out()
+        return 0.1, ""
+
+    monkeypatch.setattr(training, "compile_layers", only_try_out)
+    model, seen = model_for("sequence"), set[torch.dtype]()
+    model.model.layers[1].attn.Wqkv.register_forward_hook(lambda module, given, computed: seen.add(computed.dtype))
+    assert trainer_for(model, rows_for("sequence"), tmp_path, static=True, compiled=True, bf16=True).compiled
+    assert seen == {torch.bfloat16}
 
 
 def test_compiling_pays_where_the_seconds_it_saves_are_more_than_it_takes() -> None:

@@ -141,7 +141,9 @@ class ClassifierTrainer(Trainer):
         was_training = model.training
         model.train()
         devices = [self.args.device] if self.args.device.type == "cuda" else []
-        with torch.random.fork_rng(devices), self.compute_loss_context_manager():
+        # The Trainer leaves autocast to the model that accelerate prepares, which this one is not yet: in fp32 the
+        # kernels of a GPU would refuse it.
+        with torch.random.fork_rng(devices), self.accelerator.autocast():
             for part in self._list_passes(self._prepare_inputs(self.data_collator(rows))):
                 del part["labels"]
                 model(**part).logits.float().sum().backward()
