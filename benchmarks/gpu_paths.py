@@ -38,7 +38,7 @@ def flash(q: Any, k: Any, v: Any, softmax_scale: Any = None, window_size: Any = 
 
 
 BUILDS = (
-    ("varlen_attn with windows (torch 2.13)", "2.13", with_window, None),
+    ("varlen_attn with windows (torch 2.11 to 2.13)", "2.13", with_window, None),
     ("varlen_attn without (torch 2.10)", "2.10", without_window, None),
     ("no varlen_attn (torch 2.6 to 2.9)", "2.9", None, None),
     ("without windows, with flash-attn", "2.10", without_window, flash),

@@ -215,6 +215,13 @@ def varlen_without_scale(
     return kernel(query, key, value, cu_seq_q, max_q, None, window_size)
 
 
+def varlen_2_11(
+    query: Any, key: Any, value: Any, cu_seq_q: Any, cu_seq_k: Any, max_q: int, max_k: int, *, return_aux: Any = None,
+    scale: float | None = None, window_size: tuple[int, int] = (-1, -1),
+) -> Any:  # fmt: skip
+    return kernel(query, key, value, cu_seq_q, max_q, scale, window_size)
+
+
 def varlen_2_13(
     query: Any, key: Any, value: Any, cu_seq_q: Any, cu_seq_k: Any, max_q: int, max_k: int, *, return_aux: Any = None,
     scale: float | None = None, window_size: tuple[int, int] = (-1, -1), enable_gqa: bool = False,
@@ -236,6 +243,7 @@ def flash_2(
     ("way", "edge", "compute"),
     [
         (VARLEN, "find_varlen", varlen_without_scale),
+        (VARLEN, "find_varlen", varlen_2_11),
         (VARLEN, "find_varlen", varlen_2_13),
         (FLASH, "find_flash_attn", flash_2),
     ],
@@ -317,11 +325,16 @@ def test_a_kernel_is_tried_out_before_it_is_trusted(monkeypatch: pytest.MonkeyPa
     def broken(*given: Any, window_size: Any = None, scale: Any = None) -> Any:
         raise RuntimeError("no kernel image is available\nmore")
 
+    def older(query: Any, key: Any, value: Any, cu_seq: Any, *, window_size: Any = None) -> Any:
+        """Of a version whose parameters we do not know."""
+
     def blind(*given: Any, window_size: Any = None, scale: Any = None) -> Any:
         return varlen_2_13(*given, scale=scale)
 
     monkeypatch.setattr(attention, "find_varlen", lambda: broken)
     assert try_way(torch.device("cpu"), VARLEN) == f"{VARLEN} fails on this GPU: no kernel image is available"
+    monkeypatch.setattr(attention, "find_varlen", lambda: older)
+    assert "positional argument" in try_way(torch.device("cpu"), VARLEN)
     monkeypatch.setattr(attention, "find_varlen", lambda: blind)
     assert "is wrong by" in try_way(torch.device("cpu"), VARLEN), "a window that is not kept is seen"
 

@@ -13,9 +13,9 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from hubtools.packing.attention import NAMES, TEXT_BY_TEXT, text_by_text
 
-# A layer is compiled once a size of a pass. ModernBERT has three kinds of layers, which share their code: the first,
-# those with a window and those without.
-MOST = 128
+# A layer is compiled once a size of a pass, for training and for evaluation. ModernBERT has three kinds of layers,
+# which share their code: the first, those with a window and those without. There are 29 sizes.
+MOST = 192
 
 
 def compile_layers(model: PreTrainedModel, cache: Path | None, try_out: Callable[[], None]) -> tuple[float, str]:
