@@ -132,6 +132,28 @@ def test_layers_are_tried_out_in_the_precision_of_the_training(tmp_path: Path, m
     assert seen == {torch.bfloat16}
 
 
+def test_every_size_of_the_first_epoch_is_tried_out_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else layers would be compiled within a step, and the seconds of that not be counted."""
+
+    def only_try_out(model: Any, cache: Any, try_out: Any) -> tuple[float, str]:
+        try_out()
+        return 0.1, ""
+
+    monkeypatch.setattr(training, "compile_layers", only_try_out)
+    model, seen = model_for("sequence"), list[int]()
+    model.model.layers[1].attn.Wqkv.register_forward_hook(lambda module, given, out: seen.append(out.shape[1]))
+    rows = rows_for("sequence", (3, 9, 20, 400) * 8)
+    options = {"static": True, "compiled": True, "per_device_train_batch_size": 4, "max_steps": 8}
+    trainer = trainer_for(model, rows, tmp_path, **options)
+    tried = len(seen)
+    trainer.train()
+    assert len(set(seen[tried:])) > 2
+    assert set(seen[tried:]) == set(seen[:tried])
+    assert tried < len(seen[tried:]), "each size once or little more"
+
+
 def test_compiling_pays_where_the_seconds_it_saves_are_more_than_it_takes() -> None:
     def figure(compiled: bool, speed: float, seconds: float = 0.0) -> Figure:
         return Figure(

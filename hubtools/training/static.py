@@ -6,7 +6,7 @@ to count what it holds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NotRequired, TypedDict
 
@@ -86,6 +86,14 @@ class Sizes:
         """Return the smallest size that holds so many tokens."""
         return next((size for size in SIZES if tokens <= size < self.budget), self.budget)
 
+    def fit(self, lengths: Sequence[int]) -> int:
+        """Return the size of the pass of texts of these lengths."""
+        size = self.choose_size(sum(lengths))
+        # A small pass may be full of short texts: the next size that has room for them.
+        while self.count_texts(size) < len(lengths) and size < self.budget:
+            size = self.choose_size(size + 1)
+        return size
+
     def count_texts(self, size: int) -> int:
         """Return how many texts of rows a pass of this size has room for."""
         return max(1, min(self.rows, int(ROOM * size / self.usual)))
@@ -134,6 +142,18 @@ def fill_passes(lengths: Sequence[int], sizes: Sizes) -> list[list[int]]:
     return passes
 
 
+def pick_batches(batches: Iterable[list[int]], lengths: Sequence[int], sizes: Sizes) -> list[list[int]]:
+    """Return the first batches in which each size occurs that the passes of ``batches`` have."""
+    picked, known = list[list[int]](), set[int]()
+    for batch in batches:
+        of_rows = [lengths[row] for row in batch]
+        found = {sizes.fit([of_rows[i] for i in numbers]) for numbers in fill_passes(of_rows, sizes)}
+        if not found <= known:
+            picked.append(batch)
+            known |= found
+    return picked
+
+
 def pack_rows(rows: Sequence[EncodedRow], numbers: Sequence[int], sizes: Sizes, pad: int) -> StaticPass:
     """Return the pass of some rows of a batch.
 
@@ -143,10 +163,7 @@ def pack_rows(rows: Sequence[EncodedRow], numbers: Sequence[int], sizes: Sizes, 
     """
     mine = [rows[number] for number in numbers]
     lengths = [len(row["input_ids"]) for row in mine]
-    size = sizes.choose_size(sum(lengths))
-    # A small pass may be full of short texts: the next size that has room for them.
-    while sizes.count_texts(size) < len(mine) and size < sizes.budget:
-        size = sizes.choose_size(size + 1)
+    size = sizes.fit(lengths)
     places = sizes.count_places(size)
     rest = size - sum(lengths)
     lengths += [min(sizes.longest, rest - begin) for begin in range(0, rest, sizes.longest)]

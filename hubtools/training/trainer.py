@@ -37,7 +37,7 @@ from hubtools.training.batching import Collator, EncodedRow, ModelInputs, StepBa
 from hubtools.training.late import LateLoss
 from hubtools.training.loss import LossFunction
 from hubtools.training.progress import check_loss
-from hubtools.training.static import StaticBatch, StaticCollator, StaticPass, join_logits, measure_sizes
+from hubtools.training.static import StaticBatch, StaticCollator, StaticPass, join_logits, measure_sizes, pick_batches
 from hubtools.training.tuning import decay_by_depth, plain
 
 # What a pass costs beside its tokens, in tokens: on a CPU next to nothing, on a GPU the launch of its kernels.
@@ -111,7 +111,8 @@ class ClassifierTrainer(Trainer):
             parts = args.world_size * args.gradient_accumulation_steps
             rows = max(args.per_device_train_batch_size * parts, args.per_device_eval_batch_size)
             # transformers types a collator's batch as a dictionary of tensors.
-            static_collator: Any = StaticCollator(collator, measure_sizes(self.list_lengths(), self.budget, rows))
+            self.sizes = measure_sizes(self.list_lengths(), self.budget, rows)
+            static_collator: Any = StaticCollator(collator, self.sizes)
             self.data_collator = static_collator
         self.compiled = compiled and self._compile(model, cache)
         if model is not self.model and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
@@ -135,18 +136,20 @@ class ClassifierTrainer(Trainer):
         return not reason
 
     def _try_out(self, model: PreTrainedModel) -> None:
-        """Compute the first rows forward and backward, and leave nothing of it behind."""
+        """Compute batches with every size of the first epoch forward and backward, and leave nothing of it behind."""
         data: HubDataset = self.train_dataset
-        rows = [data[row] for row in range(min(len(data), self._train_batch_size))]
+        batches = pick_batches(self._make_own_batches(), self.list_lengths(), self.sizes)
         was_training = model.training
         model.train()
         devices = [self.args.device] if self.args.device.type == "cuda" else []
         # The Trainer leaves autocast to the model that accelerate prepares, which this one is not yet: in fp32 the
         # kernels of a GPU would refuse it.
         with torch.random.fork_rng(devices), self.accelerator.autocast():
-            for part in self._list_passes(self._prepare_inputs(self.data_collator(rows))):
-                del part["labels"]
-                model(**part).logits.float().sum().backward()
+            for batch in batches:
+                made = self.data_collator([data[row] for row in batch])
+                for part in self._list_passes(self._prepare_inputs(made)):
+                    del part["labels"]
+                    model(**part).logits.float().sum().backward()
         model.zero_grad()
         model.train(was_training)
 
@@ -164,21 +167,24 @@ class ClassifierTrainer(Trainer):
         args = self.args
         if args.train_sampling_strategy != "random":
             return super().get_train_dataloader()
-        parts = args.world_size * args.gradient_accumulation_steps
-        batches = self.make_batches(
-            rows=self._train_batch_size * parts,
-            parts=parts,
-            seed=args.seed if args.data_seed is None else args.data_seed,
-            epoch=lambda: int(self.state.epoch or 0),
-        )
         data: HubDataset = self.train_dataset
         loader = DataLoader(
-            data, batch_sampler=batches, collate_fn=self.data_collator,
+            data, batch_sampler=self._make_own_batches(), collate_fn=self.data_collator,
             num_workers=args.dataloader_num_workers, pin_memory=args.dataloader_pin_memory,
             persistent_workers=args.dataloader_persistent_workers, prefetch_factor=args.dataloader_prefetch_factor,
         )  # fmt: skip
         prepared: DataLoader[ModelInputs] = self.accelerator.prepare(loader)
         return prepared
+
+    def _make_own_batches(self) -> StepBatches:
+        args = self.args
+        parts = args.world_size * args.gradient_accumulation_steps
+        return self.make_batches(
+            rows=self._train_batch_size * parts,
+            parts=parts,
+            seed=args.seed if args.data_seed is None else args.data_seed,
+            epoch=lambda: int(self.state.epoch or 0),
+        )
 
     def load_finished(self, checkpoint: str) -> bool:
         """Load the best weights where the training of ``checkpoint`` had stopped; return whether it had.
