@@ -34,6 +34,7 @@ def rehearse(out: Path, *more: str) -> dict[str, Any]:
 
 
 @pytest.mark.exhaustive
+@pytest.mark.timeout(1800)  # torch's compiler took five minutes of a processor that five others used
 def test_every_way_of_fine_tuning_and_every_answer_is_measured(tmp_path: Path) -> None:
     report = rehearse(tmp_path / "report.json", "--only", "speed")
     runs = {run["way"]: run for run in report["runs"]}
