@@ -269,7 +269,8 @@ class Apart:
             self.begin(way)
         process = self.begun[way]
         try:
-            said, _ = process.communicate(timeout=LIMIT)
+            # A rehearsal has no time limit, and may share its processor.
+            said, _ = process.communicate(timeout=None if self.bench.on_cpu else LIMIT)
         except subprocess.TimeoutExpired:
             self.end()
             return None

@@ -53,6 +53,7 @@ def test_every_way_of_fine_tuning_and_every_answer_is_measured(tmp_path: Path) -
 
 
 @pytest.mark.exhaustive
+@pytest.mark.timeout(1800)
 def test_what_a_device_computes_is_held_against_the_cpu(tmp_path: Path) -> None:
     report = rehearse(tmp_path / "report.json", "--only", "checks")
     found = {check["name"]: check.get("ok", check.get("failed")) for check in report["checks"]}
