@@ -26,7 +26,7 @@ import sys
 import tempfile
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,27 +46,33 @@ class Configuration:
     Attributes:
         about: what it is, in the words of the table.
         commit: whose code curates and trains; None for the working tree.
-        curate, train: further flags of these.
+        train: further flags of the training.
+        made: shares of the rows that are made of others, by name; None for those of the dataset.
         pooled: the threshold is chosen on the pool of all validation rows, as before it was by source.
     """
 
     about: str
     commit: str | None = None
-    curate: tuple[str, ...] = ()
     train: tuple[str, ...] = ()
+    made: Mapping[str, float] | None = None
     pooled: bool = False
 
 
-# The newest comes last: its rows are what all are scored on.
+BEFORE, NOW = "before", "now"  # what is compared; the rows of the second are what all are scored on
 CONFIGURATIONS = {
-    "before": Configuration("the public sources of 80d7579, its recipe and its threshold", "80d7579", pooled=True),
-    "now": Configuration("today's default"),
+    BEFORE: Configuration("the public sources of 80d7579, its recipe and its threshold", "80d7579", pooled=True),
+    NOW: Configuration("today's default"),
+    "none made": Configuration("today's default, no rows made of others", made={}),
+    "one pool": Configuration(
+        "today's default, the checkpoint chosen row by row", train=("--metric_for_best_model", "primary")
+    ),
 }
 MOST_GROUPS = 4
 
 
 def curated(work: Path, name: str, rows: int) -> list[Any]:
     """The rows of a curated dataset for training and validation, at most ``rows`` of each source."""
+    from hubtools.curation.augmentation import is_augmented
     from hubtools.heads.length_matching import is_composed
     from hubtools.studies.folds import read_rows
     from hubtools.tasks import TASKS as SPECS
@@ -79,17 +85,18 @@ def curated(work: Path, name: str, rows: int) -> list[Any]:
     # By content: the same rows are drawn whatever else is in the mix.
     for row in sorted(read_rows(folder, task, label_set), key=lambda row: hashlib.sha256(row.text.encode()).digest()):
         # Composed rows are made again of what is left.
-        if not is_composed(row) and taken[row.source] < rows:
+        if not (is_composed(row) or is_augmented(row)) and taken[row.source] < rows:
             taken[row.source] += 1
             chosen.append(row)
     return chosen
 
 
 def grouped(sources: Sequence[str], most: int) -> dict[str, tuple[str, ...]]:
-    """At most ``most`` groups of sources; where there are more, neighbours of the sorted ids share one."""
-    ordered = sorted(sources)
-    count = min(most, len(ordered))
-    parts = [tuple(ordered[i * len(ordered) // count : (i + 1) * len(ordered) // count]) for i in range(count)]
+    """At most ``most`` groups of sources; those of one owner stay together, and owners are dealt in turns."""
+    owners = sorted({source.partition("/")[0] for source in sources}, key=str.lower)
+    count = min(most, len(owners))
+    dealt = [{owner for place, owner in enumerate(owners) if place % count == number} for number in range(count)]
+    parts = [tuple(one for one in sorted(sources) if one.partition("/")[0] in part) for part in dealt]
     return {" + ".join(part): part for part in parts}
 
 
@@ -104,9 +111,13 @@ def prepared(spec: SimpleNamespace) -> str | None:
 
     task = SPECS[spec.task]
     own = curated(Path(spec.curated), spec.task, spec.rows)
-    held = [row for row in curated(Path(spec.newest), spec.task, spec.rows) if row.source in spec.group]
+    raw = json.loads(task_folder(Path(spec.curated), spec.task).facts.read_text())
+    held = [row for row in curated(Path(spec.newest), spec.task, spec.scored) if row.source in spec.group]
     rows = [row for row in own if row.source not in spec.group] + held
     facts = from_json(json.loads(task_folder(Path(spec.newest), spec.task).facts.read_text()), DatasetFacts)
+    # An earlier version made no rows of others.
+    made = raw.get("augmentations") or {} if spec.made is None else spec.made
+    facts = replace(facts, augmentations=made)
     label_set = task.label_set(facts.label_set)
     fold = leave_out(rows, tuple(spec.group), task, label_set, facts, spec.seed)
     if isinstance(fold, str):
@@ -139,6 +150,14 @@ def scored(spec: SimpleNamespace) -> dict[str, Any]:
         threshold = chosen.threshold if chosen else task.head.plain_threshold
         scores = task.head.score_unseen(rows["held_out"], label_set.labels, range(len(label_set.labels)), threshold)
         found |= {"threshold": threshold, "scores": {key: one and to_json(one) for key, one in scores.items()}}
+    known, labels = range(len(label_set.labels)), label_set.labels
+    each = {}
+    for source in sorted(set(rows["held_out"]["source"])):
+        places = [i for i, one in enumerate(rows["held_out"]["source"]) if one == source]
+        own = {key: [column[i] for i in places] for key, column in rows["held_out"].items()}
+        of_source = task.head.score_unseen(own, labels, known, found["threshold"] or task.head.plain_threshold)
+        each[source] = {key: one and one.value for key, one in of_source.items()}
+    found["each_source"] = each
     training = run.read_training()
     titles = {metric.key: metric.title for metric in task.head.list_unseen(label_set.labels)}
     return {**found, "titles": titles, "steps": training.steps, "seconds": training.seconds}
@@ -171,12 +190,14 @@ def main() -> None:
     parser.add_argument("--mirror", type=Path, help="folder with the public data, laid out as DIR/<owner>/<name>/")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--bases", nargs="+", choices=(NANO, MINILM), default=[NANO])
-    parser.add_argument("--configurations", nargs="+", choices=CONFIGURATIONS, default=list(CONFIGURATIONS))
+    parser.add_argument("--configurations", nargs="+", choices=CONFIGURATIONS, default=[BEFORE, NOW])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--groups", type=int, default=MOST_GROUPS, help="groups of sources left out, at most")
-    parser.add_argument("--rows", type=int, default=1500, help="of each source, at most")
-    parser.add_argument("--steps", type=int, default=400, help="of each training")
-    parser.add_argument("--max-length", type=int, default=128, help="tokens of a text that training reads")
+    parser.add_argument("--rows", type=int, default=800, help="of each source, at most")
+    parser.add_argument("--scored", type=int, default=300, help="rows of each source that is left out, at most")
+    parser.add_argument("--steps", type=int, default=240, help="of each training")
+    parser.add_argument("--max-length", type=int, default=96, help="tokens of a text that training reads")
+    parser.add_argument("--data", type=Path, help="folder that keeps the curated data from one call to the next")
     parser.add_argument("--at-once", type=int, default=2, help="trainings at a time, each with one thread")
     parser.add_argument("--name", default="generalisation", help="writes results/NAME.json")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -187,12 +208,17 @@ def main() -> None:
         return
     if not args.mirror:
         parser.error("--mirror DIR is needed")
-    settings = {key: getattr(args, key) for key in ("rows", "steps", "max_length")}
-    settings["configurations"] = {name: vars(one) for name, one in CONFIGURATIONS.items()}
+    settings = {key: getattr(args, key) for key in ("rows", "scored", "steps", "max_length")}
     file = RESULTS / f"{args.name}.json"
     report = json.loads(file.read_text()) if file.exists() else {}
     if report.get("settings") != json.loads(json.dumps(settings)):
         report = {"settings": settings, "cells": {}}
+    # A configuration that has changed is another one.
+    known = report.setdefault("configurations", {})
+    described = json.loads(json.dumps({name: vars(one) for name, one in CONFIGURATIONS.items()}))
+    changed = {name for name, one in described.items() if known.get(name, one) != one}
+    report["cells"] = {key: cell for key, cell in report["cells"].items() if cell["configuration"] not in changed}
+    report["configurations"] = described
     report["machine"] = {"cores": os.cpu_count(), "cpu": platform.machine(), "python": platform.python_version()}
     failed = run(report, args, file)
     print(table(report))
@@ -213,6 +239,10 @@ def run(report: dict[str, Any], args: Any, file: Path) -> list[str]:
         found = bases()
         code = {name: code_of(CONFIGURATIONS[name], scratch) for name in args.configurations}
 
+        def data_of(name: str) -> Path:
+            kept = args.data or scratch
+            return kept / (name if CONFIGURATIONS[name].commit else NOW)
+
         def child(step: str, spec: dict[str, Any]) -> Any:
             command = [sys.executable, __file__, "--child", json.dumps([step, spec])]
             done = subprocess.run(command, capture_output=True, text=True, env=with_code(environ, ROOT), check=False)
@@ -221,20 +251,24 @@ def run(report: dict[str, Any], args: Any, file: Path) -> list[str]:
             return json.loads(done.stdout.splitlines()[-1])
 
         def cell(key: str, task: str, name: str, base: str, group: Sequence[str], seed: int) -> None:
+            one = CONFIGURATIONS[name]
             work = scratch / hashlib.sha256(key.encode()).hexdigest()[:12]
             spec = {
-                "task": task, "curated": str(scratch / name), "newest": str(scratch / args.configurations[-1]),
-                "group": list(group), "seed": seed, "rows": args.rows, "work": str(work),
-                "pooled": CONFIGURATIONS[name].pooled,
+                "task": task, "curated": str(data_of(name)), "newest": str(data_of(NOW)), "made": one.made,
+                "group": list(group), "seed": seed, "rows": args.rows, "scored": args.scored, "work": str(work),
+                "pooled": one.pooled,
             }  # fmt: skip
             try:
                 result: dict[str, Any] = {"why_not": child("prepare", spec)}
                 if result["why_not"] is None:
+                    from hubtools.tasks import TASKS as SPECS
+
+                    flags = [SPECS[task].primary.key if flag == "primary" else flag for flag in one.train]
                     train = [
                         sys.executable, str(code[name] / "hubtools" / "finetune.py"), "--task", task, "--base",
                         found[base], "--dataset", str(work / task / "dataset"), "--work_dir", str(work), "--seed",
                         str(seed), "--max_steps", str(args.steps), "--max_length", str(args.max_length),
-                        *CONFIGURATIONS[name].train,
+                        *flags,
                     ]  # fmt: skip
                     done = subprocess.run(
                         train, capture_output=True, text=True, env=with_code(environ, code[name]), check=False
@@ -258,11 +292,20 @@ def run(report: dict[str, Any], args: Any, file: Path) -> list[str]:
         try:
             cells = []
             for task in args.tasks:
-                for name in args.configurations:
-                    curate = [sys.executable, "-m", "hubtools.cli", "curate", task, "--work-dir", str(scratch / name)]
-                    curate += CONFIGURATIONS[name].curate
-                    subprocess.run(curate, env=with_code(environ, code[name]), check=True, stdout=subprocess.DEVNULL)
-                sources = {row.source for row in curated(scratch / args.configurations[-1], task, 1)}
+                for name in {name if CONFIGURATIONS[name].commit else NOW for name in args.configurations} | {NOW}:
+                    if not (data_of(name) / task / "facts.json").exists():
+                        curate = [
+                            sys.executable,
+                            "-P",
+                            "-m",
+                            "hubtools.cli",
+                            "curate",
+                            task,
+                        ]  # not the code that lies here
+                        curate += ["--work-dir", str(data_of(name))]
+                        where = with_code(environ, code_of(CONFIGURATIONS[name], scratch))
+                        subprocess.run(curate, env=where, check=True, stdout=subprocess.DEVNULL)
+                sources = {row.source for row in curated(data_of(NOW), task, 1)}
                 for title, group in grouped(sorted(sources), args.groups).items():
                     cells += [
                         (" | ".join((base, name, task, title, str(seed))), task, name, base, group, seed)
@@ -283,7 +326,7 @@ def run(report: dict[str, Any], args: Any, file: Path) -> list[str]:
 def table(report: dict[str, Any]) -> str:
     """A table a base: each score on each group, mean and deviation over the seeds, then the mean of the groups."""
     cells = [cell for cell in report["cells"].values() if "scores" in cell]
-    names = [name for name in report["settings"]["configurations"] if any(c["configuration"] == name for c in cells)]
+    names = [name for name in report["configurations"] if any(c["configuration"] == name for c in cells)]
     blocks = []
     for base in (NANO, MINILM):
         mine = [cell for cell in cells if cell["base"] == base]
@@ -317,7 +360,7 @@ def table(report: dict[str, Any]) -> str:
                     averaged = {name: {s: statistics.mean(v) for s, v in means[name].items()} for name in names}
                     lines.append(row_of(task, "*mean*", title, averaged))
         blocks.append("\n".join(lines))
-    notes = [f"{name}: {one['about']}." for name, one in report["settings"]["configurations"].items() if name in names]
+    notes = [f"{name}: {one['about']}." for name, one in report["configurations"].items() if name in names]
     impossible = sorted({
         f"{cell['task']}, {cell['configuration']}, without {' + '.join(cell['group'])}: {cell['why_not']}"
         for cell in report["cells"].values() if cell.get("why_not")
@@ -332,9 +375,9 @@ def table(report: dict[str, Any]) -> str:
 
 
 def row_of(task: str, group: str, title: str, found: dict[str, dict[int, float]]) -> str:
-    """A line of the table; the difference is that of the last configuration less the first, of the same seeds."""
-    first, last = next(iter(found.values())), next(reversed(found.values()))
-    apart = [last[seed] - first[seed] for seed in last if seed in first] if len(found) > 1 else []
+    """A line of the table; the difference is today's default less that of before, of the same seeds."""
+    first, last = found.get(BEFORE, {}), found.get(NOW, {})
+    apart = [last[seed] - first[seed] for seed in last if seed in first]
     cells = [task, group, title, *(spread(list(values.values())) for values in found.values()), spread(apart, "+")]
     return f"| {' | '.join(cells)} |"
 

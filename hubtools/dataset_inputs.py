@@ -21,13 +21,14 @@ def collect_inputs(task: TaskSpec, source: SourceOptions) -> CurationInputs:
     """Return all that a dataset is made of, with its files on this machine."""
     sources, label_set = locate_sources(task, source)
     public = are_public(task, sources)
+    ours = public or any(files.source is task.starter for files in sources)
     return CurationInputs(
         corrections=read_corrections(source.corrections, task, label_set),
         sources=sources,
         label_set=label_set,
         supplements=locate_supplements(task, sources, source, label_set),
         values=locate_values(task, sources, source),
-        augmentations=choose_augmentations(task, source.augment, usual=public and not source.only_named_source),
+        augmentations=choose_augmentations(task, source.augment, usual=ours and not source.only_named_source),
         seed=source.seed,
         skip_bad_rows=source.skip_bad_rows,
         languages=source.languages,

@@ -71,7 +71,7 @@ def test_what_lora_leaves_is_a_plain_model_that_answers_as_the_best_adapters_did
     """The scores are given, so that the second of three evaluations is the best; all else is real."""
     script, seen = [0.6, 0.9, 0.7], list[np.ndarray]()
 
-    def scripted(task: Any, label_set: Any) -> Callable[[Any], dict[str, float]]:
+    def scripted(task: Any, label_set: Any, sources: Any) -> Callable[[Any], dict[str, float]]:
         def scores(prediction: Any) -> dict[str, float]:
             seen.append(prediction.predictions)
             return {"roc_auc": script[len(seen) - 1]}

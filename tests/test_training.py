@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -53,7 +54,7 @@ from hubtools.training.presets import STEPS, Preset, choose_preset, make_trainer
 from hubtools.training.progress import Progress
 from hubtools.training.release import complete_config, finish_release, make_label_mapping
 from hubtools.training.run import find_checkpoint
-from hubtools.training.selection import make_selection_metrics
+from hubtools.training.selection import make_selection_metrics, take_evenly
 from hubtools.workdir import TaskFolder
 
 STARTER = Path(__file__).parent.parent / "hubtools" / "starter" / "hubtools"
@@ -545,6 +546,27 @@ def test_selection_of_a_detector_uses_the_area_under_the_curve_of_its_positive_c
     assert JAILBREAK.primary.key in found
 
 
+def test_selection_counts_each_source_alike() -> None:
+    """Ninety rows of one source are right, and thirty of another are wrong: half of the answers, counted alike."""
+    labels = np.array([0, 1] * 60)
+    right = np.arange(120) < 90
+    logits = np.eye(14)[np.where(right, labels, 2)]
+    sources = ["large"] * 90 + ["small"] * 30
+    found = make_selection_metrics(CATEGORY, CATEGORY.label_set(), sources)(EvalPrediction(logits, labels))
+    even = np.concatenate([np.arange(90), np.tile(np.arange(90, 120), 3)])
+    expected = f1_score(labels[even], logits.argmax(1)[even], average="macro", labels=[0, 1])
+    assert found["by_source"] == pytest.approx(expected)
+    assert found["by_source"] < found["macro_f1"]
+
+
+def test_sources_of_few_rows_count_as_one_and_one_source_alone_is_nothing_to_balance() -> None:
+    sources = ["a"] * 60 + ["b"] * 12 + ["c"] * 18
+    rows = take_evenly(sources)
+    assert rows is not None
+    assert Counter("a" if sources[row] == "a" else "b and c" for row in rows) == {"a": 60, "b and c": 60}
+    assert take_evenly(["a"] * 60) is take_evenly([]) is take_evenly(["a"] * 60 + ["b"] * 3) is None
+
+
 def test_selection_scores_count_the_spans_that_a_pipeline_would_show() -> None:
     from transformers import TokenClassificationPipeline
 
@@ -753,7 +775,7 @@ def test_the_best_checkpoint_is_released_and_patience_stops_the_training(
     """The scores are given, so that the second of four evaluations is the best; all else is real."""
     script, seen = [0.6, 0.9, 0.7, 0.5, 1.0], list[np.ndarray]()
 
-    def scripted(task: Any, label_set: Any) -> Callable[[Any], dict[str, float]]:
+    def scripted(task: Any, label_set: Any, sources: Any) -> Callable[[Any], dict[str, float]]:
         def scores(prediction: Any) -> dict[str, float]:
             seen.append(prediction.predictions)
             return {"roc_auc": script[len(seen) - 1], "accuracy": 0.0}

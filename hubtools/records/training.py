@@ -171,6 +171,7 @@ class TrainingRecord(TrainingRun):
         train_sha256: of the texts that it was trained on; see ``training/inputs.py``.
         truncation: by split.
         best_validation: the primary metric of the released checkpoint on the validation split, by its key.
+        sources_alike: whether each source of that split counted alike when the checkpoint was chosen.
     """
 
     task: str
@@ -180,6 +181,7 @@ class TrainingRecord(TrainingRun):
     arguments: TaskTrainingValues
     truncation: dict[str, Truncation] = field(default_factory=dict)
     best_validation: dict[str, Number | None]
+    sources_alike: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from hubtools.curation.augmentation import augment, is_augmented
 from hubtools.curation.cleaning import Drops
 from hubtools.curation.leaks import drop_leaks
 from hubtools.curation.split import split_groups
@@ -103,6 +104,8 @@ def leave_out(
         seed: of validation rows that are drawn anew.
     """
     own = [row for row in rows if not (facts.counts.length_matched_train and is_composed(row))]
+    # A made row may hold words of two sources: such rows are made again of what is left.
+    own = [row for row in own if not (facts.augmentations and is_augmented(row))]
     held = [replace(row, split=HELD_OUT) for row in own if row.source in sources]
     # A group may hold rows of two sources, where these are alike.
     groups = {row.group for row in held}
@@ -122,6 +125,7 @@ def leave_out(
     if facts.counts.length_matched_train:
         composed = task.head.compose_matched_lengths([row for row in kept if row.split == "train"], facts.seed)
         kept = drop_leaks([*kept, *composed], Drops())
+    kept, _ = augment(kept, task, [*facts.augmentations.items()], facts.seed)
     left = {name for row in kept if row.split == "train" for name in row.classes}
     if missing := [label for label in label_set.labels if label not in left]:
         return f"no row of {', '.join(missing)} would be left to train on"

@@ -1,10 +1,14 @@
-"""Texts as people and attackers write them: other case, odd spacing, typing errors. Labels stay."""
+"""Texts as people and attackers write them: other case, odd spacing, typing errors, disguise. Labels stay."""
 
 from __future__ import annotations
 
 import random
 import re
 from collections.abc import Callable
+
+from hubtools.heads.changes import LOOK_ALIKES
+
+INVISIBLE = ("\u200b", "\u200c", "\u2060", "\u00ad")  # zero width space and non-joiner, word joiner, soft hyphen
 
 _NEIGHBOURS = dict(zip("qwertyuiopasdfghjklzxcvbnm", "wqwryuiopisapdfghjksxzcvbn", strict=True))
 
@@ -53,7 +57,17 @@ def mistype(text: str, rng: random.Random) -> str:
     return "".join(letters)
 
 
-CHANGES: tuple[Callable[[str, random.Random], str], ...] = (change_case, change_spacing, mistype)
+def disguise(text: str, rng: random.Random) -> str:
+    """Return the text with letters of other scripts that look alike, or with invisible characters within words."""
+    share = rng.uniform(0.05, 0.5)
+    if rng.random() < 0.5:
+        return "".join(LOOK_ALIKES[c] if c in LOOK_ALIKES and rng.random() < share else c for c in text)
+    mark = rng.choice(INVISIBLE)
+    inside = (c.isalpha() and behind.isalpha() for c, behind in zip(text, text[1:] + " ", strict=True))
+    return "".join(c + mark if within and rng.random() < share else c for c, within in zip(text, inside, strict=True))
+
+
+CHANGES: tuple[Callable[[str, random.Random], str], ...] = (change_case, change_spacing, mistype, disguise)
 
 
 def add_noise(text: str, rng: random.Random) -> str:

@@ -55,7 +55,7 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
     from hubtools.training.model import find_max_length, load_new_classifier
     from hubtools.training.progress import Progress
     from hubtools.training.release import list_sources, release_model
-    from hubtools.training.selection import find_best_evaluation, make_selection_metrics
+    from hubtools.training.selection import BY_SOURCE, find_best_evaluation, make_selection_metrics
     from hubtools.training.timing import decide_compiling
     from hubtools.training.trainer import ClassifierTrainer
     from hubtools.training.tuning import tune
@@ -76,6 +76,7 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
     cut = {split: measure_truncation(part, limit) for split, part in encoded.items()}
     # Of the encoded labels: a label that the limit cuts off is not trained on.
     weights = choose_weights(ours.class_weights, task.weighted_loss, encoded["train"]["labels"], len(names))
+    evenly = {BY_SOURCE: "each source alike"} if args.metric_for_best_model == BY_SOURCE else {}
     trainer = ClassifierTrainer(
         tokens_per_batch=ours.tokens_per_batch,
         may_pack=ours.pack,
@@ -90,9 +91,9 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
         compute_loss_func=make_loss_function(
             weights, args.label_smoothing_factor, ours.focal_gamma, tied=task.head.per_token
         ),
-        compute_metrics=make_selection_metrics(task, label_set),
+        compute_metrics=make_selection_metrics(task, label_set, list_sources(data["validation"])),
         preprocess_logits_for_metrics=task.head.reduce_logits(),
-        callbacks=[EarlyStoppingCallback(plan.patience), Progress(task.name, task.primary)],
+        callbacks=[EarlyStoppingCallback(plan.patience), Progress(task.name, task.primary, evenly)],
     )
 
     # For the calibration after the training, which reads the validation split in plain batches.
@@ -110,6 +111,7 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
             arguments=extend(run.arguments, TaskTrainingValues, class_weights=weights),
             truncation=cut,
             best_validation={task.primary.key: best},
+            sources_alike=args.metric_for_best_model == BY_SOURCE,
         )
         sources = list_sources(data["validation"])
         release_model(fresh, plan.folder, task, label_set, encoded["validation"], collator, record, sources)

@@ -19,6 +19,8 @@ from hubtools.training.inputs import find_commit, load_config, resolve_base
 from hubtools.training.multitask import check_flags
 from hubtools.training.presets import Preset, choose_preset, make_trainer_arguments
 from hubtools.training.processes import world_size
+from hubtools.training.release import list_sources
+from hubtools.training.selection import BY_SOURCE, take_evenly
 from hubtools.training.tracking import PROJECT, choose_report, prepare_reports
 from hubtools.workdir import TaskFolder, task_folder
 
@@ -106,13 +108,18 @@ def plan_training(flags: TrainingFlags) -> Plan:
         task = None if name == MULTI else tasks[0]
         preset, presets = choose_preset(rows, task, find_base(base), config.hidden_size, lora=bool(ours.lora_rank))
     folder = task_folder(Path(ours.work_dir), name)
-    metric = MEAN_SCORE if name == MULTI else tasks[0].primary
+    metric = MEAN_SCORE.key if name == MULTI else _choose_selection(tasks[0], data[name])
     args = _make_arguments(flags, preset, rows, config, {"output_dir": str(folder.runs),
-                                                         "metric_for_best_model": metric.key})  # fmt: skip
+                                                         "metric_for_best_model": metric})  # fmt: skip
     # Before anything is built: a name that is not there should not cost minutes.
     prepare_reports(args.report_to or [], folder)
     patience = preset.patience if ours.patience is None else ours.patience
     return Plan(flags, name, tuple(tasks), data, base, revision, args, presets, patience)
+
+
+def _choose_selection(task: TaskSpec, data: DatasetDict) -> str:
+    """Return the key of the metric that chooses the checkpoint, where no flag names one."""
+    return BY_SOURCE if take_evenly(list_sources(data["validation"])) is not None else task.primary.key
 
 
 def _select(ours: FinetuneArguments) -> list[TaskSpec]:
