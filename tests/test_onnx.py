@@ -318,6 +318,7 @@ def test_onnx_files_on_the_hub_that_are_not_pushed_are_removed_and_others_stay()
 # --- the user's command ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_an_exported_model_is_pushed_with_its_files_and_without_them_once_scored_again(
     hubtools: Command, hub: Any, api: HfApi, scored: TaskFolder, tmp_path: Path
 ) -> None:

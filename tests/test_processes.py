@@ -45,6 +45,7 @@ def launch(tiny_base: Path, curated: Path, tmp_path: Path) -> Callable[..., subp
     return run
 
 
+@pytest.mark.exhaustive
 def test_two_processes_train_as_one_does_and_the_first_alone_writes(
     launch: Callable[..., subprocess.CompletedProcess[str]], run_finetune: Callable[..., TaskFolder], tmp_path: Path
 ) -> None:
