@@ -287,7 +287,8 @@ def push_multitask(
     if not options.dry_run:
         _write_card(work, card)
     pushed = release_model(api, repo, add_notes, options, check=verify, note=lambda line: note(f"{MULTI}: {line}"))
-    if isinstance(pushed, Published):
+    # As with the model of one task.
+    if isinstance(pushed, Published) and not pushed.pull_request:
         folder.record_published("model", pushed)
     return pushed
 
