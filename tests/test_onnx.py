@@ -187,7 +187,9 @@ def test_an_export_is_measured_on_the_whole_test_split_and_done_once(copy: TaskF
     assert (parity.int8.torch, parity.int8.key) == (1.0, "roc_auc")
     assert parity.int8.thresholds is not None
     assert parity.int8.thresholds.target == copy.read_metrics().target
-    entries = json.loads((copy.model / "thresholds.json").read_text())["weights"]
+    shipped = json.loads((copy.model / "thresholds.json").read_text())
+    entries = shipped["weights"]
+    assert shipped["languages"] == copy.read_facts().languages != []
     assert entries.keys() == {"model.safetensors", *(f"onnx/{name}" for name in record.files)}
     assert entries["onnx/model.onnx"] == entries["model.safetensors"]
     if not record.withheld:
