@@ -98,8 +98,8 @@ def run_tasks(tasks: Sequence[TaskSpec], options: RunOptions) -> RunRecord:
         results |= _train_and_release(tasks, options, clock)
     if options.push.create_pr:
         options.work.note(
-            "space, collection and links between cards: left as they are; once the pull requests are merged, the same "
-            "command without --create-pr tags the releases and brings the rest up to date"
+            "space, collection and links between cards: left as they are; after the merge, the same command without "
+            "--create-pr tags the releases and brings the rest up to date"
         )
     elif dry_run:
         options.work.note("space and collection: would be pushed")

@@ -157,7 +157,7 @@ def test_a_run_may_end_in_pull_requests_which_release_nothing(
         assert {kind: results["intent"][kind] for kind in repos} == addresses
         assert results["intent"]["pull_requests"] == [*addresses.values()]
         assert all(f"{repos[kind]}: a pull request opened, {url}\n" in done.stderr for kind, url in addresses.items())
-        assert "once the pull requests are merged" in done.stderr
+        assert "after the merge, the same command without --create-pr" in done.stderr
         assert {kind: commits(api, repo, kind) for kind, repo in repos.items()} == heads
         assert [api.list_repo_refs(repo, repo_type=kind).tags for kind, repo in repos.items()] == [[], []]
         assert [*api.list_spaces(author="local"), *api.list_collections()] == []
