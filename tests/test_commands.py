@@ -357,14 +357,12 @@ def test_what_a_person_wrote_on_a_card_survives_the_next_push(
     hubtools: Command, hub: Hub, api: HfApi, released: Path, kind: str, repo: str, changed: str, key: str
 ) -> None:
     work = ("--hub", "local", "--hub-dir", hub.data_dir, "--work-dir", released)
-    push = (f"push-{kind}", "intent", f"--{kind}-name", repo, *work)
-    hubtools(*push)
     noted = edited(api, f"local/{repo}", kind)
     path = released / "intent" / changed
     before = path.read_text()
     path.write_text(json.dumps(json.loads(before) | {key: 4711}))
     try:
-        hubtools(*push)
+        hubtools(f"push-{kind}", "intent", f"--{kind}-name", repo, *work)
     finally:
         path.write_text(before)
     assert commits(api, f"local/{repo}", kind)[1] == noted  # ours stands on the person's
