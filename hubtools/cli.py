@@ -203,7 +203,7 @@ def run(
     training: Annotated[TrainingOptions, omit("dry_run")],
     targets: TargetOptions,
     repos: Annotated[RepoOptions, omit("dataset_name", "model_name", "space_name")],
-    push: Annotated[PushOptions, omit("create_pr")],
+    push: PushOptions,
     hub: HubOptions,
     work: WorkOptions,
     export: Annotated[

@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         run_training(parse(sys.argv[1:] if argv is None else argv))
     except HubtoolsError as error:
-        fail(str(error), error.exit_code)
+        fail(str(error), error.exit_code, has_next=bool(error.next))
     except OSError as error:
         fail(str(TrainingFailed("Training could not read or write", found=str(error))))
     except Exception as error:

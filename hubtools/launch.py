@@ -27,6 +27,7 @@ from hubtools.training.child_process import TrainingProcess
 from hubtools.training.dataset import check_dataset
 from hubtools.training.fewshot import check_method, list_preferred_bases
 from hubtools.training.inputs import identify_contents, resolve_base
+from hubtools.training.processes import read_failure
 from hubtools.workdir import TaskFolder, replace_folder, sha256_of, task_folder
 
 
@@ -225,7 +226,7 @@ def _start(
     command: list[str], locks: Sequence[int], folder: TaskFolder, devices: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[TrainingProcess]:
     """Start a training whose message, if it fails, will lie in ``folder``; it ends with the block, if not before."""
-    failure = folder.root / "failure.txt"
+    failure = folder.root / "failure.json"
     failure.unlink(missing_ok=True)
     process = TrainingProcess(command, locks, failure, devices)
     try:
@@ -312,8 +313,9 @@ def copy_model(folder: TaskFolder, others: Iterable[TaskFolder], note: Callable[
 
 def _make_error(folder: TaskFolder, code: int) -> TrainingFailed:
     """Return the error of a training that ended with ``code``, with the message that it left."""
-    failure = folder.root / "failure.txt"
-    message = " ".join(failure.read_text("utf-8").split()) if failure.exists() else ""
+    failure = folder.root / "failure.json"
+    message, has_next = read_failure(failure)
+    message = " ".join(message.split())
     failure.unlink(missing_ok=True)
     if not message and code < 0:  # a process that is killed leaves no message
         message = f"killed by {signal.Signals(-code).name}"
@@ -322,6 +324,6 @@ def _make_error(folder: TaskFolder, code: int) -> TrainingFailed:
         expected="exit code 0",
         found=message or f"exit code {code}; its own message stands above, or it was killed (often for want of memory)",
         next=""
-        if " next: " in message  # one of ours, which says itself what helps
+        if has_next
         else f"run the same command again: it goes on from the last checkpoint (or: hubtools finetune {folder.task})",
     )

@@ -113,13 +113,7 @@ def push_datasets(
     from hubtools.publishing.dataset import push_dataset
 
     check_flags(source.source, source.columns, source.license, source.languages)
-    if push.gated and push.create_pr:
-        raise UsageError(
-            "--gated is a setting of the repo, which a pull request cannot hold",
-            expected="one of the two",
-            found="--gated and --create-pr",
-            next="push with --gated first, then open the pull request without",
-        )
+    _refuse_gated_request(push)
     names = {task.name: name_dataset_repo(task, repos) for task in tasks}  # a missing token must not cost time
     pushed: dict[str, Published | Change] = {}
     with contextlib.ExitStack() as stack:
@@ -141,10 +135,46 @@ def push_datasets(
     return pushed
 
 
+def _refuse_gated_request(push: PushOptions) -> None:
+    if push.gated and push.create_pr:
+        raise UsageError(
+            "--gated is a setting of the repo, which a pull request cannot hold",
+            expected="one of the two",
+            found="--gated and --create-pr",
+            next="push with --gated first, then open the pull request without",
+        )
+
+
+def check_pull_requests(
+    tasks: Sequence[TaskSpec], work: WorkOptions, repos: RepoOptions, push: PushOptions, base: str
+) -> None:
+    """Refuse pull requests that could not be opened once the training is done.
+
+    Args:
+        base: that the models will be trained from.
+
+    Raises:
+        MissingStage: a repo is not there. UsageError: the dataset is to be gated.
+    """
+    from hubtools.publishing.changes import refuse_pull_request
+    from hubtools.publishing.commits import find_head
+
+    _refuse_gated_request(push)
+    for task in tasks:
+        of_task = {"dataset": name_dataset_repo(task, repos), "model": name_model_repo(task, work, repos, base)}
+        for kind, repo in of_task.items():
+            if find_head(open_client(), repo, kind) is None:
+                refuse_pull_request(repo, kind)
+
+
 def note_push(work: WorkOptions, name: str, kind: str, push: Published | Change) -> None:
     """Print a line about a push; of a dry run one for each file and setting that would change."""
+    if isinstance(push, Published) and push.pull_request:
+        opened = "opened" if push.changed else "is open already"
+        work.note(f"{name}: {kind} {push.repo}: a pull request {opened}, {push.url}")
+        return
     if isinstance(push, Published):
-        # A pull request has no tag.
+        # None where a pull request was asked for, and nothing differs.
         state = ("pushed as " if push.changed else "unchanged at ") + (push.tag or push.revision[:8])
         work.note(f"{name}: {kind} {push.repo} {state}")
         return

@@ -14,12 +14,15 @@ def name_dataset_repo(task: TaskSpec, repos: RepoOptions) -> str:
     return f"{find_namespace(repos.namespace)}/{repos.dataset_name or task.dataset_name}"
 
 
-def name_model_repo(task: TaskSpec, work: WorkOptions, repos: RepoOptions) -> str:
-    """Return the repo of a task's model, whose name follows the base that it was trained from."""
-    # The base is known once a model is there: its training tells it.
+def name_model_repo(task: TaskSpec, work: WorkOptions, repos: RepoOptions, base: str | None = None) -> str:
+    """Return the repo of a task's model, whose name follows the base that it was trained from.
+
+    Args:
+        base: that it will be trained from; None for the one that its training tells.
+    """
     name = repos.model_name
     if name is None:
-        base = work.folder(task).read_training().base
+        base = base or work.folder(task).read_training().base
         name = task.model_name.format(base=find_base(base).short_name)
     return f"{find_namespace(repos.namespace)}/{name}"
 

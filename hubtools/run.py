@@ -23,6 +23,7 @@ from hubtools.options import (
 )
 from hubtools.pipeline import (
     check_licences_of,
+    check_pull_requests,
     check_targets,
     curate_task,
     evaluate_task,
@@ -37,7 +38,8 @@ from hubtools.records import write_record
 from hubtools.records.release import Published, PublishedCollection
 from hubtools.records.run import CollectionResult, RunRecord, SpaceResult, TaskResult
 from hubtools.task import TaskSpec
-from hubtools.training.fewshot import check_method
+from hubtools.training.fewshot import check_method, list_preferred_bases
+from hubtools.training.inputs import resolve_base
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,9 @@ def run_tasks(tasks: Sequence[TaskSpec], options: RunOptions) -> RunRecord:
     """Run every stage for every task, then push Space and collection; return what is written to ``run.json`` as well.
 
     What is linked to is tagged first: datasets, then models, then the Space; the collection of all comes last. Space
-    and collection show every task that is released in the work folder, whichever run released it. A dry run tells what
-    the datasets would be and no more, because what follows needs what it does not make.
+    and collection show every task that is released in the work folder, whichever run released it. Pull requests release
+    nothing: Space and collection stay as they are then. A dry run tells what the datasets would be and no more, because
+    what follows needs what it does not make.
     """
     # What is wrong with the command stops it here, before anything costs time.
     find_namespace(options.repos.namespace)
@@ -80,6 +83,9 @@ def run_tasks(tasks: Sequence[TaskSpec], options: RunOptions) -> RunRecord:
     check_targets(tasks, options.targets)
     if options.export:
         check_libraries()
+    if options.push.create_pr:
+        base = resolve_base(options.training.base, list_preferred_bases(options.training.flags))
+        check_pull_requests(tasks, options.work, options.repos, options.push, base)
     # Each stage below does nothing where it is up to date: to go on after a kill is to begin anew.
     clock = _Clock()
     results: dict[str, TaskResult | CollectionResult | SpaceResult] = {}
@@ -88,25 +94,38 @@ def run_tasks(tasks: Sequence[TaskSpec], options: RunOptions) -> RunRecord:
     if not dry_run:
         _curate_all(tasks, options, clock)
     _push_all_datasets(tasks, options, clock)
-    if dry_run:
+    if not dry_run:
+        results |= _train_and_release(tasks, options, clock)
+    if options.push.create_pr:
+        options.work.note(
+            "space, collection and links between cards: left as they are; after the merge, the same command without "
+            "--create-pr tags the releases and brings the rest up to date"
+        )
+    elif dry_run:
         options.work.note("space and collection: would be pushed")
     else:
-        results |= _train_and_release(tasks, options, clock)
-        with clock.measure("space", "push-space"):
-            space = push_space_of(tasks, options.work, options.repos, options.push)
-        results["space"] = (
-            SpaceResult(url=space.url, repo=space.repo) if isinstance(space, Published) else SpaceResult()
-        )
-        with clock.measure("collection", "push-collection"):
-            # As with the Space, of all that is published here.
-            collection = push_collection_of((), options.work, options.repos, options.push)
-        if isinstance(collection, PublishedCollection):
-            results["collection"] = CollectionResult(url=collection.url, slug=collection.slug)
+        results |= _show_releases(tasks, options, clock)
     # Stages of several tasks overlap with --jobs: the total is less than their sum then.
     record = RunRecord(seconds=dict(clock.seconds), total_seconds=round(time.time() - began, 1), results=results)
     if not dry_run:
         write_record(options.work.work_dir / "run.json", record)
     return record
+
+
+def _show_releases(
+    tasks: Sequence[TaskSpec], options: RunOptions, clock: _Clock
+) -> dict[str, CollectionResult | SpaceResult]:
+    """Push the Space, then the collection, of all that is released in the work folder."""
+    results: dict[str, CollectionResult | SpaceResult] = {}
+    with clock.measure("space", "push-space"):
+        space = push_space_of(tasks, options.work, options.repos, options.push)
+    results["space"] = SpaceResult(url=space.url, repo=space.repo) if isinstance(space, Published) else SpaceResult()
+    with clock.measure("collection", "push-collection"):
+        # As with the Space, of all that is published here.
+        collection = push_collection_of((), options.work, options.repos, options.push)
+    if isinstance(collection, PublishedCollection):
+        results["collection"] = CollectionResult(url=collection.url, slug=collection.slug)
+    return results
 
 
 def _curate_all(tasks: Sequence[TaskSpec], options: RunOptions, clock: _Clock) -> None:
@@ -151,17 +170,19 @@ def _train_and_release(tasks: Sequence[TaskSpec], options: RunOptions, clock: _C
                 with clock.measure(task.name, "export"):
                     export_onnx(task, options.work)
             with clock.measure(task.name, "push-model"):
-                push_model_task(task, options.work, options.repos, options.push)
-            results[task.name] = _make_result(task, options.work)
+                model = push_model_task(task, options.work, options.repos, options.push)
+            assert isinstance(model, Published)  # a dry run does not come here
+            results[task.name] = _make_result(task, options.work, model)
     # Trainings side by side end in any order.
     return {task.name: results[task.name] for task in tasks}
 
 
-def _make_result(task: TaskSpec, work: WorkOptions) -> TaskResult:
-    """Return what the files of the work folder say of a task that was released."""
+def _make_result(task: TaskSpec, work: WorkOptions, model: Published) -> TaskResult:
+    """Return what the files of the work folder say of a task whose model was pushed."""
     folder = work.folder(task)
     metrics, unseen = folder.read_metrics(), folder.find_unseen()
-    published = folder.read_published("push-model")
+    dataset = folder.read_published("push-dataset").dataset
+    assert dataset is not None  # it is pushed before the model
     # Every baseline has the metric that heads the card; it would be no baseline otherwise.
     key = metrics.primary.key
     return TaskResult(
@@ -170,8 +191,9 @@ def _make_result(task: TaskSpec, work: WorkOptions) -> TaskResult:
         low=metrics.primary.low,
         high=metrics.primary.high,
         baselines={name: getattr(baseline, key).value for name, baseline in metrics.baselines.items()},
-        dataset=published.dataset.url if published.dataset else "",
-        model=published.model.url if published.model else "",
+        dataset=dataset.url,
+        model=model.url,
+        pull_requests=tuple(push.url for push in (dataset, model) if push.pull_request),
         unseen=unseen.means_by_title if unseen else None,
     )
 
@@ -186,6 +208,8 @@ def format_summary(record: RunRecord) -> list[str]:
             if result.unseen:
                 scores = ", ".join(f"{title} {mean:.3f}" for title, mean in result.unseen.items())
                 lines.append(f"{'':<10} never seen, each source left out: {scores}")
+    if urls := [url for r in record.results.values() if isinstance(r, TaskResult) for url in r.pull_requests]:
+        lines += ["Pull requests to merge:", *urls]
     space = record.results.get("space")
     if isinstance(space, SpaceResult) and space.url is not None:
         lines.append(f"Space: {space.url}")

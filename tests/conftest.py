@@ -53,8 +53,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The file that looks at the main job begins first, as it takes longest; a second worker does the others."""
-    items.sort(key=lambda item: "test_run.py" not in item.path.name)
+    """Order and divide the tests: ``--dist loadgroup`` gives a group to one worker.
+
+    The file that looks at the main job begins first, as it takes longest; a second worker does the others. A file is a
+    group, but those that look at the small release are one, so that it is made once.
+    """
+    looking = {item.path for item in items if "released" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: (item.path.name != "test_run.py", item.path not in looking))
+    for item in items:
+        group = "released" if item.path in looking else item.path.relative_to(Path(__file__).parent).as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

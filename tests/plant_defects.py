@@ -1,6 +1,4 @@
-"""Plant defects in copies of a release and verify each: ``python plant_defects.py REPO [NAMES]`` prints a JSON object.
-
-Without names, all of them are planted.
+"""Plant defects in copies of a release and verify each: ``python plant_defects.py REPO`` prints a JSON object.
 
 Each copy is a branch of the repo that begins at its tag v1. "resealed" defects come with a manifest that was made
 anew, as a release with the defect would have it: what is wrong is then seen in the files alone.
@@ -186,15 +184,13 @@ PROSE = "a person's own words on the card"
 
 
 def main() -> None:
-    repo, *names = sys.argv[1:]
+    [repo] = sys.argv[1:]
     api = HfApi()
     original = Path(snapshot_download(repo, revision="v1"))
     message = api.list_repo_commits(repo, revision="v1")[0]
     found: dict[str, str] = {}
 
     def judge(name: str, plant: Plant, *, reseal: bool = False) -> None:
-        if names and name not in names:
-            return
         branch = f"defect-{uuid.uuid4().hex}"
         api.create_branch(repo, branch=branch, revision="v1")
         with tempfile.TemporaryDirectory() as scratch:

@@ -185,8 +185,7 @@ def test_a_model_that_lacks_a_file_of_its_tokenizer_is_not_pushed(
 ) -> None:
     work = Path(shutil.copytree(released, tmp_path / "work"))
     (work / "intent" / "model" / "special_tokens_map.json").unlink()
-    command = ("push-model", "intent", "--model-name", "lacking-model", *on(hub.data_dir, work))
-    done = hubtools(*command, check=False)
+    done = hubtools("push-model", "intent", "--model-name", "lacking-model", *on(hub.data_dir, work), check=False)
     assert done.returncode == 1
     assert "fails 1 of " in done.stderr
     for line in (
@@ -197,9 +196,6 @@ def test_a_model_that_lacks_a_file_of_its_tokenizer_is_not_pushed(
     ):
         assert line in done.stderr
     assert not api.repo_exists("local/lacking-model")
-    shutil.copy(released / "intent" / "model" / "special_tokens_map.json", work / "intent" / "model")
-    told = hubtools(*command).stderr
-    assert re.search(r"intent: (\d+) of \1 checks of what the Semantic Router needs passed\n", told)
 
 
 def test_scores_of_other_weights_are_not_released(hubtools: Command, hub: Hub, released: Path, tmp_path: Path) -> None:

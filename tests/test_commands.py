@@ -16,7 +16,8 @@ import yaml
 from as_user import REPOSITORY, Command, commits, own_rows
 from huggingface_hub import CommitOperationAdd, HfApi
 
-from hubtools.localhub import Hub, stop
+from hubtools.localhub import Hub, start, stop
+from hubtools.tasks import NANO, TASKS
 
 COMMANDS = [
     *("", "check", "curate", "push-dataset", "finetune", "evaluate", "robustness", "compare"),
@@ -127,6 +128,43 @@ def test_a_run_of_one_task_ends_with_a_space_that_shows_it_and_a_collection_that
     gathered = {(item.item_type, item.item_id) for item in api.get_collection(slug).items}
     assert gathered >= {(kind, pushed[kind]["repo"]) for kind in ("dataset", "model")}
     assert ("space", "local/router-classifiers") in gathered
+
+
+def test_a_run_may_end_in_pull_requests_which_release_nothing(
+    hubtools: Command, released: Path, tmp_path: Path
+) -> None:
+    hub = start(tmp_path / "hub")  # with no repo of another test
+    try:
+        api, work = HfApi(hub.url, hub.token), shutil.copytree(released, tmp_path / "work")
+        at = ("--hub", "local", "--hub-dir", hub.data_dir, "--work-dir", work)
+        command = ("run", "intent", "--create-pr", "--max_steps", 3, *at)
+        refused = hubtools(*command, check=False)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert refused.stderr.startswith("Error: There is no dataset local/router-intent to open a pull request on.")
+
+        repos = {
+            "dataset": "local/router-intent",
+            "model": f"local/{TASKS['intent'].model_name.format(base=NANO.short_name)}",
+        }
+        for kind, repo in repos.items():
+            api.create_repo(repo, repo_type=kind)
+        heads = {kind: commits(api, repo, kind) for kind, repo in repos.items()}
+        shown = (work / "intent" / "published.json").read_text()
+        done = hubtools(*command, "--json")
+        results = json.loads(done.stdout)["results"]
+        assert [*results] == ["intent"], "no Space and no collection"
+        addresses = {kind: api.get_discussion_details(repo, 1, repo_type=kind).url for kind, repo in repos.items()}
+        assert {kind: results["intent"][kind] for kind in repos} == addresses
+        assert results["intent"]["pull_requests"] == [*addresses.values()]
+        assert all(f"{repos[kind]}: a pull request opened, {url}\n" in done.stderr for kind, url in addresses.items())
+        assert "after the merge, the same command without --create-pr" in done.stderr
+        assert {kind: commits(api, repo, kind) for kind, repo in repos.items()} == heads
+        assert [api.list_repo_refs(repo, repo_type=kind).tags for kind, repo in repos.items()] == [[], []]
+        assert [*api.list_spaces(author="local"), *api.list_collections()] == []
+        now = json.loads((work / "intent" / "published.json").read_text())
+        assert now["model"] == json.loads(shown)["model"], "what is proposed is not shown as released"
+    finally:
+        stop(tmp_path / "hub")
 
 
 def test_a_dry_run_after_a_release_says_that_nothing_would_change_and_writes_nothing(
@@ -319,14 +357,12 @@ def test_what_a_person_wrote_on_a_card_survives_the_next_push(
     hubtools: Command, hub: Hub, api: HfApi, released: Path, kind: str, repo: str, changed: str, key: str
 ) -> None:
     work = ("--hub", "local", "--hub-dir", hub.data_dir, "--work-dir", released)
-    push = (f"push-{kind}", "intent", f"--{kind}-name", repo, *work)
-    hubtools(*push)
     noted = edited(api, f"local/{repo}", kind)
     path = released / "intent" / changed
     before = path.read_text()
     path.write_text(json.dumps(json.loads(before) | {key: 4711}))
     try:
-        hubtools(*push)
+        hubtools(f"push-{kind}", "intent", f"--{kind}-name", repo, *work)
     finally:
         path.write_text(before)
     assert commits(api, f"local/{repo}", kind)[1] == noted  # ours stands on the person's

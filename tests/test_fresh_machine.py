@@ -17,6 +17,7 @@ from transformers import AutoTokenizer, ModernBertForMaskedLM
 
 from hubtools.localhub import Hub, start, stop
 
+pytestmark = pytest.mark.exhaustive  # each test is a launch of its own; test_commands.py has one of a curated task
 ACCELERATE = Path(sys.executable).with_name("accelerate")
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -73,7 +74,6 @@ def test_without_a_dataset_one_is_curated_by_the_first_of_two_processes(launch: 
     assert (tmp_path / "work" / "jailbreak" / "facts.json").is_file()
 
 
-@pytest.mark.exhaustive
 def test_a_curation_that_fails_ends_the_training_with_its_message(launch: Launch, tmp_path: Path) -> None:
     done = launch("--task", "jailbreak", "--label_set", "no-such", processes=2, check=False)
     assert done.returncode == 1
@@ -95,7 +95,6 @@ def test_the_pushed_dataset_is_taken_where_the_work_folder_has_none(
     assert training_of(tmp_path / "work", "intent")["steps"] == 2
 
 
-@pytest.mark.exhaustive
 def test_the_dataset_that_was_pushed_from_the_work_folder_comes_first(
     launch: Launch, hubtools: Command, hub: Hub, tmp_path: Path
 ) -> None:
@@ -106,7 +105,6 @@ def test_the_dataset_that_was_pushed_from_the_work_folder_comes_first(
     assert "training on local/own-name, which was pushed from there" in done.stdout
 
 
-@pytest.mark.exhaustive
 def test_a_task_of_a_file_is_trained_by_its_file_alone(launch: Launch, tmp_path: Path) -> None:
     file = tmp_path / "weather.yaml"
     file.write_text(TASK)

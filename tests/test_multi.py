@@ -161,6 +161,7 @@ print(json.dumps([[answer(text) for text in texts], of_pipelines], default=float
 """
 
 
+@pytest.mark.exhaustive
 def test_the_snippet_on_the_card_answers_in_one_pass_what_the_four_pipelines_answer(
     hubtools: Command, joint: Path, hub_of_its_own: Hub
 ) -> None:
@@ -186,6 +187,7 @@ def test_the_snippet_on_the_card_answers_in_one_pass_what_the_four_pipelines_ans
         assert [p for _, p in tokens] == pytest.approx([found["score"] for found in pipelines["pii"]], abs=1e-5)
 
 
+@pytest.mark.exhaustive
 def test_the_one_repo_holds_the_body_once_four_heads_and_no_code(joint: Path, hub_of_its_own: Hub) -> None:
     api = HfApi(endpoint=hub_of_its_own.url, token=hub_of_its_own.token)
     repo = REPO.format("tiny")
@@ -220,6 +222,7 @@ def test_the_one_repo_holds_the_body_once_four_heads_and_no_code(joint: Path, hu
     assert parts[-1] == "Settings"
 
 
+@pytest.mark.exhaustive
 def test_a_joint_training_says_how_each_task_does_and_picks_the_best_mean(joint: Path, said: list[str]) -> None:
     lines = [line for line in said if "validation mean of the four" in line]
     assert len(lines) == 2
@@ -240,6 +243,7 @@ def test_a_joint_training_says_how_each_task_does_and_picks_the_best_mean(joint:
         ]
 
 
+@pytest.mark.exhaustive
 def test_the_same_joint_training_is_done_once_and_another_of_one_task_undoes_it(
     hubtools: Command, said: list[str], flags: tuple[object, ...], train: tuple[object, ...], copy: Path
 ) -> None:
@@ -256,6 +260,7 @@ def changed(folder: Path) -> None:
     save_file({name: tensor + 1e-3 for name, tensor in load_file(file).items()}, file, {"format": "pt"})
 
 
+@pytest.mark.exhaustive
 def test_pushing_twice_makes_one_release_and_the_card_says_what_the_files_say(joint: Path, said: list[str]) -> None:
     assert sum("all four in one pass" in line for line in said) == 1
     assert [line for line in said if line.startswith("multi: model local/")] == [
@@ -283,6 +288,7 @@ def copy(joint: Path, tmp_path: Path) -> Path:
     return work
 
 
+@pytest.mark.exhaustive
 def test_the_card_tells_what_sharing_costs_where_each_task_was_trained_alone_before(copy: Path) -> None:
     file = copy / "pii" / "metrics.json"
     metrics = json.loads(file.read_text())
@@ -300,6 +306,7 @@ def test_the_card_tells_what_sharing_costs_where_each_task_was_trained_alone_bef
         assert ("0.812" in card) is shown
 
 
+@pytest.mark.exhaustive
 def test_what_is_not_there_or_not_of_the_same_training_is_refused(copy: Path) -> None:
     write_multitask_card(copy, "local/one")
     check_multitask_card(copy, "local/one")

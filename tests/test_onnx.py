@@ -187,7 +187,9 @@ def test_an_export_is_measured_on_the_whole_test_split_and_done_once(copy: TaskF
     assert (parity.int8.torch, parity.int8.key) == (1.0, "roc_auc")
     assert parity.int8.thresholds is not None
     assert parity.int8.thresholds.target == copy.read_metrics().target
-    entries = json.loads((copy.model / "thresholds.json").read_text())["weights"]
+    shipped = json.loads((copy.model / "thresholds.json").read_text())
+    entries = shipped["weights"]
+    assert shipped["languages"] == copy.read_facts().languages != []
     assert entries.keys() == {"model.safetensors", *(f"onnx/{name}" for name in record.files)}
     assert entries["onnx/model.onnx"] == entries["model.safetensors"]
     if not record.withheld:
@@ -318,6 +320,7 @@ def test_onnx_files_on_the_hub_that_are_not_pushed_are_removed_and_others_stay()
 # --- the user's command ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_an_exported_model_is_pushed_with_its_files_and_without_them_once_scored_again(
     hubtools: Command, hub: Any, api: HfApi, scored: TaskFolder, tmp_path: Path
 ) -> None:

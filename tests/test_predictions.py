@@ -174,6 +174,13 @@ def test_without_the_model_every_number_is_computed_again_to_the_last_digit(
     assert write_model_card(task, folder, REPO).read_text() == card
 
 
+def test_the_file_of_thresholds_names_the_languages_of_the_rows(copied: Callable[[str], TaskFolder]) -> None:
+    folder = copied("jailbreak")
+    write_json(folder.facts, json.loads(folder.facts.read_text()) | {"languages": ["zh", "en"]})
+    evaluate(TASKS["jailbreak"], folder, ScoringOptions(from_predictions=True))
+    assert json.loads((folder.model / THRESHOLDS).read_text())["languages"] == ["zh", "en"]
+
+
 @pytest.mark.exhaustive
 def test_the_command_computes_them_again_too(hubtools: Command, copied: Callable[[str], TaskFolder]) -> None:
     folder = copied("jailbreak")
@@ -219,7 +226,7 @@ def test_the_records_hold_all_that_the_files_do(name: str, scored: Callable[[str
     metrics = folder.read_metrics()
     assert to_json(metrics) == json.loads(folder.metrics.read_text())
     if metrics.thresholds:
-        shipped = {"task": name, "weights": {"model.safetensors": to_json(metrics.thresholds)}}
+        shipped = {"task": name, "languages": ["en"], "weights": {"model.safetensors": to_json(metrics.thresholds)}}
         assert shipped == json.loads((folder.model / "thresholds.json").read_text())
     assert getattr(metrics.scores, metrics.primary.key).value == metrics.primary.value
 
@@ -453,7 +460,7 @@ def test_the_threshold_is_chosen_on_validation_and_measured_on_test(scored: Call
     metrics = json.loads(folder.metrics.read_text())
     written = json.loads((folder.model / "thresholds.json").read_text())
     chosen = metrics["thresholds"]
-    assert written == {"task": "jailbreak", "weights": {"model.safetensors": chosen}}
+    assert written == {"task": "jailbreak", "languages": ["en"], "weights": {"model.safetensors": chosen}}
     validation, test = (pq.read_table(path).to_pydict() for path in (folder.validation_predictions, folder.predictions))
     harmless = [p[1] for p, label in zip(validation["probabilities"], validation["label"], strict=True) if label == 0]
     assert sum(p >= chosen["threshold"] for p in harmless) / len(harmless) <= 0.01

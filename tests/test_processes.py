@@ -17,10 +17,12 @@ from test_training import curated, one_thread, run_finetune, tiny_base, tiny_con
 from transformers import ModernBertConfig, ModernBertForMaskedLM
 
 from hubtools import finetune
-from hubtools.launch import choose_devices
+from hubtools.errors import HubtoolsError, TrainingFailed, UsageError
+from hubtools.launch import _make_error, choose_devices
 from hubtools.training import plan
 from hubtools.training.flags import TrainingFlags, parse_training_flags
 from hubtools.training.inputs import identify_contents
+from hubtools.training.processes import FAILURE, fail
 from hubtools.workdir import TaskFolder
 
 __all__ = ["curated", "one_thread", "run_finetune", "tiny_base", "tokenizer"]  # fixtures
@@ -45,6 +47,7 @@ def launch(tiny_base: Path, curated: Path, tmp_path: Path) -> Callable[..., subp
     return run
 
 
+@pytest.mark.exhaustive
 def test_two_processes_train_as_one_does_and_the_first_alone_writes(
     launch: Callable[..., subprocess.CompletedProcess[str]], run_finetune: Callable[..., TaskFolder], tmp_path: Path
 ) -> None:
@@ -78,6 +81,32 @@ def test_a_process_that_fails_ends_all_with_its_own_message(
     assert "The loss is nan at step" in done.stderr or "The loss is inf at step" in done.stderr
     assert "ChildFailedError" not in done.stderr
     assert not (tmp_path / "failing" / "jailbreak" / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (UsageError("No step", found="0 rows", next="give it rows"), ""),
+        (TrainingFailed("Training could not read or write", found="no such file: a next: b"), "run the same command"),
+        (None, "run the same command"),
+    ],
+    ids=["one that says what helps", "one that does not", "none, as the disk is full"],
+)
+def test_a_training_that_failed_has_one_advice(
+    error: HubtoolsError | None, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = tmp_path / "failure.json"
+    monkeypatch.setenv(FAILURE, str(note))
+    if error is None:
+        note.touch()
+    else:
+        with pytest.raises(SystemExit):
+            fail(str(error), has_next=bool(error.next))
+    told = _make_error(TaskFolder(tmp_path), 1)
+    assert told.next.startswith(advice)
+    assert bool(told.next) == bool(advice)
+    assert error is None or error.found in told.found
+    assert not note.exists()
 
 
 @pytest.fixture(scope="module")

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from as_user import Command
 from huggingface_hub import HfApi, constants
 from plant_defects import DEFECTS, PROSE, RESEALED
 
+from hubtools.errors import WorseThanPublished
 from hubtools.localhub import Hub
+from hubtools.metrics.detection import ROC_AUC, read_detection_answers
+from hubtools.publishing.gate import _compare, refuse_worse
+from hubtools.records.release import Gate
+from hubtools.tasks.jailbreak import JAILBREAK
 
 REPO = "local/guard"
 
@@ -36,6 +43,7 @@ def guard(hubtools: Command, flags_of_hub: tuple[object, ...], tmp_path_factory:
         ("push-model", "jailbreak", "--model-name", "guard", *flags),
     )
     assert "loaded back by pipeline(), 16 answers agree" in done.stderr
+    assert re.search(r"jailbreak: (\d+) of \1 checks of what the Semantic Router needs passed\n", done.stderr)
     return work
 
 
@@ -69,6 +77,30 @@ def worse(
     return work
 
 
+def compare(ours: Sequence[float], theirs: Sequence[float]) -> Gate:
+    """The gate of two models that give these probabilities to 40 harmless texts and 40 attacks."""
+    positive = np.repeat([False, True], 40)
+    a, b = (
+        read_detection_answers(positive.astype(int), np.column_stack([1 - np.array(p), p]), 1, 0.5)
+        for p in (ours, theirs)
+    )
+    check = _compare(ROC_AUC, a, b, np.arange(80))
+    assert check is not None
+    return Gate(fingerprint="x", repo=REPO, tag="v1", revision="a" * 40, rows=80, groups=80, checks=(check,))
+
+
+def test_a_score_that_surely_fell_stops_a_release_and_an_equal_one_does_not() -> None:
+    generator = np.random.default_rng(0)
+    trained = [*generator.uniform(0.0, 0.5, 40), *generator.uniform(0.5, 1.0, 40)]
+    random = generator.uniform(0, 1, 80)
+    refuse_worse(JAILBREAK, compare(trained, trained))
+    refuse_worse(JAILBREAK, compare(trained, random))
+    with pytest.raises(
+        WorseThanPublished, match=rf"(?s)worse than {REPO} v1.*, published 1\.000 .*--create-pr.*--force"
+    ):
+        refuse_worse(JAILBREAK, compare(random, trained))
+
+
 def state(api: HfApi) -> tuple[str, list[str], list[str]]:
     """Commit of main, tags and branches."""
     refs = api.list_repo_refs(REPO)
@@ -79,6 +111,7 @@ def state(api: HfApi) -> tuple[str, list[str], list[str]]:
     )
 
 
+@pytest.mark.exhaustive
 def test_a_model_with_a_random_last_layer_is_not_released_over_a_trained_one(
     push: Push, api: HfApi, guard: Path, worse: Path
 ) -> None:
@@ -100,6 +133,7 @@ def test_a_dry_run_says_that_a_release_would_be_stopped(push: Push, worse: Path)
     assert push(worse, "--dry-run").returncode == 1
 
 
+@pytest.mark.exhaustive
 def test_an_equal_model_passes_and_nothing_is_committed(push: Push, api: HfApi, guard: Path) -> None:
     before = state(api)
     done = push(guard, check=True)
@@ -107,6 +141,7 @@ def test_an_equal_model_passes_and_nothing_is_committed(push: Push, api: HfApi, 
     assert state(api) == before
 
 
+@pytest.mark.exhaustive
 def test_a_worse_model_may_become_a_pull_request(push: Push, api: HfApi, worse: Path) -> None:
     before = state(api)
     done = push(worse, "--create-pr", "--json", check=True)
@@ -116,8 +151,8 @@ def test_a_worse_model_may_become_a_pull_request(push: Push, api: HfApi, worse: 
     assert "| worse |" in card
 
 
-def test_a_reason_is_asked_of_who_forces_a_release(push: Push, worse: Path) -> None:
-    done = push(worse, "--force", " ")
+def test_a_reason_is_asked_of_who_forces_a_release(push: Push, tmp_path: Path) -> None:
+    done = push(tmp_path, "--force", " ")
     assert done.returncode == 2
     assert "--force needs a reason" in done.stderr
 
@@ -140,30 +175,19 @@ def test_a_model_that_was_published_by_others_is_asked_about_our_test_rows(
             api.upload_file(path_or_fileobj=path, path_in_repo="predictions.parquet", repo_id=REPO)
 
 
-def plant(hubtools: Command, hub: Hub, *names: str) -> dict[str, str]:
-    """What ``verify`` says of each of these defects, or of all; "" where it finds nothing."""
+@pytest.fixture(scope="module")
+def verdicts(hubtools: Command, guard: Path, hub: Hub) -> dict[str, str]:
+    """What ``verify`` says of each defect; "" where it finds nothing."""
     script = Path(__file__).with_name("plant_defects.py")
     environ = {"HF_ENDPOINT": hub.url, "HF_TOKEN": hub.token, "HF_HUB_DISABLE_XET": "1"}
-    done = hubtools.run(sys.executable, script, REPO, *names, env=environ)
+    done = hubtools.run(sys.executable, script, REPO, env=environ)
     found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
-@pytest.fixture(scope="module")
-def verdicts(hubtools: Command, guard: Path, hub: Hub) -> dict[str, str]:
-    return plant(hubtools, hub)
-
-
-def test_verify_names_the_file_of_a_defect_and_leaves_a_person_their_words(
-    hubtools: Command, guard: Path, hub: Hub
-) -> None:
-    swapped, score = "labels swapped in the configuration", "resealed: a score"
-    found = plant(hubtools, hub, swapped, score, "without tokenizer.json", PROSE)
-    assert "config.json" in found[swapped]
-    assert "hubtools push-model jailbreak" in found[swapped]
-    assert "metrics.json" in found[score]
-    assert "tokenizer.json" in found["without tokenizer.json"]
-    assert found[PROSE] == ""
+@pytest.mark.exhaustive
+def test_verify_leaves_a_person_their_words(verdicts: dict[str, str]) -> None:
+    assert verdicts[PROSE] == ""
 
 
 @pytest.mark.exhaustive
@@ -188,6 +212,7 @@ def test_verify_misses_no_file_that_is_gone(verdicts: dict[str, str]) -> None:
     assert [path for path, message in gone.items() if path not in message] == []
 
 
+@pytest.mark.exhaustive
 def test_a_forced_release_says_why_in_its_commit_and_on_its_card(
     push: Push, worse: Path, hubtools: Command, flags_of_hub: tuple[object, ...], api: HfApi
 ) -> None:

@@ -113,6 +113,7 @@ def test_a_search_ends_with_the_command_whose_model_it_has_already_trained(
     assert (work / "jailbreak" / "model" / "model.safetensors").exists()
 
 
+@pytest.mark.exhaustive
 def test_cross_validation_trains_on_every_fold_and_leaves_test_and_model_alone(
     hubtools: Command, small: tuple[Path, list[object]]
 ) -> None:

@@ -713,6 +713,7 @@ def commands_of_the_page() -> list[list[str]]:
     return [shlex.split(line) for line in block.splitlines()]
 
 
+@pytest.mark.exhaustive
 def test_a_fifth_task_goes_by_its_file_alone_from_a_table_to_the_space(
     hubtools: Command, hub: Hub, tmp_path: Path
 ) -> None:

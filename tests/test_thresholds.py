@@ -15,9 +15,9 @@ from hubtools.heads import Detection
 from hubtools.heads.slices import divide_by_length, find_family
 from hubtools.heads.thresholds import choose_threshold, find_shortest_decimal, measure_abstention_curve
 from hubtools.metrics.labels import read_label_answers
-from hubtools.records import to_json
+from hubtools.records import from_json, to_json
 from hubtools.records.slices import CleanFamily
-from hubtools.records.thresholds import Target
+from hubtools.records.thresholds import Target, ThresholdsFile
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS
 from hubtools.tasks.category import CATEGORY
@@ -283,6 +283,12 @@ def test_a_file_of_thresholds_is_read_in_its_form_of_today_and_in_the_flat_one(
 def test_what_is_no_file_of_thresholds_has_no_threshold(content: Any) -> None:
     for task in TASKS.values():
         assert task.head.read_shipped_threshold(content) is None
+
+
+def test_a_file_of_an_earlier_version_names_no_language() -> None:
+    content = {"task": "pii", "weights": {"model.safetensors": SPANS}}
+    assert from_json(content, ThresholdsFile).languages == []
+    assert from_json(content | {"languages": ["de"]}, ThresholdsFile).languages == ["de"]
 
 
 def test_a_threshold_of_another_head_or_label_is_none_of_ours() -> None:

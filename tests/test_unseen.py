@@ -84,6 +84,7 @@ def folder_of(named: Sequence[object]) -> TaskFolder:
     return TaskFolder(Path(str(named[3])) / "rude")
 
 
+@pytest.mark.exhaustive
 def test_a_source_that_is_left_out_is_scored_alone_at_the_threshold_of_that_training(
     hubtools: Command, rude: tuple[list[object], list[object]]
 ) -> None:

@@ -113,6 +113,7 @@ def test_two_labels_that_were_swapped_in_a_published_config_are_named(
     assert "next:     hubtools push-model pii" in done.stderr
 
 
+@pytest.mark.exhaustive
 def test_a_model_that_finds_no_span_fails_unless_its_push_was_to_check_nothing(
     hubtools: Command, hub: Hub, api: HfApi, publish: Publish, tmp_path: Path
 ) -> None:

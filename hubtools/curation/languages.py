@@ -7,6 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from hubtools.records.dataset import DatasetFacts
+from hubtools.task import TaskSpec
+
 _LOOKED_AT = 1_000  # texts: their shares are known to about 3 points
 _LEAST_SHARE = 0.1  # of the texts: the library takes a short one for another language now and then
 _MOST_CHARACTERS = 1_000  # of a text, whose language its beginning tells
@@ -16,6 +19,11 @@ _LETTERS = re.compile(r"[^\W\d_]")
 _SAME = {"yue": "zh", "wuu": "zh", "nb": "no", "nn": "no"}
 
 UNKNOWN = "unknown"  # the Hub's own word
+
+
+def list_languages(task: TaskSpec, facts: DatasetFacts) -> list[str]:
+    """Return the languages of a dataset; of one that an earlier version made, those that the task names."""
+    return [*(facts.languages or task.card.languages)]
 
 
 def find_languages(texts: Sequence[str], seed: int) -> list[str]:

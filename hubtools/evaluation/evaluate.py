@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hubtools.curation.languages import list_languages
 from hubtools.errors import DamagedRecord, MissingStage
 from hubtools.evaluation.baselines import FEW_SHOT, BaselineScores, score_baselines, score_few_shot
 from hubtools.evaluation.examples import choose_examples
@@ -113,7 +114,8 @@ def evaluate(
     folder.model.mkdir(exist_ok=True)
     metrics = replace(metrics, plots=draw_plots(task.head, metrics, training, facts, folder.model))
     if metrics.thresholds:
-        chosen = ThresholdsFile(task=task.name, weights={WEIGHTS: metrics.thresholds})
+        weights = {WEIGHTS: metrics.thresholds}
+        chosen = ThresholdsFile(task=task.name, languages=list_languages(task, facts), weights=weights)
         write_record(folder.model / THRESHOLDS, chosen)
     follow_threshold(task, labels, folder, metrics.weights_sha256, metrics.shipped_threshold, note)
     metrics = keep_robustness(metrics, recorded)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -129,7 +129,7 @@ def write_thresholds(folder: TaskFolder, record: OnnxExport) -> None:
     chosen = {MODEL: known.weights[WEIGHTS], QUANTISED: parity.int8.thresholds}
     entries = {f"{FOLDER}/{name}": chosen[name] for name in record.files}
     weights = {WEIGHTS: known.weights[WEIGHTS]} | {name: entry for name, entry in entries.items() if entry}
-    write_record(path, ThresholdsFile(task=known.task, weights=weights))
+    write_record(path, replace(known, weights=weights))
 
 
 def _write_and_measure(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from hubtools.curation.languages import list_languages
 from hubtools.curation.licences import OTHER, choose_model_licence
 from hubtools.evaluation.tables import describe_left_out
 from hubtools.metrics.calibration import BINS
@@ -187,11 +188,6 @@ def _format_router_settings(task: TaskSpec, repo: str, run: ModelRun) -> str:
         max_tokens=run.router.max_tokens,
     )
     return format_settings([model]).rstrip("\n")
-
-
-def list_languages(task: TaskSpec, facts: DatasetFacts) -> list[str]:
-    """Return the languages of the texts; of a dataset that an earlier version made, those that the task names."""
-    return [*(facts.languages or task.card.languages)]
 
 
 def render_dataset_card(task: TaskSpec, repo: str, facts: DatasetFacts, info: FrontMatter) -> str:

@@ -86,14 +86,25 @@ def release(
     if gated and getattr(call_with_retries(lambda: api.repo_info(repo, repo_type=kind)), "gated", None) != gated:
         call_with_retries(lambda: api.update_repo_settings(repo, gated=gated, repo_type=kind))
     target = _Target(api, repo, kind, content)
-    revision, changed, url = target.commit(url, options.create_pr, parent, check)
-    tag = ""
+    revision, changed, where = target.commit(url, options.create_pr, parent, check)
+    pull_request, tag = where != url, ""
     # A pull request is no release yet: it gets its tag with the first push after it is merged.
-    if not options.create_pr:
-        revision, tag = call_with_retries(lambda: _tag_release(api, repo, kind, revision, content.message, changed))
+    if not pull_request:
+        revision, tag = call_with_retries(
+            lambda: _find_release(api, repo, kind, revision, content.message, changed, may_tag=not options.create_pr)
+        )
     info = call_with_retries(lambda: api.repo_info(repo, repo_type=kind))
     access = "private" if info.private else "gated" if getattr(info, "gated", False) else "public"
-    return Published(repo=repo, kind=kind, revision=revision, tag=tag, changed=changed, url=url, access=access)
+    return Published(
+        repo=repo,
+        kind=kind,
+        revision=revision,
+        tag=tag,
+        changed=changed,
+        url=where,
+        access=access,
+        pull_request=pull_request,
+    )
 
 
 def release_model(
@@ -326,7 +337,9 @@ def _make_operations(
     ]
 
 
-def _tag_release(api: HfApi, repo: str, kind: str, revision: str, message: str, changed: bool) -> tuple[str, str]:
+def _find_release(
+    api: HfApi, repo: str, kind: str, revision: str, message: str, changed: bool, may_tag: bool
+) -> tuple[str, str]:
     """Return the release that ``revision`` holds, and its tag: the one it has, or the next number.
 
     Where the last commits are a person's, who changed the card alone, the release is the one below them; its tag may
@@ -334,6 +347,7 @@ def _tag_release(api: HfApi, repo: str, kind: str, revision: str, message: str, 
 
     Args:
         changed: ``revision`` was made by this push.
+        may_tag: whether one that has no tag gets it; else its tag is "".
     """
     tags = list_releases(api.list_repo_refs(repo, repo_type=kind).tags)
     if not changed:
@@ -346,6 +360,8 @@ def _tag_release(api: HfApi, repo: str, kind: str, revision: str, message: str, 
     for ref in tags:
         if ref.target_commit == revision:
             return revision, str(ref.name)
+    if not may_tag:
+        return revision, ""
     name = name_next_release(tags)
     api.create_tag(repo, tag=name, revision=revision, repo_type=kind)
     return revision, name

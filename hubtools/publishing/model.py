@@ -192,7 +192,8 @@ def push_model(
         check=verify,
         note=lambda line: note(f"{task.name}: {line}"),
     )
-    if isinstance(pushed, Published):
+    # What is proposed is released by nobody yet: Space and collection go on showing what is.
+    if isinstance(pushed, Published) and not pushed.pull_request:
         # With the weights, so that a later command can tell whether the model here is still the one on the Hub.
         weights = folder.read_metrics().weights_sha256
         folder.record_published("model", replace(pushed, weights_sha256=weights))

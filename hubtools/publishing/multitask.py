@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hubtools.curation.languages import list_languages
 from hubtools.curation.licences import choose_model_licence, combine_licences
 from hubtools.errors import MissingStage
 from hubtools.evaluation.examples import check_examples
@@ -18,7 +19,6 @@ from hubtools.publishing.cards import (
     describe_hardware,
     describe_latency,
     drop_interval,
-    list_languages,
     make_result,
     name_tracking,
 )
@@ -287,7 +287,8 @@ def push_multitask(
     if not options.dry_run:
         _write_card(work, card)
     pushed = release_model(api, repo, add_notes, options, check=verify, note=lambda line: note(f"{MULTI}: {line}"))
-    if isinstance(pushed, Published):
+    # As with the model of one task.
+    if isinstance(pushed, Published) and not pushed.pull_request:
         folder.record_published("model", pushed)
     return pushed
 

@@ -18,6 +18,7 @@ class Published(Record):
         revision: the commit; ``tag`` is its name.
         changed: whether a commit was made.
         url: of the repo, or of the pull request.
+        pull_request: whether ``revision`` is one that somebody has yet to merge: it has no tag.
         access: who may read: "public", "private" or "gated".
         weights_sha256: of a model of one task.
     """
@@ -32,6 +33,7 @@ class Published(Record):
     url: str
     access: str = "public"
     weights_sha256: str | None = None
+    pull_request: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,8 @@ class TaskResult(Record):
 
     Attributes:
         baselines: the same metric of each baseline, by its name.
-        dataset, model: addresses of the repos.
+        dataset, model: addresses of the repos, or of the pull requests.
+        pull_requests: addresses of those that are to be merged; a run without them makes releases.
         unseen: mean scores of sources by trainings that never saw them, by their titles; None where not measured.
     """
 
@@ -24,6 +25,7 @@ class TaskResult(Record):
     baselines: dict[str, float]
     dataset: str
     model: str
+    pull_requests: tuple[str, ...] = ()
     unseen: dict[str, float] | None = None
 
 

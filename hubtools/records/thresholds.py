@@ -145,10 +145,13 @@ class ThresholdsFile(Record):
     """The whole of ``thresholds.json``: what each file of weights of a release is acted on at.
 
     Attributes:
+        languages: of the texts that the thresholds were chosen on, as ISO 639 codes; empty in a file of an earlier
+            version.
         weights: by the path of the file in the release, such as ``"model.safetensors"``.
     """
 
     task: str
+    languages: list[str] = field(default_factory=list)
     weights: dict[str, Thresholds]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import sys
 import tempfile
@@ -40,22 +41,28 @@ def start_processes(script: str, argv: list[str]) -> None:
 
     with tempfile.TemporaryDirectory() as scratch:
         shown_above = FAILURE in os.environ
-        note = Path(os.environ.setdefault(FAILURE, str(Path(scratch, "failure.txt"))))
+        note = Path(os.environ.setdefault(FAILURE, str(Path(scratch, "failure.json"))))
         launch = ["--standalone", "--nproc_per_node", str(count), script, *argv]
         try:
             run.run(run.parse_args(launch))  # type: ignore[no-untyped-call]
         except ChildFailedError as error:
             rank, first = error.get_first_failure()
-            if not note.exists():
-                note.write_text(f"process {rank} of {count}: {first.message}", encoding="utf-8")
+            # One that was killed leaves no message.
+            message = read_failure(note)[0] or f"process {rank} of {count}: {first.message}"
             if not shown_above:
-                print(f"Error: {note.read_text('utf-8')}", file=sys.stderr)
+                print(f"Error: {message}", file=sys.stderr)
+            elif not note.exists():
+                note.write_text(json.dumps({"message": message, "has_next": False}), encoding="utf-8")
             sys.exit(1)
     sys.exit(0)
 
 
-def fail(message: str, code: int = 1) -> None:
-    """End this process with its message, which whoever started it shows where there are several."""
+def fail(message: str, code: int = 1, *, has_next: bool = False) -> None:
+    """End this process with its message, which whoever started it shows where there are several.
+
+    Args:
+        has_next: whether the message says what to do next.
+    """
     if world_size() > 1:
         message = f"process {os.environ['RANK']} of {world_size()}: {message}"
     if note := os.environ.get(FAILURE):
@@ -63,7 +70,16 @@ def fail(message: str, code: int = 1) -> None:
             contextlib.suppress(FileExistsError),
             open(note, "x", encoding="utf-8") as file,
         ):  # the first that fails is the cause
-            file.write(message)
+            json.dump({"message": message, "has_next": has_next}, file)
     else:
         print(f"Error: {message}", file=sys.stderr, flush=True)
     sys.exit(code)
+
+
+def read_failure(note: Path) -> tuple[str, bool]:
+    """Return the message in a file that :func:`fail` wrote, and whether it says what to do next; "" for none."""
+    # On a full disk it may be empty.
+    with contextlib.suppress(OSError, ValueError):
+        content = json.loads(note.read_text("utf-8"))
+        return content["message"], content["has_next"]
+    return "", False
