@@ -17,6 +17,7 @@ from test_published_cards import model_card_of, run_of
 from test_published_cards import scored as card_score
 from test_studies import COUNTS, FACTS, base  # noqa: F401
 
+from hubtools.curation.augmentation import augment, is_augmented
 from hubtools.errors import UsageError
 from hubtools.heads.span_rows import widen_to_words
 from hubtools.records import write_json
@@ -230,6 +231,20 @@ def test_prompts_that_match_lengths_are_made_of_what_is_left() -> None:
     rows = [replace(row, group=f"lengths {i}") if row.source == "lengths" else row for i, row in enumerate(rows)]
     fold = fold_of(rows, "a", counts=replace(COUNTS, length_matched_train=5))
     assert not {row.text for row in rows if row.source == "lengths"} & {row.text for row in fold.rows}
+
+
+def test_rows_made_of_two_sources_hold_no_word_of_the_one_that_is_left_out() -> None:
+    """An attack between words of "calm" is a row of the attack's source: to leave "calm" out takes it away as well."""
+    made = {"surrounded": 0.5}
+    rows, _ = augment(ROWS, JAILBREAK, [*made.items()], 0)
+
+    def holds_calm(row: Example) -> bool:
+        return row.source != "calm" and "calm" in row.text
+
+    assert any(holds_calm(row) for row in rows)
+    fold = fold_of(rows, "calm", augmentations=made)
+    assert any(is_augmented(row) for row in fold.select("train"))
+    assert not any(holds_calm(row) for row in fold.rows)
 
 
 def test_a_dataset_of_one_source_is_refused_and_names_find_their_sources() -> None:
