@@ -21,20 +21,27 @@ def collect_inputs(task: TaskSpec, source: SourceOptions) -> CurationInputs:
     """Return all that a dataset is made of, with its files on this machine."""
     sources, label_set = locate_sources(task, source)
     public = are_public(task, sources)
-    ours = public or any(files.source is task.starter for files in sources)
     return CurationInputs(
         corrections=read_corrections(source.corrections, task, label_set),
         sources=sources,
         label_set=label_set,
         supplements=locate_supplements(task, sources, source, label_set),
         values=locate_values(task, sources, source),
-        augmentations=choose_augmentations(task, source.augment, usual=ours and not source.only_named_source),
+        augmentations=choose_augmentations(task, source.augment, list_usual_augmentations(task, sources, source)),
         seed=source.seed,
         skip_bad_rows=source.skip_bad_rows,
         languages=source.languages,
         # Only of public data it is known that length alone tells the label.
         match_lengths=task.match_lengths and public and LENGTHS not in list_left_out(task, source),
     )
+
+
+def list_usual_augmentations(task: TaskSpec, sources: Sequence[SourceFiles], source: SourceOptions) -> list[str]:
+    """Return the names of what makes rows where no flag asks for it: of public rows, and some of the starter corpus."""
+    if source.only_named_source:
+        return []
+    public, is_starter = are_public(task, sources), any(files.source is task.starter for files in sources)
+    return [made.name for made in task.augmentations if public or (is_starter and made.of_starter)]
 
 
 def locate_sources(task: TaskSpec, source: SourceOptions) -> tuple[tuple[SourceFiles, ...], LabelSet]:

@@ -27,6 +27,7 @@ class TaskSpec:
         group_name: what a group is in this task, for cards.
         primary: the metric that picks the checkpoint and heads the card.
         weighted_loss: weigh classes by n / (k n_c) of the training split.
+        balance: how far training evens out its sources and their classes, from 0 to 1.
         overrides: training arguments that beat the size-adaptive defaults.
         dataset_pattern: repo name of the dataset; ``{name}`` is the task's name.
         model_name: repo name; ``{base}`` is the short name of the base model.
@@ -59,6 +60,7 @@ class TaskSpec:
     slot_of_router: RouterSlot = "classifier"
     starter: Source | None = None
     weighted_loss: bool = False
+    balance: float = 0.0
     overrides: Mapping[str, float | int] = field(default_factory=lambda: MappingProxyType({}))
     match_lengths: bool = False
     augmentations: tuple[Augmentation, ...] = ()

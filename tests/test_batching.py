@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from accelerate.commands.config.config_args import load_config_from_file
@@ -32,7 +34,14 @@ from hubtools.heads.values import IGNORED
 from hubtools.packing.attention import Texts, text_by_text
 from hubtools.packing.encoder import pack
 from hubtools.tasks.jailbreak import JAILBREAK
-from hubtools.training.batching import Collator, StepBatches, divide_into_passes
+from hubtools.training.batching import (
+    MOST_REPEATS,
+    Collator,
+    StepBatches,
+    divide_into_passes,
+    draw_rows,
+    weigh_rows,
+)
 from hubtools.training.encoding import encode_splits
 from hubtools.training.loss import choose_weights, make_loss_function
 from hubtools.training.trainer import ClassifierTrainer
@@ -216,6 +225,36 @@ def test_epochs_and_seeds_draw_other_steps_and_the_same_ones_again() -> None:
 
     assert drawn(0, 0) == drawn(0, 0)
     assert drawn(0, 0) != drawn(0, 1) != drawn(1, 1)
+
+
+@given(st.lists(st.sampled_from("aaaaaaaabbbc"), min_size=2, max_size=200), st.floats(0.01, 1), st.integers(0, 9))
+def test_an_epoch_is_as_long_whatever_its_balance_and_takes_each_row_about_as_often_as_it_should(
+    cells: list[str], balance: float, seed: int
+) -> None:
+    weights = weigh_rows(cells, [], balance)
+    drawn = Counter(draw_rows(np.random.default_rng(seed), len(cells), weights).tolist())
+    assert drawn.total() == len(cells)
+    if weights is None:
+        assert len(set(cells)) == 1
+        return
+    wanted = weights * (len(cells) / weights.sum())
+    assert all(abs(drawn[row] - wanted[row]) < 1 + 1e-9 for row in range(len(cells)))
+    assert weights.max() <= MOST_REPEATS
+
+
+@pytest.mark.parametrize(("balance", "share"), [(0.5, 0.25), (1, 0.5)])
+def test_balance_brings_a_small_source_nearer_to_a_large_one(balance: float, share: float) -> None:
+    weights = weigh_rows(["large"] * 900 + ["small"] * 100, [0] * 1000, balance)
+    assert weights is not None
+    small = min(share, MOST_REPEATS * 0.1)
+    assert weights[900:].sum() / weights.sum() == pytest.approx(small, abs=0.03)
+
+
+def test_without_a_balance_every_row_comes_once() -> None:
+    assert weigh_rows(["a", "b", "b"], [0, 1, 1], 0) is None
+    assert weigh_rows(["a", "a", "a"], [0, 1, 1], 1) is None, "one source"
+    assert weigh_rows([], [0, 1, 1], 1) is None, "no sources known"
+    assert sorted(draw_rows(np.random.default_rng(0), 5, None)) == [0, 1, 2, 3, 4]
 
 
 def test_fewer_rows_than_parts_of_a_step_are_refused() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from hubtools.curation.evaluation_rows import find_seen_rows
@@ -17,17 +17,17 @@ from hubtools.task import TaskSpec
 GROUP = "augmented "  # how the group of each row begins that is made here
 
 
-def choose_augmentations(task: TaskSpec, asked: Sequence[str], *, usual: bool) -> tuple[tuple[str, float], ...]:
+def choose_augmentations(task: TaskSpec, asked: Sequence[str], usual: Collection[str]) -> tuple[tuple[str, float], ...]:
     """Return the name and the share of each augmentation that takes place, in the order of the task.
 
     Args:
         asked: ``NAME=SHARE``, which beats the task's own share; 0 leaves it out.
-        usual: take those that nobody names with the task's own share.
+        usual: names of those that take place where nobody names them, with the task's own share.
 
     Raises:
         UsageError: another form, or a share outside 0 to 1.
     """
-    shares = {made.name: made.share if usual else 0.0 for made in task.augmentations}
+    shares = {made.name: made.share if made.name in usual else 0.0 for made in task.augmentations}
     for entry in asked:
         name, _, share = entry.partition("=")
         try:

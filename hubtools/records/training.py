@@ -44,9 +44,11 @@ class TaskTrainingValues(TrainingValues):
 
     Attributes:
         class_weights: of each label in the loss; None for a plain loss.
+        balance: how far sources and their classes were evened out; None where each row came once an epoch.
     """
 
     class_weights: list[float] | None
+    balance: Number | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,6 +61,10 @@ class FinetuneArguments:
         default="auto",
         metadata={"help": "auto (as the task says), balanced: n/(k n_c), none, or a number a label: 1,2.5"},
     )
+    balance: float | None = dataclasses.field(
+        default=None,
+        metadata={"help": "0 takes each row once an epoch, 1 each class of each source alike [as the task says]"},
+    )
     focal_gamma: float = dataclasses.field(
         default=0.0, metadata={"help": "focal loss: what the model is sure of counts (1 - p) ** gamma"}
     )
@@ -112,6 +116,7 @@ class FinetuneArguments:
             ("lora_alpha", self.lora_alpha is None or self.lora_alpha > 0, "more than 0"),
             ("lora_dropout", 0 <= self.lora_dropout < 1, "from 0 to below 1"),
             ("freeze_layers", self.freeze_layers >= 0, "0 for none, or a number of layers"),
+            ("balance", self.balance is None or 0 <= self.balance <= 1, "from 0 to 1"),
             ("layer_decay", 0 < self.layer_decay <= 1, "above 0, and at most 1"),
             ("emissions_country", not self.emissions or self.emissions_country,
              "with --emissions, an ISO code of three letters: how clean electricity is depends on the country"),

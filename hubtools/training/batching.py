@@ -7,7 +7,8 @@ the step: the sum of the losses over the step's rows is divided once, so that an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import NotRequired, TypedDict
 
 import numpy as np
@@ -17,6 +18,8 @@ from torch.utils.data import Sampler
 
 from hubtools.errors import UsageError
 from hubtools.heads.values import IGNORED
+
+MOST_REPEATS = 4  # of a row in an epoch
 
 # What a model is given of a batch: tensors (rows, longest) or (rows,), and the real length of each row; or a packed
 # row, with the length of its longest text and what its head reads.
@@ -36,6 +39,38 @@ class EncodedRow(TypedDict):
     task: NotRequired[int]
 
 
+def weigh_rows(sources: Sequence[str], labels: Sequence[Hashable], balance: float) -> np.ndarray | None:
+    """Return (rows,) how often each row should come in an epoch, on average; None where each comes once.
+
+    Args:
+        sources: of the rows, none where they are not known. Rows of one source alone are as its makers divided them.
+        labels: a class of each row, or none where rows have several.
+        balance: 0 takes rows as they are, 1 every class of every source as often as any other. No row comes more
+            than :data:`MOST_REPEATS` times, so that a few rows are not learned by heart.
+    """
+    if not balance or len(set(sources)) < 2:
+        return None
+    cells = [*zip(sources, labels, strict=True)] if labels else [*sources]
+    counts = Counter(cells)
+    weights = np.array([counts[cell] ** -balance for cell in cells])
+    # What the limit takes from a few rows goes to the others, until nobody is above it.
+    for _ in range(len(counts)):
+        weights = np.minimum(weights * (len(cells) / weights.sum()), MOST_REPEATS)
+    return weights
+
+
+def draw_rows(rng: np.random.Generator, size: int, weights: np.ndarray | None) -> np.ndarray:
+    """Return (size,) row numbers by chance: each once, or about as often as its weight says."""
+    order = rng.permutation(size)
+    if weights is None:
+        return order
+    # Evenly spaced marks on a line on which each row has its weight as its length: a row of weight 1.3 comes once or
+    # twice, never not at all and never three times.
+    ends = np.cumsum(weights[order])
+    marks = (np.arange(size) + rng.random()) * (ends[-1] / size)
+    return rng.permutation(order[np.minimum(np.searchsorted(ends, marks, side="right"), size - 1)])
+
+
 class StepBatches(Sampler[list[int]]):
     """Each epoch's steps, one batch a part; the parts of a step are its processes times its accumulation.
 
@@ -48,16 +83,20 @@ class StepBatches(Sampler[list[int]]):
         lengths: tokens of each row.
         rows: of a step.
         epoch: tells which one begins.
+        weights: how often each row comes, compared to the others; None for every row once.
     """
 
-    def __init__(self, lengths: Sequence[int], rows: int, parts: int, seed: int, epoch: Callable[[], int]) -> None:
+    def __init__(
+        self, lengths: Sequence[int], rows: int, parts: int, seed: int, epoch: Callable[[], int],
+        weights: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
         if len(lengths) < parts:
             raise UsageError(
                 f"{len(lengths)} training rows are too few",
                 expected=f"a row for each of {parts} batches of a step (processes times accumulation)",
                 next="use fewer processes, or a smaller --gradient_accumulation_steps",
             )
-        self.lengths, self.parts, self.seed, self.epoch = lengths, parts, seed, epoch
+        self.lengths, self.parts, self.seed, self.epoch, self.weights = lengths, parts, seed, epoch, weights
         # Rounded down: rows that are left over make steps larger by one row, not a small last step.
         self.steps = max(1, len(lengths) // rows)
 
@@ -70,7 +109,7 @@ class StepBatches(Sampler[list[int]]):
 
     def order(self, rng: np.random.Generator) -> np.ndarray:
         """Return the rows of an epoch, one step's behind another's."""
-        return rng.permutation(len(self.lengths))
+        return draw_rows(rng, len(self.lengths), self.weights)
 
     def deal(self, step: list[int]) -> list[list[int]]:
         """Return the step's rows in parts of about as many tokens: the longest first, each to the lightest part."""

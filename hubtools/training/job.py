@@ -49,7 +49,7 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
     """Prepare the training of one task: model, encoded rows, loss, metrics and Trainer."""
     from transformers import EarlyStoppingCallback
 
-    from hubtools.training.batching import Collator
+    from hubtools.training.batching import Collator, weigh_rows
     from hubtools.training.encoding import describe_truncation, encode_splits, measure_truncation
     from hubtools.training.loss import choose_weights, make_loss_function
     from hubtools.training.model import find_max_length, load_new_classifier
@@ -75,6 +75,10 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
     # Counted while encoding: what is cut cannot be told from the encoded rows.
     cut = {split: measure_truncation(part, limit) for split, part in encoded.items()}
     # Of the encoded labels: a label that the limit cuts off is not trained on.
+    balance = task.balance if ours.balance is None else ours.balance
+    # Spans of a text may be of several types: there only sources are evened out.
+    labels = [] if task.head.per_token else encoded["train"]["labels"][:]
+    row_weights = weigh_rows(list_sources(data["train"]), labels, balance)
     weights = choose_weights(ours.class_weights, task.weighted_loss, encoded["train"]["labels"], len(names))
     evenly = {BY_SOURCE: "each source alike"} if args.metric_for_best_model == BY_SOURCE else {}
     trainer = ClassifierTrainer(
@@ -83,6 +87,7 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
         compiled=decide_compiling(plan, sum(encoded["train"]["length"][:])),
         cache=plan.work_dir / "compiled",
         layer_decay=ours.layer_decay,
+        row_weights=row_weights,
         model=model,
         args=args,
         train_dataset=encoded["train"],
@@ -108,7 +113,12 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
             task=task.name,
             label_set=label_set.name,
             train_sha256=hash_texts(data["train"]["text"]),
-            arguments=extend(run.arguments, TaskTrainingValues, class_weights=weights),
+            arguments=extend(
+                run.arguments,
+                TaskTrainingValues,
+                class_weights=weights,
+                balance=None if row_weights is None else balance,
+            ),
             truncation=cut,
             best_validation={task.primary.key: best},
             sources_alike=args.metric_for_best_model == BY_SOURCE,

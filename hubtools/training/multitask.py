@@ -26,9 +26,10 @@ def check_flags(ours: FinetuneArguments) -> None:
     for flag, why, instead in (
         ("dataset", "reads four datasets: those of the work folder, or the pushed ones", "hubtools curate all"),
         ("label_set", "takes the labels of each dataset", "hubtools curate all --label-set TASK=NAME"),
+        ("balance", "mixes whole datasets, in the same proportion in every step", "leave it out"),
         ("lora_rank", "has no adapters", "--freeze_layers and --layer_decay make it train less"),
     ):
-        # None and 0 are the defaults of these three.
+        # None and 0 are the defaults of these.
         value = getattr(ours, flag)
         if value not in (None, 0):
             raise UsageError(

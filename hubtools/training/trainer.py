@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NotRequired, TypedDict, Unpack, cast
 
+import numpy as np
 import torch
 from datasets import Dataset as HubDataset
 from torch import nn
@@ -77,16 +78,18 @@ class ClassifierTrainer(Trainer):
         compiled: compile the encoder's layers, where they are packed.
         cache: folder of what was compiled.
         layer_decay: learning rate of a layer as a share of the one above it; 1 is the same for all.
+        row_weights: how often each training row comes, see :func:`~hubtools.training.batching.weigh_rows`.
         **options: the Trainer's. ``compute_loss_func`` must divide by ``num_items_in_batch``; the datasets hold
             ``input_ids``, ``labels`` and ``length``.
     """
 
     def __init__(
         self, *, tokens_per_batch: int | None = None, may_pack: bool = True, static: bool | None = None,
-        compiled: bool = False, cache: Path | None = None, layer_decay: float = 1.0, **options: Unpack[TrainerOptions],
+        compiled: bool = False, cache: Path | None = None, layer_decay: float = 1.0,
+        row_weights: np.ndarray | None = None, **options: Unpack[TrainerOptions],
     ) -> None:  # fmt: skip
         model, args = plain(options["model"]), options["args"]
-        self.layer_decay = layer_decay
+        self.layer_decay, self.row_weights = layer_decay, row_weights
         # Otherwise the Trainer takes ModernBERT's **kwargs for support of num_items_in_batch and scales gradients up.
         vars(model)["accepts_loss_kwargs"] = False
         kind = args.device.type
@@ -213,7 +216,7 @@ class ClassifierTrainer(Trainer):
 
     def make_batches(self, rows: int, parts: int, seed: int, epoch: Callable[[], int]) -> StepBatches:
         """Return which rows of the training split the steps take."""
-        return StepBatches(self.list_lengths(), rows, parts, seed, epoch)
+        return StepBatches(self.list_lengths(), rows, parts, seed, epoch, self.row_weights)
 
     def training_step(
         self, model: nn.Module, inputs: ModelInputs | StaticBatch, num_items_in_batch: torch.Tensor | int | None = None
