@@ -392,7 +392,7 @@ def refused(capsys: pytest.CaptureFixture[str], run: Callable[[], object]) -> st
     return capsys.readouterr().err
 
 
-@pytest.mark.parametrize("flag", ["--dataset local/router-pii", "--label_set seed10", "--lora_rank 4"])
+@pytest.mark.parametrize("flag", ["--dataset local/router-pii", "--label_set seed10", "--lora_rank 4", "--balance 0.5"])
 def test_a_flag_that_a_joint_training_has_no_use_for_is_refused(
     flag: str, run_joint: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -628,6 +628,7 @@ def test_a_country_that_codecarbon_does_not_know_is_an_error(
     [
         ("--max_length", "8193"), ("--max_length", "2"), ("--lora_rank", "-1"), ("--lora_alpha", "0"),
         ("--lora_dropout", "1"), ("--freeze_layers", "-1"), ("--layer_decay", "0"), ("--layer_decay", "1.1"),
+        ("--balance", "-0.1"), ("--balance", "1.1"),
         ("--emissions",),
     ],
     ids=" ".join,

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import load_dataset
 from test_training import curated, one_thread, run_finetune, tiny_base, tiny_config, tokenizer, weights
 from transformers import ModernBertConfig, ModernBertForMaskedLM
 
@@ -227,6 +228,31 @@ def test_a_training_is_known_by_what_its_folders_hold_not_by_their_names(tmp_pat
     assert len({tuple(found) for found in seen}) == 3
     assert identify_contents(str(base), flags) == seen[-1]
     assert len(identify_contents(str(base), TrainingFlags())) == 1
+
+
+def test_sources_and_their_classes_are_evened_out_where_it_is_asked_for(
+    run_finetune: Callable[..., TaskFolder], curated: Path, tmp_path: Path
+) -> None:
+    splits = load_dataset(str(curated / "jailbreak" / "dataset"))
+    several = tmp_path / "several"
+    for name, split in splits.items():
+        sources = ["theirs/few" if row % 8 == 0 else "theirs/many" for row in range(len(split))]
+        split.remove_columns("source").add_column("source", sources).to_parquet(several / f"{name}.parquet")
+    flags = ("--num_train_epochs", "2", "--logging_steps", "1", "--per_device_train_batch_size", "8")
+    records = {
+        name: json.loads(run_finetune(name, *flags, *more).training.read_text())
+        for name, more in {
+            "plain": ("--dataset", str(several)),
+            "even": ("--dataset", str(several), "--balance", "1"),
+            "one source": ("--balance", "1"),
+        }.items()
+    }
+    assert {name: one["arguments"].get("balance") for name, one in records.items()} == {
+        "plain": None, "even": 1, "one source": None
+    }  # fmt: skip
+    losses = {name: [entry["loss"] for entry in one["history"] if "loss" in entry] for name, one in records.items()}
+    assert len(losses["plain"]) == len(losses["even"])
+    assert losses["plain"] != losses["even"]
 
 
 def test_label_smoothing_and_focal_loss_reach_the_training(run_finetune: Callable[..., TaskFolder]) -> None:
