@@ -112,6 +112,7 @@ def test_what_a_threshold_gives_is_what_the_curve_says_at_every_position(space: 
     for name, words in (
         ("jailbreak", r"Catches (\S+) of .*, stops (\S+) of"),
         ("category", r"Answers (\S+) of prompts, (\S+) of"),
+        ("pii", r"Finds (\S+) of personal data exactly, marks something in (\S+) of texts without any\.$"),
     ):
         task, points = space.tasks.tasks()[name], CURVES[name]
         for limit in (step / 1000 for step in range(1001)):
@@ -123,6 +124,20 @@ def test_what_a_threshold_gives_is_what_the_curve_says_at_every_position(space: 
             found = re.match(words, said)
             assert found, said
             assert found.groups() == (space.texts.percent(first), space.texts.percent(second)), limit
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("pii", "Marks what scores 0.5 or more. What it gives on the test split is not known."),
+        ("jailbreak", "What it gives on the test split is not known."),
+        ("category", "What it gives on the test split is not known."),
+    ],
+)
+def test_a_release_without_a_curve_says_that_nothing_is_known(space: SimpleNamespace, name: str, words: str) -> None:
+    task = replace(space.tasks.tasks()[name], curve=())
+    assert space.policy.say_threshold(task, 0.5) == words
+    assert "<svg" not in space.parts.policy_words(task, 0.5)
 
 
 def test_the_words_never_name_another_threshold_than_the_slider_stands_at(space: SimpleNamespace) -> None:

@@ -209,6 +209,8 @@ def test_thresholds_notes_and_languages_are_said_as_on_the_gradio_page(both: Any
     names = ["category", "pii", "jailbreak"]
     said = call(page, *(("parts", "policyWords", [tasks[name], limit]) for name in names for limit in limits))
     assert said == [space.parts.policy_words(space.tasks.tasks()[name], limit) for name in names for limit in limits]
+    said = call(page, *(("parts", "policyWords", [{**tasks[name], "curve": []}, 0.25]) for name in names))
+    assert said == [space.parts.policy_words(replace(space.tasks.tasks()[name], curve=()), 0.25) for name in names]
     assert call(page, ("parts", "notes", [tasks]), ("policy", "sayLanguages", [tasks])) == [
         space.parts.notes(),
         space.policy.say_languages(),

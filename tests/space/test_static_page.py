@@ -142,6 +142,8 @@ def test_thresholds_examples_links_and_cancel_work(browser: Any, site: SimpleNam
         slider.press("Home")
         page.locator("#answer .result[data-action=block]").wait_for()
         assert "Your threshold 0." in page.locator("#said-jailbreak").inner_text()
+        page.locator("#limit-pii input").press("End")
+        page.get_by_text("Your threshold 1. Finds 0% of personal data exactly").wait_for()
         page.get_by_role("button", name="Back to the shipped thresholds").click()
         page.locator("#answer .result[data-action=pass]").wait_for()
 

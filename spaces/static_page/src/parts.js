@@ -168,12 +168,13 @@ export function policyWords(task, limit) {
 
 function curve(task, limit) {
   if (!task.curve.length) return "";
-  const isDetection = task.head === "detection", turned = ([a, b]) => (isDetection ? [b, a] : [a, b]);
+  const turned = ([a, b]) => (task.head === "classification" ? [a, b] : [b, a]);
+  const axes = { detection: "harmless stopped, caught", spans: "false alarms, found", classification: "answered, right" };
   const points = task.curve.map(([, ...pair]) => turned(pair))
     .map(([x, y]) => `${(100 * x).toFixed(1)},${(60 - 60 * y).toFixed(1)}`).join(" ");
   const [x, y] = turned(findPoint(task, limit));
   return `<svg class='curve' viewBox='-3 -3 106 66' aria-hidden='true'>`
-    + `<title>${isDetection ? "harmless stopped, caught" : "answered, right"}</title>`
+    + `<title>${axes[task.head]}</title>`
     + `<path d='M0 0V60H100' /><polyline points='${points}' />`
     + `<circle cx='${(100 * x).toFixed(1)}' cy='${(60 - 60 * y).toFixed(1)}' r='3' /></svg>`;
 }
