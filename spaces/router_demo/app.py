@@ -41,6 +41,8 @@ if os.environ.get("SPACES_ZERO_GPU"):
 
 ASKED = "(...values) => { window.routerDemo.asked(values[0]); return values; }"
 DONE = "() => { window.routerDemo.done(); }"
+ALL_ASKED = "(...values) => { window.routerDemo.batch(true); return values; }"
+ALL_DONE = "() => { window.routerDemo.batch(false); }"
 # The text stands behind the #, which a browser sends to no server.
 SHARE = """async text => {
   const link = location.href.split("#")[0] + "#prompt=" + encodeURIComponent(text ?? "");
@@ -135,7 +137,7 @@ def prompt_tab() -> tuple[gr.Textbox, list[gr.Slider]]:
 
 def batch_tab(limits: list[gr.Slider]) -> None:
     """Many prompts, at the thresholds of the first tab."""
-    gr.HTML(f"<p class='about'>{say('batch_about', limit=MOST)}</p>")
+    gr.HTML(f"<p class='about'>{say('batch_about', limit=MOST)} {say('batch_kept')}</p>")
     lines = gr.Textbox(label=say("batch_lines"), lines=6, max_lines=16, elem_id="lines")
     gr.HTML(
         f"<p class='filepick'><label>{say('batch_file')} "
@@ -149,10 +151,12 @@ def batch_tab(limits: list[gr.Slider]) -> None:
     rows = gr.Textbox(label="CSV", elem_id="csv", visible="hidden", lines=2)
     outputs = [status, table, rows]
     event = button.click(
-        check_all, [lines, *limits], outputs, js=ASKED, api_visibility="private", show_progress="hidden"
+        check_all, [lines, *limits], outputs, js=ALL_ASKED, api_visibility="private", show_progress="hidden"
     )
-    event.then(None, js=DONE)
-    stop.click(cancel_all, None, outputs, cancels=[event], api_visibility="private", queue=False).then(None, js=DONE)
+    event.then(None, js=ALL_DONE)
+    stop.click(cancel_all, None, outputs, cancels=[event], api_visibility="private", queue=False).then(
+        None, js=ALL_DONE
+    )
 
 
 def build() -> gr.Blocks:
@@ -161,11 +165,11 @@ def build() -> gr.Blocks:
     with gr.Blocks(title=say("title"), analytics_enabled=False) as demo:
         gr.HTML(parts.masthead(count_tasks()))
         with gr.Tabs(overflow_behavior="wrap"):
-            with gr.Tab("One prompt", id="one"):
+            with gr.Tab(say("tab_one"), id="one"):
                 text, limits = prompt_tab()
-            with gr.Tab("Many prompts", id="many"):
+            with gr.Tab(say("tab_many"), id="many"):
                 batch_tab(limits)
-            with gr.Tab("For programs", id="programs"):
+            with gr.Tab(say("tab_programs"), id="programs"):
                 gr.HTML(programs.page())
         programs.add_endpoints(demo)
         demo.load(None, None, text, js=OPEN)

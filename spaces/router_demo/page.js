@@ -11,9 +11,9 @@
     set("stale", !!shown && !state("asking") && asked !== null && box().value !== asked);
   };
   window.routerDemo = {
-    asked: text => { if (document.activeElement?.closest("#lines, #ask-all") === null) asked = text ?? "";
-      set("stale", false); set("asking", true); },
+    asked: text => { asked = text ?? ""; set("stale", false); set("asking", true); },
     done: () => { set("asking", false); judge(); },
+    batch: on => set("asking-all", on),
   };
   document.addEventListener("input", event => { if (event.target === box()) judge(); });
 

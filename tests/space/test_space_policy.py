@@ -286,6 +286,8 @@ def test_the_notes_say_what_the_models_are(space: SimpleNamespace) -> None:
         ("one\n\n two \nthree, and four", ["one", " two ", "three, and four"]),
         ('id,Text\n1,"a\nb"\n2,c\n3,\n', ["a\nb", "c"]),
         ("\ufefftext\r\nfirst\r\nsecond\r\n", ["first", "second"]),
+        ("text\rfirst\rsecond", ["first", "second"]),
+        ('"' + 70_000 * "ab ", ['"' + 70_000 * "ab "]),
         ("text", []),
         ("", []),
         (" \n\t", []),
@@ -296,7 +298,7 @@ def test_lines_and_the_column_named_text_are_prompts(space: SimpleNamespace, tex
 
 
 def test_no_cell_of_the_download_is_a_formula(space: SimpleNamespace) -> None:
-    for prompt in ("=1+1", "+1", "-1", "@x", "\t=1", " =1", "\r=1", '=HYPERLINK("http://x")'):
+    for prompt in ("=1+1", "+1", "-1", "@x", "\t=1", " =1", "\r=1", " -1", "\n1", "\uff1d1", '=HYPERLINK("http://x")'):
         decision = space.policy.decide(prompt, reads())
         rows = [*csv.reader(io.StringIO(space.batch.as_csv([space.batch.cells(prompt, decision)])))]
         assert rows[0] == [

@@ -5,7 +5,7 @@ import { findPoint, limitOf, placeTogether, sayThreshold } from "./policy.js";
 import { compared, counted, grouped, listed, number, plain, say, short } from "./texts.js";
 
 const PALETTE = "#3f6fd1 #167d74 #9a650c #c03a4e #7a4fc0 #2f7d2f #b0327f #0f6f9c #a3491a #5f6b16 #586574 #8a4a6b".split(" ");
-const TONES = { block: "bad", review: "warn", mask: "known", pass: "good" };
+export const TONES = { block: "bad", review: "warn", mask: "known", pass: "good" };
 const ESCAPED = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;" };
 
 export const escape = words => words.replace(/[&<>"']/g, char => ESCAPED[char]);
