@@ -125,7 +125,3 @@ async def check_all(text: str, *values: float) -> AsyncIterator[tuple[Any, Any, 
     except Exception:
         traceback.print_exc(limit=-3, file=sys.stderr)
         yield parts.line(say("failed"), "bad"), "", ""
-
-
-def cancel_all() -> tuple[str, str, str]:
-    return parts.line(say("cancelled")), "", ""

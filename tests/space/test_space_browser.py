@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -185,19 +186,47 @@ def test_a_long_text_is_read_in_windows_and_says_so(browser_page: Any, space_url
     assert "Read the first 62 tokens only" in shown["category"]
 
 
+# Clicks, and says whether one can still ask: in one go, before anything is heard from the server.
+CANCEL = """([cancel, ask]) => {
+  document.querySelector(cancel).click();
+  return document.querySelector(ask).disabled;
+}"""
+
+
+def hold_up(route: Any) -> None:
+    """Let a request wait, as on a slow way to the server."""
+    time.sleep(0.5)
+    route.continue_()
+
+
 def test_a_long_text_can_be_cancelled(browser_page: Any, space_url: str) -> None:
     visit(browser_page, space_url)
     cancel = browser_page.locator("#cancel")
     assert not cancel.is_visible()
     check(browser_page, FILLER * 2100)
-    # Until the server has heard of it, gradio takes no further prompt.
-    with browser_page.expect_response("**/cancel"):
-        cancel.click()
+    browser_page.route("**/cancel", hold_up)
+    assert browser_page.evaluate(CANCEL, ["#cancel", "#ask"])
     browser_page.get_by_text("Cancelled. Nothing was kept.").wait_for()
-    assert not cancel.is_visible()
     assert browser_page.locator("#answer .result").count() == 0
+    # The click waits until the button can be clicked; gradio would lose an earlier one.
     check(browser_page, CALCULUS)
     result(browser_page, "pass")
+    assert not cancel.is_visible()
+
+
+def test_a_batch_can_be_cancelled_and_begun_anew(browser_page: Any, space_url: str) -> None:
+    visit(browser_page, space_url)
+    open_tab(browser_page, "Many prompts")
+    browser_page.route("**/cancel", hold_up)
+    browser_page.get_by_label("Prompts").fill("\n".join([FILLER * 20] * 400))
+    browser_page.get_by_role("button", name="Check them all").click()
+    browser_page.get_by_text(re.compile(r"of 400 prompts answered\.")).wait_for()
+    assert browser_page.evaluate(CANCEL, ["#cancel-all", "#ask-all"])
+    browser_page.get_by_text("Cancelled. Nothing was kept.").wait_for()
+    browser_page.get_by_label("Prompts").fill(f"{CALCULUS}\n{ATTACK}")
+    browser_page.get_by_role("button", name="Check them all").click()
+    browser_page.get_by_text("2 prompts: 1 block, 0 review, 0 mask, 1 pass.").wait_for()
+    assert not browser_page.locator("#cancel-all").is_visible()
 
 
 def test_a_warning_tells_what_the_models_do_not_know(browser_page: Any, space_url: str) -> None:
