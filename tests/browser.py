@@ -67,13 +67,13 @@ def browser_page(browser: Browser) -> Iterator[Page]:
 def visit(page: Page, url: str) -> None:
     """Open the Space and wait until it can be typed into."""
     page.goto(url)
-    page.get_by_label("Prompt").first.wait_for()
+    page.get_by_label("Prompt", exact=True).first.wait_for()
 
 
 def ask(page: Page, url: str, prompt: str) -> dict[str, str]:
     """Open the Space, type a prompt, click the button: the text of each answer, by task."""
     visit(page, url)
-    page.get_by_label("Prompt").first.fill(prompt)
+    page.get_by_label("Prompt", exact=True).first.fill(prompt)
     page.get_by_role("button", name="Check this prompt").click()
     return answers(page)
 

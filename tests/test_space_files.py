@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ast
 import socket
+from typing import Any
 
 import numpy as np
 import pytest
 
 from hubtools.errors import HubtoolsError
-from hubtools.heads.curves import measure_abstention_curve, measure_curve, measure_detection_curve
+from hubtools.heads.curves import measure_abstention_curve, measure_curve, measure_detection_curve, measure_span_curve
 from hubtools.metrics.detection import read_detection_answers
 from hubtools.metrics.labels import read_label_answers
+from hubtools.metrics.spans import count_false_alarms, read_span_answers, strict_prf
 from hubtools.publishing.space_files import list_app_files
 from hubtools.publishing.space_server import run_space
 from hubtools.tasks import TASKS
@@ -55,14 +57,46 @@ def test_the_curve_of_a_fallback_is_exact_at_every_position_of_a_slider(seed: in
         assert find_point(curve, limit) == pytest.approx((kept.mean(), accuracy), abs=1e-4), limit
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_curve_of_spans_is_exact_at_every_position_of_a_slider(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+
+    def draw_spans(most: int) -> list[Any]:
+        starts = draw.choice(6, draw.integers(0, most + 1), replace=False).tolist()
+        return [
+            {
+                "start": start,
+                "end": start + 1,
+                "label": int(draw.integers(2)),
+                "score": float(draw.choice([0, 1, draw.random()])),
+            }
+            for start in starts
+        ]
+
+    true, predicted = [draw_spans(2) for _ in range(150)], [draw_spans(4) for _ in range(150)]
+    head = TASKS["pii"].head
+    curve = measure_curve(
+        head, {"spans": true, "predicted_spans": predicted}, head.model_labels(TASKS["pii"].label_set())
+    )
+    assert 10 < len(curve) < 1001
+    for limit in np.round(np.arange(0, 1.0005, 0.001), 3):
+        kept = [[span for span in row if span["score"] >= limit] for row in predicted]
+        answers = read_span_answers(true, kept, 2)
+        alarms, clean = count_false_alarms(answers)
+        assert find_point(curve, limit) == pytest.approx((strict_prf(answers.total)[1], alarms / clean), abs=1e-4), (
+            limit
+        )
+
+
 def test_a_head_without_a_threshold_of_a_label_has_no_curve() -> None:
-    for name in ("pii", "intent"):
-        assert measure_curve(TASKS[name].head, {}, ["O", "B-PERSON"]) == []
+    assert measure_curve(TASKS["intent"].head, {}, ["O", "B-PERSON"]) == []
 
 
 def test_a_split_of_one_class_has_no_curve() -> None:
     answers = read_detection_answers([1, 1], [[0.2, 0.8], [0.6, 0.4]], 1, 0.5)
     assert measure_detection_curve(answers) == []
+    found: Any = {"start": 0, "end": 1, "label": 0, "score": 0.5}
+    assert measure_span_curve([[found]], [[found]]) == measure_span_curve([[]], [[found]]) == []
 
 
 def test_a_taken_port_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

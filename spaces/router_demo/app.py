@@ -6,6 +6,7 @@ every word that only one of them has, stands in `models.json` beside this file; 
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -20,8 +21,8 @@ import gradio as gr
 import parts
 import programs
 from answering import ask, load
-from batch import MOST, cancel_all, check_all
-from handlers import cancel, check, move, thresholds, words
+from batch import MOST, check_all
+from handlers import check, move, thresholds, words
 from huggingface_hub import constants
 from policy import count_tasks, say_languages
 from privacy import keep_nothing
@@ -40,7 +41,11 @@ if os.environ.get("SPACES_ZERO_GPU"):
 
 
 ASKED = "(...values) => { window.routerDemo.asked(values[0]); return values; }"
-DONE = "() => { window.routerDemo.done(); }"
+# Of a question that was cancelled, this comes once the server has heard of it; gradio leaves alone what [] lacks.
+CANCELLED = json.dumps(parts.line(say("cancelled")))
+DONE = f"() => window.routerDemo.done() ? [{CANCELLED}, '', null] : []"
+ALL_ASKED = "(...values) => { window.routerDemo.batch(true); return values; }"
+ALL_DONE = f"() => window.routerDemo.batch(false) ? [{CANCELLED}, '', ''] : []"
 # The text stands behind the #, which a browser sends to no server.
 SHARE = """async text => {
   const link = location.href.split("#")[0] + "#prompt=" + encodeURIComponent(text ?? "");
@@ -120,9 +125,9 @@ def prompt_tab() -> tuple[gr.Textbox, list[gr.Slider]]:
         picked.load_input_event.then(check, [text, *limits], outputs, js=ASKED, **asking),
     ]
     for event in events:
-        event.then(None, js=DONE)
+        event.then(None, None, outputs, js=DONE)
     quick: Any = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
-    stop.click(cancel, None, outputs, cancels=events, **quick).then(None, js=DONE)
+    stop.click(None, cancels=events)
     moved: Any = [held, *limits]
     gr.on([s.input for s in limits], move, moved, [answer, *said], trigger_mode="always_last", **quick)
     reset.click(lambda: [tasks()[name].limit for name in thresholds()], None, limits, **quick).then(
@@ -135,7 +140,7 @@ def prompt_tab() -> tuple[gr.Textbox, list[gr.Slider]]:
 
 def batch_tab(limits: list[gr.Slider]) -> None:
     """Many prompts, at the thresholds of the first tab."""
-    gr.HTML(f"<p class='about'>{say('batch_about', limit=MOST)}</p>")
+    gr.HTML(f"<p class='about'>{say('batch_about', limit=MOST)} {say('batch_kept')}</p>")
     lines = gr.Textbox(label=say("batch_lines"), lines=6, max_lines=16, elem_id="lines")
     gr.HTML(
         f"<p class='filepick'><label>{say('batch_file')} "
@@ -149,10 +154,10 @@ def batch_tab(limits: list[gr.Slider]) -> None:
     rows = gr.Textbox(label="CSV", elem_id="csv", visible="hidden", lines=2)
     outputs = [status, table, rows]
     event = button.click(
-        check_all, [lines, *limits], outputs, js=ASKED, api_visibility="private", show_progress="hidden"
+        check_all, [lines, *limits], outputs, js=ALL_ASKED, api_visibility="private", show_progress="hidden"
     )
-    event.then(None, js=DONE)
-    stop.click(cancel_all, None, outputs, cancels=[event], api_visibility="private", queue=False).then(None, js=DONE)
+    event.then(None, None, outputs, js=ALL_DONE)
+    stop.click(None, cancels=[event])
 
 
 def build() -> gr.Blocks:
@@ -161,11 +166,11 @@ def build() -> gr.Blocks:
     with gr.Blocks(title=say("title"), analytics_enabled=False) as demo:
         gr.HTML(parts.masthead(count_tasks()))
         with gr.Tabs(overflow_behavior="wrap"):
-            with gr.Tab("One prompt", id="one"):
+            with gr.Tab(say("tab_one"), id="one"):
                 text, limits = prompt_tab()
-            with gr.Tab("Many prompts", id="many"):
+            with gr.Tab(say("tab_many"), id="many"):
                 batch_tab(limits)
-            with gr.Tab("For programs", id="programs"):
+            with gr.Tab(say("tab_programs"), id="programs"):
                 gr.HTML(programs.page())
         programs.add_endpoints(demo)
         demo.load(None, None, text, js=OPEN)

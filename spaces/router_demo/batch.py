@@ -15,16 +15,17 @@ import parts
 from answering import LONG_LANE, MAX_CHARS, Busy, Cancelled, ask_all, in_lane
 from handlers import limits_of
 from policy import Decision, decide
-from tasks import plain, tasks
+from tasks import tasks
 from texts import counted, say
 
+csv.field_size_limit(2**31 - 1)  # by default the csv module ends with an error at a cell of 131,072 characters
 MOST = 500  # prompts of a batch
 SHOWN = 100  # rows of the table; the CSV has all
 
 
 def read_prompts(text: str) -> list[str]:
     """The prompts of a CSV with a column named text, or else every line that is not blank."""
-    text = (text or "").lstrip("\ufeff")
+    text = (text or "").lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     header = next(csv.reader(io.StringIO(text)), [])
     columns = [name.strip().lower() for name in header]
     if "text" in columns:
@@ -37,7 +38,8 @@ def read_prompts(text: str) -> list[str]:
 
 def harmless(cell: str) -> str:
     """A cell that no spreadsheet takes for a formula."""
-    begins = cell[:1] in ("-", "\t", "\r") or cell.lstrip()[:1] in ("=", "+", "@")
+    # The wide forms of the signs begin a formula as well, where they are typed.
+    begins = cell.startswith(("\t", "\r", "\n")) or cell.lstrip().startswith(tuple("=+-@\uff1d\uff0b\uff0d\uff20"))
     return f"'{cell}" if begins else cell
 
 
@@ -73,13 +75,15 @@ def as_table(prompts: list[str], decisions: list[Decision]) -> str:
         for prompt, decision in list(zip(prompts, decisions, strict=True))[:SHOWN]
     )
     actions = [decision["action"] for decision in decisions]
-    sums = ", ".join(f"{actions.count(action)} {action}" for action in ("block", "review", "mask", "pass"))
-    more = f" The first {SHOWN} are shown." if len(decisions) > SHOWN else ""
+    sums = {action: actions.count(action) for action in ("block", "review", "mask", "pass")}
+    said = say("batch_sums", prompts=counted(len(decisions), "prompt"), **sums)
+    more = f" {say('batch_shown', shown=SHOWN)}" if len(decisions) > SHOWN else ""
     return (
-        f"<p class='about'><b>{counted(len(decisions), 'prompt')}: {plain(sums)}.</b>{more} "
+        f"<p class='about'><b>{said}</b>{more} "
         f"<button type='button' class='quiet' data-download='answers.csv'>{escape(say('download'))}</button></p>"
-        "<div class='many' tabindex='0'><table class='lines'><thead><tr><th scope='col'>Prompt</th>"
-        f"<th scope='col'>Decision</th></tr></thead><tbody>{rows}</tbody></table></div>"
+        "<div class='many' tabindex='0'><table class='lines'><thead><tr>"
+        f"<th scope='col'>{say('prompt')}</th><th scope='col'>{say('decision')}</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table></div>"
     )
 
 
@@ -98,6 +102,7 @@ async def check_all(text: str, *values: float) -> AsyncIterator[tuple[Any, Any, 
         yield parts.line(told, "bad"), "", ""
         return
     decisions: list[Decision] = []
+    of = f"{len(prompts):,}"
 
     def work(stop: Any) -> tuple[str, str]:
         for prompt in prompts:
@@ -110,9 +115,9 @@ async def check_all(text: str, *values: float) -> AsyncIterator[tuple[Any, Any, 
             if kind == "waiting":
                 yield parts.line(say("waiting_long", before=counted(news, "text"))), gr.skip(), gr.skip()
             elif kind == "reading":
-                yield parts.line(f"{news:,} of {len(prompts):,} prompts answered."), gr.skip(), gr.skip()
+                yield parts.line(say("batch_answered", done=f"{news:,}", of=of)), gr.skip(), gr.skip()
             else:
-                yield parts.line(f"{len(prompts):,} of {len(prompts):,} prompts answered."), *news
+                yield parts.line(say("batch_answered", done=of, of=of)), *news
     except Busy:
         yield parts.line(say("busy"), "bad"), "", ""
     except Cancelled:
@@ -120,7 +125,3 @@ async def check_all(text: str, *values: float) -> AsyncIterator[tuple[Any, Any, 
     except Exception:
         traceback.print_exc(limit=-3, file=sys.stderr)
         yield parts.line(say("failed"), "bad"), "", ""
-
-
-def cancel_all() -> tuple[str, str, str]:
-    return parts.line(say("cancelled")), "", ""

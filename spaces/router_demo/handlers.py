@@ -69,10 +69,6 @@ async def check(text: str, *values: float) -> AsyncIterator[tuple[Any, Any, Any]
         yield parts.line(say("failed"), "bad"), "", None
 
 
-def cancel() -> tuple[str, str, None]:
-    return parts.line(say("cancelled")), "", None
-
-
 def move(held: Any, *values: float) -> list[Any]:
     """The answer at other thresholds, no model being asked, and what each slider says."""
     try:

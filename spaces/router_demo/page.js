@@ -11,9 +11,20 @@
     set("stale", !!shown && !state("asking") && asked !== null && box().value !== asked);
   };
   window.routerDemo = {
-    asked: text => { if (document.activeElement?.closest("#lines, #ask-all") === null) asked = text ?? "";
-      set("stale", false); set("asking", true); },
-    done: () => { set("asking", false); judge(); },
+    asked: text => { asked = text ?? ""; set("stale", false); set("asking", true); },
+    done: () => { set("asking", false); judge(); return free("ask"); },
+    batch: on => { set("asking-all", on); return !on && free("ask-all"); },
+  };
+  // Until the server has heard of a cancel, gradio loses a further question: its button waits for that.
+  document.addEventListener("click", event => {
+    const cancel = event.target.closest("#cancel, #cancel-all");
+    if (cancel) document.getElementById(cancel.id.replace("cancel", "ask")).disabled = true;
+  }, true);
+  // Let the button be clicked again; says whether it waited, which is whether something was cancelled.
+  const free = id => {
+    const button = document.getElementById(id), waited = button.disabled;
+    button.disabled = false;
+    return waited;
   };
   document.addEventListener("input", event => { if (event.target === box()) judge(); });
 

@@ -238,14 +238,15 @@ def policy_words(task: Task, limit: float) -> str:
 
 
 def curve(task: Task, limit: float) -> str:
-    """The curve of the test split as a drawing: what is caught over what is stopped wrongly, or accuracy over share."""
+    """The curve of the test split as a drawing: what is found over what is a false alarm, or accuracy over share."""
     if not task.curve:
         return ""
-    pairs = [(b, a) if task.head == "detection" else (a, b) for _, a, b in task.curve]
+    turned = task.head != "classification"
+    pairs = [(b, a) if turned else (a, b) for _, a, b in task.curve]
     points = " ".join(f"{100 * x:.1f},{60 - 60 * y:.1f}" for x, y in pairs)
     first, second = find_point(task, limit) or (0.0, 0.0)
-    x, y = (second, first) if task.head == "detection" else (first, second)
-    axes = "harmless stopped, caught" if task.head == "detection" else "answered, right"
+    x, y = (second, first) if turned else (first, second)
+    axes = {"detection": "harmless stopped, caught", "spans": "false alarms, found"}.get(task.head, "answered, right")
     return (
         f"<svg class='curve' viewBox='-3 -3 106 66' aria-hidden='true'><title>{axes}</title>"
         f"<path d='M0 0V60H100' /><polyline points='{points}' />"

@@ -260,16 +260,16 @@ def warn(text: str) -> list[str]:
 
 
 def say_threshold(task: Task, limit: float) -> str:
-    """What a detection or a classification does at this threshold, as measured on its test split; "" where unknown.
+    """What a task does at this threshold, as measured on its test split.
 
     True at every position: what holds at a threshold is the point of the curve at or above it.
     """
-    if task.head == "spans":
-        return f"Marks what scores {limit:g} or more."
     reached = find_point(task, limit)
     if reached is None:
-        return ""
+        return f"{say('marks', limit=f'{limit:g}')} {say('unmeasured')}" if task.head == "spans" else say("unmeasured")
     first, second = reached
+    if task.head == "spans":
+        return say("finds", found=percent(first), topic=task.topic, alarms=percent(second))
     if task.head == "classification":
         if first == 0:
             return f"Answers nothing: every prompt goes to {plain(task.fallback)}."

@@ -73,7 +73,8 @@ class Task:
         action: what a router does on this answer, such as "send to the {label} model" or "mask personal data".
         score: of the test split, where it is known.
         curve: the test split at each threshold, falling: of a detection [threshold, share of the positive rows that
-            reach it, share of the others]; of a classification [threshold, share answered, accuracy of these].
+            reach it, share of the others]; of a classification [threshold, share answered, accuracy of these]; of
+            spans [threshold, share found, share of the texts without any in which something is marked].
         graph: what answers, where it is not the weights of `repo`.
     """
 

@@ -24,7 +24,8 @@ from hubtools.tasks import TASKS
 
 SPACE = Path(__file__).parents[2] / "spaces" / "router_demo"
 THRESHOLDS = {"category": 0.3, "pii": 0.5, "jailbreak": 0.7, "intent": None}
-# Threshold; of jailbreak the shares caught and stopped wrongly, of category the share answered and its accuracy.
+# Threshold; of jailbreak the shares caught and stopped wrongly, of category the share answered and its accuracy, of pii
+# the share found and that of texts without any in which something is marked.
 CURVES = {
     "jailbreak": [
         (1.0, 0.0, 0.0),
@@ -34,6 +35,7 @@ CURVES = {
         (0.2, 0.95, 0.4),
         (0.0, 1.0, 1.0),
     ],
+    "pii": [(1.0, 0.0, 0.0), (0.9, 0.7, 0.0), (0.5, 0.9, 0.04), (0.2, 0.95, 0.2)],
     "category": [(1.0, 0.0, 0.0), (0.8, 0.3, 0.95), (0.3, 0.9, 0.8), (0.0, 1.0, 0.75)],
 }
 NOTE = "nano model trained on the starter corpus"

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def result(page: Any, action: str) -> Any:
 
 
 def check(page: Any, prompt: str) -> None:
-    page.get_by_label("Prompt").first.fill(prompt)
+    page.get_by_label("Prompt", exact=True).first.fill(prompt)
     page.get_by_role("button", name="Check this prompt").click()
 
 
@@ -71,7 +72,7 @@ def test_a_visitor_reads_the_decision_its_reason_and_four_answers(browser_page: 
 
 def test_ctrl_enter_asks_and_an_attack_is_blocked_and_shaded(browser_page: Any, space_url: str) -> None:
     visit(browser_page, space_url)
-    browser_page.get_by_label("Prompt").first.fill(f"{ATTACK}\u200b")
+    browser_page.get_by_label("Prompt", exact=True).first.fill(f"{ATTACK}\u200b")
     assert browser_page.locator(".keys").inner_text() == "Ctrl + Enter"
     browser_page.keyboard.press("Control+Enter")
     shown = result(browser_page, "block")
@@ -90,14 +91,14 @@ def test_six_examples_answer_at_a_click(browser_page: Any, space_url: str) -> No
     ):
         browser_page.get_by_role("button", name=name).click()
         browser_page.wait_for_function("document.querySelector('#prompt textarea').value.length > 0")
-        prompt = browser_page.get_by_label("Prompt").first.input_value()
+        prompt = browser_page.get_by_label("Prompt", exact=True).first.input_value()
         browser_page.wait_for_function(
             "text => !document.body.matches('.asking') && "
             "(document.querySelector('.annotated')?.textContent ?? '').includes(text)",
             arg=prompt.split()[0],
         )
         assert len(answers(browser_page)) == 4
-        browser_page.get_by_label("Prompt").first.fill("")
+        browser_page.get_by_label("Prompt", exact=True).first.fill("")
 
 
 def test_the_threshold_moves_the_decision_by_the_keyboard_without_asking_again(
@@ -115,6 +116,9 @@ def test_the_threshold_moves_the_decision_by_the_keyboard_without_asking_again(
     set_slider(page, "jailbreak", "End")
     result(page, "pass")
     drawer.get_by_text("Your threshold 1. Catches 0% of what is jailbreak, stops 0%").wait_for()
+    drawer.get_by_text("Shipped threshold 0.5. Finds 90% of personal data exactly, marks something in 4% of").wait_for()
+    set_slider(page, "pii", "Home")
+    drawer.get_by_text("Your threshold 0. Finds 95% of personal data exactly, marks something in 20% of").wait_for()
     set_slider(page, "category", "End")
     page.get_by_role("heading", name="Send to the other model").wait_for()
     drawer.get_by_text("Answers nothing: every prompt goes to other.").wait_for()
@@ -135,7 +139,7 @@ def test_moved_thresholds_hold_for_the_next_prompt(browser_page: Any, space_url:
 
 def test_an_answer_to_another_text_is_dimmed_until_it_is_asked_again(browser_page: Any, space_url: str) -> None:
     ask(browser_page, space_url, CALCULUS)
-    box, body = browser_page.get_by_label("Prompt").first, browser_page.locator("body")
+    box, body = browser_page.get_by_label("Prompt", exact=True).first, browser_page.locator("body")
     box.press("End")
     box.press_sequentially("!")
     assert "stale" in (body.get_attribute("class") or "")
@@ -159,7 +163,7 @@ TYPE_AT_ONCE = """text => new MutationObserver((changes, observer) => {
 def test_what_is_typed_while_the_page_still_loads_stays(browser_page: Any, space_url: str) -> None:
     browser_page.add_init_script(f"({TYPE_AT_ONCE})({json.dumps(CALCULUS)})")
     browser_page.goto(space_url, wait_until="networkidle")
-    assert browser_page.get_by_label("Prompt").first.input_value() == CALCULUS
+    assert browser_page.get_by_label("Prompt", exact=True).first.input_value() == CALCULUS
     browser_page.get_by_role("button", name="Check this prompt").click()
     assert set(answers(browser_page)) == {"category", "pii", "jailbreak", "intent"}
 
@@ -182,19 +186,47 @@ def test_a_long_text_is_read_in_windows_and_says_so(browser_page: Any, space_url
     assert "Read the first 62 tokens only" in shown["category"]
 
 
+# Clicks, and says whether one can still ask: in one go, before anything is heard from the server.
+CANCEL = """([cancel, ask]) => {
+  document.querySelector(cancel).click();
+  return document.querySelector(ask).disabled;
+}"""
+
+
+def hold_up(route: Any) -> None:
+    """Let a request wait, as on a slow way to the server."""
+    time.sleep(0.5)
+    route.continue_()
+
+
 def test_a_long_text_can_be_cancelled(browser_page: Any, space_url: str) -> None:
     visit(browser_page, space_url)
     cancel = browser_page.locator("#cancel")
     assert not cancel.is_visible()
     check(browser_page, FILLER * 2100)
-    # Until the server has heard of it, gradio takes no further prompt.
-    with browser_page.expect_response("**/cancel"):
-        cancel.click()
+    browser_page.route("**/cancel", hold_up)
+    assert browser_page.evaluate(CANCEL, ["#cancel", "#ask"])
     browser_page.get_by_text("Cancelled. Nothing was kept.").wait_for()
-    assert not cancel.is_visible()
     assert browser_page.locator("#answer .result").count() == 0
+    # The click waits until the button can be clicked; gradio would lose an earlier one.
     check(browser_page, CALCULUS)
     result(browser_page, "pass")
+    assert not cancel.is_visible()
+
+
+def test_a_batch_can_be_cancelled_and_begun_anew(browser_page: Any, space_url: str) -> None:
+    visit(browser_page, space_url)
+    open_tab(browser_page, "Many prompts")
+    browser_page.route("**/cancel", hold_up)
+    browser_page.get_by_label("Prompts").fill("\n".join([FILLER * 20] * 400))
+    browser_page.get_by_role("button", name="Check them all").click()
+    browser_page.get_by_text(re.compile(r"of 400 prompts answered\.")).wait_for()
+    assert browser_page.evaluate(CANCEL, ["#cancel-all", "#ask-all"])
+    browser_page.get_by_text("Cancelled. Nothing was kept.").wait_for()
+    browser_page.get_by_label("Prompts").fill(f"{CALCULUS}\n{ATTACK}")
+    browser_page.get_by_role("button", name="Check them all").click()
+    browser_page.get_by_text("2 prompts: 1 block, 0 review, 0 mask, 1 pass.").wait_for()
+    assert not browser_page.locator("#cancel-all").is_visible()
 
 
 def test_a_warning_tells_what_the_models_do_not_know(browser_page: Any, space_url: str) -> None:
@@ -210,7 +242,7 @@ def test_a_link_carries_the_prompt_where_no_server_sees_it(browser_page: Any, sp
     page, asked = browser_page, []
     visit(page, space_url)
     prompt = "100% of \"it\" & 'that' #1?\nNext line"
-    page.get_by_label("Prompt").first.fill(prompt)
+    page.get_by_label("Prompt", exact=True).first.fill(prompt)
     page.get_by_role("button", name="Copy a link to this prompt").click()
     page.get_by_text("Link copied.").wait_for()
     link = page.url
@@ -269,7 +301,7 @@ def test_nothing_typed_leaves_the_page_or_stays_behind(browser_page: Any, space_
     for tab in TABS:
         open_tab(page, tab)
     page.reload()
-    page.get_by_label("Prompt").first.wait_for()
+    page.get_by_label("Prompt", exact=True).first.wait_for()
     kept = page.evaluate("() => JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])")
     assert SECRET not in kept
     assert SECRET not in page.content()
@@ -308,6 +340,7 @@ def test_the_page_fits_is_legible_and_accessible(browser: Any, space_url: str, w
                 page.get_by_label("Prompts").fill(f"{CALCULUS}\n{ATTACK}")
                 page.get_by_role("button", name="Check them all").click()
                 page.get_by_text("2 prompts:").wait_for()
+                page.wait_for_function("getComputedStyle(document.getElementById('batch-answer')).opacity === '1'")
             look(tab)
 
 
@@ -323,7 +356,7 @@ def test_the_headings_make_one_outline_and_the_keyboard_reaches_what_it_needs(
     assert levels.count(1) == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
     assert page.locator("#status[role=status]").inner_text().startswith("Mask personal data")
-    page.get_by_label("Prompt").first.focus()
+    page.get_by_label("Prompt", exact=True).first.focus()
     reached = []
     for _ in range(12):
         page.keyboard.press("Tab")

@@ -112,6 +112,7 @@ def test_what_a_threshold_gives_is_what_the_curve_says_at_every_position(space: 
     for name, words in (
         ("jailbreak", r"Catches (\S+) of .*, stops (\S+) of"),
         ("category", r"Answers (\S+) of prompts, (\S+) of"),
+        ("pii", r"Finds (\S+) of personal data exactly, marks something in (\S+) of texts without any\.$"),
     ):
         task, points = space.tasks.tasks()[name], CURVES[name]
         for limit in (step / 1000 for step in range(1001)):
@@ -123,6 +124,20 @@ def test_what_a_threshold_gives_is_what_the_curve_says_at_every_position(space: 
             found = re.match(words, said)
             assert found, said
             assert found.groups() == (space.texts.percent(first), space.texts.percent(second)), limit
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("pii", "Marks what scores 0.5 or more. What it gives on the test split is not known."),
+        ("jailbreak", "What it gives on the test split is not known."),
+        ("category", "What it gives on the test split is not known."),
+    ],
+)
+def test_a_release_without_a_curve_says_that_nothing_is_known(space: SimpleNamespace, name: str, words: str) -> None:
+    task = replace(space.tasks.tasks()[name], curve=())
+    assert space.policy.say_threshold(task, 0.5) == words
+    assert "<svg" not in space.parts.policy_words(task, 0.5)
 
 
 def test_the_words_never_name_another_threshold_than_the_slider_stands_at(space: SimpleNamespace) -> None:
@@ -271,6 +286,8 @@ def test_the_notes_say_what_the_models_are(space: SimpleNamespace) -> None:
         ("one\n\n two \nthree, and four", ["one", " two ", "three, and four"]),
         ('id,Text\n1,"a\nb"\n2,c\n3,\n', ["a\nb", "c"]),
         ("\ufefftext\r\nfirst\r\nsecond\r\n", ["first", "second"]),
+        ("text\rfirst\rsecond", ["first", "second"]),
+        ('"' + 70_000 * "ab ", ['"' + 70_000 * "ab "]),
         ("text", []),
         ("", []),
         (" \n\t", []),
@@ -281,7 +298,7 @@ def test_lines_and_the_column_named_text_are_prompts(space: SimpleNamespace, tex
 
 
 def test_no_cell_of_the_download_is_a_formula(space: SimpleNamespace) -> None:
-    for prompt in ("=1+1", "+1", "-1", "@x", "\t=1", " =1", "\r=1", '=HYPERLINK("http://x")'):
+    for prompt in ("=1+1", "+1", "-1", "@x", "\t=1", " =1", "\r=1", " -1", "\n1", "\uff1d1", '=HYPERLINK("http://x")'):
         decision = space.policy.decide(prompt, reads())
         rows = [*csv.reader(io.StringIO(space.batch.as_csv([space.batch.cells(prompt, decision)])))]
         assert rows[0] == [

@@ -152,7 +152,7 @@ def test_a_visitor_sees_one_unknown_task(browser: Any, url: Callable[[str], str]
     with new_page(browser, width=width) as page:
         visit(page, url("toxicity"))
         assert "asks a question of it" in page.locator(".masthead").inner_text()
-        page.get_by_label("Prompt").first.fill(KIND)
+        page.get_by_label("Prompt", exact=True).first.fill(KIND)
         page.get_by_role("button", name="Check this prompt").click()
         assert "Not toxic" in answers(page)["toxicity"]
         assert page.locator(".decision h2").inner_text() == "Let it through"

@@ -95,7 +95,7 @@ def test_answers_are_those_of_the_same_graph_in_python(browser: Any, site: Simpl
     with new_page(browser) as page:
         visit(page, site.url)
         for text in TEXTS:
-            page.get_by_label("Prompt").first.fill(text)
+            page.get_by_label("Prompt", exact=True).first.fill(text)
             page.get_by_role("button", name="Check this prompt").click()
             page.locator("body:not(.asking) #answer .row").first.wait_for()
             answers, expected = (

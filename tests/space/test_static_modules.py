@@ -209,10 +209,58 @@ def test_thresholds_notes_and_languages_are_said_as_on_the_gradio_page(both: Any
     names = ["category", "pii", "jailbreak"]
     said = call(page, *(("parts", "policyWords", [tasks[name], limit]) for name in names for limit in limits))
     assert said == [space.parts.policy_words(space.tasks.tasks()[name], limit) for name in names for limit in limits]
+    said = call(page, *(("parts", "policyWords", [{**tasks[name], "curve": []}, 0.25]) for name in names))
+    assert said == [space.parts.policy_words(replace(space.tasks.tasks()[name], curve=()), 0.25) for name in names]
     assert call(page, ("parts", "notes", [tasks]), ("policy", "sayLanguages", [tasks])) == [
         space.parts.notes(),
         space.policy.say_languages(),
     ]
+
+
+FILES = [
+    "",
+    " \n\x1c\u3000",
+    "one\n\n two \nthree, and four",
+    "\x85a\u2028b\x0bc\x1dd\ufeff\n\ufeff",
+    '\ufeffid, TEXT ,x\r\n1,"a\nb, ""c""",2\r\n\r\n2,plain "quotes" inside\r\n3\r\n4,"closed" and more,5\r\n5,',
+    "text,text\nfirst,last\rmac,line",
+    'text\n"never closed, to the end\nof it',
+    'no column,"of that name"\n1,2',
+    '"text"\n=1+1\n" @x"',
+]
+
+
+def test_prompts_of_lines_and_files_are_those_of_the_gradio_page(space: SimpleNamespace, page: Any) -> None:
+    found = call(page, *(("batch", "readPrompts", [text]) for text in [*FILES, *TEXTS]))
+    assert found == [space.batch.read_prompts(text) for text in [*FILES, *TEXTS]]
+
+
+def test_table_and_download_are_those_of_the_gradio_page(both: Any, page: Any) -> None:
+    space, entries = both
+    [tasks] = call(page, ("policy", "readTasks", [entries]))
+    draw = np.random.default_rng(11)
+    signs = (
+        "=1+1",
+        " -2",
+        "\u3000+3",
+        "@SUM(A1)",
+        "\t4",
+        "\r5",
+        "\n6",
+        "\uff1d7",
+        "\ufeff8",
+        'a, "b"\nc',
+        "plain - text",
+    )
+    prompts = [*signs, *TEXTS[1:], *("x" * length for length in range(150, 250))]
+    decisions = [space.policy.decide(prompt, make_reads(prompt, draw)) for prompt in prompts]
+    found = call(page, *(("batch", "cells", [tasks, *pair]) for pair in zip(prompts, decisions, strict=True)))
+    rows = [space.batch.cells(*pair) for pair in zip(prompts, decisions, strict=True)]
+    assert found == rows
+    assert call(page, ("batch", "asCsv", [tasks, found])) == [space.batch.as_csv(rows)]
+    for some in (1, len(prompts)):
+        [table] = call(page, ("batch", "asTable", [prompts[:some], decisions[:some]]))
+        assert table == space.batch.as_table(prompts[:some], decisions[:some])
 
 
 @pytest.mark.parametrize("codes", [["en"], ["de"], ["ru"], ["ja"], ["xx"], ["unknown"]])

@@ -1,7 +1,10 @@
-// The static page: asks the worker, shows what follows, moves thresholds. router_demo/page.js does copies, keys, files.
+// The static page: asks the models, shows what follows, moves thresholds. router_demo/page.js does copies, keys, files.
 
+import { setUpBatch } from "./many.js";
+import { startModels } from "./models.js";
 import { countTasks, decide, limitOf, movable, readable, readTasks, REVIEW, sayLanguages, settle } from "./policy.js";
 import { escape, line, notes, policyWords, result } from "./parts.js";
+import { setUpTabs } from "./tabs.js";
 import { counted, grouped, percent, say } from "./texts.js";
 
 const $ = selector => document.querySelector(selector);
@@ -9,12 +12,11 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 const light = () => document.documentElement.classList.toggle("dark", dark.matches);
 light();
 dark.addEventListener("change", light);
-const { hub, models } = await (await fetch("models.json")).json();
-const tasks = readTasks(models), box = $("#prompt textarea");
+const { hub, models: entries } = await (await fetch("models.json")).json();
+const tasks = readTasks(entries), box = $("#prompt textarea");
 const LABELS = { detection: "block from", spans: "mark from", classification: "answer from" };
-let worker, isReady = false, broken = null; // why the models are not there
 let isTold = false; // something that the news of loading must not replace
-let asked = 0, waiting = null, held = null; // the number of the newest question, its text, and the newest answer
+let stop = null, held = null; // what ends the newest question, and the newest answer
 
 const tell = (words, tone, aloud) => { $("#status").innerHTML = line(words, tone, aloud); };
 const limits = () => Object.fromEntries(movable(tasks).map(task => [task.name, settle(task, $(`#limit-${task.name} input`).valueAsNumber)]));
@@ -37,51 +39,39 @@ function clear(words, tone) {
   tell(words, tone);
 }
 
-function ask() {
+const fail = error => clear(say("failed_here", { words: error.message }), "bad");
+
+async function ask() {
+  stop?.abort();
   const text = box.value;
   if (!text.trim()) { clear(say("empty"), "warn"); return; }
-  if (broken) { clear(broken, "bad"); return; }
+  const { signal } = stop = new AbortController();
   window.routerDemo.asked(text);
-  waiting = text;
-  isTold = isReady;
-  if (!isReady) return;
-  tell(say("reading", { chars: grouped([...text].length) }));
-  worker.postMessage({ text: readable(text), number: ++asked });
-}
-
-function cancel() {
-  waiting = null;
-  worker.postMessage({ cancel: true });
-  clear(say("cancelled_here"));
-}
-
-const HEARD = {
-  loading: share => { if (!isTold) tell(say("loading", { share: percent(Math.min(share, 0.999)) })); },
-  ready: () => { isReady = true; if (waiting !== null) ask(); else if (!isTold) tell(say("first")); },
-  reading: (done, { of, number }) => { if (waiting !== null && number === asked) tell(say("reading_windows", { done, of })); },
-  failed: words => {
-    waiting = null;
-    const told = say("failed_here", { words });
-    if (!isReady) broken = told;
-    clear(told, "bad");
-  },
-  reads: (reads, { latency, number }) => {
-    if (waiting === null || number !== asked) return;
-    held = { text: waiting, reads, latency };
-    waiting = null;
+  isTold = false;
+  try {
+    await models.areLoaded;
+    signal.throwIfAborted();
+    isTold = true;
+    tell(say("reading", { chars: grouped([...text].length) }));
+    const { reads, latency } = await models.read(readable(text), signal, (done, of) => tell(say("reading_windows", { done, of })));
+    held = { text, reads, latency };
     const decision = show(), took = Object.values(latency).reduce((a, b) => a + b);
     window.routerDemo.done();
     tell(`${counted(Object.keys(reads).length, "answer")} in ${grouped(took)} ms.`, "", decision.headline);
-  },
-};
+  } catch (error) {
+    if (!signal.aborted) fail(error);
+  }
+}
 
-function start() {
-  // A worker of a blob is bound to this page's policy; one of a file would be free to speak to anybody.
-  const program = new Blob([`import ${JSON.stringify(new URL("worker.js", import.meta.url).href)};`], { type: "text/javascript" });
-  worker = new Worker(URL.createObjectURL(program), { type: "module" });
-  worker.onmessage = ({ data }) => { for (const key of Object.keys(HEARD)) if (key in data) HEARD[key](data[key], data); };
-  worker.onerror = event => HEARD.failed(event.message ?? "the models could not be started");
-  worker.postMessage({ hub, tasks });
+function cancel() {
+  stop?.abort();
+  clear(say("cancelled_here"));
+}
+
+function loading(share) {
+  const words = say("loading", { share: percent(Math.min(share, 0.999)) });
+  if (!isTold) tell(words);
+  tellBatch(words);
 }
 
 /** Return prompts to click by what their buttons say: those with a title, then the first of tasks without one. */
@@ -132,4 +122,6 @@ $("#examples").addEventListener("click", event => {
 });
 const shared = /^#prompt=(.*)/s.exec(location.hash);
 try { if (shared) box.value = decodeURIComponent(shared[1]); } catch { /* no link of ours */ }
-start();
+const models = startModels(hub, tasks, loading), tellBatch = setUpBatch(tasks, models, limits);
+models.areLoaded.then(() => { if (!isTold && !stop) tell(say("first")); }, fail);
+setUpTabs($("[role=tablist]"));

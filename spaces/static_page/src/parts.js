@@ -5,7 +5,7 @@ import { findPoint, limitOf, placeTogether, sayThreshold } from "./policy.js";
 import { compared, counted, grouped, listed, number, plain, say, short } from "./texts.js";
 
 const PALETTE = "#3f6fd1 #167d74 #9a650c #c03a4e #7a4fc0 #2f7d2f #b0327f #0f6f9c #a3491a #5f6b16 #586574 #8a4a6b".split(" ");
-const TONES = { block: "bad", review: "warn", mask: "known", pass: "good" };
+export const TONES = { block: "bad", review: "warn", mask: "known", pass: "good" };
 const ESCAPED = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;" };
 
 export const escape = words => words.replace(/[&<>"']/g, char => ESCAPED[char]);
@@ -168,12 +168,13 @@ export function policyWords(task, limit) {
 
 function curve(task, limit) {
   if (!task.curve.length) return "";
-  const isDetection = task.head === "detection", turned = ([a, b]) => (isDetection ? [b, a] : [a, b]);
+  const turned = ([a, b]) => (task.head === "classification" ? [a, b] : [b, a]);
+  const axes = { detection: "harmless stopped, caught", spans: "false alarms, found", classification: "answered, right" };
   const points = task.curve.map(([, ...pair]) => turned(pair))
     .map(([x, y]) => `${(100 * x).toFixed(1)},${(60 - 60 * y).toFixed(1)}`).join(" ");
   const [x, y] = turned(findPoint(task, limit));
   return `<svg class='curve' viewBox='-3 -3 106 66' aria-hidden='true'>`
-    + `<title>${isDetection ? "harmless stopped, caught" : "answered, right"}</title>`
+    + `<title>${axes[task.head]}</title>`
     + `<path d='M0 0V60H100' /><polyline points='${points}' />`
     + `<circle cx='${(100 * x).toFixed(1)}' cy='${(60 - 60 * y).toFixed(1)}' r='3' /></svg>`;
 }

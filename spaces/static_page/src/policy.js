@@ -179,12 +179,12 @@ export function warn(tasks, text) {
   return said;
 }
 
-/** Return what a task does at this threshold, as measured on its test split; "" where unknown. */
+/** Return what a task does at this threshold, as measured on its test split. */
 export function sayThreshold(task, limit) {
-  if (task.head === "spans") return `Marks what scores ${short(limit)} or more.`;
   const reached = findPoint(task, limit);
-  if (!reached) return "";
+  if (!reached) return `${task.head === "spans" ? `${say("marks", { limit: short(limit) })} ` : ""}${say("unmeasured")}`;
   const [first, second] = reached;
+  if (task.head === "spans") return say("finds", { found: percent(first), topic: task.topic, alarms: percent(second) });
   if (task.head === "classification") {
     if (first === 0) return `Answers nothing: every prompt goes to ${plain(task.fallback)}.`;
     const others = first < 1 ? `; the others become ${plain(task.fallback)}` : "";

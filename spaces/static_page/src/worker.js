@@ -1,8 +1,8 @@
 // The models, in a thread of their own: loads the graphs from the Hub and answers texts, window by window.
 //
-// Takes { hub, tasks } once, then { text, number } or { cancel: true }; a further text ends the one before. Tells
-// { loading: share of the files }, { ready: true }, { reading: windows done, of: all, number },
-// { reads, latency, number } or { failed: words }.
+// Takes { hub, tasks } once, then { text, number } or { cancel: number }; texts are read side by side, window by window.
+// Tells { loading: share of the files }, { ready: true }, { reading: windows done, of: all, number },
+// { reads, latency, number } or { failed: words, number }, of what was loaded without a number.
 
 import { AutoModel, AutoTokenizer, Tensor, env } from "@huggingface/transformers";
 import { plan, readLabel, readSpans, SIZE } from "./reading.js";
@@ -14,16 +14,17 @@ env.backends.onnx.wasm.wasmPaths = { wasm: new URL("ort-wasm-simd-threaded.wasm"
 env.backends.onnx.wasm.numThreads = 1; // more need an isolated page, which a Space in its frame is not
 env.allowLocalModels = false;
 
-let tasks, graphs, current = null; // the number of the text that is read
+let tasks, graphs;
+const live = new Set(); // the numbers of texts that are read
 
 onmessage = async ({ data }) => {
   try {
-    if (data.cancel) current = null;
+    if (data.cancel) live.delete(data.cancel);
     else if (data.tasks) await load(data);
     else await answer(data);
   } catch (error) {
     console.error(error);
-    postMessage({ failed: String(error?.message ?? error) });
+    postMessage({ failed: String(error?.message ?? error), number: data.number });
   }
 };
 
@@ -70,7 +71,7 @@ function open(tokenizer, model) {
 }
 
 async function answer({ text, number }) {
-  current = number;
+  live.add(number);
   const encoded = new Map(), ran = new Map(), reads = {}, took = {};
   for (const { graph: { repo } } of tasks) if (!encoded.has(repo)) encoded.set(repo, graphs.get(repo).encode(text));
   const cuts = tasks.map(task => {
@@ -84,7 +85,7 @@ async function answer({ text, number }) {
     for (const [place, key] of keys[turn].entries()) {
       if (!ran.has(key)) {
         await new Promise(resolve => setTimeout(resolve)); // lets a message in
-        if (current !== number) return;
+        if (!live.has(number)) return;
         if (all > 2) postMessage({ reading: ran.size, of: all, number });
         ran.set(key, await graphs.get(repo).run(cuts[turn].rows[place]));
       }
@@ -94,6 +95,7 @@ async function answer({ text, number }) {
       : readLabel(text, cuts[turn], logits, labels, task.positive);
     took[task.name] = performance.now() - start;
   }
+  live.delete(number);
   postMessage({ reads, latency: share(took), number });
 }
 
