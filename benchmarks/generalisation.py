@@ -350,7 +350,7 @@ def table(report: dict[str, Any]) -> str:
                     }  # fmt: skip
                     if not any(found.values()):
                         continue
-                    lines.append(row_of(task, group, title, found))
+                    lines.append(row_of(task, short(task, group), title, found))
                     # Only groups that every configuration could leave out have a place in a mean that compares them.
                     if all(found.values()):
                         for name, of_seed in found.items():
@@ -362,7 +362,8 @@ def table(report: dict[str, Any]) -> str:
         blocks.append("\n".join(lines))
     notes = [f"{name}: {one['about']}." for name, one in report["configurations"].items() if name in names]
     impossible = sorted({
-        f"{cell['task']}, {cell['configuration']}, without {' + '.join(cell['group'])}: {cell['why_not']}"
+        f"{cell['task']}, {cell['configuration']}, without {short(cell['task'], ' + '.join(cell['group']))}: "
+        f"{cell['why_not'].partition(' rows of ')[0]} rows to train on"
         for cell in report["cells"].values() if cell.get("why_not")
     })  # fmt: skip
     settings, seeds = report["settings"], len({cell["seed"] for cell in cells})
@@ -372,6 +373,14 @@ def table(report: dict[str, Any]) -> str:
     )
     notes += [f"Not trained: {line}." for line in impossible]
     return "\n\n".join([*blocks, "\n".join(f"- {note}" for note in notes)])
+
+
+def short(task: str, group: str) -> str:
+    """A group by the names of its sources, as ``--without`` takes them; the named source by its repo's."""
+    from hubtools.tasks import TASKS as SPECS
+
+    names = {source.id: source.name or source.repo.partition("/")[2] for source in SPECS[task].sources}
+    return ", ".join(names.get(source, source) for source in group.split(" + "))
 
 
 def row_of(task: str, group: str, title: str, found: dict[str, dict[int, float]]) -> str:
