@@ -52,16 +52,20 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups when it is its turn
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order and divide the tests: ``--dist loadgroup`` gives a group to one worker.
 
-    The file that looks at the main job begins first, as it takes longest; a second worker does the others. A file is a
-    group, but those that look at the small release are one, so that it is made once.
+    A file is a group; those that look at the main job are one, and those that look at the small release another, so
+    that each is made once. The main job begins first, as it takes longest; a second worker does the others.
     """
-    looking = {item.path for item in items if "released" in getattr(item, "fixturenames", ())}
-    items.sort(key=lambda item: (item.path.name != "test_run.py", item.path not in looking))
+    looking: dict[Path, str] = {}
+    for fixture in ("released", "demo"):  # a file that looks at both goes with the one that takes longer
+        looking |= {item.path: fixture for item in items if fixture in getattr(item, "fixturenames", ())}
+    order = {"demo": 0, "released": 1}
+    items.sort(key=lambda item: order.get(looking.get(item.path, ""), 2))
     for item in items:
-        group = "released" if item.path in looking else item.path.relative_to(Path(__file__).parent).as_posix()
+        group = looking.get(item.path) or item.path.relative_to(Path(__file__).parent).as_posix()
         item.add_marker(pytest.mark.xdist_group(group))
 
 
