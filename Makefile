@@ -7,7 +7,7 @@ DEMO ?= .demo
 WORKERS ?= 2
 CONSTRAINTS ?= constraints.txt
 INSTALL ?= $(BIN)/python -m pip install --quiet
-PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
 
 help:  ## this list

@@ -52,21 +52,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups when it is its turn
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order and divide the tests: ``--dist loadgroup`` gives a group to one worker.
-
-    A file is a group; those that look at the main job are one, and those that look at the small release another, so
-    that each is made once. The main job begins first, as it takes longest; a second worker does the others.
-    """
-    looking: dict[Path, str] = {}
-    for fixture in ("released", "demo"):  # a file that looks at both goes with the one that takes longer
-        looking |= {item.path: fixture for item in items if fixture in getattr(item, "fixturenames", ())}
-    order = {"demo": 0, "released": 1}
-    items.sort(key=lambda item: order.get(looking.get(item.path, ""), 2))
-    for item in items:
-        group = looking.get(item.path) or item.path.relative_to(Path(__file__).parent).as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
+    """The file that looks at the main job begins first, as it takes longest; a second worker does the others."""
+    items.sort(key=lambda item: "test_run.py" not in item.path.name)
 
 
 @pytest.fixture(scope="session")
