@@ -128,9 +128,11 @@ def test_a_ratio_is_of_two_trainings_of_one_round() -> None:
 
 
 def test_sources_are_left_out_in_at_most_so_many_groups_and_none_is_forgotten() -> None:
-    sources = ["d", "a", "c", "e", "b"]
-    assert generalisation.grouped(sources, 4) == {"a": ("a",), "b": ("b",), "c": ("c",), "d + e": ("d", "e")}
-    assert list(generalisation.grouped(sources[:2], 4).values()) == [("a",), ("d",)]
+    sources = ["d/x", "a/x", "c/x", "e/x", "b/x:two", "b/x:one"]
+    assert generalisation.grouped(sources, 4) == {
+        "a/x + e/x": ("a/x", "e/x"), "b/x:one + b/x:two": ("b/x:one", "b/x:two"), "c/x": ("c/x",), "d/x": ("d/x",)
+    }  # fmt: skip
+    assert list(generalisation.grouped(sources[:2], 4).values()) == [("a/x",), ("d/x",)]
 
 
 def left_out(configuration: str, group: str, seed: int, value: float | None) -> dict[str, Any]:
@@ -148,15 +150,16 @@ def test_the_table_of_generalisation_compares_the_same_groups_and_seeds() -> Non
     cells += [left_out("now", "b", 0, 0.9), left_out("before", "c", 0, 0.3), left_out("now", "c", 0, 0.2)]
     cells += [left_out("before", "d", 0, None), left_out("before", "b", 0, 0.1) | {"why_not": "no class"}]
     del cells[-1]["scores"]
-    settings = {"rows": 1500, "steps": 4, "max_length": 32,
-                "configurations": {"before": {"about": "old"}, "now": {"about": "new"}}}  # fmt: skip
-    table = generalisation.table({"settings": settings, "cells": dict(enumerate(cells))})
+    settings = {"rows": 1500, "scored": 300, "steps": 4, "max_length": 32}
+    configurations = {"before": {"about": "old"}, "now": {"about": "new"}}
+    report = {"settings": settings, "configurations": configurations, "cells": dict(enumerate(cells))}
+    table = generalisation.table(report)
     assert "| jailbreak | a | ROC-AUC | 0.550 ± 0.071 | 0.750 ± 0.071 | +0.200 ± 0.000 |" in table
     assert "| jailbreak | b | ROC-AUC | – | 0.900 | – |" in table
     mean = next(line for line in table.splitlines() if "*mean*" in line)
     assert mean == "| jailbreak | *mean* | ROC-AUC | 0.500 ± 0.141 | 0.625 ± 0.247 | +0.125 ± 0.106 |"
     assert "| d |" not in table
-    assert "Not trained: jailbreak, before, without b: no class." in table
+    assert "Not trained: jailbreak, before, without b: no class rows to train on." in table
 
 
 @pytest.mark.exhaustive
@@ -180,5 +183,5 @@ def test_generalisation_goes_on_where_it_stopped(tmp_path: Path) -> None:
     for cells in ("2 cells to measure, 0 are there", "0 cells to measure, 2 are there"):
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert cells in done.stderr
-    rows = re.findall(r"^\| jailbreak \| .*teknium1/GPTeacher.* \| FPR at the threshold \|", done.stdout, re.MULTILINE)
+    rows = re.findall(r"^\| jailbreak \| .*gpteacher.* \| FPR at the threshold \|", done.stdout, re.MULTILINE)
     assert len(rows) == 1, done.stdout

@@ -38,6 +38,7 @@ from hubtools.publishing.model import is_weights
 from hubtools.records import from_json, to_json, write_json
 from hubtools.records.metrics import Metrics
 from hubtools.records.onnx import LOGITS, OnnxExport
+from hubtools.records.release import Published
 from hubtools.rows import Columns
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS
@@ -382,7 +383,12 @@ def test_a_run_exports_before_it_releases_and_only_where_it_is_asked_to(
     finished = SimpleNamespace(task=JAILBREAK, seconds=0.0)
     monkeypatch.setattr(run, "finetune_tasks", lambda *_: (one for one in [finished]))
     monkeypatch.setattr(run, "_make_result", lambda *_: None)
+
+    def note(stage: str) -> Published:
+        done.append(stage)
+        return object.__new__(Published)
+
     for stage in ("evaluate_task", "export_onnx", "push_model_task"):
-        monkeypatch.setattr(run, stage, lambda *_, stage=stage: done.append(stage))
+        monkeypatch.setattr(run, stage, lambda *_, stage=stage: note(stage))
     run._train_and_release([JAILBREAK], run.RunOptions(WorkOptions(tmp_path), export=to), run._Clock())
     assert done == ["evaluate_task", *(["export_onnx"] if to else []), "push_model_task"]
