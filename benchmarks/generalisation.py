@@ -294,14 +294,8 @@ def run(report: dict[str, Any], args: Any, file: Path) -> list[str]:
             for task in args.tasks:
                 for name in {name if CONFIGURATIONS[name].commit else NOW for name in args.configurations} | {NOW}:
                     if not (data_of(name) / task / "facts.json").exists():
-                        curate = [
-                            sys.executable,
-                            "-P",
-                            "-m",
-                            "hubtools.cli",
-                            "curate",
-                            task,
-                        ]  # not the code that lies here
+                        # -P: python would take the code of the current folder first.
+                        curate = [sys.executable, "-P", "-m", "hubtools.cli", "curate", task]
                         curate += ["--work-dir", str(data_of(name))]
                         where = with_code(environ, code_of(CONFIGURATIONS[name], scratch))
                         subprocess.run(curate, env=where, check=True, stdout=subprocess.DEVNULL)

@@ -75,20 +75,22 @@ def split_by_source(answers: A, rows: Rows) -> AnswersBySource[A]:
     return AnswersBySource(answers, sources, number_groups(rows["group"]) if "group" in rows else None)
 
 
-def divide_by_source(sources: np.ndarray, rows: np.ndarray) -> list[tuple[tuple[str, ...], np.ndarray]]:
-    """Return the sources that a rate is measured of together, and the row numbers of each.
+def divide_by_source(
+    sources: np.ndarray, rows: np.ndarray, fewest: int = FEWEST_ROWS
+) -> list[tuple[tuple[str, ...], np.ndarray]]:
+    """Return the sources that are measured together, and the row numbers of each.
 
-    A source with fewer than :data:`FEWEST_ROWS` rows is pooled with the others of that kind. Where all of these are
-    too few, they join the smallest of the large ones: a rate of so few rows could not tell one row in a hundred.
+    A source with fewer than ``fewest`` rows is pooled with the others of that kind. Where all of these are too few,
+    they join the smallest of the large ones: a rate of so few rows could not tell one row in a hundred.
 
     Args:
         sources: of all rows. rows: (rows,) whether a row is counted.
     """
     names, counts = np.unique(sources[rows].astype(str), return_counts=True)
     by_size = sorted(zip(counts.tolist(), names.tolist(), strict=True), reverse=True)
-    parts = [[name] for count, name in by_size if count >= FEWEST_ROWS]
-    small = [name for count, name in by_size if count < FEWEST_ROWS]
-    if small and (not parts or sum(count for count, _ in by_size if count < FEWEST_ROWS) >= FEWEST_ROWS):
+    parts = [[name] for count, name in by_size if count >= fewest]
+    small = [name for count, name in by_size if count < fewest]
+    if small and (not parts or sum(count for count, _ in by_size if count < fewest) >= fewest):
         parts.append(small)
     elif small:
         parts[-1] += small

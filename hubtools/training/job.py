@@ -74,11 +74,11 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
         encoded = encode_splits(data, tokenizer, limit, task.head, label_set, plan.folder.tokens)
     # Counted while encoding: what is cut cannot be told from the encoded rows.
     cut = {split: measure_truncation(part, limit) for split, part in encoded.items()}
-    # Of the encoded labels: a label that the limit cuts off is not trained on.
     balance = task.balance if ours.balance is None else ours.balance
     # Spans of a text may be of several types: there only sources are evened out.
     labels = [] if task.head.per_token else encoded["train"]["labels"][:]
     row_weights = weigh_rows(list_sources(data["train"]), labels, balance)
+    # Of the encoded labels: a label that the limit cuts off is not trained on.
     weights = choose_weights(ours.class_weights, task.weighted_loss, encoded["train"]["labels"], len(names))
     evenly = {BY_SOURCE: "each source alike"} if args.metric_for_best_model == BY_SOURCE else {}
     trainer = ClassifierTrainer(

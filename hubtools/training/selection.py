@@ -5,10 +5,10 @@ They are the metrics that a card shows, computed from the Trainer's logits inste
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
+from hubtools.heads.thresholds import divide_by_source
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
 
@@ -65,14 +65,9 @@ def take_evenly(sources: Sequence[str]) -> np.ndarray | None:
     """
     import numpy as np
 
-    counts = Counter(sources)
-    parts = [[source] for source, count in counts.most_common() if count >= FEWEST]
-    small = [source for source, count in counts.items() if count < FEWEST]
-    if small and (not parts or sum(counts[source] for source in small) >= FEWEST):
-        parts.append(small)
-    elif small:
-        parts[-1] += small
+    every = np.ones(len(sources), dtype=bool)
+    parts = [rows for _, rows in divide_by_source(np.asarray(sources, dtype=object), every, FEWEST)]
     if len(parts) < 2:
         return None
-    rows = [np.flatnonzero(np.isin(np.asarray(sources, dtype=str), part)) for part in parts]
-    return np.concatenate([np.resize(part, max(map(len, rows))) for part in rows])
+    most = max(len(rows) for rows in parts)
+    return np.concatenate([np.resize(rows, most) for rows in parts])
