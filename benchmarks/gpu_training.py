@@ -171,6 +171,6 @@ def profile(bench: Any, way: str) -> dict[str, Any]:
         "launches": sum(entry.count for entry in entries),
         "most": [
             {"what": entry.key[:80], "ms": round(getattr(entry, key) / 1000, 3), "count": entry.count}
-            for entry in entries[:12]
+            for entry in entries[:30]
         ],
     }  # fmt: skip

@@ -15,7 +15,7 @@ from pathlib import Path
 from huggingface_hub import HfApi
 
 REPOSITORY = Path(__file__).parents[1]
-_OF_THE_USER = ("HF_", "HUGGING", "HUBTOOLS_", "TRANSFORMERS_", "XDG_", "GRADIO_")
+_OF_THE_USER = ("HF_", "HUGGING", "HUBTOOLS_", "TRANSFORMERS_", "XDG_", "GRADIO_", "TRACKIO_")
 
 _SEVERAL = """
 import json, sys

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,8 +42,10 @@ from hubtools.training.encoding import describe_truncation, encode_counted, enco
 from hubtools.training.flags import TrainingFlags, parse_training_flags
 from hubtools.training.model import find_max_length
 from hubtools.training.presets import choose_preset
+from hubtools.training.tracking import prepare_reports
 from hubtools.training.trainer import ClassifierTrainer
 from hubtools.training.tuning import add_lora, freeze, measure_depths, merge_adapters, plain
+from hubtools.workdir import task_folder
 from hubtools.workdir import TaskFolder
 
 __all__ = ["curated", "one_thread", "run_finetune", "tiny_base", "tokenizer"]  # fixtures
@@ -526,6 +529,20 @@ def test_without_tensorboard_the_log_says_how_to_get_it(
     monkeypatch.setattr("hubtools.training.tracking.find_spec", lambda name: None)
     run_finetune("bare", *(flag for flag in SHORT if flag not in ("--report_to", "none")))
     assert "no curves are kept: pip install tensorboard" in capsys.readouterr().out
+
+
+def test_only_a_training_that_reports_to_trackio_tells_it_where_to_keep_curves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACKIO_DIR", "")
+    monkeypatch.delenv("TRACKIO_DIR")
+    for names, place in (
+        (["tensorboard"], None),
+        ([], None),
+        (["trackio"], str(tmp_path / "work" / "intent" / "logs" / "trackio")),
+    ):
+        prepare_reports(names, task_folder(tmp_path / "work", "intent"))
+        assert os.environ.get("TRACKIO_DIR") == place
 
 
 def test_trackio_keeps_curves_on_this_machine(

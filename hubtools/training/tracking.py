@@ -41,6 +41,8 @@ def prepare_reports(names: Sequence[str], folder: TaskFolder) -> None:
                 f"--report_to {name}", expected=" or ".join(["none", *available]), found="no such package is installed",
                 next=f"pip install '{'hubtools[tracking]' if name == 'trackio' else name}'",
             )  # fmt: skip
+    if "trackio" not in names:
+        return
     # Read when trackio is imported. Its own folder lies below HF_HOME, which is another one with the embedded Hub.
     os.environ.setdefault("TRACKIO_DIR", str((folder.logs / "trackio").resolve()))
     # Left behind by another job, they would send the curves to a Space or a server.
