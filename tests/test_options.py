@@ -45,8 +45,7 @@ from hubtools.training.presets import choose_preset
 from hubtools.training.tracking import prepare_reports
 from hubtools.training.trainer import ClassifierTrainer
 from hubtools.training.tuning import add_lora, freeze, measure_depths, merge_adapters, plain
-from hubtools.workdir import task_folder
-from hubtools.workdir import TaskFolder
+from hubtools.workdir import TaskFolder, task_folder
 
 __all__ = ["curated", "one_thread", "run_finetune", "tiny_base", "tokenizer"]  # fixtures
 Finetune = Callable[..., TaskFolder]
