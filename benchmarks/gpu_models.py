@@ -41,13 +41,12 @@ def config_of(size: str) -> Any:
 
 
 def make_model(bench: Any, size: str) -> Any:
-    """A classifier with random weights, made on the device."""
+    """A classifier with random weights, the same on every device."""
     import torch
     from transformers import ModernBertForSequenceClassification
 
     torch.manual_seed(0)
-    with bench.device:
-        return ModernBertForSequenceClassification(config_of(size))
+    return ModernBertForSequenceClassification(config_of(size)).to(bench.device)
 
 
 def multitask_of(bench: Any, size: str) -> Any:

@@ -26,14 +26,12 @@ class Texts(NamedTuple):
         longest: tokens; no text has more.
         lengths: tokens of each text, where they are known without asking the device.
         blocks: what FlexAttention needs, for the whole text and for the window.
-        grid: what :func:`in_grid` needs, (texts, longest) numbers of tokens, the number of all where there is none.
     """
 
     bounds: torch.Tensor
     longest: int
     lengths: list[int] | None = None
     blocks: tuple[Any, Any] | None = None
-    grid: torch.Tensor | None = None
 
 
 def count_reach(sliding_window: int | None) -> int:
@@ -74,32 +72,6 @@ def text_by_text(
                 )
             )
     return torch.cat(rows, dim=2).transpose(1, 2), None
-
-
-def in_grid(
-    module: object, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: None, *,
-    scaling: float, texts: Texts, sliding_window: int | None = None, **options: Any,
-) -> Attended:  # fmt: skip
-    """Compute attention over texts that are padded for it alone: any device and precision; see :func:`text_by_text`."""
-    grid = texts.grid
-    assert grid is not None  # prepare() made it
-    tokens = query.shape[2]
-    reach, place = count_reach(sliding_window), torch.arange(texts.longest, device=query.device)
-    seen = (grid < tokens)[:, None, None, :]
-    if reach >= 0:
-        seen = seen & ((place[:, None] - place).abs() <= reach)
-    # What is not there sees itself: a row of the softmax without a single place would be no number.
-    seen = seen | torch.eye(texts.longest, dtype=torch.bool, device=query.device)
-
-    def pad(part: torch.Tensor) -> torch.Tensor:
-        row = torch.cat([part[0].transpose(0, 1), part.new_zeros(1, part.shape[1], part.shape[3])])
-        return row[grid].transpose(1, 2)
-
-    found = scaled_dot_product_attention(
-        pad(query), pad(key), pad(value), attn_mask=seen, dropout_p=options.get("dropout", 0.0), scale=scaling
-    ).transpose(1, 2)
-    row = found.new_zeros(tokens + 1, *found.shape[2:]).index_put((grid.flatten(),), found.flatten(0, 1))
-    return row[None, :tokens], None
 
 
 def _make_by_blocks(compute: Callable[..., torch.Tensor]) -> Callable[..., Attended]:
@@ -196,11 +168,9 @@ def find_flex() -> Callable[..., Any]:
 
 # --- which way --------------------------------------------------------------------------------------------------------
 
-TEXT_BY_TEXT, VARLEN, FLASH, FLEX, GRID = (
-    "text by text on the CPU", "varlen_attn", "flash-attn", "FlexAttention", "padded in attention alone"
-)  # fmt: skip
+TEXT_BY_TEXT, VARLEN, FLASH, FLEX = "text by text on the CPU", "varlen_attn", "flash-attn", "FlexAttention"
 # What transformers knows them by; a configuration that is saved holds none of these.
-NAMES = {way: f"hubtools_packed_{i}" for i, way in enumerate((TEXT_BY_TEXT, VARLEN, FLASH, FLEX, GRID))}
+NAMES = {way: f"hubtools_packed_{i}" for i, way in enumerate((TEXT_BY_TEXT, VARLEN, FLASH, FLEX))}
 
 
 def why_not(way: str, config: PreTrainedConfig, gpu: Gpu, bf16: bool) -> str:
@@ -261,7 +231,7 @@ def choose_way(
 
 def register_way(way: str) -> str:
     """Make a way known to transformers; return its name there."""
-    known: dict[str, Callable[..., Attended]] = {TEXT_BY_TEXT: text_by_text, GRID: in_grid}
+    known: dict[str, Callable[..., Attended]] = {TEXT_BY_TEXT: text_by_text}
     if way == FLEX:
         known[way] = _make_by_blocks(find_flex())
     if way == VARLEN and (compute := find_varlen()):
@@ -280,10 +250,6 @@ def prepare(name: str, texts: Texts, tokens: int, reach: int) -> Texts:
         tokens: of the packed row.
         reach: of the window, in tokens to either side.
     """
-    if name == NAMES[GRID]:
-        starts, lengths = texts.bounds[:-1, None], texts.bounds.diff()[:, None]
-        place = torch.arange(texts.longest, device=texts.bounds.device)
-        return texts._replace(grid=torch.where(place < lengths, starts + place, tokens))
     if name == NAMES[FLEX]:
         return texts._replace(blocks=_make_blocks(texts.bounds, tokens, reach))
     return texts

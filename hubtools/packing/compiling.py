@@ -13,9 +13,9 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from hubtools.packing.attention import NAMES, TEXT_BY_TEXT, text_by_text
 
-# A layer is compiled once a size of a pass, for training and for evaluation. ModernBERT has three kinds of layers,
-# which share their code: the first, those with a window and those without. There are 29 sizes.
-MOST = 192
+# A layer is compiled once for passes of all sizes, for training and for evaluation. ModernBERT has three kinds of
+# layers, which share their code: the first, those with a window and those without.
+MOST = 32
 
 
 def compile_layers(model: PreTrainedModel, cache: Path | None, try_out: Callable[[], None]) -> tuple[float, str]:
@@ -43,7 +43,7 @@ def compile_layers(model: PreTrainedModel, cache: Path | None, try_out: Callable
         eager = torch.compiler.disable(text_by_text)  # type: ignore[no-untyped-call]
         AttentionInterface.register(NAMES[TEXT_BY_TEXT], eager)
         for layer in layers:
-            layer.compile(dynamic=False)
+            layer.compile(dynamic=True)
         try_out()
     except Exception as error:  # a compiler that is missing or broken fails in many ways, and none ends a training
         for layer in layers:

@@ -17,13 +17,20 @@ from transformers import ModernBertModel, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from hubtools.packing.attention import TEXT_BY_TEXT, Choice, Texts, choose_way, prepare, register_way
+from hubtools.packing.recording import Recordings, list_kinds, run_layers
 
 # What a head is given of a packed row: each token's state, or one state of each text.
 Pooling = Literal["tokens", "mean", "cls"]
 
 
 class PackedModernBert(ModernBertModel):  # type: ignore[no-untyped-call]
-    """The encoder of a ModernBERT, from padded batch to padded batch without computing the padding."""
+    """The encoder of a ModernBERT, from padded batch to padded batch without computing the padding.
+
+    Attributes:
+        recordings: of its layers, for rows that are packed already.
+    """
+
+    recordings: Recordings | None = None
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None,
@@ -41,16 +48,13 @@ class PackedModernBert(ModernBertModel):  # type: ignore[no-untyped-call]
             pooling: of a packed row: "tokens" gives (1, tokens, hidden size); "mean" and "cls" give (texts, 1, hidden
                 size), so that a head that would pool them with a mask of ones does the same as with padded texts.
         """
-        more = {name: value for name, value in kwargs.items() if value is not None}
         if bounds is not None:
             assert position_ids is not None  # all three are made together
             assert text is not None
             texts = self._prepare(Texts(bounds, longest), input_ids.shape[1])
-            outputs: BaseModelOutput = super().forward(
-                input_ids=input_ids, position_ids=position_ids, texts=texts, **more
-            )
-            outputs["last_hidden_state"] = pool(outputs["last_hidden_state"], bounds, text, pooling)
-            return outputs
+            row = self._encode_row(input_ids, position_ids, texts)
+            return BaseModelOutput(last_hidden_state=pool(row, bounds, text, pooling))
+        more = {name: value for name, value in kwargs.items() if value is not None}
         count, width = input_ids.shape
         device = input_ids.device
         if lengths is None:
@@ -62,13 +66,25 @@ class PackedModernBert(ModernBertModel):  # type: ignore[no-untyped-call]
             positions = torch.cat(rows).to(device, non_blocking=True)
         bounds = torch.tensor([0, *lengths]).cumsum(0).to(device, torch.int32, non_blocking=True)
         texts = self._prepare(Texts(bounds, max(lengths), lengths), len(positions))
-        outputs = super().forward(
+        outputs: BaseModelOutput = super().forward(
             input_ids=input_ids.flatten()[positions][None], position_ids=(positions % width)[None], texts=texts, **more
         )
-        row: torch.Tensor = outputs["last_hidden_state"][0]
+        row = outputs["last_hidden_state"][0]
         padded = row.new_zeros(count * width, row.shape[1]).index_copy(0, positions, row)
         outputs["last_hidden_state"] = padded.view(count, width, -1)
         return outputs
+
+    def _encode_row(self, input_ids: torch.Tensor, position_ids: torch.Tensor, texts: Texts) -> torch.Tensor:
+        """Return the last hidden states of a packed row (1, tokens, hidden size)."""
+        states = self.embeddings(input_ids=input_ids)
+        kinds = list_kinds(self.layers)
+        rotations = [part for kind in kinds for part in self.rotary_emb(states, position_ids, kind)]
+        if self.recordings and self.training and torch.is_grad_enabled():
+            states = self.recordings.run(self.layers, texts, states, rotations)
+        else:
+            states = run_layers(self.layers, texts, states, rotations)
+        row: torch.Tensor = self.final_norm(states)
+        return row
 
     def _prepare(self, texts: Texts, tokens: int) -> Texts:
         return prepare(self.config._attn_implementation, texts, tokens, self.config.sliding_window)

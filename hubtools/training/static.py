@@ -15,8 +15,9 @@ import torch
 from hubtools.heads.values import IGNORED
 from hubtools.training.batching import Collator, EncodedRow
 
-# Tokens of a pass, four sizes an octave, from 512 to 65,536: at most a fifth of a pass is padding, beyond the smallest.
-SIZES = (*(step << octave for octave in range(7) for step in (512, 640, 768, 896)), 65_536)
+# Tokens of a pass, sixteen sizes an octave, from 512 to 65,536: at most a seventeenth of a pass is padding, beyond the
+# smallest.
+SIZES = (*(step << octave for octave in range(7) for step in range(512, 1024, 32)), 65_536)
 GRAIN = 64  # the longest text is rounded up to a multiple of this
 # A pass has room for half as many texts again as it would hold of the usual length: room costs next to nothing, but
 # kernels look at each empty place.

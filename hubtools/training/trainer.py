@@ -14,6 +14,7 @@ from typing import Any, NotRequired, TypedDict, Unpack, cast
 
 import numpy as np
 import torch
+from accelerate.utils import AutocastKwargs
 from datasets import Dataset as HubDataset
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
@@ -31,9 +32,10 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from hubtools.errors import UsageError
 from hubtools.heads.values import IGNORED
-from hubtools.packing.attention import Choice
+from hubtools.packing.attention import FLASH, VARLEN, Choice
 from hubtools.packing.compiling import compile_layers
 from hubtools.packing.encoder import choose_packing, pack
+from hubtools.packing.recording import record_layers
 from hubtools.training.batching import Collator, EncodedRow, ModelInputs, StepBatches, divide_into_passes
 from hubtools.training.late import LateLoss
 from hubtools.training.loss import LossFunction
@@ -118,6 +120,7 @@ class ClassifierTrainer(Trainer):
             static_collator: Any = StaticCollator(collator, self.sizes)
             self.data_collator = static_collator
         self.compiled = compiled and self._compile(model, cache)
+        self.recorded = self.compiled and self._record(model, choice.way)
         if model is not self.model and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
             raise UsageError(
                 "--lora_rank where the weights are divided among processes", expected="whole weights, to merge into",
@@ -131,11 +134,30 @@ class ClassifierTrainer(Trainer):
         elif self.is_fsdp_enabled or self.is_deepspeed_enabled:
             seconds, reason = 0.0, "weights are divided among processes"
         else:
+            # A graph is recorded without what autocast remembers, and the compiler takes that for another kind of pass.
+            self.accelerator.autocast_handler = AutocastKwargs(cache_enabled=False)
             seconds, reason = compile_layers(model, cache, lambda: self._try_out(model))
         self.compile_seconds = round(seconds, 1)
         if reason and self.is_world_process_zero():
             print(f"layers are not compiled: {reason}", flush=True)
         self.path += "" if reason else ", compiled"
+        return not reason
+
+    def _record(self, model: PreTrainedModel, way: str) -> bool:
+        """Record the compiled layers as graphs; return whether they are. A line says why where that failed."""
+        args = self.args
+        if (
+            args.device.type != "cuda"
+            or way not in (VARLEN, FLASH)
+            or args.world_size > 1
+            or args.gradient_checkpointing
+        ):
+            return False
+        seconds, reason = record_layers(model, lambda: self._try_out(model))
+        self.compile_seconds = round(self.compile_seconds + seconds, 1)
+        if reason:
+            print(f"layers are not recorded: {reason}", flush=True)
+        self.path += "" if reason else ", recorded"
         return not reason
 
     def _try_out(self, model: PreTrainedModel) -> None:
