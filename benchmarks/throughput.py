@@ -200,8 +200,8 @@ def peak_bytes(on_cpu: bool) -> int:
     """The most memory since :func:`forget_peak`: of the device, or resident of this process, libraries and all."""
     import torch
 
-    if not on_cpu:
-        return int(torch.cuda.max_memory_allocated())
+    if not on_cpu:  # what torch took from the driver: recorded graphs do not count as allocated
+        return int(torch.cuda.max_memory_reserved())
     if Path("/proc/self/clear_refs").exists():
         line = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
         assert line

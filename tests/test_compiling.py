@@ -1,23 +1,27 @@
-"""Compiled layers: the same gradients, nothing compiled twice for passes of few shapes, and a fallback that says so."""
+"""Compiled and recorded layers: the same gradients, nothing compiled twice, and fallbacks that say so."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 from test_batching import gradients, model_for, rows_for, trainer_for
 from torch._dynamo.utils import counters
 
 from hubtools.heads.values import IGNORED
-from hubtools.packing import attention
+from hubtools.packing import attention, recording
 from hubtools.packing.attention import VARLEN, Choice
-from hubtools.records.figures import Figure, does_compiling_pay
+from hubtools.packing.recording import record_layers
+from hubtools.records.figures import Figure, does_compiling_pay, read_figures
 from hubtools.training import trainer as training
+from hubtools.training.devices import MEASURED
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's compiler has many, none of which is ours
 
@@ -152,6 +156,105 @@ def test_every_size_of_the_first_epoch_is_tried_out_before_it_begins(
     assert len(set(seen[tried:])) > 2
     assert set(seen[tried:]) == set(seen[:tried])
     assert tried < len(seen[tried:]), "each size once or little more"
+
+
+def replay_of(layers: Any, sample: tuple[torch.Tensor, ...], pool: Any) -> Any:
+    """A stand-in for ``torch.cuda.make_graphed_callables``: what a graph writes lies in its own memory each time."""
+    weights = tuple(layers.parameters())
+    written = [torch.zeros_like(part) for part in (sample[0], *weights)]
+
+    class Replayed(torch.autograd.Function):
+        @staticmethod
+        def forward(context: Any, *given: torch.Tensor) -> torch.Tensor:
+            for own, new in zip(sample, given, strict=False):
+                own.data.copy_(new)
+            with torch.enable_grad():
+                context.computed = layers(*sample)
+            return torch.Tensor(context.computed.detach())
+
+        @staticmethod
+        def backward(context: Any, *gradients: torch.Tensor) -> Any:
+            made = torch.autograd.grad(context.computed, (sample[0], *weights), gradients)
+            for own, new in zip(written, made, strict=True):
+                own.copy_(new)
+            first, *rest = (own.detach() for own in written)
+            return (first, *[None] * (len(sample) - 1), *rest)
+
+    return lambda *given: Replayed.apply(*given, *weights)
+
+
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The tokens of each pass that is recorded."""
+    made = list[int]()
+
+    def make(layers: Any, sample: tuple[torch.Tensor, ...], pool: Any) -> Any:
+        made.append(sample[0].shape[1])
+        return replay_of(layers, sample, pool)
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", make)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 1))
+    return made
+
+
+@pytest.mark.parametrize("head", ["sequence", "token"])
+def test_recorded_layers_have_the_gradient_of_plain_ones_however_often_a_graph_is_replayed_in_a_step(
+    head: str, tmp_path: Path, graphs: list[int]
+) -> None:
+    lengths = (500, 499, 480, 700, 30, 41)  # three passes of 512 tokens, one of 704, and one of what is left
+    options = {"static": True, "per_device_train_batch_size": 8, "tokens_per_batch": 512}
+    found = []
+    for is_recorded in (False, True):
+        model, rows = model_for(head), rows_for(head, lengths)
+        trainer = trainer_for(model, rows, tmp_path, **options)
+        if is_recorded:
+            seconds, reason = record_layers(model, partial(trainer._try_out, model))
+            assert reason == ""
+            assert seconds > 0
+            assert all(weight.grad is None for weight in model.parameters())
+            assert len(graphs) == len(set(graphs)) >= 2
+        batch = trainer.data_collator(rows)
+        sizes = [part["input_ids"].shape[1] for part in batch["passes"]]
+        assert len(sizes) > len(set(sizes)), "a graph is replayed twice"
+        for _ in range(2):  # gradients of a step that was accumulated
+            trainer.training_step(model, batch, batch["labels"].ne(IGNORED).sum())
+        found.append(gradients(model))
+    recorded = len(graphs)
+    trainer.evaluate(Dataset.from_list(rows))
+    assert len(graphs) == recorded, "an evaluation records nothing"
+    assert (found[0] - found[1]).norm() < 1e-6 * found[0].norm()
+
+
+def test_what_cannot_be_recorded_is_computed_as_it_is(
+    tmp_path: Path, graphs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*asked: Any, **options: Any) -> Any:
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", refuse)
+    model, rows = model_for("sequence"), rows_for("sequence")
+    trainer = trainer_for(model, rows, tmp_path, static=True)
+    _, reason = record_layers(model, lambda: trainer._try_out(model))
+    assert reason == "RuntimeError: operation not permitted when stream is capturing"
+    assert model.model.recordings is None
+    batch = trainer.data_collator(rows)
+    trainer.training_step(model, batch, torch.tensor(len(rows)))
+    assert gradients(model).norm() > 0
+
+
+def test_more_sizes_than_are_recorded_are_computed_as_they_are(tmp_path: Path, graphs: list[int]) -> None:
+    lengths = tuple(range(520, 1500, 40))
+    model, rows = model_for("sequence"), rows_for("sequence", lengths)
+    trainer = trainer_for(model, rows, tmp_path, static=True, tokens_per_batch=512, per_device_train_batch_size=1)
+    record_layers(model, lambda: trainer._try_out(model))
+    assert len(graphs) <= recording.MOST
+
+
+def test_an_h200_compiles_where_the_figures_that_come_along_say_that_it_pays() -> None:
+    figures = read_figures(MEASURED)
+    assert does_compiling_pay(figures, "NVIDIA H200", 22, 768, 20_000_000)
+    assert not does_compiling_pay(figures, "NVIDIA H200", 22, 768, 5_000_000)
+    assert not does_compiling_pay(figures, "NVIDIA L4", 22, 768, 1e12)
 
 
 def test_compiling_pays_where_the_seconds_it_saves_are_more_than_it_takes() -> None:

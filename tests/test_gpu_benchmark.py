@@ -95,6 +95,12 @@ def test_speeds_of_a_report_are_what_estimates_are_made_of(tmp_path: Path) -> No
     assert (compiled.tokens_per_second, compiled.compile_seconds) == (40.0, 30.0)
 
 
+def test_the_table_of_the_documents_is_that_of_the_card_that_was_measured() -> None:
+    report = json.loads((REPOSITORY / "benchmarks" / "results" / "gpu-nvidia-h200.json").read_text())
+    assert gpu.table(report).split("\n\n")[0] in (REPOSITORY / "docs" / "gpu.md").read_text()
+    assert {check["ok"] for check in report["checks"]} == {True}
+
+
 def all_parts(**more: Any) -> list[Part]:
     asked = {"only": None, "rounds": 3, "quick": False, "size": "base", "device": "auto", "prompts": 10_000} | more
     return plan(SimpleNamespace(**asked), [("logits", 12.0), ("gradient", 8.0)])
@@ -169,7 +175,7 @@ def test_checks_compute_in_the_precision_of_a_training(monkeypatch: pytest.Monke
     monkeypatch.setattr(gpu_checks, "make_model", watched)
     cpu = torch.device("cpu")
     asked = SimpleNamespace(on_cpu=True, bf16=True, device=cpu, args=SimpleNamespace(size="nano"))
-    assert gpu_checks.gradient_of(asked, [6, 9], static=True).isfinite().all()
+    assert gpu_checks.gradient_of(asked, "nano", [6, 9], static=True).isfinite().all()
     assert seen == {torch.bfloat16}
 
 
