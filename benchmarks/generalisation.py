@@ -35,6 +35,8 @@ from typing import Any
 
 from quality import MINILM, NANO, TASKS, TITLES, bases, spread
 
+from hubtools.tasks import TASKS as SPECS
+
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parent.parent
 
@@ -58,6 +60,15 @@ class Configuration:
     pooled: bool = False
 
 
+# How many rows of each kind are made, as a share of the training split.
+SHARES = {made.name: made.share for task in SPECS.values() for made in task.augmentations}
+
+
+def without(name: str) -> dict[str, float]:
+    """The shares of all kinds of made rows but one."""
+    return {kind: share for kind, share in SHARES.items() if kind != name}
+
+
 BEFORE, NOW = "before", "now"  # what is compared; the rows of the second are what all are scored on
 CONFIGURATIONS = {
     BEFORE: Configuration("the public sources of 80d7579, its recipe and its threshold", "80d7579", pooled=True),
@@ -66,6 +77,11 @@ CONFIGURATIONS = {
     "one pool": Configuration(
         "today's default, the checkpoint chosen row by row", train=("--metric_for_best_model", "primary")
     ),
+    "unsure": Configuration("today's default, a penalty on sure answers", train=("--label_smoothing_factor", "0.1")),
+    **{
+        f"no {name}": Configuration(f"today's default without the rows of '{name}'", made=without(name))
+        for name in sorted(SHARES)
+    },
 }
 MOST_GROUPS = 4
 
@@ -75,7 +91,6 @@ def curated(work: Path, name: str, rows: int) -> list[Any]:
     from hubtools.curation.augmentation import is_augmented
     from hubtools.heads.length_matching import is_composed
     from hubtools.studies.folds import read_rows
-    from hubtools.tasks import TASKS as SPECS
     from hubtools.workdir import task_folder
 
     task, folder = SPECS[name], task_folder(work, name)
@@ -106,7 +121,6 @@ def prepared(spec: SimpleNamespace) -> str | None:
     from hubtools.records import from_json, write_record
     from hubtools.records.dataset import DatasetFacts
     from hubtools.studies.source_folds import leave_out
-    from hubtools.tasks import TASKS as SPECS
     from hubtools.workdir import task_folder
 
     task = SPECS[spec.task]
@@ -134,7 +148,6 @@ def scored(spec: SimpleNamespace) -> dict[str, Any]:
     from hubtools.evaluation.predictions import Predictions
     from hubtools.evaluation.unseen import score_held_out
     from hubtools.records import to_json
-    from hubtools.tasks import TASKS as SPECS
     from hubtools.workdir import task_folder
 
     task, run = SPECS[spec.task], task_folder(Path(spec.work), spec.task)
@@ -261,8 +274,6 @@ def run(report: dict[str, Any], args: Any, file: Path) -> list[str]:
             try:
                 result: dict[str, Any] = {"why_not": child("prepare", spec)}
                 if result["why_not"] is None:
-                    from hubtools.tasks import TASKS as SPECS
-
                     flags = [SPECS[task].primary.key if flag == "primary" else flag for flag in one.train]
                     train = [
                         sys.executable, str(code[name] / "hubtools" / "finetune.py"), "--task", task, "--base",
@@ -371,8 +382,6 @@ def table(report: dict[str, Any]) -> str:
 
 def short(task: str, group: str) -> str:
     """A group by the names of its sources, as ``--without`` takes them; the named source by its repo's."""
-    from hubtools.tasks import TASKS as SPECS
-
     names = {source.id: source.name or source.repo.partition("/")[2] for source in SPECS[task].sources}
     return ", ".join(names.get(source, source) for source in group.split(" + "))
 

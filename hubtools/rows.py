@@ -19,6 +19,9 @@ from hubtools.words import UNSPACED, find_words
 # Where nothing names the column of groups: the first of these that is there.
 GROUPS = ("group", "family", "template_id")
 
+# How the group of a row begins that was made of others of the training split.
+MADE = "augmented "
+
 # What separated words where only letters and digits counted: groups, and so splits, are still named by it.
 _NO_WORD = re.compile(r"[\W_]+")
 

@@ -12,8 +12,6 @@ from dataclasses import replace
 import pytest
 
 from hubtools.curation.augmentation import augment, check_augmentations, choose_augmentations, is_augmented
-from hubtools.curation.cleaning import Drops
-from hubtools.curation.leaks import drop_leaks
 from hubtools.errors import UsageError
 from hubtools.heads.changes import LOOK_ALIKES
 from hubtools.rows import sort_spans
@@ -80,15 +78,15 @@ def test_names_are_of_one_task_each_and_shares_are_small() -> None:
 
 def test_made_rows_join_the_training_split_alone_and_none_is_like_one_held_out() -> None:
     rows = jailbreak_rows()
-    held_out = [replace(row, split="test", group=f"t{i}") for i, row in enumerate(take(hide_attacks, rows, 30))]
-    # As curation hands them on: nothing of training is like anything held out.
-    rows = drop_leaks([*held_out, *rows], Drops())[len(held_out) :]
+    first, _ = augment(rows, JAILBREAK, (("hidden", 0.5),), seed=0)
+    seen = [row for row in first if is_augmented(row)][:30]
+    held_out = [replace(row, split="test", group=f"t{i}") for i, row in enumerate(seen)]
     all_rows, counts = augment([*held_out, *rows], JAILBREAK, (("hidden", 0.5), ("noise", 0.2)), seed=0)
     made = [row for row in all_rows if is_augmented(row)]
     assert all_rows[: len(rows) + 30] == [*held_out, *rows], "what was there stays as it was"
     assert {row.split for row in made} == {"train"}
     assert Counter(row.group.split()[1] for row in made) == counts
-    assert 0.4 * len(rows) < counts["hidden"] < 0.5 * len(rows), "those like a row of the test split are left out"
+    assert 0.2 * len(rows) < counts["hidden"] <= 0.5 * len(rows) - 30, "those like a row of the test split are left out"
     assert not {row.text for row in held_out} & {row.text for row in made}
     assert {row.source for row in made} == {"a", "b"}
     again, _ = augment([*held_out, *rows[::-1]], JAILBREAK, (("hidden", 0.5), ("noise", 0.2)), seed=0)
@@ -123,6 +121,13 @@ def test_an_attack_stands_anywhere_in_a_harmless_text_and_as_often_a_harmless_ro
     assert min(places) == 0
     assert max(places) > 0.7
     assert sum(0.2 < place < 0.8 for place in places) > 20
+
+
+def test_what_an_attack_hides_in_is_no_longer_than_a_window() -> None:
+    rows = [*jailbreak_rows(), replace(jailbreak_rows()[-1], text="It rains again. " * 4000, group="long")]
+    made = [row.text for row in take(hide_attacks, rows, 2_000)]
+    assert 2_000 < max(map(len, made)) <= 2_210
+    assert any(text.startswith("It rains") and len(text) > 2_000 for text in made)
 
 
 def test_words_stand_before_behind_and_on_both_sides_of_attacks_and_of_others() -> None:

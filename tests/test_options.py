@@ -33,12 +33,20 @@ from hubtools.errors import UsageError
 from hubtools.packing.encoder import PackedModernBert, pack
 from hubtools.records import to_json
 from hubtools.records.training import Truncation
+from hubtools.rows import MADE
 from hubtools.spec import BaseModel
 from hubtools.tasks import NANO
 from hubtools.tasks.intent import INTENT
+from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.pii import PII
 from hubtools.training.arguments import FinetuneArguments
-from hubtools.training.encoding import describe_truncation, encode_counted, encode_splits, measure_truncation
+from hubtools.training.encoding import (
+    describe_truncation,
+    encode_counted,
+    encode_splits,
+    leave_out_cut,
+    measure_truncation,
+)
 from hubtools.training.flags import TrainingFlags, parse_training_flags
 from hubtools.training.model import find_max_length
 from hubtools.training.presets import choose_preset
@@ -461,6 +469,21 @@ def test_a_line_says_what_the_limit_costs() -> None:
     assert describe_truncation({"train": some, "validation": some}).endswith(
         "; 12.5% of the validation rows, with 3.1% of all tokens"
     )
+
+
+def test_a_made_row_that_the_limit_cuts_is_not_trained_on(tokenizer: Any, tmp_path: Path) -> None:
+    """What was put into it, and its label with it, may stand behind the limit. A row that was not made stays."""
+    long, short = "word " * 40, "word"
+    rows = {"text": [long, long, short, short], "label": [0, 1, 0, 1],
+            "group": [f"{MADE}hidden 1", "own", f"{MADE}hidden 2", "own"]}  # fmt: skip
+    data = {split: Dataset.from_dict(rows) for split in ("train", "validation")}
+    encoded = encode_splits(data, tokenizer, 20, JAILBREAK.head, JAILBREAK.label_set(), tmp_path)
+    left, left_encoded = leave_out_cut(data, encoded)
+    assert left["train"]["group"][:] == ["own", f"{MADE}hidden 2", "own"]
+    assert left_encoded["train"]["labels"][:] == [1, 0, 1]
+    assert len(left["validation"]) == len(left_encoded["validation"]) == 4
+    bare = {split: part.remove_columns("group") for split, part in data.items()}
+    assert len(leave_out_cut(bare, encoded)[0]["train"]) == 4, "a dataset of others has no groups"
 
 
 def test_a_training_reports_what_its_limit_cuts(

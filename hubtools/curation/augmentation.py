@@ -10,11 +10,9 @@ from dataclasses import replace
 
 from hubtools.curation.evaluation_rows import find_seen_rows
 from hubtools.errors import UsageError
-from hubtools.rows import hash_content, make_comparison_key
+from hubtools.rows import MADE, hash_content, make_comparison_key
 from hubtools.spec import Example
 from hubtools.task import TaskSpec
-
-GROUP = "augmented "  # how the group of each row begins that is made here
 
 
 def choose_augmentations(task: TaskSpec, asked: Sequence[str], usual: Collection[str]) -> tuple[tuple[str, float], ...]:
@@ -80,7 +78,7 @@ def augment(
             if row.text not in texts:
                 texts.add(row.text)
                 # In a group of its own: a fold that holds out what it was made of must be able to leave it out.
-                group = f"{GROUP}{name} {hash_content(row.text)[:16]}"
+                group = f"{MADE}{name} {hash_content(row.text)[:16]}"
                 made.append(replace(row, group=group, split="train", origin=f"made of {row.origin}"))
     held_out = [row.text for row in rows if row.split != "train"]
     exact, near = find_seen_rows([make_comparison_key(row.text) for row in made], held_out)
@@ -91,4 +89,4 @@ def augment(
 
 def is_augmented(row: Example) -> bool:
     """Return whether a row of the dataset was made by :func:`augment`."""
-    return row.group.startswith(GROUP)
+    return row.group.startswith(MADE)

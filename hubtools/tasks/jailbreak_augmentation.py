@@ -12,8 +12,8 @@ from hubtools.tasks.noise import add_noise
 
 _POSITIVE = "jailbreak"
 _LONGEST_HIDDEN = 1_500  # characters of what is put into a document
-_LONGEST_DOCUMENT = 8_000
 _SHORTEST_DOCUMENT = 200
+_LONGEST = 2_200  # with what is put in: about as much as a window holds
 # Where something can be put between: behind a sentence, or at a line break.
 _SEAM = re.compile(r"(?<=[.!?])\s+(?=\S)|\n+(?=\S)")
 
@@ -26,22 +26,32 @@ def _divide(rows: Sequence[Example]) -> tuple[list[Example], list[Example]]:
 def hide_attacks(rows: Sequence[Example], rng: random.Random) -> Iterator[Example]:
     """Yield harmless texts with another row at a random place in them: an attack in one, a harmless row in the next.
 
-    A row keeps the source of what was put in, and is of both rows' splits: training's.
+    Of a long text it is a passage, so that a model reads what was put in. A row keeps the source of what was put in,
+    and is of both rows' splits: training's.
     """
     attacks, harmless = _divide(rows)
     attacks = [row for row in attacks if len(row.text) <= _LONGEST_HIDDEN]
     short = [row for row in harmless if len(row.text) <= _LONGEST_HIDDEN]
-    documents = [row for row in harmless if _SHORTEST_DOCUMENT <= len(row.text) <= _LONGEST_DOCUMENT]
+    documents = [row.text for row in harmless if len(row.text) >= _SHORTEST_DOCUMENT]
     if not (attacks and short and documents):
         return
     while True:
         for pool in (attacks, short):
-            hidden, document = rng.choice(pool), rng.choice(documents)
-            seams = [(0, 0), *(match.span() for match in _SEAM.finditer(document.text)), (len(document.text),) * 2]
+            hidden = rng.choice(pool)
+            document = _take_passage(rng.choice(documents), _LONGEST - len(hidden.text), rng)
+            seams = [(0, 0), *(match.span() for match in _SEAM.finditer(document)), (len(document),) * 2]
             start, end = rng.choice(seams)
             gap = rng.choice((" ", "\n", "\n\n"))
-            before, after = document.text[:start].rstrip(), document.text[end:].lstrip()
+            before, after = document[:start].rstrip(), document[end:].lstrip()
             yield replace(hidden, text=gap.join(part for part in (before, hidden.text.strip(), after) if part))
+
+
+def _take_passage(text: str, most: int, rng: random.Random) -> str:
+    """Return a text, or where it has more than ``most`` characters a part of it that begins a sentence or a line."""
+    if len(text) <= most:
+        return text
+    start = rng.choice([0, *(match.end() for match in _SEAM.finditer(text, 0, len(text) - _SHORTEST_DOCUMENT))])
+    return text[start : start + most]
 
 
 def surround(rows: Sequence[Example], rng: random.Random) -> Iterator[Example]:

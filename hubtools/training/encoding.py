@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from hubtools.heads import Head, encoding, word_marks
 from hubtools.heads.values import Rows
 from hubtools.records.training import Truncation
+from hubtools.rows import MADE
 from hubtools.spec import LabelSet
 
 if TYPE_CHECKING:
@@ -44,6 +45,22 @@ def encode_counted(
     if spans is not None:
         counts |= {"spans": [len(of_row) for of_row in spans], "cut_spans": cut_spans}
     return {**encoded, **counts}
+
+
+def leave_out_cut(
+    data: Mapping[str, Dataset], encoded: Mapping[str, Dataset]
+) -> tuple[dict[str, Dataset], dict[str, Dataset]]:
+    """Return the splits, as they are and encoded, without the rows made for training that the limit cuts.
+
+    What was put into a made row, and its label with it, may stand behind the limit.
+    """
+    train = data["train"]
+    groups = train["group"][:] if "group" in train.column_names else [""] * len(train)
+    cut = encoded["train"]["cut_tokens"][:]
+    kept = [row for row, group in enumerate(groups) if not (cut[row] and group.startswith(MADE))]
+    if len(kept) == len(groups):
+        return {**data}, {**encoded}
+    return {**data, "train": train.select(kept)}, {**encoded, "train": encoded["train"].select(kept)}
 
 
 def measure_truncation(encoded: Dataset, max_length: int) -> Truncation:

@@ -50,7 +50,7 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
     from transformers import EarlyStoppingCallback
 
     from hubtools.training.batching import Collator, weigh_rows
-    from hubtools.training.encoding import describe_truncation, encode_splits, measure_truncation
+    from hubtools.training.encoding import describe_truncation, encode_splits, leave_out_cut, measure_truncation
     from hubtools.training.loss import choose_weights, make_loss_function
     from hubtools.training.model import find_max_length, load_new_classifier
     from hubtools.training.progress import Progress
@@ -74,6 +74,7 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
         encoded = encode_splits(data, tokenizer, limit, task.head, label_set, plan.folder.tokens)
     # Counted while encoding: what is cut cannot be told from the encoded rows.
     cut = {split: measure_truncation(part, limit) for split, part in encoded.items()}
+    data, encoded = leave_out_cut(data, encoded)
     balance = task.balance if ours.balance is None else ours.balance
     # Spans of a text may be of several types: there only sources are evened out.
     labels = [] if task.head.per_token else encoded["train"]["labels"][:]
@@ -112,7 +113,7 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
             TrainingRecord,
             task=task.name,
             label_set=label_set.name,
-            train_sha256=hash_texts(data["train"]["text"]),
+            train_sha256=hash_texts(plan.data[task.name]["train"]["text"]),
             arguments=extend(
                 run.arguments,
                 TaskTrainingValues,
@@ -127,6 +128,8 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
         release_model(fresh, plan.folder, task, label_set, encoded["validation"], collator, record, sources)
 
     rows = f"{len(encoded['train'])} training rows"
+    if left_out := len(plan.data[task.name]["train"]) - len(encoded["train"]):
+        rows += f" (without {left_out} of those made for training, which the limit cuts)"
     return Job(
         trainer=trainer,
         splits=[*encoded.values()],

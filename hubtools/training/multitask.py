@@ -126,7 +126,7 @@ def _encode_parts(
     plan: Plan, tokenizer: PreTrainedTokenizerBase, limit: int
 ) -> tuple[list[Part], dict[str, dict[str, Truncation]]]:
     """Return each task with its encoded splits, and what the limit costs them, by the task's name."""
-    from hubtools.training.encoding import encode_splits, measure_truncation
+    from hubtools.training.encoding import encode_splits, leave_out_cut, measure_truncation
     from hubtools.training.loss import choose_weights
     from hubtools.training.multitask_model import Part
 
@@ -142,6 +142,7 @@ def _encode_parts(
         with plan.args.main_process_first(desc="encoding"):
             encoded = encode_splits(splits, tokenizer, limit, task.head, label_set, cache)
         cut[task.name] = {split: measure_truncation(rows, limit) for split, rows in encoded.items()}
+        _, encoded = leave_out_cut(splits, encoded)
         weights = choose_weights(plan.ours.class_weights, task.weighted_loss, encoded["train"]["labels"], classes)
         parts.append(Part(task, label_set, first, encoded, weights, task.head.loss_weight))
         first += classes  # the labels of all tasks are numbered through
