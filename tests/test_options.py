@@ -505,6 +505,17 @@ def test_a_training_reports_what_its_limit_cuts(
     assert "max length 512: nothing is cut" in capsys.readouterr().out
 
 
+def test_rows_are_balanced_or_sampled_by_a_strategy_of_transformers_not_both(
+    run_finetune: Finetune, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        run_finetune("both", *SHORT, "--balance", "0.5", "--train_sampling_strategy", "sequential")
+    assert end.value.code == 2
+    assert "leave one of the two flags out" in capsys.readouterr().err
+    folder = run_finetune("strategy", *SHORT, "--train_sampling_strategy", "sequential")
+    assert "balance" not in training_of(folder)["arguments"]
+
+
 def test_a_limit_beyond_the_model_is_an_error(run_finetune: Finetune, capsys: pytest.CaptureFixture[str]) -> None:
     for length, message in (("9000", "from 3 to 8192 tokens"), ("513", "at most 512 tokens for modernbert")):
         with pytest.raises(SystemExit) as end:

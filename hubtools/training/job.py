@@ -76,6 +76,8 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
     cut = {split: measure_truncation(part, limit) for split, part in encoded.items()}
     data, encoded = leave_out_cut(data, encoded)
     balance = task.balance if ours.balance is None else ours.balance
+    if args.train_sampling_strategy != "random":
+        balance = 0.0  # transformers' own strategies take each row once
     # Spans of a text may be of several types: there only sources are evened out.
     labels = [] if task.head.per_token else encoded["train"]["labels"][:]
     row_weights = weigh_rows(list_sources(data["train"]), labels, balance)

@@ -111,6 +111,12 @@ def plan_training(flags: TrainingFlags) -> Plan:
     metric = MEAN_SCORE.key if name == MULTI else _choose_selection(tasks[0], data[name])
     args = _make_arguments(flags, preset, rows, config, {"output_dir": str(folder.runs),
                                                          "metric_for_best_model": metric})  # fmt: skip
+    if ours.balance and args.train_sampling_strategy != "random":
+        raise UsageError(
+            f"--balance {ours.balance} and --train_sampling_strategy {args.train_sampling_strategy}",
+            expected="one of them: each decides which rows a step takes",
+            next="leave one of the two flags out",
+        )
     # Before anything is built: a name that is not there should not cost minutes.
     prepare_reports(args.report_to or [], folder)
     patience = preset.patience if ours.patience is None else ours.patience
