@@ -331,7 +331,8 @@ def run(report: dict[str, Any], args: Any, file: Path) -> list[str]:
 def table(report: dict[str, Any]) -> str:
     """A table a base: each score on each group, mean and deviation over the seeds, then the mean of the groups."""
     cells = [cell for cell in report["cells"].values() if "scores" in cell]
-    names = [name for name in report["configurations"] if any(c["configuration"] == name for c in cells)]
+    all_names = [name for name in report["configurations"] if any(c["configuration"] == name for c in cells)]
+    names, others = [name for name in all_names if name in (BEFORE, NOW)], [*{*all_names} - {BEFORE, NOW}]
     blocks = []
     for base in (NANO, MINILM):
         mine = [cell for cell in cells if cell["base"] == base]
@@ -365,7 +366,9 @@ def table(report: dict[str, Any]) -> str:
                     averaged = {name: {s: statistics.mean(v) for s, v in means[name].items()} for name in names}
                     lines.append(row_of(task, "*mean*", title, averaged))
         blocks.append("\n".join(lines))
-    notes = [f"{name}: {one['about']}." for name, one in report["configurations"].items() if name in names]
+    if others:
+        blocks.append(table_of_parts(cells, sorted(others)))
+    notes = [f"{name}: {one['about']}." for name, one in report["configurations"].items() if name in all_names]
     impossible = sorted({
         f"{cell['task']}, {cell['configuration']}, without {short(cell['task'], ' + '.join(cell['group']))}: "
         f"{cell['why_not'].partition(' rows of ')[0]} rows to train on"
@@ -378,6 +381,30 @@ def table(report: dict[str, Any]) -> str:
     )
     notes += [f"Not trained: {line}." for line in impossible]
     return "\n\n".join([*blocks, "\n".join(f"- {note}" for note in notes)])
+
+
+def table_of_parts(cells: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """What each part of the default brings: the mean over the groups with it and without, same groups and seeds."""
+
+    def cells_of(name: str) -> dict[tuple[str, str, tuple[str, ...], int], Mapping[str, Any]]:
+        mine = [cell for cell in cells if cell["configuration"] == name]
+        return {(cell["base"], cell["task"], tuple(cell["group"]), cell["seed"]): cell for cell in mine}
+
+    lines = ["| task | instead | score | now | instead | difference |", "|---" * 6 + "|"]
+    whole = cells_of(NOW)
+    for name in names:
+        other = cells_of(name)
+        for base, task in dict.fromkeys(key[:2] for key in other):
+            both = [key for key in other if key[:2] == (base, task) and key in whole]
+            for score, title in {k: t for key in both for k, t in other[key]["titles"].items()}.items():
+                pairs = [
+                    (whole[key]["scores"][score]["value"], other[key]["scores"][score]["value"]) for key in both
+                    if whole[key]["scores"].get(score) and other[key]["scores"].get(score)
+                ]  # fmt: skip
+                if pairs:
+                    now, instead = (statistics.mean(values) for values in zip(*pairs, strict=True))
+                    lines.append(f"| {task} | {name} | {title} | {now:.3f} | {instead:.3f} | {instead - now:+.3f} |")
+    return "\n".join(lines)
 
 
 def short(task: str, group: str) -> str:

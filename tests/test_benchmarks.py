@@ -150,8 +150,9 @@ def test_the_table_of_generalisation_compares_the_same_groups_and_seeds() -> Non
     cells += [left_out("now", "b", 0, 0.9), left_out("before", "c", 0, 0.3), left_out("now", "c", 0, 0.2)]
     cells += [left_out("before", "d", 0, None), left_out("before", "b", 0, 0.1) | {"why_not": "no class"}]
     del cells[-1]["scores"]
+    cells += [left_out("none made", "a", 0, 0.6), left_out("none made", "e", 0, 0.1)]
     settings = {"rows": 1500, "scored": 300, "steps": 4, "max_length": 32}
-    configurations = {"before": {"about": "old"}, "now": {"about": "new"}}
+    configurations = {"before": {"about": "old"}, "now": {"about": "new"}, "none made": {"about": "bare"}}
     report = {"settings": settings, "configurations": configurations, "cells": dict(enumerate(cells))}
     table = generalisation.table(report)
     assert "| jailbreak | a | ROC-AUC | 0.550 ± 0.071 | 0.750 ± 0.071 | +0.200 ± 0.000 |" in table
@@ -159,6 +160,8 @@ def test_the_table_of_generalisation_compares_the_same_groups_and_seeds() -> Non
     mean = next(line for line in table.splitlines() if "*mean*" in line)
     assert mean == "| jailbreak | *mean* | ROC-AUC | 0.500 ± 0.141 | 0.625 ± 0.247 | +0.125 ± 0.106 |"
     assert "| d |" not in table
+    assert "| jailbreak | none made | ROC-AUC | 0.700 | 0.600 | -0.100 |" in table, "a group that both have left out"
+    assert "- none made: bare." in table
     assert "Not trained: jailbreak, before, without b: no class rows to train on." in table
 
 
