@@ -4,8 +4,7 @@
     python benchmarks/space.py http://127.0.0.1:7860
 
 Each visitor asks every question of one of a few prompts, waits for the answer, and pauses for a random time. A visit
-that fails counts as refused. Then the attacks of ``--attacks`` are asked alone and with harmless sentences before and
-after. Prints the figures, and writes ``benchmarks/results/space.json``.
+that fails counts as refused. Prints the figures, and writes ``benchmarks/results/space.json``.
 """
 
 from __future__ import annotations
@@ -94,34 +93,16 @@ def load_beside_a_long_text(url: str, seconds: float) -> dict[str, Any]:
     return found | {"long_texts": len(read), "long_text_s": round(statistics.median(read), 1)}
 
 
-def pad_attacks(url: str, attacks: list[str]) -> dict[str, Any]:
-    """How many of the attacks that are caught alone are caught among harmless sentences, and the false alarms."""
-    caught = [text for text in attacks if ask(url, "jailbreak", text)["flagged"]]
-    found: dict[str, Any] = {"attacks": len(attacks), "caught_alone": len(caught)}
-    for count in (5, 20, 60):
-        padded = [f"{HARMLESS * count}{text} {HARMLESS * count}" for text in caught]
-        hits = sum(ask(url, "jailbreak", text)["flagged"] for text in padded)
-        found[f"still_caught_among_{count}"] = hits
-        found[f"harmless_of_{count}_flagged"] = bool(ask(url, "jailbreak", HARMLESS * 2 * count)["flagged"])
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url", help="of a running Space")
     parser.add_argument("--seconds", type=float, default=SECONDS)
-    parser.add_argument("--attacks", type=Path, help="JSON lines with text and label (jailbreak)")
     options = parser.parse_args()
     result: dict[str, Any] = {
         "cores": os.cpu_count(), "python": platform.python_version(), "visitors": VISITORS, "mean_pause_s": PAUSE,
     }  # fmt: skip
     result["alone"] = load_with(options.url, options.seconds)
     result["beside_a_long_text"] = load_beside_a_long_text(options.url, options.seconds)
-    if options.attacks:
-        rows = map(json.loads, options.attacks.read_text().splitlines())
-        result["padded_attacks"] = pad_attacks(
-            options.url, [row["text"] for row in rows if row["label"] == "jailbreak"]
-        )
     print(json.dumps(result, indent=2))
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "space.json").write_text(json.dumps(result, indent=2) + "\n")

@@ -70,10 +70,11 @@ def test_a_name_that_no_task_has_is_refused() -> None:
         check_augmentations(TASKS.values(), ("loud=0.5",))
 
 
-def test_names_are_of_one_task_each_and_shares_are_small() -> None:
+def test_names_are_of_one_task_each_and_no_task_has_more_made_rows_than_others() -> None:
     names = [made.name for task in TASKS.values() for made in task.augmentations]
     assert len({*names}) == len(names)
-    assert all(0 < made.share <= 0.25 and made.about for task in TASKS.values() for made in task.augmentations)
+    assert all(made.share > 0 and made.about for task in TASKS.values() for made in task.augmentations)
+    assert all(sum(made.share for made in task.augmentations) <= 1 for task in TASKS.values())
 
 
 def test_made_rows_join_the_training_split_alone_and_none_is_like_one_held_out() -> None:
@@ -123,11 +124,17 @@ def test_an_attack_stands_anywhere_in_a_harmless_text_and_as_often_a_harmless_ro
     assert sum(0.2 < place < 0.8 for place in places) > 20
 
 
-def test_what_an_attack_hides_in_is_no_longer_than_a_window() -> None:
-    rows = [*jailbreak_rows(), replace(jailbreak_rows()[-1], text="It rains again. " * 4000, group="long")]
-    made = [row.text for row in take(hide_attacks, rows, 2_000)]
-    assert 2_000 < max(map(len, made)) <= 2_210
-    assert any(text.startswith("It rains") and len(text) > 2_000 for text in made)
+def test_what_an_attack_hides_in_is_from_a_few_words_to_a_window_and_of_many_rows() -> None:
+    rows = jailbreak_rows()
+    rows.append(replace(rows[-1], text="code" * 4000, group="long"))  # without a place to divide it at
+    attacks = {row.text for row in rows if row.label == "jailbreak"}
+    made = [row.text for row in take(hide_attacks, rows, 400) if row.label == "jailbreak"]
+    around = [len(text) - max(len(attack) for attack in attacks if attack in text) for text in made]
+    assert 20 <= min(around) < 40
+    assert 1_700 < max(around) < 2_100
+    assert 0.4 < sum(length < 200 for length in around) / len(around) < 0.6
+    named = [set(re.findall(r"\d+", text)) for text in made if len(text) > 1_000]
+    assert min(map(len, named)) > 3
 
 
 def test_words_stand_before_behind_and_on_both_sides_of_attacks_and_of_others() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Iterator, Sequence
@@ -11,9 +12,8 @@ from hubtools.spec import Augmentation, Example
 from hubtools.tasks.noise import add_noise
 
 _POSITIVE = "jailbreak"
-_LONGEST_HIDDEN = 1_500  # characters of what is put into a document
-_SHORTEST_DOCUMENT = 200
-_LONGEST = 2_200  # with what is put in: about as much as a window holds
+_LONGEST_HIDDEN = 1_500  # characters of what is put into a text
+_SHORTEST, _LONGEST = 20, 2_000  # of that text: with what is put in, up to about a window
 # Where something can be put between: behind a sentence, or at a line break.
 _SEAM = re.compile(r"(?<=[.!?])\s+(?=\S)|\n+(?=\S)")
 
@@ -26,19 +26,18 @@ def _divide(rows: Sequence[Example]) -> tuple[list[Example], list[Example]]:
 def hide_attacks(rows: Sequence[Example], rng: random.Random) -> Iterator[Example]:
     """Yield harmless texts with another row at a random place in them: an attack in one, a harmless row in the next.
 
-    Of a long text it is a passage, so that a model reads what was put in. A row keeps the source of what was put in,
-    and is of both rows' splits: training's.
+    The texts are of sentences of harmless rows, from a few words to a whole window. Short ones teach what the long ones
+    ask: with long ones alone, whether the nano model learns it at all is a matter of the seed. A row keeps the source
+    of what was put in, and is of the splits of all its parts: training's.
     """
     attacks, harmless = _divide(rows)
     attacks = [row for row in attacks if len(row.text) <= _LONGEST_HIDDEN]
     short = [row for row in harmless if len(row.text) <= _LONGEST_HIDDEN]
-    documents = [row.text for row in harmless if len(row.text) >= _SHORTEST_DOCUMENT]
-    if not (attacks and short and documents):
+    if not (attacks and short):
         return
     while True:
         for pool in (attacks, short):
-            hidden = rng.choice(pool)
-            document = _take_passage(rng.choice(documents), _LONGEST - len(hidden.text), rng)
+            hidden, document = rng.choice(pool), _compose(harmless, rng)
             seams = [(0, 0), *(match.span() for match in _SEAM.finditer(document)), (len(document),) * 2]
             start, end = rng.choice(seams)
             gap = rng.choice((" ", "\n", "\n\n"))
@@ -46,12 +45,15 @@ def hide_attacks(rows: Sequence[Example], rng: random.Random) -> Iterator[Exampl
             yield replace(hidden, text=gap.join(part for part in (before, hidden.text.strip(), after) if part))
 
 
-def _take_passage(text: str, most: int, rng: random.Random) -> str:
-    """Return a text, or where it has more than ``most`` characters a part of it that begins a sentence or a line."""
-    if len(text) <= most:
-        return text
-    start = rng.choice([0, *(match.end() for match in _SEAM.finditer(text, 0, len(text) - _SHORTEST_DOCUMENT))])
-    return text[start : start + most]
+def _compose(harmless: Sequence[Example], rng: random.Random) -> str:
+    """Return harmless sentences: as often 20 to 200 characters as 200 to 2,000."""
+    length = round(math.exp(rng.uniform(math.log(_SHORTEST), math.log(_LONGEST))))
+    gap, text = rng.choice((" ", "\n", "\n\n")), ""
+    while len(text) < length:
+        sentences = [part for part in _SEAM.split(rng.choice(harmless).text.strip()) if part]
+        first = rng.randrange(len(sentences))
+        text += (gap if text else "") + " ".join(sentences[first:])[: max(_SHORTEST, length - len(text))]
+    return text
 
 
 def surround(rows: Sequence[Example], rng: random.Random) -> Iterator[Example]:
@@ -88,7 +90,7 @@ def roughen(rows: Sequence[Example], rng: random.Random) -> Iterator[Example]:
 # Also of the starter corpus: docs/robustness.md says what the demo's model catches with these rows, and without.
 AUGMENTATIONS = (
     Augmentation(
-        "hidden", 0.25, hide_attacks, "attacks at a random place of harmless texts, harmless rows likewise",
+        "hidden", 0.7, hide_attacks, "attacks at a random place of harmless texts, harmless rows likewise",
         of_starter=True,
     ),
     Augmentation(
