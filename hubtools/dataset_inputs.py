@@ -27,7 +27,7 @@ def collect_inputs(task: TaskSpec, source: SourceOptions) -> CurationInputs:
         label_set=label_set,
         supplements=locate_supplements(task, sources, source, label_set),
         values=locate_values(task, sources, source),
-        augmentations=choose_augmentations(task, source.augment, list_usual_augmentations(task, sources, source)),
+        augmentations=choose_augmentations(task, source.augment, list_usual_shares(task, sources, source)),
         seed=source.seed,
         skip_bad_rows=source.skip_bad_rows,
         languages=source.languages,
@@ -36,12 +36,14 @@ def collect_inputs(task: TaskSpec, source: SourceOptions) -> CurationInputs:
     )
 
 
-def list_usual_augmentations(task: TaskSpec, sources: Sequence[SourceFiles], source: SourceOptions) -> list[str]:
-    """Return the names of what makes rows where no flag asks for it: of public rows, and some of the starter corpus."""
+def list_usual_shares(task: TaskSpec, sources: Sequence[SourceFiles], source: SourceOptions) -> dict[str, float]:
+    """Return how many rows each augmentation makes where no flag asks for it: of public rows, or of the starter's."""
     if source.only_named_source:
-        return []
-    public, is_starter = are_public(task, sources), any(files.source is task.starter for files in sources)
-    return [made.name for made in task.augmentations if public or (is_starter and made.of_starter)]
+        return {}
+    if are_public(task, sources):
+        return {made.name: made.share for made in task.augmentations}
+    is_starter = any(files.source is task.starter for files in sources)
+    return {made.name: made.of_starter for made in task.augmentations if is_starter}
 
 
 def locate_sources(task: TaskSpec, source: SourceOptions) -> tuple[tuple[SourceFiles, ...], LabelSet]:

@@ -161,14 +161,14 @@ class Augmentation:
         make: from the rows of the training split, in an order that follows from their content, to new ones, without
             end or until nothing more can be made.
         about: what it does, in a few words behind its name.
-        of_starter: whether it joins the starter corpus too, where that stands in for the public sources.
+        of_starter: the share where the starter corpus stands in for the public sources; 0 makes none of it.
     """
 
     name: str
     share: float
     make: Callable[[Sequence[Example], random.Random], Iterator[Example]]
     about: str
-    of_starter: bool = False
+    of_starter: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def sentences(rng: random.Random, number: int) -> str:
     return " ".join(" ".join(rng.sample(WORDS, 7)).capitalize() + f" {rng.randrange(999)}." for _ in range(number))
 
 
-NAMES = [made.name for made in JAILBREAK.augmentations]
+USUAL = {made.name: made.share for made in JAILBREAK.augmentations}
 
 
 def jailbreak_rows(split: str = "train", seed: int = 0) -> list[Example]:
@@ -50,18 +50,17 @@ def take(made: Augmentation | object, rows: list[Example], number: int = 200, se
 
 
 def test_each_task_has_its_shares_and_a_flag_beats_them() -> None:
-    usual = dict(choose_augmentations(JAILBREAK, (), NAMES))
-    assert usual == {made.name: made.share for made in JAILBREAK.augmentations}
-    assert choose_augmentations(JAILBREAK, (), ()) == ()
-    asked = dict(choose_augmentations(JAILBREAK, ("noise=0.5", "hidden=0", "chat=1"), NAMES))
-    assert asked == {name: share for name, share in usual.items() if name != "hidden"} | {"noise": 0.5}
-    assert choose_augmentations(JAILBREAK, ("noise=0.5",), ()) == (("noise", 0.5),)
+    assert dict(choose_augmentations(JAILBREAK, (), USUAL)) == USUAL
+    assert choose_augmentations(JAILBREAK, (), {}) == ()
+    asked = dict(choose_augmentations(JAILBREAK, ("noise=0.5", "hidden=0", "chat=1"), USUAL))
+    assert asked == {name: share for name, share in USUAL.items() if name != "hidden"} | {"noise": 0.5}
+    assert choose_augmentations(JAILBREAK, ("noise=0.5",), {}) == (("noise", 0.5),)
 
 
 @pytest.mark.parametrize("entry", ["noise", "noise=", "noise=2", "noise=-1", "noise=much", "noise=nan"])
 def test_a_share_that_is_none_is_refused(entry: str) -> None:
     with pytest.raises(UsageError, match="NAME=SHARE"):
-        choose_augmentations(JAILBREAK, (entry,), NAMES)
+        choose_augmentations(JAILBREAK, (entry,), USUAL)
 
 
 def test_a_name_that_no_task_has_is_refused() -> None:

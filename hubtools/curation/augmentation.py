@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from hubtools.curation.evaluation_rows import find_seen_rows
@@ -15,17 +15,19 @@ from hubtools.spec import Example
 from hubtools.task import TaskSpec
 
 
-def choose_augmentations(task: TaskSpec, asked: Sequence[str], usual: Collection[str]) -> tuple[tuple[str, float], ...]:
+def choose_augmentations(
+    task: TaskSpec, asked: Sequence[str], usual: Mapping[str, float]
+) -> tuple[tuple[str, float], ...]:
     """Return the name and the share of each augmentation that takes place, in the order of the task.
 
     Args:
-        asked: ``NAME=SHARE``, which beats the task's own share; 0 leaves it out.
-        usual: names of those that take place where nobody names them, with the task's own share.
+        asked: ``NAME=SHARE``, which beats the usual share; 0 leaves it out.
+        usual: shares where nobody names any.
 
     Raises:
         UsageError: another form, or a share outside 0 to 1.
     """
-    shares = {made.name: made.share if made.name in usual else 0.0 for made in task.augmentations}
+    shares = {made.name: usual.get(made.name, 0.0) for made in task.augmentations}
     for entry in asked:
         name, _, share = entry.partition("=")
         try:

@@ -87,18 +87,19 @@ def roughen(rows: Sequence[Example], rng: random.Random) -> Iterator[Example]:
             yield replace(row, text=add_noise(row.text, rng))
 
 
-# Also of the starter corpus: docs/robustness.md says what the demo's model catches with these rows, and without.
+# The starter corpus has few texts in which an attack could hide. docs/robustness.md says what the demo's model catches
+# with these rows, and without; docs/left-out.md, what they do to models of the public data.
 AUGMENTATIONS = (
     Augmentation(
-        "hidden", 0.7, hide_attacks, "attacks at a random place of harmless texts, harmless rows likewise",
-        of_starter=True,
+        "hidden", 0.25, hide_attacks, "attacks at a random place of harmless texts, harmless rows likewise",
+        of_starter=0.7,
     ),
     Augmentation(
         "surrounded", 0.1, surround, "harmless words before and behind attacks, and harmless rows likewise",
-        of_starter=True,
+        of_starter=0.1,
     ),
     Augmentation(
         "noise", 0.2, roughen, "rows in other case, with odd spacing, typing errors or look-alike letters",
-        of_starter=True,
+        of_starter=0.2,
     ),
 )  # fmt: skip
