@@ -78,6 +78,9 @@ CONFIGURATIONS = {
         "today's default, the checkpoint chosen row by row", train=("--metric_for_best_model", "primary")
     ),
     "unsure": Configuration("today's default, a penalty on sure answers", train=("--label_smoothing_factor", "0.1")),
+    "more hidden": Configuration(
+        "today's default, hidden attacks as of the starter corpus", made=SHARES | {"hidden": 0.7}
+    ),
     **{
         f"no {name}": Configuration(f"today's default without the rows of '{name}'", made=without(name))
         for name in sorted(SHARES)
