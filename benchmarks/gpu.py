@@ -242,7 +242,7 @@ def keep_figures(report: dict[str, Any], file: Path) -> None:
         figure = Figure(
             device=report["device"], layers=layers, width=width, path=mine[0]["path"], compiled=way == COMPILED,
             tokens_per_second=statistics.median(run["tokens_per_second"] for run in mine),
-            # What recorded layers hold does not count as allocated, and is about what they hold otherwise.
+            # The H200's report counts allocated memory, which leaves out what recorded layers hold: as much as static.
             peak_gib=max(run["peak_gib"] for run in ours if run["size"] == size),
             compile_seconds=max(run["compile_s"] for run in mine),
         )  # fmt: skip

@@ -16,24 +16,26 @@ from pathlib import Path
 from typing import Any
 
 from datasets import load_dataset
+from space import HARMLESS
 
 from hubtools.heads.inference import load_pipeline
-from hubtools.reading import Window, read_labels
+from hubtools.reading import read_labels
+from hubtools.records.thresholds import WEIGHTS, read_threshold
+from hubtools.tasks.jailbreak import JAILBREAK
 
 RESULTS = Path(__file__).parent / "results"
-HARMLESS = "The tenant keeps the rooms in good order and tells the owner of any damage without delay. "
-WINDOW = Window(512, 255)
 
 
 def measure(work: Path) -> dict[str, Any]:
     """What stands in the report."""
     folder = work / "jailbreak"
     classifier = load_pipeline("text-classification", str(folder / "model"))
-    weights = json.loads((folder / "model" / "thresholds.json").read_text())["weights"]
-    threshold = weights["model.safetensors"]["threshold"]
+    shipped = json.loads((folder / "model" / "thresholds.json").read_text())
+    threshold = read_threshold(shipped, WEIGHTS, "detection", "jailbreak")
+    assert threshold is not None
 
     def flag(texts: list[str]) -> list[bool]:
-        answers = read_labels(classifier.model, classifier.tokenizer, texts, window=WINDOW, positive=1)
+        answers = read_labels(classifier.model, classifier.tokenizer, texts, window=JAILBREAK.head.window, positive=1)
         return [answer.probabilities[1] >= threshold for answer in answers]
 
     rows = load_dataset(str(folder / "dataset"), split="test")

@@ -37,7 +37,7 @@ def collect_inputs(task: TaskSpec, source: SourceOptions) -> CurationInputs:
 
 
 def list_usual_shares(task: TaskSpec, sources: Sequence[SourceFiles], source: SourceOptions) -> dict[str, float]:
-    """Return how many rows each augmentation makes where no flag asks for it: of public rows, or of the starter's."""
+    """Return the share of each augmentation where no flag names one: that for public rows, or the starter corpus's."""
     if source.only_named_source:
         return {}
     if are_public(task, sources):

@@ -136,6 +136,23 @@ def test_layers_are_tried_out_in_the_precision_of_the_training(tmp_path: Path, m
     assert seen == {torch.bfloat16}
 
 
+def test_autocast_has_no_cache_where_layers_are_compiled_and_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch refuses to record a graph with it."""
+
+    def only_try_out(model: Any, cache: Any, try_out: Any) -> tuple[float, str]:
+        try_out()
+        return 0.1, ""
+
+    monkeypatch.setattr(training, "compile_layers", only_try_out)
+    model, seen = model_for("sequence"), set[bool]()
+    model.model.layers[1].attn.Wqkv.register_forward_hook(lambda *given: seen.add(torch.is_autocast_cache_enabled()))
+    trainer = trainer_for(model, rows_for("sequence"), tmp_path, static=True, compiled=True, bf16=True, max_steps=1)
+    trainer.train()
+    assert seen == {False}
+
+
 def test_every_size_of_the_first_epoch_is_tried_out_before_it_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

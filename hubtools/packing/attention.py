@@ -273,6 +273,11 @@ def _make_blocks(bounds: torch.Tensor, tokens: int, reach: int) -> tuple[Any, An
     return first, second
 
 
+def read_first_line(error: Exception) -> str:
+    """Return the first line of an error's message; the name of its type where it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def try_way(device: torch.device, way: str) -> str:
     """Return how a way differs on this device from the plain attention of the CPU; "" where it does not."""
     # One text within the window of 64 to either side, two that are longer, and one that is empty.
@@ -290,8 +295,7 @@ def try_way(device: torch.device, way: str) -> str:
             gradients = torch.autograd.grad(row.float().square().sum(), (q, k, v))
             results.append([part.detach().float().cpu() for part in (row, *gradients)])
     except Exception as error:  # kernels that are missing, broken or of another version fail in many ways
-        first = str(error).strip().splitlines() or [type(error).__name__]
-        return f"{way} fails on this GPU: {first[0]}"
+        return f"{way} fails on this GPU: {read_first_line(error)}"
     # bf16 keeps eight bits, a relative error of up to 1/256; the bound leaves room for sums of many.
     difference = max(float((a - b).norm() / a.norm()) for a, b in zip(*results, strict=True))
     return "" if difference < 0.03 else f"{way} is wrong by {difference:.0%} on this GPU"

@@ -11,7 +11,7 @@ from typing import cast
 
 from transformers import AttentionInterface, PreTrainedModel
 
-from hubtools.packing.attention import NAMES, TEXT_BY_TEXT, text_by_text
+from hubtools.packing.attention import NAMES, TEXT_BY_TEXT, read_first_line, text_by_text
 
 # A layer is compiled once for passes of all sizes, for training and for evaluation. ModernBERT has three kinds of
 # layers, which share their code: the first, those with a window and those without.
@@ -49,6 +49,5 @@ def compile_layers(model: PreTrainedModel, cache: Path | None, try_out: Callable
         for layer in layers:
             layer._compiled_call_impl = None
         AttentionInterface.register(NAMES[TEXT_BY_TEXT], text_by_text)
-        words = str(error).strip().splitlines() or [type(error).__name__]
-        return time.perf_counter() - began, f"{type(error).__name__}: {words[0]}"
+        return time.perf_counter() - began, f"{type(error).__name__}: {read_first_line(error)}"
     return time.perf_counter() - began, ""

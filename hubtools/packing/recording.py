@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import nn
 
-from hubtools.packing.attention import Texts
+from hubtools.packing.attention import Texts, read_first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -100,7 +100,8 @@ def record_layers(model: PreTrainedModel, try_out: Callable[[], None]) -> tuple[
     """Record the layers of a packed ModernBERT, or leave them as they are where that fails.
 
     Args:
-        try_out: computes passes of all sizes forward and backward.
+        try_out: computes passes of all sizes forward and backward, autocast without its cache: what that remembers
+            between two passes is not there when a graph is replayed.
 
     Returns:
         seconds that it took, and why it failed, "" where it did not.
@@ -114,8 +115,7 @@ def record_layers(model: PreTrainedModel, try_out: Callable[[], None]) -> tuple[
     except Exception as error:  # as with a compiler: what cannot be recorded is computed as it is
         vars(encoder).pop("recordings", None)
         torch.cuda.empty_cache()
-        words = str(error).strip().splitlines() or [type(error).__name__]
-        return time.perf_counter() - began, f"{type(error).__name__}: {words[0]}"
+        return time.perf_counter() - began, f"{type(error).__name__}: {read_first_line(error)}"
     return time.perf_counter() - began, ""
 
 
@@ -125,14 +125,9 @@ def _make_graph(
     # A graph reads and writes the memory of its sample.
     sample = [part.detach().clone() for part in (states, texts.bounds, *rotations)]
     sample[0].requires_grad_(states.requires_grad)
-    kind = states.device.type
-    # What autocast remembers between two passes is not there when a graph is replayed.
-    with torch.autocast(
-        kind, torch.get_autocast_dtype(kind), enabled=torch.is_autocast_enabled(kind), cache_enabled=False
-    ):
-        made: Callable[..., torch.Tensor] = torch.cuda.make_graphed_callables(  # type: ignore[assignment]
-            Layers(layers, texts.longest), tuple(sample), pool=pool
-        )
+    made: Callable[..., torch.Tensor] = torch.cuda.make_graphed_callables(  # type: ignore[assignment]
+        Layers(layers, texts.longest), tuple(sample), pool=pool
+    )
     return made
 
 

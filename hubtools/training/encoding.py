@@ -58,8 +58,6 @@ def leave_out_cut(
     groups = train["group"][:] if "group" in train.column_names else [""] * len(train)
     cut = encoded["train"]["cut_tokens"][:]
     kept = [row for row, group in enumerate(groups) if not (cut[row] and group.startswith(MADE))]
-    if len(kept) == len(groups):
-        return {**data}, {**encoded}
     return {**data, "train": train.select(kept)}, {**encoded, "train": encoded["train"].select(kept)}
 
 

@@ -131,7 +131,7 @@ def prepare_task(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Job:
 
     rows = f"{len(encoded['train'])} training rows"
     if left_out := len(plan.data[task.name]["train"]) - len(encoded["train"]):
-        rows += f" (without {left_out} of those made for training, which the limit cuts)"
+        rows += f" (without {left_out} made rows that the limit cuts)"
     return Job(
         trainer=trainer,
         splits=[*encoded.values()],

@@ -120,7 +120,8 @@ class ClassifierTrainer(Trainer):
             static_collator: Any = StaticCollator(collator, self.sizes)
             self.data_collator = static_collator
         self.compiled = compiled and self._compile(model, cache)
-        self.recorded = self.compiled and self._record(model, choice.way)
+        if self.compiled:
+            self._record(model, choice.way)
         if model is not self.model and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
             raise UsageError(
                 "--lora_rank where the weights are divided among processes", expected="whole weights, to merge into",
@@ -134,7 +135,7 @@ class ClassifierTrainer(Trainer):
         elif self.is_fsdp_enabled or self.is_deepspeed_enabled:
             seconds, reason = 0.0, "weights are divided among processes"
         else:
-            # A graph is recorded without what autocast remembers, and the compiler takes that for another kind of pass.
+            # Graphs are recorded without autocast's cache, and for the compiler passes with it are of another kind.
             self.accelerator.autocast_handler = AutocastKwargs(cache_enabled=False)
             seconds, reason = compile_layers(model, cache, lambda: self._try_out(model))
         self.compile_seconds = round(seconds, 1)
@@ -143,22 +144,18 @@ class ClassifierTrainer(Trainer):
         self.path += "" if reason else ", compiled"
         return not reason
 
-    def _record(self, model: PreTrainedModel, way: str) -> bool:
-        """Record the compiled layers as graphs; return whether they are. A line says why where that failed."""
+    def _record(self, model: PreTrainedModel, way: str) -> None:
+        """Record the compiled layers as graphs, where this device can. A line says why where that failed."""
         args = self.args
-        if (
-            args.device.type != "cuda"
-            or way not in (VARLEN, FLASH)
-            or args.world_size > 1
-            or args.gradient_checkpointing
-        ):
-            return False
+        if args.device.type != "cuda" or args.world_size > 1:
+            return
+        if way not in (VARLEN, FLASH) or args.gradient_checkpointing:  # these do more than launch kernels
+            return
         seconds, reason = record_layers(model, lambda: self._try_out(model))
         self.compile_seconds = round(self.compile_seconds + seconds, 1)
         if reason:
             print(f"layers are not recorded: {reason}", flush=True)
         self.path += "" if reason else ", recorded"
-        return not reason
 
     def _try_out(self, model: PreTrainedModel) -> None:
         """Compute batches with every size of the first epoch forward and backward, and leave nothing of it behind."""
