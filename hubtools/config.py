@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from hubtools.errors import UsageError
+from hubtools.errors import UsageError, read_first_line
 
 
 class Parameter(Protocol):
@@ -77,7 +77,7 @@ def _read_flags(path: Path) -> dict[str, object]:
         content = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(
-            f"Configuration {path}", expected="a YAML file", found=str(error).splitlines()[0], next="mend the file"
+            f"Configuration {path}", expected="a YAML file", found=read_first_line(error), next="mend the file"
         ) from error
     if not isinstance(content, dict):
         raise UsageError(

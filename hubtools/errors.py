@@ -27,6 +27,11 @@ def shorten(text: object, most: int = 400) -> str:
     return line if len(line) <= most else line[:most] + " …"
 
 
+def read_first_line(error: object) -> str:
+    """Return the first line of an error's message; the name of its type where it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 class HubtoolsError(Exception):
     """Base of every error that hubtools raises on purpose.
 

@@ -29,7 +29,8 @@ if not __package__:  # started by path: the repository root, not hubtools/, must
 # models many times slower. Read when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from hubtools.errors import HubtoolsError, TrainingFailed
+from hubtools.errors import TrainingFailed
+from hubtools.library_errors import translate_error
 from hubtools.training.flags import make_training_parser, parse_training_flags, read_hub
 from hubtools.training.plan import Plan, plan_training
 from hubtools.training.processes import fail, start_processes, world_size
@@ -55,16 +56,18 @@ def main(argv: list[str] | None = None) -> None:
     """Parse and train; an error that is the user's to mend ends with its message, not with a stack trace."""
     try:
         run_training(parse(sys.argv[1:] if argv is None else argv))
-    except HubtoolsError as error:
-        fail(str(error), error.exit_code, has_next=bool(error.next))
-    except OSError as error:
-        fail(str(TrainingFailed("Training could not read or write", found=str(error))))
     except Exception as error:
-        if world_size() == 1:
-            raise
-        if "peer" in str(error) or "NCCL" in str(error):  # what others see when one of them is gone
+        several = world_size() > 1
+        if several and ("peer" in str(error) or "NCCL" in str(error)):  # what others see when one of them is gone
             print(f"Process {os.environ['RANK']} stops: another one of the training has ended.", file=sys.stderr)
             sys.exit(1)
+        known = translate_error(error)
+        if known is None and isinstance(error, OSError):
+            known = TrainingFailed("Training could not read or write", found=str(error))
+        if known:
+            fail(str(known), known.exit_code, has_next=bool(known.next))
+        if not several:
+            raise
         traceback.print_exc()
         fail(f"{type(error).__name__}: {error}")
 

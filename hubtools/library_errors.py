@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable
 
-from hubtools.errors import HubtoolsError, HubUnavailable, StorageError, UsageError
+from hubtools.errors import HubtoolsError, HubUnavailable, StorageError, UsageError, read_first_line
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
@@ -84,7 +84,7 @@ def _translate_bad_repo_name(error: BaseException) -> HubtoolsError | None:
     return UsageError(
         "The name of a repo is not one",
         expected="name or owner/name, of letters, digits, '-', '_' and '.'",
-        found=str(error).splitlines()[0],
+        found=read_first_line(error),
         next="mend the name and run the command again",
     )
 
@@ -160,7 +160,7 @@ def _read_endpoint() -> str:
 
 def _find_message(error: BaseException) -> str:
     """Return the first line of the Hub's own message, or of the error's."""
-    return str(getattr(error, "server_message", None) or str(error)).splitlines()[0]
+    return read_first_line(getattr(error, "server_message", None) or error)
 
 
 # In this order, since one error may be several: a refusal is an answer of the Hub as well.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from hubtools.errors import HubtoolsError, HubUnavailable
+from hubtools.errors import HubtoolsError, HubUnavailable, read_first_line
 
 T = TypeVar("T")
 
@@ -18,7 +18,7 @@ def is_connection_error(error: BaseException) -> bool:
     if isinstance(error, (ConnectionError, TimeoutError)):
         return True
     # By the module's name: versions of huggingface_hub use different HTTP clients, and not all of them are installed.
-    client = type(error).__module__.split(".")[0] in ("httpx", "httpx2", "httpcore", "requests", "urllib3")
+    client = type(error).__module__.split(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3")
     # An error about a status (HTTPStatusError) is an answer.
     return client and "Status" not in type(error).__name__
 
@@ -70,6 +70,6 @@ def report_no_answer(error: BaseException, endpoint: str) -> HubUnavailable:
     return HubUnavailable(
         f"The Hub at {endpoint} does not answer",
         expected="an answer",
-        found=str(error).splitlines()[0] if str(error) else type(error).__name__,
+        found=read_first_line(error),
         next="run the same command again: what is done is kept, and it goes on from there",
     )

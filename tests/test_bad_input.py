@@ -9,12 +9,13 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from as_user import Command, commits, own_rows
+from as_user import REPOSITORY, Command, commits, own_rows
 from huggingface_hub import CommitOperationAdd, HfApi
 
 from hubtools.localhub import Hub, find, stop
@@ -346,6 +347,16 @@ def test_a_card_that_could_not_be_read_is_not_taken_for_no_card(
     hubtools(*push)
     card = Path(api.hf_hub_download(f"local/{name}", "README.md", repo_type="dataset")).read_text()
     assert "A note by a person." in card
+
+
+def test_a_training_whose_hub_does_not_answer_says_so(hubtools: Command, curated: Path, tmp_path: Path) -> None:
+    """finetune.py by itself, as accelerate launches it: no command of hubtools stands around it."""
+    done = hubtools.run(
+        sys.executable, REPOSITORY / "hubtools" / "finetune.py", "--task", "intent", "--base", "somebody/encoder",
+        "--dataset", curated / "intent" / "dataset", "--work_dir", tmp_path / "work", check=False,
+        env={"HF_ENDPOINT": "http://127.0.0.1:9"},  # nobody listens on the port of discarded data
+    )  # fmt: skip
+    complaint(done, "The Hub at http://127.0.0.1:9 does not answer", "run the same command again")
 
 
 def test_a_hub_that_stopped_is_started_again_and_the_work_goes_on(

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from hubtools import __version__
 from hubtools.curation.files import SUFFIXES, find_format
-from hubtools.errors import HubtoolsError, HubUnavailable, SourceError, UsageError, shorten
+from hubtools.errors import HubtoolsError, HubUnavailable, SourceError, UsageError, read_first_line, shorten
 from hubtools.records.dataset import ColumnMapping
 from hubtools.spec import Source
 from hubtools.task import TaskSpec
@@ -137,7 +137,7 @@ def _explain(source: Source, find: Callable[[Source], _Found]) -> _Found:
             raise
         raise SourceError(
             f"Source {source.name!r} ({source.id}) could not be read",
-            found=str(error).splitlines()[0],
+            found=read_first_line(error),
             expected="a mirror of it, or its address on the web",
             next=f"leave it out with --without {source.name}, or all that the task adds to its named source with "
             "--only-named-source; or serve a copy with --mirror DIR",
@@ -171,7 +171,7 @@ def locate_addition(source: Source) -> SourceFiles:
         mirror = "serve a copy with --mirror DIR"
         raise SourceError(
             f"{_KINDS[source.role]} {source.name!r} ({source.id}) could not be read",
-            found=str(error).splitlines()[0],
+            found=read_first_line(error),
             expected="a dataset repo on this Hub, a mirror of it, or its address on the web",
             next=mirror if source.role == "test" else f"leave it out with --without {source.name}, or {mirror}",
         ) from error

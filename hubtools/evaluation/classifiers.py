@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hubtools.curation.label_maps import read_label_map
-from hubtools.errors import UsageError
+from hubtools.errors import UsageError, read_first_line
 from hubtools.heads.inference import list_label_names, load_pipeline
 from hubtools.heads.values import LabelPlan, Pipeline
 from hubtools.reading import OUTSIDE
@@ -144,7 +144,7 @@ def open_classifier(
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(model, revision=revision)
     except (ValueError, KeyError) as error:  # an architecture that this version of transformers does not know
-        raise _make_kind_error(model, task, str(error).splitlines()[0]) from error
+        raise _make_kind_error(model, task, read_first_line(error)) from error
     architectures = list(config.architectures or [])
     if not any(name.endswith(task.head.architecture) for name in architectures):
         raise _make_kind_error(model, task, ", ".join(architectures) or "no architecture in its config.json")

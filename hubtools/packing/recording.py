@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import nn
 
-from hubtools.packing.attention import Texts, read_first_line
+from hubtools.errors import read_first_line
+from hubtools.packing.attention import Texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

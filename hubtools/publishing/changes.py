@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from hubtools.errors import MissingStage
+from hubtools.errors import MissingStage, read_first_line
 from hubtools.publishing.options import PushOptions
 from hubtools.retries import call_with_retries
 
@@ -81,7 +81,7 @@ def read_card(api: HfApi, repo: str, kind: str, revision: str) -> str | None:
         path = api.hf_hub_download(repo, "README.md", repo_type=kind, revision=revision)
     except LocalEntryNotFoundError as error:
         # The client's name for a Hub that does not answer. Taken for "no card", it would cost a person's edits.
-        raise ConnectionError(str(error).splitlines()[0]) from error
+        raise ConnectionError(read_first_line(error)) from error
     except EntryNotFoundError:
         return None
     return Path(path).read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 
-from hubtools.errors import CardRejected
+from hubtools.errors import CardRejected, read_first_line
 
 # Everything between the two is written by us; what a person adds belongs above or below. The description stands above
 # the first, as a comment would be taken for it.
@@ -88,7 +88,7 @@ def split_card(card: str) -> tuple[dict[str, object], str]:
     try:
         return yaml.safe_load(match.group(1)) or {}, card[match.end() :].lstrip("\n")
     except yaml.YAMLError as error:
-        raise CardRejected("The card on the Hub has broken YAML", found=str(error).splitlines()[0]) from error
+        raise CardRejected("The card on the Hub has broken YAML", found=read_first_line(error)) from error
 
 
 def take_our_card(card: str) -> str:

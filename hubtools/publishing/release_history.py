@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hubtools.errors import read_first_line
 from hubtools.evaluation.previous import list_releases, name_next_release
 from hubtools.publishing.changes import Content, compare_with_hub
 from hubtools.publishing.front_matter import split_card
@@ -122,7 +123,7 @@ def download(api: HfApi, repo: str, kind: str, name: str, revision: str) -> Path
             return Path(api.hf_hub_download(repo, name, repo_type=kind, revision=revision))
         except LocalEntryNotFoundError as error:
             # The client's name for a Hub that does not answer.
-            raise ConnectionError(str(error).splitlines()[0]) from error
+            raise ConnectionError(read_first_line(error)) from error
 
     try:
         return call_with_retries(load)

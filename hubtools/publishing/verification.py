@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hubtools import __version__
-from hubtools.errors import CardRejected, DamagedRecord, MissingStage, UsageError, VerificationFailed
+from hubtools.errors import CardRejected, DamagedRecord, MissingStage, UsageError, VerificationFailed, read_first_line
 from hubtools.evaluation.evaluate import compute_metrics
 from hubtools.evaluation.multitask import ABOUT_HEADS
 from hubtools.evaluation.other_data import FOLDER
@@ -147,7 +147,7 @@ def _find_other_numbers(task: TaskSpec, folder: TaskFolder) -> Iterator[Defect]:
         )
         labels = task.label_set(folder.read_facts().label_set).labels
     except (MissingStage, KeyError) as error:
-        yield Defect("metrics.json", "the files of a release, as this version reads them", str(error).splitlines()[0])
+        yield Defect("metrics.json", "the files of a release, as this version reads them", read_first_line(error))
         return
     expected = list(task.model_labels(task.label_set(folder.read_facts().label_set)))
     if test.about.get("labels") != expected:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from hubtools.errors import UsageError
+from hubtools.errors import UsageError, read_first_line
 from hubtools.records.studies import SearchRange
 from hubtools.training.presets import Preset
 
@@ -101,7 +101,7 @@ def read_ranges(path: Path, check: Callable[[Sequence[str]], None]) -> dict[str,
         content = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(
-            f"Ranges {path}", expected="a YAML file", found=str(error).splitlines()[0], next="mend the file"
+            f"Ranges {path}", expected="a YAML file", found=read_first_line(error), next="mend the file"
         ) from error
     if not isinstance(content, dict) or not content:
         raise UsageError(

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hubtools.errors import HubUnavailable, TrainingFailed, UsageError, shorten
+from hubtools.errors import HubUnavailable, TrainingFailed, UsageError, read_first_line, shorten
 from hubtools.spec import LabelSet
 from hubtools.task import TaskSpec
 from hubtools.training.arguments import FinetuneArguments
@@ -125,7 +125,7 @@ def load_splits(dataset: str, task: TaskSpec) -> DatasetDict:
         raise UsageError(
             f"Dataset {dataset!r}",
             expected="a dataset repo or folder with train and validation",
-            found=(str(error) or type(error).__name__).splitlines()[0],
+            found=read_first_line(error),
             next=f"hubtools curate {task.name}",
         ) from error
     if faults := list_faults(splits, task):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from hubtools.errors import TrainingFailed
+from hubtools.errors import TrainingFailed, read_first_line
 from hubtools.records import write_json
 from hubtools.records.figures import Estimate, Figure
 from hubtools.records.training import Emissions, TrainingRun, TrainingValues
@@ -121,7 +121,7 @@ def _train_with_less(plan: Plan, tokenizer: PreTrainedTokenizerBase, error: Runt
     failure = TrainingFailed(
         "The GPU has not enough memory for this training",
         expected=f"room for {half * 2} tokens at once",
-        found=str(error).splitlines()[0],
+        found=read_first_line(error),
         next=f"--tokens_per_batch {half // 2}, --gradient_checkpointing true, or a smaller --base",
     )
     if plan.args.world_size > 1:
