@@ -92,7 +92,7 @@ def finetune_task(task: TaskSpec, work: WorkOptions, options: TrainingOptions) -
 def finetune_tasks(
     tasks: Sequence[TaskSpec], work: WorkOptions, options: TrainingOptions
 ) -> Generator[FinishedTraining]:
-    """Train, ``options.jobs`` at a time, and yield each task when its model is there.
+    """Train, ``options.jobs`` at a time and the largest first, and yield each task when its model is there.
 
     Whoever stops asking ends the trainings under way; they go on from their last checkpoints next time.
 
@@ -105,7 +105,7 @@ def finetune_tasks(
         for task in tasks:
             yield FinishedTraining(task, _describe_planned(task, work, options))
         return
-    waiting = [*tasks]
+    waiting = order_by_size(tasks, work) if options.jobs > 1 else [*tasks]
     # In the order in which they were started; they may end in any other.
     running: list[_Running] = []
     gpus = list_visible_gpus() if options.jobs > 1 else []
@@ -139,6 +139,19 @@ def finetune_tasks(
                 yield FinishedTraining(task, work.folder(task).read_training(), seconds)
             if not ended:  # a short sleep: the time that a training took is measured here
                 time.sleep(0.1)
+
+
+def order_by_size(tasks: Sequence[TaskSpec], work: WorkOptions) -> list[TaskSpec]:
+    """Return the tasks with the largest training split first: started last, it would train on when all others are done.
+
+    A dataset that is not in the work folder counts as none.
+    """
+
+    def size(task: TaskSpec) -> int:
+        file = work.folder(task).split_file("train")
+        return file.stat().st_size if file.exists() else 0
+
+    return sorted(tasks, key=size, reverse=True)
 
 
 def list_visible_gpus() -> list[str]:

@@ -19,12 +19,14 @@ from transformers import ModernBertConfig, ModernBertForMaskedLM
 
 from hubtools import finetune
 from hubtools.errors import HubtoolsError, TrainingFailed, UsageError
-from hubtools.launch import _make_error, choose_devices
+from hubtools.launch import _make_error, choose_devices, order_by_size
+from hubtools.options import WorkOptions
+from hubtools.tasks import TASKS
 from hubtools.training import plan
 from hubtools.training.flags import TrainingFlags, parse_training_flags
 from hubtools.training.inputs import identify_contents
 from hubtools.training.processes import FAILURE, fail
-from hubtools.workdir import TaskFolder
+from hubtools.workdir import TaskFolder, task_folder
 
 __all__ = ["curated", "one_thread", "run_finetune", "tiny_base", "tokenizer"]  # fixtures
 REPOSITORY = Path(__file__).parent.parent
@@ -213,6 +215,16 @@ def test_trainings_side_by_side_have_gpus_of_their_own_while_they_last() -> None
     assert [choose_devices(place, 2, four)["CUDA_VISIBLE_DEVICES"] for place in range(3)] == ["0,1", "2,3", "0,1"]
     assert choose_devices(1, 1, ["GPU-8f", "GPU-9a"]) == {"CUDA_VISIBLE_DEVICES": "GPU-9a"}
     assert choose_devices(1, 2, []) == {}
+
+
+def test_of_trainings_side_by_side_the_largest_starts_first(tmp_path: Path) -> None:
+    work = WorkOptions(work_dir=tmp_path)
+    for name, size in (("category", 10), ("jailbreak", 30), ("intent", 20)):
+        file = task_folder(tmp_path, name).split_file("train")
+        file.parent.mkdir(parents=True)
+        file.write_bytes(bytes(size))
+    # The dataset of pii is not in the work folder.
+    assert [task.name for task in order_by_size([*TASKS.values()], work)] == ["jailbreak", "intent", "category", "pii"]
 
 
 def test_a_training_is_known_by_what_its_folders_hold_not_by_their_names(tmp_path: Path) -> None:
