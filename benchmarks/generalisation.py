@@ -327,6 +327,16 @@ def run(report: dict[str, Any], args: Any, file: Path) -> list[str]:
     return failed
 
 
+def score_default(report: dict[str, Any], task: str) -> float:
+    """The primary score of today's default with the nano model: the mean of the groups, each the mean of its seeds."""
+    key = SPECS[task].primary.key
+    of_group: defaultdict[tuple[str, ...], list[float]] = defaultdict(list)
+    for cell in report["cells"].values():
+        if (cell["base"], cell["configuration"], cell["task"]) == (NANO, NOW, task) and cell.get("scores", {}).get(key):
+            of_group[tuple(cell["group"])].append(cell["scores"][key]["value"])
+    return statistics.mean(map(statistics.mean, of_group.values()))
+
+
 def table(report: dict[str, Any]) -> str:
     """A table a base: each score on each group, mean and deviation over the seeds, then the mean of the groups."""
     cells = [cell for cell in report["cells"].values() if "scores" in cell]
