@@ -115,6 +115,14 @@ def test_a_folder_is_read_whatever_it_is_called(name: str, tmp_path: Path) -> No
     assert load_splits(str(write(tmp_path / name, splits(columns()))), JAILBREAK)["train"].num_rows == 20
 
 
+def test_a_file_is_refused_with_the_command_that_makes_a_dataset_of_it(tmp_path: Path) -> None:
+    """Else the Hub would be asked for a repo of its name, and says that there is none."""
+    file = tmp_path / "mine.csv"
+    file.write_text("text,label\nwet,rain\n")
+    with pytest.raises(UsageError, match=rf"(?s)found: +a file.*hubtools curate jailbreak --source {file}"):
+        load_splits(str(file), JAILBREAK)
+
+
 def test_the_command_says_it_in_one_message_before_the_model_is_loaded(
     hubtools: Command, hub: Hub, flags: tuple[object, ...], tmp_path: Path
 ) -> None:

@@ -119,6 +119,17 @@ def load_splits(dataset: str, task: TaskSpec) -> DatasetDict:
     from datasets import load_dataset
     from datasets.exceptions import DatasetNotFoundError, DatasetsError
 
+    makes_one = (
+        f"hubtools curate {task.name} --source {dataset} makes such a dataset of it (--text-column, --label-column, "
+        f"--label-map), and hubtools finetune {task.name} trains on that"
+    )
+    if Path(dataset).is_file():  # the Hub would be asked for a repo of this name
+        raise UsageError(
+            f"Dataset {dataset!r}",
+            expected="a dataset repo or folder with train and validation",
+            found="a file",
+            next=makes_one,
+        )
     try:
         splits: DatasetDict = load_folder(dataset) if Path(dataset).is_dir() else load_dataset(dataset)
     except (DatasetNotFoundError, DatasetsError, FileNotFoundError, ValueError, pa.ArrowException) as error:
@@ -133,8 +144,7 @@ def load_splits(dataset: str, task: TaskSpec) -> DatasetDict:
             f"Dataset {dataset!r} is not laid out as a training reads it",
             expected=f"train and validation, with text, and {task.head.truth} of a ClassLabel, in every row",
             found="; ".join(faults),
-            next=f"hubtools curate {task.name} --source {dataset} makes such a dataset of it (--text-column, "
-            f"--label-column, --label-map), and hubtools finetune {task.name} trains on that",
+            next=makes_one,
         )
     return splits
 
