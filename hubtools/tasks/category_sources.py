@@ -209,7 +209,7 @@ STARTER_REQUESTS = replace(
     row=read_starter_request_row,
     provenance=_EVERYDAY,
     name="starter-requests",
-    share=0.03,
+    share=0.05,
     caveat="In our own voice.",
 )
 
