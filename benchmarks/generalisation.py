@@ -83,6 +83,9 @@ CONFIGURATIONS = {
     },
 }
 MOST_GROUPS = 4
+# What the tables show, for the space of a page; the file has all scores.
+SHOWN = {"accuracy", "macro_f1", "fallback_reached", "entity_f1", "false_spans", "fpr_at_threshold",
+         "recall_at_threshold", "roc_auc"}  # fmt: skip
 
 
 def curated(work: Path, name: str, rows: int) -> list[Any]:
@@ -233,7 +236,7 @@ def main() -> None:
     report["configurations"] = described
     report["machine"] = {"cores": os.cpu_count(), "cpu": platform.machine(), "python": platform.python_version()}
     failed = run(report, args, file)
-    print(table(report))
+    print(table(report), table_of_parts(report), sep="\n\n")
     if failed:
         sys.exit("failed: " + "; ".join(failed))
 
@@ -339,23 +342,24 @@ def score_default(report: dict[str, Any], task: str) -> float:
 
 def table(report: dict[str, Any]) -> str:
     """A table a base: each score on each group, mean and deviation over the seeds, then the mean of the groups."""
-    cells = [cell for cell in report["cells"].values() if "scores" in cell]
-    all_names = [name for name in report["configurations"] if any(c["configuration"] == name for c in cells)]
-    names = [name for name in all_names if name in (BEFORE, NOW)]
-    others = [name for name in all_names if name not in names]
+    cells = [cell for cell in report["cells"].values() if "scores" in cell and cell["configuration"] in (BEFORE, NOW)]
+    names = [name for name in (BEFORE, NOW) if any(cell["configuration"] == name for cell in cells)]
     blocks = []
     for base in (NANO, MINILM):
         mine = [cell for cell in cells if cell["base"] == base]
         if not mine:
             continue
-        lines = [f"| {TITLES[base]} | left out | score | {' | '.join(names)} | difference |"]
+        seeds = len({cell["seed"] for cell in mine})
+        head = f"{TITLES[base]}, {seeds} seed{'s' * (seeds != 1)}"
+        lines = [f"| {head} | left out | score | {' | '.join(names)} | difference |"]
         lines.append("|---" * (len(names) + 4) + "|")
         for task in TASKS:
             of_task = [cell for cell in mine if cell["task"] == task]
-            keys = {key: title for cell in of_task for key, title in cell["titles"].items()}
+            keys = {key: title for cell in of_task for key, title in cell["titles"].items() if key in SHOWN}
             groups = sorted({" + ".join(cell["group"]) for cell in of_task})
             for key, title in keys.items():
                 means: defaultdict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+                compared = 0
                 for group in groups:
                     found = {
                         name: {
@@ -369,52 +373,52 @@ def table(report: dict[str, Any]) -> str:
                     lines.append(row_of(task, short(task, group), title, found))
                     # Only groups that every configuration could leave out have a place in a mean that compares them.
                     if all(found.values()):
+                        compared += 1
                         for name, of_seed in found.items():
                             for seed, value in of_seed.items():
                                 means[name][seed].append(value)
-                if len(groups) > 1 and means:
+                if compared > 1:
                     averaged = {name: {s: statistics.mean(v) for s, v in means[name].items()} for name in names}
                     lines.append(row_of(task, "*mean*", title, averaged))
         blocks.append("\n".join(lines))
-    if others:
-        blocks.append(table_of_parts(cells, others))
-    notes = [f"{name}: {one['about']}." for name, one in report["configurations"].items() if name in all_names]
-    impossible = sorted({
-        f"{cell['task']}, {cell['configuration']}, without {short(cell['task'], ' + '.join(cell['group']))}: "
-        f"{cell['why_not'].partition(' rows of ')[0]} rows to train on"
-        for cell in report["cells"].values() if cell.get("why_not")
-    })  # fmt: skip
-    settings, seeds = report["settings"], len({cell["seed"] for cell in cells})
+    settings = report["settings"]
+    notes = [f"{name}: {report['configurations'][name]['about']}." for name in names]
     notes.append(
         f"At most {settings['rows']:,} rows of a source, {settings['steps']} steps, {settings['max_length']} tokens of "
-        f"a text; {seeds} seed{'s' * (seeds != 1)}: mean ± standard deviation."
+        "a text; several seeds: mean ± standard deviation."
     )
-    notes += [f"Not trained: {line}." for line in impossible]
+    notes.append("–: the sources that are left have no rows of some class to train on.")
     return "\n\n".join([*blocks, "\n".join(f"- {note}" for note in notes)])
 
 
-def table_of_parts(cells: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+def table_of_parts(report: dict[str, Any]) -> str:
     """What each part of the default brings: the mean over the groups with it and without, same groups and seeds."""
+    cells = [cell for cell in report["cells"].values() if "scores" in cell]
+    names = [name for name in report["configurations"] if name not in (BEFORE, NOW)]
 
     def cells_of(name: str) -> dict[tuple[str, str, tuple[str, ...], int], Mapping[str, Any]]:
         mine = [cell for cell in cells if cell["configuration"] == name]
         return {(cell["base"], cell["task"], tuple(cell["group"]), cell["seed"]): cell for cell in mine}
 
-    lines = ["| task | configuration | score | now | with it | difference |", "|---" * 6 + "|"]
-    whole = cells_of(NOW)
-    for name in names:
-        other = cells_of(name)
-        for base, task in dict.fromkeys(key[:2] for key in other):
-            both = [key for key in other if key[:2] == (base, task) and key in whole]
-            for score, title in {k: t for key in both for k, t in other[key]["titles"].items()}.items():
+    lines = ["| task | instead of the default | trainings | score | default | so | difference |", "|---" * 7 + "|"]
+    whole, measured = cells_of(NOW), []
+    for task in TASKS:
+        for name in names:
+            other = cells_of(name)
+            both = [key for key in other if key[1] == task and key in whole]
+            measured += [name] * bool(both)
+            titles = {k: t for key in both for k, t in other[key]["titles"].items() if k in SHOWN}
+            for score, title in titles.items():
                 pairs = [
                     (whole[key]["scores"][score]["value"], other[key]["scores"][score]["value"]) for key in both
                     if whole[key]["scores"].get(score) and other[key]["scores"].get(score)
                 ]  # fmt: skip
                 if pairs:
-                    now, instead = (statistics.mean(values) for values in zip(*pairs, strict=True))
-                    lines.append(f"| {task} | {name} | {title} | {now:.3f} | {instead:.3f} | {instead - now:+.3f} |")
-    return "\n".join(lines)
+                    now, so = (statistics.mean(values) for values in zip(*pairs, strict=True))
+                    ends = f"{title} | {now:.3f} | {so:.3f} | {so - now:+.3f} |"
+                    lines.append(f"| {task} | {name} | {len(pairs)} | {ends}")
+    notes = [f"- {name}: {report['configurations'][name]['about']}." for name in dict.fromkeys(measured)]
+    return "\n".join([*lines, "", *notes])
 
 
 def short(task: str, group: str) -> str:

@@ -32,10 +32,13 @@ def filled(text: str) -> str:
             "generalisation": generalisation.table, "honest_split": honest_split.table, "quality": quality.table,
             "sharing": sharing.table, "throughput": throughput.table,
             "demo_printed": main_job.printed, "demo_scores": main_job.small,
+            "generalisation_parts": generalisation.table_of_parts,
         }  # fmt: skip
         name = match.group(1)
         table = known.get(name, main_job.table)
-        file = RESULTS / f"{name.split('_')[0] if name.startswith('demo_') else name}.json"
+        # A file may have several tables: demo_scores is one of demo.json.
+        file = RESULTS / f"{name}.json"
+        file = file if file.exists() else RESULTS / f"{name.partition('_')[0]}.json"
         body = f"\n{table(json.loads(file.read_text()))}\n" if file.exists() else ""
         return f"<!-- results: {match.group(1)} -->\n{body}<!-- end -->"
 

@@ -70,7 +70,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # What was published, in the form in which it is run elsewhere.
     "export": VALUES | {"router_contract"},
     "training": VALUES | {"connection", "packing", "router_contract"},
-    "finetune": VALUES | {"training", "connection"},
+    "finetune": VALUES | {"training", "connection", "library_errors"},
     "option_groups": set(),
     "column_flags": set(),
     # The groups are what commands parse and what stages take.

@@ -15,8 +15,6 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedConfig
 
-from hubtools.errors import read_first_line
-
 Attended = tuple[torch.Tensor, None]
 
 
@@ -273,6 +271,12 @@ def _make_blocks(bounds: torch.Tensor, tokens: int, reach: int) -> tuple[Any, An
         make = _compiled.setdefault("blocks", torch.compile(create_block_mask, dynamic=False))
     first, second = (make(seen, None, None, tokens, tokens, device=bounds.device) for seen in (whole, window))
     return first, second
+
+
+def read_first_line(error: Exception) -> str:
+    """Return the first line of an error's message; the name of its type where it has none."""
+    # As hubtools.errors has it, which a Space does not carry along.
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def try_way(device: torch.device, way: str) -> str:

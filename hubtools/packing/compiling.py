@@ -11,8 +11,7 @@ from typing import cast
 
 from transformers import AttentionInterface, PreTrainedModel
 
-from hubtools.errors import read_first_line
-from hubtools.packing.attention import NAMES, TEXT_BY_TEXT, text_by_text
+from hubtools.packing.attention import NAMES, TEXT_BY_TEXT, read_first_line, text_by_text
 
 # A layer is compiled once for passes of all sizes, for training and for evaluation. ModernBERT has three kinds of
 # layers, which share their code: the first, those with a window and those without.

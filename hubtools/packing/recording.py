@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import nn
 
-from hubtools.errors import read_first_line
-from hubtools.packing.attention import Texts
+from hubtools.packing.attention import Texts, read_first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
