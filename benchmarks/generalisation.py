@@ -387,25 +387,25 @@ def table(report: dict[str, Any]) -> str:
         f"At most {settings['rows']:,} rows of a source, {settings['steps']} steps, {settings['max_length']} tokens of "
         "a text; several seeds: mean ± standard deviation."
     )
-    notes.append("–: the sources that are left have no rows of some class to train on.")
+    notes.append("A dash: the sources that are left have no rows of some class to train on.")
     return "\n\n".join([*blocks, "\n".join(f"- {note}" for note in notes)])
 
 
 def table_of_parts(report: dict[str, Any]) -> str:
-    """What each part of the default brings: the mean over the groups with it and without, same groups and seeds."""
-    cells = [cell for cell in report["cells"].values() if "scores" in cell]
+    """What each part of the default brings to the nano model: means of the same groups and seeds."""
+    cells = [cell for cell in report["cells"].values() if "scores" in cell and cell["base"] == NANO]
     names = [name for name in report["configurations"] if name not in (BEFORE, NOW)]
 
-    def cells_of(name: str) -> dict[tuple[str, str, tuple[str, ...], int], Mapping[str, Any]]:
+    def cells_of(name: str) -> dict[tuple[str, tuple[str, ...], int], Mapping[str, Any]]:
         mine = [cell for cell in cells if cell["configuration"] == name]
-        return {(cell["base"], cell["task"], tuple(cell["group"]), cell["seed"]): cell for cell in mine}
+        return {(cell["task"], tuple(cell["group"]), cell["seed"]): cell for cell in mine}
 
     lines = ["| task | instead of the default | trainings | score | default | so | difference |", "|---" * 7 + "|"]
     whole, measured = cells_of(NOW), []
     for task in TASKS:
         for name in names:
             other = cells_of(name)
-            both = [key for key in other if key[1] == task and key in whole]
+            both = [key for key in other if key[0] == task and key in whole]
             measured += [name] * bool(both)
             titles = {k: t for key in both for k, t in other[key]["titles"].items() if k in SHOWN}
             for score, title in titles.items():

@@ -124,11 +124,13 @@ def test_a_graph_is_made_for_each_kind_of_layer_and_size_and_none_for_further_la
     assert found == [3, 3], "the first layer, one with a window and one without"
 
 
-def test_layers_are_tried_out_in_the_precision_of_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def only_try_out(model: Any, cache: Any, try_out: Any) -> tuple[float, str]:
-        try_out()
-        return 0.1, ""
+def only_try_out(model: Any, cache: Any, try_out: Any) -> tuple[float, str]:
+    """Stand in for ``compile_layers``: nothing is compiled, what would be tried out is."""
+    try_out()
+    return 0.1, ""
 
+
+def test_layers_are_tried_out_in_the_precision_of_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "compile_layers", only_try_out)
     model, seen = model_for("sequence"), set[torch.dtype]()
     model.model.layers[1].attn.Wqkv.register_forward_hook(lambda module, given, computed: seen.add(computed.dtype))
@@ -140,11 +142,6 @@ def test_autocast_has_no_cache_where_layers_are_compiled_and_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """torch refuses to record a graph with it."""
-
-    def only_try_out(model: Any, cache: Any, try_out: Any) -> tuple[float, str]:
-        try_out()
-        return 0.1, ""
-
     monkeypatch.setattr(training, "compile_layers", only_try_out)
     model, seen = model_for("sequence"), set[bool]()
     model.model.layers[1].attn.Wqkv.register_forward_hook(lambda *given: seen.add(torch.is_autocast_cache_enabled()))
@@ -157,11 +154,6 @@ def test_every_size_of_the_first_epoch_is_tried_out_before_it_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else layers would be compiled within a step, and the seconds of that not be counted."""
-
-    def only_try_out(model: Any, cache: Any, try_out: Any) -> tuple[float, str]:
-        try_out()
-        return 0.1, ""
-
     monkeypatch.setattr(training, "compile_layers", only_try_out)
     model, seen = model_for("sequence"), list[int]()
     model.model.layers[1].attn.Wqkv.register_forward_hook(lambda module, given, out: seen.append(out.shape[1]))

@@ -88,7 +88,7 @@ def roughen(rows: Sequence[Example], rng: random.Random) -> Iterator[Example]:
 
 
 # The starter corpus has few texts in which an attack could hide. docs/robustness.md says what the demo's model catches
-# with these rows, and without; docs/left-out.md, what they do to models of the public data.
+# with these rows, and without; docs/recipe.md, what they do to models of the public data.
 AUGMENTATIONS = (
     Augmentation(
         "hidden", 0.25, hide_attacks, "attacks at a random place of harmless texts, harmless rows likewise",
