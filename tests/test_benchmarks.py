@@ -160,9 +160,10 @@ def test_the_table_of_generalisation_compares_the_same_groups_and_seeds() -> Non
     mean = next(line for line in table.splitlines() if "*mean*" in line)
     assert mean == "| jailbreak | *mean* | ROC-AUC | 0.500 ± 0.141 | 0.625 ± 0.247 | +0.125 ± 0.106 |"
     assert "| d |" not in table
-    assert "| jailbreak | none made | ROC-AUC | 0.700 | 0.600 | -0.100 |" in table, "a group that both have left out"
-    assert "- none made: bare." in table
-    assert "Not trained: jailbreak, before, without b: no class rows to train on." in table
+    assert "none made" not in table, "parts have a table of their own"
+    parts = generalisation.table_of_parts(report)
+    assert "| jailbreak | none made | 1 | ROC-AUC | 0.700 | 0.600 | -0.100 |" in parts, "a group both have left out"
+    assert parts.endswith("- none made: bare.")
 
 
 @pytest.mark.exhaustive
