@@ -19,8 +19,9 @@ from hubtools.spec import Augmentation, Example, Span
 from hubtools.tasks import TASKS
 from hubtools.tasks.category import CATEGORY
 from hubtools.tasks.category_augmentation import ask_plainly, chat, drop_exam_form
+from hubtools.tasks.demands import DEMANDS
 from hubtools.tasks.jailbreak import JAILBREAK
-from hubtools.tasks.jailbreak_augmentation import hide_attacks, roughen, surround
+from hubtools.tasks.jailbreak_augmentation import demand, hide_attacks, roughen, surround
 from hubtools.tasks.noise import INVISIBLE, change_case, change_spacing, disguise, mistype
 from hubtools.tasks.pii_augmentation import write_code_and_logs, write_loosely
 
@@ -65,7 +66,7 @@ def test_a_share_that_is_none_is_refused(entry: str) -> None:
 
 def test_a_name_that_no_task_has_is_refused() -> None:
     check_augmentations(TASKS.values(), ("noise=0.5", "chat=0"))
-    with pytest.raises(UsageError, match=r"Unknown augmentation 'loud'(?s:.*)chat, code, hidden"):
+    with pytest.raises(UsageError, match=r"Unknown augmentation 'loud'(?s:.*)chat, code, demands, hidden"):
         check_augmentations(TASKS.values(), ("loud=0.5",))
 
 
@@ -147,6 +148,22 @@ def test_words_stand_before_behind_and_on_both_sides_of_attacks_and_of_others() 
         forms[found.start() > 0, found.end() < len(row.text)] += 1
         assert 1 <= len(row.text.split()) - 5 <= 25
     assert {*forms} == {(True, False), (False, True), (True, True)}
+
+
+def test_demands_about_form_stand_beside_attacks_and_others_alike_and_change_neither() -> None:
+    rows = jailbreak_rows()
+    made = take(demand, rows)
+    texts = {row.text: row.label for row in rows}
+    places = Counter[tuple[str, bool]]()
+    for row in made:
+        [text] = [text for text in texts if text in row.text]
+        assert texts[text] == row.label
+        asked = [one for one in DEMANDS if one in row.text.replace(text, "", 1)]
+        assert 1 <= len(asked) <= 3
+        places[row.label, row.text.startswith(text)] += 1
+    assert {*places} == {(label, first) for label in ("jailbreak", "benign") for first in (True, False)}
+    assert min(places.values()) > 20, "before and behind, for both labels"
+    assert all(len({*DEMANDS}) == len(DEMANDS) and one.strip() == one for one in DEMANDS)
 
 
 def test_noise_changes_texts_and_keeps_labels() -> None:

@@ -207,6 +207,30 @@ def test_spans_may_come_in_any_order(tokenizer: Any) -> None:
     assert labels_of(tokenizer, text, spans) == labels_of(tokenizer, text, sorted(spans))
 
 
+def test_a_detector_sees_every_part_of_long_harmless_texts_and_the_beginning_of_attacks(tokenizer: Any) -> None:
+    head, label_set = TASKS["jailbreak"].head, TASKS["jailbreak"].label_sets[0]
+    benign, attack = (label_set.labels.index(label) for label in ("benign", "jailbreak"))
+    long = [" ".join(f"{text} {word}" for word in range(60)) for text in range(200)]
+    plain = tokenizer(long, truncation=True, max_length=16)["input_ids"]
+    as_attacks = head.encode({"text": long, "label": [attack] * 200}, tokenizer, 16, label_set)
+    assert as_attacks["input_ids"] == plain
+    batch = {"text": long, "label": [benign] * 200}
+    as_harmless = head.encode(batch, tokenizer, 16, label_set)
+    assert {*as_harmless["length"]} == {16}, "the last window is as long as the others"
+    places = []
+    for text, ids in zip(long, as_harmless["input_ids"], strict=True):
+        part = tokenizer.decode(ids, skip_special_tokens=True).strip()
+        assert part in text
+        places.append(text.index(part) / len(text))
+    whole = len(tokenizer(long[0])["input_ids"])
+    assert 0 < sum(place == 0 for place in places) < 3 * 200 / (whole / 7), "the beginning as often as other windows"
+    assert max(places) > 0.8
+    assert sum(0.2 < place < 0.8 for place in places) > 80
+    assert head.encode(batch, tokenizer, 16, label_set) == as_harmless, "the same each time"
+    short = {"text": ["Hello there."], "label": [benign]}
+    assert head.encode(short, tokenizer, 16, label_set)["input_ids"] == [tokenizer("Hello there.")["input_ids"]]
+
+
 def test_batches_are_encoded_as_single_texts_are(tokenizer: Any) -> None:
     batch = {
         "text": ["Ann Lee of Rome", "nothing", "word " * 50],

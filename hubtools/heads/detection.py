@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from hubtools.heads.answers import Answer
 from hubtools.heads.classification import Classification
 from hubtools.heads.detection_probes import probe_documents, probe_kinds, probe_places
+from hubtools.heads.encoding import encode_sequence
 from hubtools.heads.flips import count_asked, search_flips
 from hubtools.heads.inference import Tick
 from hubtools.heads.length_matching import compose_negatives, measure_length_baseline
@@ -19,7 +20,7 @@ from hubtools.heads.probes import Materials, ProbePart
 from hubtools.heads.scores import compute_detection_scores, compute_one_class_scores, read_groups
 from hubtools.heads.slices import slice_detection
 from hubtools.heads.thresholds import AnswersBySource, BySource, choose_detection_threshold
-from hubtools.heads.values import Column, Pipeline, Probabilities, Rows
+from hubtools.heads.values import Column, Encoded, Pipeline, Probabilities, Rows
 from hubtools.heads.wording import ClassNouns, Words
 from hubtools.lazy_numpy import np
 from hubtools.metrics.detection import (
@@ -41,10 +42,11 @@ from hubtools.records.robustness import Flips
 from hubtools.records.scores import ClassificationBaseline, DetectionBaseline, DetectionScores, ScoresOnOtherData
 from hubtools.records.slices import DetectionSlices
 from hubtools.records.thresholds import AbstentionStep, Target, Thresholds
-from hubtools.spec import Example, Metric, TextKind
+from hubtools.spec import Example, LabelSet, Metric, TextKind
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,16 @@ class Detection(Classification):
 
     def compose_matched_lengths(self, rows: Sequence[Example], seed: int) -> Iterator[Example]:
         return compose_negatives(rows, self.positive, seed)
+
+    def encode(self, batch: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, label_set: LabelSet) -> Encoded:
+        """Encode the beginning of each text; of a long one without what is looked for, any of its windows.
+
+        All windows of a long text are read, and one is enough for an alarm: a model that saw beginnings alone takes
+        what comes later for an attack. Nobody has marked in which window of an attack it stands.
+        """
+        positive = label_set.labels.index(self.positive)
+        without = [row for row, label in enumerate(batch["label"]) if label != positive]
+        return encode_sequence(batch, tokenizer, max_length, without)
 
     def measure_length_baseline(
         self, before: Sequence[Example], after: Sequence[Example], test: Sequence[Example]

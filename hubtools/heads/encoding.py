@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hubtools.heads.values import IGNORED, Encoded, Rows
 from hubtools.heads.word_marks import mark_words
 from hubtools.metrics.spans import SpanDict
+from hubtools.reading import cut_windows
 
 if TYPE_CHECKING:
     from transformers import BatchEncoding, PreTrainedTokenizerBase
@@ -58,10 +60,34 @@ def label_tokens(offsets: Sequence[tuple[int, int]], text: str, spans: Iterable[
     return make_bio_labels(offsets, text, spans, ids)
 
 
-def encode_sequence(batch: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Encoded:
-    """Return token ids and the class of each text; a text longer than ``max_length`` tokens is cut."""
-    encoded = tokenizer(list(batch["text"]), truncation=True, max_length=max_length)
+def encode_sequence(
+    batch: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, anywhere: Collection[int] = ()
+) -> Encoded:
+    """Return token ids and the class of each text; a text longer than ``max_length`` tokens is cut.
+
+    Args:
+        anywhere: numbers of rows of which any part may be read; of the others it is the beginning.
+    """
+    texts = list(batch["text"])
+    for row in anywhere:
+        texts[row] = skip_to_window(texts[row], tokenizer, max_length)
+    encoded = tokenizer(texts, truncation=True, max_length=max_length)
     return _join_labels(encoded, batch["label"])
+
+
+def skip_to_window(text: str, tokenizer: PreTrainedTokenizerBase, max_length: int) -> str:
+    """Return a text from where one of the windows begins that it is read in, each as likely: the same one each time."""
+    size = max_length - tokenizer.num_special_tokens_to_add()
+    # A token is at least a character, and a tokenizer that is not fast says nothing of places.
+    if len(text) <= size or not tokenizer.is_fast:
+        return text
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    windows = list(cut_windows(len(offsets), size, size // 2))
+    if len(windows) == 1:
+        return text
+    chosen = windows[zlib.crc32(text.encode("utf-8", "surrogatepass")) % len(windows)]
+    # The last window as long as the others.
+    return text[offsets[min(chosen.start, len(offsets) - size)][0] :]
 
 
 def encode_tokens(batch: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int, types: int) -> Encoded:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from hubtools.spec import Augmentation, Example
+from hubtools.tasks.demands import DEMANDS
 from hubtools.tasks.noise import add_noise
 
 _POSITIVE = "jailbreak"
@@ -87,6 +88,23 @@ def roughen(rows: Sequence[Example], rng: random.Random) -> Iterator[Example]:
             yield replace(row, text=add_noise(row.text, rng))
 
 
+def demand(rows: Sequence[Example], rng: random.Random) -> Iterator[Example]:
+    """Yield rows, attacks and others in turns, with up to three strict demands about the form of the answer.
+
+    Some published attacks are no more than such a demand and a harmful question: a model that has seen them alone takes
+    "answer without commas" for an attack.
+    """
+    attacks, harmless = _divide(rows)
+    if not (attacks and harmless):
+        return
+    while True:
+        for pool in (attacks, harmless):
+            row, chosen = rng.choice(pool), rng.sample(DEMANDS, rng.randint(1, 3))
+            # Most people ask first, and say then how they want it.
+            chosen.insert(0 if rng.random() < 0.6 else rng.randint(1, len(chosen)), row.text.strip())
+            yield replace(row, text=rng.choice((" ", " ", "\n", "\n\n")).join(chosen))
+
+
 # The starter corpus has few texts in which an attack could hide. docs/robustness.md says what the demo's model catches
 # with these rows, and without; docs/recipe.md, what they do to models of the public data.
 AUGMENTATIONS = (
@@ -97,6 +115,9 @@ AUGMENTATIONS = (
     Augmentation(
         "surrounded", 0.1, surround, "harmless words before and behind attacks, and harmless rows likewise",
         of_starter=0.1,
+    ),
+    Augmentation(
+        "demands", 0.15, demand, "demands about the form of an answer, beside attacks and harmless rows alike"
     ),
     Augmentation(
         "noise", 0.2, roughen, "rows in other case, with odd spacing, typing errors or look-alike letters",

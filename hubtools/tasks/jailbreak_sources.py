@@ -195,7 +195,7 @@ INJECTIONS_TRANSLATED = Source(
     name="injections-translated",
     most=400,
     annotators="machine-generated",
-    caveat="Machine translation, in parts broken; among harmless prompts few are in these languages.",
+    caveat="Machine translation, in parts broken.",
 )
 GUARDED_PROMPTS = Source(
     id="meta-llama/PurpleLlama:guarded-prompts",
@@ -209,6 +209,21 @@ GUARDED_PROMPTS = Source(
     name="guarded-prompts",
     annotators="expert-generated",
     caveat="Few, and in the words of the attacks that they stand above.",
+)
+# Without them the harmless half would be of English nearly alone, and a text in Russian an attack for its letters.
+GUARDED_PROMPTS_TRANSLATED = Source(
+    id="meta-llama/PurpleLlama:guarded-prompts-translated",
+    files=INJECTIONS_TRANSLATED.files,
+    columns=GUARDED_PROMPTS.columns,
+    row=read_guarded_row,
+    license="mit",
+    attribution="The same system prompts in 17 languages, as a machine translated them (Meta, 2024), MIT.",
+    provenance=GUARDED_PROMPTS.provenance,
+    url=_PURPLE_LLAMA,
+    name="guarded-prompts-translated",
+    most=400,
+    annotators="machine-generated",
+    caveat="Machine translation, in parts broken.",
 )
 CYBER = Source(
     id="meta-llama/PurpleLlama:cyber",
@@ -356,6 +371,7 @@ FURTHER = join_further(
     INJECTIONS,
     INJECTIONS_TRANSLATED,
     GUARDED_PROMPTS,
+    GUARDED_PROMPTS_TRANSLATED,
     CYBER,
     TRUSTLLM,
     BIPIA,
