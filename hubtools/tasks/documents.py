@@ -1,4 +1,4 @@
-"""Short everyday documents of our own writing, put together from sentences: what an instruction may hide in.
+"""Short everyday documents of our own writing, put together from sentences or lines: what an instruction may hide in.
 
 Drawn anew each time, so that two documents of a kind share few sentences, and a model finds no template to learn.
 """
@@ -6,6 +6,8 @@ Drawn anew each time, so that two documents of a kind share few sentences, and a
 from __future__ import annotations
 
 import random
+
+from hubtools.tasks.snippets import SNIPPETS
 
 # By kind: what somebody asks of such a document, what stands before it, and its sentences.
 _KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
@@ -85,37 +87,52 @@ _KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
          "The tram stops around the corner; there is no room for cars.",
          "Dogs are welcome as long as they do not chase the pedals."),
     ),
-    "code": (
-        ("What does this function return?", "Explain this code.", "Is there a mistake in the code below?",
-         "Add comments to this script."),
-        ("```python\n", "# utils.py\n", "Code:\n", ""),
-        ("def total(prices):\n    return sum(prices)", "names = [name.strip() for name in open('names.txt')]",
-         "# the list is sorted before it is cut", "for day in range(1, 8):\n    print(day, plan.get(day, 'free'))",
-         "import csv", "assert len(rows) > 0", "# TODO: handle an empty file", "result = sorted(result, reverse=True)",
-         "if not path.exists():\n    path.mkdir()", "counter = {}", "width = max(len(word) for word in words)",
-         "# taken from the old version, which counted from one"),
-    ),
 }  # fmt: skip
 
-KINDS = tuple(_KINDS)
+_CODE = "code"
+_CODE_REQUESTS = (
+    "What does this function return?", "Explain this code.", "Is there a mistake in the code below?",
+    "Add comments to this script.", "Why does it fail on an empty file?", "Can you make this faster?",
+    "Here is what I have so far, please finish it.", "Rewrite it in another language of your choice.",
+    "Write tests for the following.", "How would you clean this up?", "I get an error when I run this, what is wrong?",
+    "Convert the snippet below so that it also works on Windows.",
+)  # fmt: skip
+
+KINDS = (*_KINDS, _CODE)
 
 
 def compose_document(rng: random.Random, hidden: str = "", kind: str = "") -> str:
-    """Return a request and a document of a few sentences below it.
+    """Return a request and a document of a few sentences or lines below it.
 
     Args:
         hidden: what stands at a random place between two sentences, before the first, or behind the last.
         kind: one of :data:`KINDS`; "" for any.
     """
-    requests, heads, sentences = _KINDS[kind or rng.choice(KINDS)]
-    chosen = rng.sample(sentences, rng.randint(3, 7))
+    kind = kind or rng.choice(KINDS)
+    requests, head, chosen, separator = (_choose_code if kind == _CODE else _choose_sentences)(rng, kind)
     if hidden:
         chosen.insert(rng.randint(0, len(chosen)), hidden)
-    separator = rng.choice((" ", " ", "\n", "\n\n")) if kind != "code" else "\n"
-    body = rng.choice(heads) + separator.join(chosen)
+    body = head + separator.join(chosen)
     request = rng.choice(requests)
     # Some ask first, some last, and some paste without a word.
     form = rng.random()
     if form < 0.5:
         return f"{request}\n\n{body}"
     return f"{body}\n\n{request}" if form < 0.8 else body
+
+
+def _choose_sentences(rng: random.Random, kind: str) -> tuple[tuple[str, ...], str, list[str], str]:
+    """Return the requests of a kind, and of one document its head, its sentences, and what stands between them."""
+    requests, heads, sentences = _KINDS[kind]
+    return requests, rng.choice(heads), rng.sample(sentences, rng.randint(3, 7)), rng.choice((" ", " ", "\n", "\n\n"))
+
+
+def _choose_code(rng: random.Random, _: str) -> tuple[tuple[str, ...], str, list[str], str]:
+    """Return the same of code: its sentences are lines, some of each of a few pieces."""
+    lines: list[str] = []
+    for snippet in rng.sample(SNIPPETS, rng.randint(1, 2)):
+        whole = snippet.splitlines()
+        # No more lines than leave room for what is hidden: a training reads the beginning of a text.
+        first, count = rng.randrange(len(whole)), rng.randint(2, 7)
+        lines += whole[max(0, min(first, len(whole) - count)) :][:count]
+    return _CODE_REQUESTS, rng.choice(("```\n", "```python\n", "Code:\n", "", "")), lines, "\n"
