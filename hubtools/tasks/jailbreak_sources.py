@@ -20,6 +20,7 @@ from hubtools.tasks.documents import compose_document
 from hubtools.tasks.fabric_patterns import FOLDERS
 from hubtools.tasks.further import join_further, locate_on_github
 from hubtools.tasks.intent import GLAIVE, METATOOL, split_turns
+from hubtools.tasks.snippets import SNIPPETS
 
 BENIGN, JAILBREAK = "benign", "jailbreak"
 
@@ -86,7 +87,7 @@ _DOCUMENTS = 3  # that an instruction of BIPIA is put into, and as many without 
 
 
 def parse_bipia(files: Sequence[tuple[str, str]]) -> Iterator[tuple[str, Mapping[str, object]]]:
-    """Yield each instruction in three documents of our own, and for each of them one without an instruction."""
+    """Yield each instruction in three documents of our own, and for each of them one without it, of code two."""
     for name, text in files:
         in_code = name.endswith("code_attack_train.json")
         for kind, instructions in json.loads(text).items():
@@ -98,8 +99,11 @@ def parse_bipia(files: Sequence[tuple[str, str]]) -> Iterator[tuple[str, Mapping
                     where = f"{name} {kind}[{number}].{copy}"
                     hidden = compose_document(rng, instruction, of_kind)
                     yield where, {"text": hidden, "kind": kind, "label": JAILBREAK}
-                    plain = compose_document(rng, kind=of_kind)
-                    yield f"{where} without", {"text": plain, "kind": "", "label": BENIGN}
+                    yield f"{where} without", {"text": compose_document(rng, kind=of_kind), "kind": "", "label": BENIGN}
+                    # What is hidden in code is code: without other code in its place, an import would tell an attack.
+                    if in_code:
+                        text = compose_document(rng, rng.choice(SNIPPETS), of_kind)
+                        yield f"{where} with other code", {"text": text, "kind": "", "label": BENIGN}
 
 
 def read_bipia_row(row: Mapping[str, object]) -> Example:
@@ -264,8 +268,8 @@ BIPIA = Source(
     parse=parse_bipia,
     license="mit",
     attribution="BIPIA's attacks of the training split (Yi et al., 2023), MIT, in documents of hubtools' own writing.",
-    provenance="A document is an attack where one of BIPIA's instructions stands between its sentences, harmless "
-    "where none does.",
+    provenance="A document is an attack where one of BIPIA's instructions stands between its sentences or lines of "
+    "code, harmless where none does.",
     url=locate_on_github("microsoft/BIPIA", "1a2a91da6bb12838e05d1b2e54d98e2f37b835f3"),
     name="bipia",
     annotators="machine-generated",
