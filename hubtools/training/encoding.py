@@ -105,7 +105,9 @@ def encode_splits(
     cache.mkdir(parents=True, exist_ok=True)
     for split in ("train", "validation"):
         causes = hashlib.sha256(code)
-        causes.update(json.dumps([max_length, head.name, len(label_set.labels), vocabulary]).encode())
+        # A detector encodes long texts of its other label in another way.
+        kind = [head.name, len(label_set.labels), *head.decisive]
+        causes.update(json.dumps([max_length, kind, vocabulary]).encode())
         causes.update(_content(data[split]))
         fingerprint = causes.hexdigest()[:16]
         file = cache / f"{split}-{fingerprint}.arrow"
