@@ -29,7 +29,7 @@ from transformers import (
 from transformers.trainer_pt_utils import LabelSmoother
 
 from hubtools.errors import TrainingFailed, UsageError
-from hubtools.heads import classification
+from hubtools.heads import detection
 from hubtools.heads.values import IGNORED
 from hubtools.packing.attention import Texts, text_by_text
 from hubtools.packing.encoder import pack
@@ -454,13 +454,13 @@ def test_encoded_splits_are_kept_until_rows_or_length_change(
     tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    encode_sequence = classification.encode_sequence
+    encode_sequence = detection.encode_sequence
 
-    def counted(batch: Any, **options: Any) -> dict[str, Any]:
+    def counted(batch: Any, *options: Any) -> dict[str, Any]:
         calls.append(len(batch["text"]))
-        return encode_sequence(batch, **options)
+        return encode_sequence(batch, *options)
 
-    monkeypatch.setattr(classification, "encode_sequence", counted)
+    monkeypatch.setattr(detection, "encode_sequence", counted)
 
     def encode(last: str, max_length: int = 64) -> int:
         columns = {"text": ["Ann Lee", "word " * 50, last], "label": [0, 1, 0]}

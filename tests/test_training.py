@@ -823,9 +823,8 @@ def test_the_best_checkpoint_is_released_and_patience_stops_the_training(
     tokenizer = AutoTokenizer.from_pretrained(folder.model)
     assert tokenizer.model_max_length == 64
     with torch.no_grad():
-        logits = [
-            model(**tokenizer(text, return_tensors="pt", truncation=True)).logits[0].tolist() for text in rows["text"]
-        ]
+        encoded = TASKS["jailbreak"].head.encode(rows[:], tokenizer, 64, TASKS["jailbreak"].label_set())
+        logits = [model(torch.tensor([ids])).logits[0].tolist() for ids in encoded["input_ids"]]
     logits = [[value * temperature(folder.model) for value in row] for row in logits]
     # Rows of like length are evaluated together, so that the order is another one.
     assert sorted(logits) == pytest.approx(np.array(sorted(seen[1].tolist())), abs=1e-4)
