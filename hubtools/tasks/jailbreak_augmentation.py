@@ -24,6 +24,13 @@ def _divide(rows: Sequence[Example]) -> tuple[list[Example], list[Example]]:
     return [row for row in rows if row.label == _POSITIVE], [row for row in rows if row.label != _POSITIVE]
 
 
+def _take_turns(attacks: Sequence[Example], harmless: Sequence[Example], rng: random.Random) -> Iterator[Example]:
+    """Yield an attack and a harmless row in turns, without end; none where one of them is lacking."""
+    while attacks and harmless:
+        yield rng.choice(attacks)
+        yield rng.choice(harmless)
+
+
 def hide_attacks(rows: Sequence[Example], rng: random.Random) -> Iterator[Example]:
     """Yield harmless texts with another row at a random place in them: an attack in one, a harmless row in the next.
 
@@ -34,16 +41,13 @@ def hide_attacks(rows: Sequence[Example], rng: random.Random) -> Iterator[Exampl
     attacks, harmless = _divide(rows)
     attacks = [row for row in attacks if len(row.text) <= _LONGEST_HIDDEN]
     short = [row for row in harmless if len(row.text) <= _LONGEST_HIDDEN]
-    if not (attacks and short):
-        return
-    while True:
-        for pool in (attacks, short):
-            hidden, document = rng.choice(pool), _compose(harmless, rng)
-            seams = [(0, 0), *(match.span() for match in _SEAM.finditer(document)), (len(document),) * 2]
-            start, end = rng.choice(seams)
-            gap = rng.choice((" ", "\n", "\n\n"))
-            before, after = document[:start].rstrip(), document[end:].lstrip()
-            yield replace(hidden, text=gap.join(part for part in (before, hidden.text.strip(), after) if part))
+    for hidden in _take_turns(attacks, short, rng):
+        document = _compose(harmless, rng)
+        seams = [(0, 0), *(match.span() for match in _SEAM.finditer(document)), (len(document),) * 2]
+        start, end = rng.choice(seams)
+        gap = rng.choice((" ", "\n", "\n\n"))
+        before, after = document[:start].rstrip(), document[end:].lstrip()
+        yield replace(hidden, text=gap.join(part for part in (before, hidden.text.strip(), after) if part))
 
 
 def _compose(harmless: Sequence[Example], rng: random.Random) -> str:
@@ -60,32 +64,24 @@ def _compose(harmless: Sequence[Example], rng: random.Random) -> str:
 def surround(rows: Sequence[Example], rng: random.Random) -> Iterator[Example]:
     """Yield rows, attacks and others in turns, with a few harmless words before, behind, or on both sides."""
     attacks, harmless = _divide(rows)
-    if not (attacks and harmless):
-        return
 
     def take_words() -> str:
         words = rng.choice(harmless).text.split()
         first = rng.randrange(len(words))
         return " ".join(words[first : first + rng.randint(1, 12)])
 
-    while True:
-        for pool in (attacks, harmless):
-            row, form = rng.choice(pool), rng.random()
-            before = take_words() if form < 0.7 else ""
-            after = take_words() if form > 0.4 else ""
-            gap = rng.choice((" ", " ", "\n", ". "))
-            yield replace(row, text=gap.join(part for part in (before, row.text.strip(), after) if part))
+    for row in _take_turns(attacks, harmless, rng):
+        form = rng.random()
+        before = take_words() if form < 0.7 else ""
+        after = take_words() if form > 0.4 else ""
+        gap = rng.choice((" ", " ", "\n", ". "))
+        yield replace(row, text=gap.join(part for part in (before, row.text.strip(), after) if part))
 
 
 def roughen(rows: Sequence[Example], rng: random.Random) -> Iterator[Example]:
     """Yield rows, attacks and others in turns, in other case, with odd spacing, typing errors or disguise."""
-    attacks, harmless = _divide(rows)
-    if not (attacks and harmless):
-        return
-    while True:
-        for pool in (attacks, harmless):
-            row = rng.choice(pool)
-            yield replace(row, text=add_noise(row.text, rng))
+    for row in _take_turns(*_divide(rows), rng):
+        yield replace(row, text=add_noise(row.text, rng))
 
 
 def demand(rows: Sequence[Example], rng: random.Random) -> Iterator[Example]:
@@ -94,15 +90,11 @@ def demand(rows: Sequence[Example], rng: random.Random) -> Iterator[Example]:
     Some published attacks are no more than such a demand and a harmful question: a model that has seen them alone takes
     "answer without commas" for an attack.
     """
-    attacks, harmless = _divide(rows)
-    if not (attacks and harmless):
-        return
-    while True:
-        for pool in (attacks, harmless):
-            row, chosen = rng.choice(pool), rng.sample(DEMANDS, rng.randint(1, 3))
-            # Most people ask first, and say then how they want it.
-            chosen.insert(0 if rng.random() < 0.6 else rng.randint(1, len(chosen)), row.text.strip())
-            yield replace(row, text=rng.choice((" ", " ", "\n", "\n\n")).join(chosen))
+    for row in _take_turns(*_divide(rows), rng):
+        chosen = rng.sample(DEMANDS, rng.randint(1, 3))
+        # Most people ask first, and say then how they want it.
+        chosen.insert(0 if rng.random() < 0.6 else rng.randint(1, len(chosen)), row.text.strip())
+        yield replace(row, text=rng.choice((" ", " ", "\n", "\n\n")).join(chosen))
 
 
 # The starter corpus has few texts in which an attack could hide. docs/robustness.md says what the demo's model catches

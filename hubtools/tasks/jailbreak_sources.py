@@ -11,6 +11,7 @@ import random
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from urllib.parse import unquote
 
 from hubtools.rows import read_text
@@ -187,15 +188,11 @@ INJECTIONS = Source(
     annotators="expert-generated",
     caveat="Few authors wrote them, for a test: secrets, passwords and addresses again and again.",
 )
-INJECTIONS_TRANSLATED = Source(
+INJECTIONS_TRANSLATED = replace(
+    INJECTIONS,
     id="meta-llama/PurpleLlama:injections-translated",
     files={"": (f"{_INJECTIONS}/prompt_injection_multilingual_machine_translated.json",)},
-    columns=INJECTIONS.columns,
-    row=read_injection_row,
-    license="mit",
     attribution="The same prompt injections in 17 languages, as a machine translated them (Meta, 2024), MIT.",
-    provenance=INJECTIONS.provenance,
-    url=_PURPLE_LLAMA,
     name="injections-translated",
     most=400,
     annotators="machine-generated",
@@ -215,19 +212,15 @@ GUARDED_PROMPTS = Source(
     caveat="Few, and in the words of the attacks that they stand above.",
 )
 # Without them the harmless half would be of English nearly alone, and a text in Russian an attack for its letters.
-GUARDED_PROMPTS_TRANSLATED = Source(
+GUARDED_PROMPTS_TRANSLATED = replace(
+    GUARDED_PROMPTS,
     id="meta-llama/PurpleLlama:guarded-prompts-translated",
     files=INJECTIONS_TRANSLATED.files,
-    columns=GUARDED_PROMPTS.columns,
-    row=read_guarded_row,
-    license="mit",
     attribution="The same system prompts in 17 languages, as a machine translated them (Meta, 2024), MIT.",
-    provenance=GUARDED_PROMPTS.provenance,
-    url=_PURPLE_LLAMA,
     name="guarded-prompts-translated",
     most=400,
     annotators="machine-generated",
-    caveat="Machine translation, in parts broken.",
+    caveat=INJECTIONS_TRANSLATED.caveat,
 )
 CYBER = Source(
     id="meta-llama/PurpleLlama:cyber",
