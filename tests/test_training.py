@@ -227,6 +227,10 @@ def test_a_detector_sees_every_part_of_long_harmless_texts_and_the_beginning_of_
     assert max(places) > 0.8
     assert sum(0.2 < place < 0.8 for place in places) > 80
     assert head.encode(batch, tokenizer, 16, label_set) == as_harmless, "the same each time"
+    # More tokens than characters: each of these is several bytes.
+    dense = ["".join(chr(0x1F600 + (text * 7 + word) % 60) for word in range(14)) for text in range(40)]
+    parts = head.encode({"text": dense, "label": [benign] * 40}, tokenizer, 16, label_set)["input_ids"]
+    assert parts != tokenizer(dense, truncation=True, max_length=16)["input_ids"]
     short = {"text": ["Hello there."], "label": [benign]}
     assert head.encode(short, tokenizer, 16, label_set)["input_ids"] == [tokenizer("Hello there.")["input_ids"]]
 

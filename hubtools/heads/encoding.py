@@ -69,23 +69,27 @@ def encode_sequence(
         anywhere: numbers of rows of which any part may be read; of the others it is the beginning.
     """
     texts = list(batch["text"])
-    for row in anywhere:
-        texts[row] = skip_to_window(texts[row], tokenizer, max_length)
+    size = max_length - tokenizer.num_special_tokens_to_add()
+    # A token is at least a byte, and a tokenizer that is not fast says nothing of places.
+    long = [row for row in anywhere if tokenizer.is_fast and len(_bytes_of(texts[row])) > size]
+    if long:
+        whole = tokenizer([texts[row] for row in long], add_special_tokens=False, return_offsets_mapping=True)
+        for row, offsets in zip(long, whole["offset_mapping"], strict=True):
+            texts[row] = _skip_to_window(texts[row], offsets, size)
     encoded = tokenizer(texts, truncation=True, max_length=max_length)
     return _join_labels(encoded, batch["label"])
 
 
-def skip_to_window(text: str, tokenizer: PreTrainedTokenizerBase, max_length: int) -> str:
+def _bytes_of(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _skip_to_window(text: str, offsets: Sequence[tuple[int, int]], size: int) -> str:
     """Return a text from where one of the windows begins that it is read in, each as likely: the same one each time."""
-    size = max_length - tokenizer.num_special_tokens_to_add()
-    # A token is at least a character, and a tokenizer that is not fast says nothing of places.
-    if len(text) <= size or not tokenizer.is_fast:
-        return text
-    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     windows = list(cut_windows(len(offsets), size, size // 2))
     if len(windows) == 1:
         return text
-    chosen = windows[zlib.crc32(text.encode("utf-8", "surrogatepass")) % len(windows)]
+    chosen = windows[zlib.crc32(_bytes_of(text)) % len(windows)]
     # The last window as long as the others.
     return text[offsets[min(chosen.start, len(offsets) - size)][0] :]
 
