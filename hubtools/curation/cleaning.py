@@ -217,12 +217,13 @@ def _limit_rows(rows: list[Example], most: int | None, drops: Drops) -> list[Exa
     """Return ``most`` rows, in their order; those that are left out are counted."""
     if most is None or len(rows) <= most:
         return rows
-    taken = {row.origin for row in order_by_turns(rows)[:most]}
+    # Not by origin: two files of one name in two folders have the same ones.
+    taken = {id(row) for row in order_by_turns(rows)[:most]}
     for row in rows:
-        if row.origin not in taken:
+        if id(row) not in taken:
             drops.drop("beyond the most rows of its source", row.origin)
             drops.left_out += 1
-    return [row for row in rows if row.origin in taken]
+    return [row for row in rows if id(row) in taken]
 
 
 def order_by_turns(rows: Sequence[Example]) -> list[Example]:
