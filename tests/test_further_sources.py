@@ -27,7 +27,7 @@ from hubtools.curation.values import read_values
 from hubtools.errors import SourceError
 from hubtools.localhub import stop
 from hubtools.rows import sort_spans
-from hubtools.spec import BadRow, Dropped, Example, Source
+from hubtools.spec import BadRow, Dropped, Example, Source, Undecided
 from hubtools.tasks import TASKS, category_sources, documents, intent_sources, jailbreak_sources, pii_sources
 from hubtools.tasks.snippets import SNIPPETS
 
@@ -475,6 +475,24 @@ def test_rows_marked_for_one_label_set_stay_out_of_another(monkeypatch: pytest.M
     assert [files.source.name for files in locate_public(TASKS["pii"], label_set="presidio17")] == [""]
 
 
+def test_a_prompt_to_a_language_model_needs_no_tool_unless_one_could_serve_it() -> None:
+    for prompt in ("Write a tale about a goose.", "Why does my Python loop not end?", "Calculate pi in Python code"):
+        assert intent_sources.ARENA.row({"prompt": prompt}).label == "no_function_needed"
+        assert intent_sources.IFEVAL.row({"prompt": prompt}).label == "no_function_needed"
+    for prompt in (
+        "Translate this into Welsh: tea",
+        "Send an e-mail to Bo",
+        "How much is 3 kg at 4 euros?",
+        "Book a room",
+    ):
+        with pytest.raises(Undecided, match="a tool could serve it"):
+            intent_sources.ARENA.row({"prompt": prompt})
+    with pytest.raises(Undecided, match="a tool could serve it"):
+        intent_sources.ARENA.row({"prompt": "Let p be a prime.", "subcategory": "math"})
+    asked = {"questionID": "7", "questionTitle": "Am I tired?", "questionText": "I sleep a lot."}
+    assert intent_sources.COUNSEL.row(asked).label == "no_function_needed"
+
+
 def test_no_more_rows_of_a_source_are_taken_than_it_may_have(tmp_path: Path) -> None:
     rows = [{"mutated_prompt": f"Write program number {i}", "is_malicious": False} for i in range(450)]
     files = write_files(jailbreak_sources.CYBER, tmp_path, json.dumps(rows))
@@ -485,6 +503,14 @@ def test_no_more_rows_of_a_source_are_taken_than_it_may_have(tmp_path: Path) -> 
     files = write_files(jailbreak_sources.CYBER, tmp_path, json.dumps(rows[::-1]))
     again, _ = read_source(TASKS["jailbreak"], files, TASKS["jailbreak"].label_set(), Drops())
     assert {row.text for row in again} == {row.text for row in taken}, "whatever the order"
+
+
+def test_a_limit_holds_where_two_files_have_the_same_name(tmp_path: Path) -> None:
+    files = write_files(intent_sources.ARENA, tmp_path, *("\n".join(json.dumps({"prompt": f"Tell a {kind} tale, {i}"})
+                        for i in range(300)) for kind in ("sad", "gay")))  # fmt: skip
+    drops = Drops()
+    taken, count = read_source(TASKS["intent"], files, TASKS["intent"].label_set(), drops)
+    assert (len(taken), count, drops["beyond the most rows of its source"]) == (400, 600, 200)
 
 
 def test_a_name_of_github_is_not_looked_for_on_a_hub_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from hubtools.rows import read_labelled_row, read_text
 from hubtools.spec import BadRow, Dropped, Example, Source
-from hubtools.tasks import intent, intent_sources
+from hubtools.tasks import intent, intent_sources, prompt_sources
 from hubtools.tasks.further import join_further, locate_on_github
 
 # ExpertQA's fields that are one of the 14 domains. The others lie between several (education, architecture, climate).
@@ -66,24 +64,11 @@ def read_expertqa_row(row: Mapping[str, object]) -> Example:
     return Example(question, label, rule=f"table {field}")
 
 
-def parse_counsel(files: Sequence[tuple[str, str]]) -> Iterator[tuple[str, Mapping[str, object]]]:
-    """Yield each question once, where the table has it once an answer; neither answers nor who gave them are read."""
-    asked = set()
-    for name, text in files:
-        for number, row in enumerate(csv.DictReader(io.StringIO(text)), 1):
-            if row["questionID"] not in asked:
-                asked.add(row["questionID"])
-                yield f"{name}[{number}]", {key: row[key] for key in COUNSEL.columns}
-
-
 def read_counsel_row(row: Mapping[str, object]) -> Example:
     """Return what somebody asks a counsellor."""
     if row.get("topic") in ("legal-regulatory", "professional-ethics", "workplace-relationships"):
         raise Dropped("its topic lies between several domains")
-    title, text = read_text(row, "questionTitle").strip(), str(row.get("questionText") or "").strip()
-    # A title that only begins the text says nothing twice.
-    joined = text if text.lower().startswith(title.lower()[:30]) else f"{title} {text}".strip()
-    return Example(joined, "psychology", group=f"question {read_text(row, 'questionID')}", rule="one domain")
+    return replace(prompt_sources.read_counsel(row), label="psychology", rule="one domain")
 
 
 def read_agieval_row(row: Mapping[str, object]) -> Example:
@@ -116,10 +101,28 @@ def read_request_row(row: Mapping[str, object]) -> Example:
     return replace(request, label="other", rule="everyday request")
 
 
+# Families of our own intent corpus that are of daily life, in no domain; work on files is so in all of them.
+_DAILY = frozenset(
+    (
+        "adjust_photo", "check_flight_status", "closing_remarks", "compliments_and_replies", "cooking_chat",
+        "film_talk", "find_hotel_rooms", "find_images_and_clips", "find_nearby_places", "find_recipes",
+        "find_restaurants", "find_song_lyrics", "generate_password", "generate_random_number", "get_event_listings",
+        "get_fuel_prices", "get_grocery_prices", "get_lottery_results", "get_opening_hours",
+        "get_parking_and_charging", "get_podcast_episodes", "get_restaurant_menu", "get_showtimes_and_events",
+        "get_snow_and_water_conditions", "get_song_charts", "get_sports_scores", "get_streaming_availability",
+        "get_sun_and_moon_times", "get_tide_times", "get_traffic_conditions", "get_train_times", "get_tv_guide",
+        "get_weather_forecast", "imaginary_and_playful", "lists_and_ideas", "lookup_phone_number", "name_ideas",
+        "pick_random", "recommend_from_catalogue", "retouch_photo", "riddles_and_games", "roll_and_flip",
+        "search_inbox", "search_movie_details", "search_real_estate", "small_talk", "song_talk", "tell_jokes",
+        "tell_story", "text_to_speech", "thanks_and_goodbye", "track_package", "travel_chat", "write_poem",
+    )
+)  # fmt: skip
+
+
 def read_starter_request_row(row: Mapping[str, object]) -> Example:
-    """Return a request of our own intent corpus for an errand as ``other``."""
+    """Return a request of our own intent corpus for an errand, or one of daily life, as ``other``."""
     request = read_labelled_row(row)
-    if request.label not in _ERRANDS:
+    if request.label not in (*_ERRANDS, "file_operations") and request.group.removeprefix("function ") not in _DAILY:
         raise Dropped("may be of any domain")
     return replace(request, label="other", rule="everyday request", split="")
 
@@ -139,19 +142,11 @@ EXPERTQA = Source(
     annotators="expert-generated",
     caveat="The field is the author's, not always the question's; no computer science.",
 )
-COUNSEL = Source(
-    id="nbertagnolli/counsel-chat",
-    files={"": ("data/20200325_counsel_chat.csv",)},
-    columns=("questionID", "questionTitle", "questionText", "topic"),
+COUNSEL = replace(
+    prompt_sources.COUNSEL,
     row=read_counsel_row,
-    parse=parse_counsel,
-    license="mit",
-    attribution="counsel-chat (Nicolas Bertagnolli, 2020), MIT: what people ask counsellors; no name goes with a row.",
     provenance="Every row has the label psychology; we leave out topics of law and work.",
-    url=locate_on_github("nbertagnolli/counsel-chat", "e202e19c5002482f4f6631af754c276dd9adf7f2"),
-    name="counsel-chat",
     most=600,
-    annotators="expert-generated",
     caveat="People's own troubles; one domain, in one voice.",
 )
 AGIEVAL = Source(
@@ -169,15 +164,14 @@ AGIEVAL = Source(
     annotators="expert-generated",
     caveat="A benchmark, in the form of examinations.",
 )
+_EVERYDAY_KINDS = (
+    "AddToPlaylist", "BookRestaurant", "GetWeather", "RateBook", "SearchCreativeWork", "SearchScreeningEvent",
+)  # fmt: skip
 EVERYDAY = replace(
     intent_sources.SNIPS,
     id="sonos/nlu-benchmark:everyday",
-    files={
-        "": tuple(
-            f"2017-06-custom-intent-engines/{kind}/train_{kind}_full.json"
-            for kind in ("AddToPlaylist", "BookRestaurant", "GetWeather", "RateBook", "SearchScreeningEvent")
-        )
-    },
+    # Its file of PlayMusic is in two encodings at once.
+    files={"": tuple(f"2017-06-custom-intent-engines/{kind}/train_{kind}_full.json" for kind in _EVERYDAY_KINDS)},
     row=read_everyday_row,
     provenance=_EVERYDAY,
     name="everyday",

@@ -1,4 +1,6 @@
-"""Which of the eight intents a function is, by its name: a versioned table, then rules over the words of a name.
+"""Which of the eight intents a function is, by its name; and which requests a function could serve.
+
+The first is a versioned table, then rules over the words of a name.
 
 The table holds every function of the Glaive sample and those tools of MetaTool whose requests are of one kind. The
 full sources have thousands of names that nobody has looked at: rules decide those they can, and the rest is dropped
@@ -130,3 +132,25 @@ def decide_intent(function: str) -> tuple[str, str]:
         return TABLE[name], "table"
     label, pattern = apply_rules(name)
     return label, f"keyword {pattern}" if label else ""
+
+
+_ASKED = r"^\W*((please|can you|could you|would you|hi|hey|i need to|i want to|help me)\W+)*"
+_CONVERSION = re.compile(_ASKED + r"(convert|translate|reformat)\b", re.IGNORECASE)
+_WORK = re.compile(
+    _ASKED + r"(analy[sz]e|arrange|book|calculate|categori[sz]e|classify|compute|correct|count|delete|detect|determine|"
+    r"divide|edit|encode|estimate|evaluate|extract|find|identify|modify|multiply|remind|remove|reorder|replace|rewrite|"
+    r"round|schedule|search|send|solve|sort|summari[sz]e|transform|what percentage)\b|"
+    r"\bhow (many|much)\b(?=.*\d)|\d.*\bhow (many|much)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+# Work on code, or in a program, is what a language model does by itself.
+_CODE = re.compile(
+    r"(?<!\w)(algorithm|c#|c\+\+|code|excel|function|golang|html|java|javascript|matlab|php|program|python|query|r|ruby|"
+    r"scala|script|sql|swift)(?!\w)",
+    re.IGNORECASE,
+)
+
+
+def could_need_tool(text: str) -> bool:
+    """Return whether a request, by its first verb or its figures, is one that a tool could serve."""
+    return bool(_CONVERSION.search(text) or (_WORK.search(text) and not _CODE.search(text)))

@@ -6,10 +6,13 @@ import ast
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from hubtools.rows import read_text
 from hubtools.spec import BadRow, Example, Flawed, Source, Undecided
+from hubtools.tasks import prompt_sources
 from hubtools.tasks.further import join_further, locate_on_github
+from hubtools.tasks.intent_rules import could_need_tool
 
 Parsed = Iterator[tuple[str, Mapping[str, object]]]
 
@@ -240,9 +243,44 @@ WORKBENCH = Source(
     caveat="About thirty filled templates: few kinds of errand, many times.",
 )
 
+# --- prompts that a language model answers by itself -----------------------------------------------------------------
+
+
+def read_prompt_row(row: Mapping[str, object]) -> Example:
+    """Return a prompt of people to a language model that needs no tool: code, stories, explanations."""
+    prompt = prompt_sources.read_prompt(row)
+    if row.get("subcategory") == "math" or could_need_tool(prompt.text):
+        raise Undecided("a tool could serve it")
+    return _need_no_tool(prompt)
+
+
+def read_trouble_row(row: Mapping[str, object]) -> Example:
+    """Return what somebody asks a counsellor: no tool has an answer."""
+    return _need_no_tool(prompt_sources.read_counsel(row))
+
+
+def _need_no_tool(prompt: Example) -> Example:
+    return replace(prompt, label="no_function_needed", rule="a prompt to a language model")
+
+
+_NO_TOOL = "Every row has the label no_function_needed; we leave out what a search, a calculation or an edit could do."
+
+ARENA = replace(prompt_sources.ARENA, row=read_prompt_row, provenance=_NO_TOOL, most=400)
+IFEVAL = replace(prompt_sources.IFEVAL, row=read_prompt_row, provenance=_NO_TOOL, most=200)
+COUNSEL = replace(
+    prompt_sources.COUNSEL,
+    columns=("questionID", "questionTitle", "questionText"),
+    row=read_trouble_row,
+    provenance="Every row has the label no_function_needed.",
+    most=150,
+)
+
 FURTHER = join_further(
     SNIPS,
     BANKING,
     NL2BASH,
     WORKBENCH,
+    ARENA,
+    IFEVAL,
+    COUNSEL,
 )

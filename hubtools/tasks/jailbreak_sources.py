@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 from hubtools.rows import read_text
 from hubtools.spec import BadRow, Dropped, Example, Flawed, Source
+from hubtools.tasks import prompt_sources
 from hubtools.tasks.category import MMLU_PRO
 from hubtools.tasks.documents import compose_document
 from hubtools.tasks.fabric_patterns import FOLDERS
@@ -269,32 +270,16 @@ BIPIA = Source(
     caveat="Many of the instructions are harmless by themselves, such as a question about Brazil: what is wrong with "
     "them is where they stand.",
 )
-IFEVAL = Source(
-    id="josejg/instruction_following_eval",
-    files={"": ("instruction_following_eval/data/input_data.jsonl",)},
-    columns=("prompt",),
+IFEVAL = replace(
+    prompt_sources.IFEVAL,
     row=read_prompt_row,
-    license="apache-2.0",
-    attribution="IFEval (Zhou et al., 2023), Apache-2.0: requests with strict demands about form.",
     provenance="Every row has the label benign: attacks make such demands as well, and these attack nothing.",
-    url=locate_on_github("josejg/instruction_following_eval", "0c495b2f95155e8b10acb919ae283bfb4d5be6e2"),
-    name="ifeval",
-    annotators="expert-generated",
-    caveat="A benchmark: models trained on this set have seen its prompts.",
 )
-ARENA = Source(
-    id="lmarena/arena-hard-auto",
-    files={"": ("data/arena-hard-v0.1/question.jsonl", "data/arena-hard-v2.0/question.jsonl")},
-    columns=("prompt",),
+ARENA = replace(
+    prompt_sources.ARENA,
     row=read_arena_row,
-    license="apache-2.0",
-    attribution="Arena-Hard (LMArena, 2024 and 2025), Apache-2.0: hard prompts that users wrote.",
     provenance="Every row has the label benign; we leave out those with words of attacks.",
-    url=locate_on_github("lmarena/arena-hard-auto", "196f6b826783b3da7310e361a805fa36f0be83f3"),
-    name="arena",
     most=800,
-    annotators="crowdsourced",
-    caveat="Nobody here read them all; a benchmark as well.",
 )
 FABRIC = Source(
     id="danielmiessler/fabric",
