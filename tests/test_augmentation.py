@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import random
 import re
+import statistics
 from collections import Counter
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from hubtools.tasks import TASKS
 from hubtools.tasks.category import CATEGORY
 from hubtools.tasks.category_augmentation import ask_plainly, chat, drop_exam_form
 from hubtools.tasks.demands import DEMANDS
+from hubtools.tasks.intent_augmentation import reword
 from hubtools.tasks.jailbreak import JAILBREAK
 from hubtools.tasks.jailbreak_augmentation import demand, hide_attacks, roughen, surround
 from hubtools.tasks.noise import INVISIBLE, change_case, change_spacing, disguise, mistype
@@ -231,6 +233,36 @@ def test_a_chat_keeps_what_the_question_is_about() -> None:
     assert all("sugar" in row.text and row.label == "biology" for row in made)
     assert len({row.text for row in made}) > 150
     assert 50 < sum(row.text.islower() for row in made) < 150
+
+
+# --- intent ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_reworded_request_keeps_what_is_asked_for_and_each_kind_is_as_long_as_any_other() -> None:
+    requests = {
+        "calculation": "Can you add 7 and {}?",
+        "communication": "Please write to room {}.",
+        "analysis": "rate {}",
+    }
+    rows = [Example(text.format(100 + i), label) for label, text in requests.items() for i in range(5 + len(label) * 5)]
+    made = take(reword, rows, 600)
+    assert Counter(row.label for row in made) == dict.fromkeys(requests, 200), "however few rows a kind has"
+    core = {"calculation": r"add 7 and 1\d\d", "communication": r"write to room 1\d\d", "analysis": r"rate 1\d\d"}
+    assert all(re.search(core[row.label], row.text, re.IGNORECASE) for row in made)
+    assert len({row.text for row in made}) > 550
+    words = {label: statistics.mean(len(row.text.split()) for row in made if row.label == label) for label in requests}
+    assert max(words.values()) < 1.5 * min(words.values()), "a long request is as likely of one kind as of another"
+
+
+@pytest.mark.parametrize(
+    "asked", ["Can you sum these?", "Hello, could you please sum these?", "Please sum these.", "hi, please sum these"]
+)
+def test_a_request_is_asked_for_in_other_forms_and_a_question_ends_as_one(asked: str) -> None:
+    texts = {row.text for row in take(reword, [Example(asked, "calculation")], 400)}
+    assert any(re.search(r"I need you to sum these(?!\?)", text) for text in texts)
+    assert any("Could you sum these" in text for text in texts)
+    assert not any("I need you to sum these?" in text for text in texts)
+    assert not any(re.search(r"hello, could you.*sum", text) for text in texts), "no form stands before another"
 
 
 # --- pii ------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from hubtools.rows import read_labelled_row, read_text
 from hubtools.spec import CardTexts, Demo, Dropped, Example, Flawed, LabelSet, Source, Undecided
 from hubtools.task import TaskSpec
 from hubtools.tasks.further import locate_on_github
-from hubtools.tasks.intent_rules import AMBIGUOUS, TABLE_VERSION, decide_intent, to_snake_case
+from hubtools.tasks.intent_augmentation import AUGMENTATIONS
+from hubtools.tasks.intent_rules import AMBIGUOUS, TABLE_VERSION, could_need_tool, decide_intent, to_snake_case
 from hubtools.tasks.intent_sources import FURTHER
 
 LABELS = (
@@ -40,23 +41,6 @@ _END = "<|endoftext|>"
 _REFUSAL = re.compile(
     r"\b(i['’]?m sorry|i am sorry|sorry(?=,)|apologi([sz]e|es)|i['’]?m unable|i am unable|i can['’]?t|i cannot|"
     r"unfortunately|don['’]?t have (the )?(ability|capability|access)|not able to|as an ai)\b",
-    re.IGNORECASE,
-)
-
-# Much of Glaive offers no function at all: that none was called then says nothing of a request that one could serve.
-_ASKED = r"^\W*((please|can you|could you|would you|hi|hey|i need to|i want to|help me)\W+)*"
-_CONVERSION = re.compile(_ASKED + r"(convert|translate|reformat)\b", re.IGNORECASE)
-_WORK = re.compile(
-    _ASKED + r"(analy[sz]e|arrange|calculate|categori[sz]e|classify|compute|correct|count|delete|detect|determine|"
-    r"divide|edit|encode|estimate|evaluate|extract|find|identify|modify|multiply|remove|reorder|replace|rewrite|round|"
-    r"search|solve|sort|summari[sz]e|transform|what percentage)\b|"
-    r"\bhow (many|much)\b(?=.*\d)|\d.*\bhow (many|much)\b",
-    re.IGNORECASE | re.DOTALL,
-)
-# Work on code, or in a program, is what a language model does by itself.
-_CODE = re.compile(
-    r"(?<!\w)(algorithm|c#|c\+\+|code|excel|function|golang|html|java|javascript|matlab|php|program|python|query|r|ruby|"
-    r"scala|script|sql|swift)(?!\w)",
     re.IGNORECASE,
 )
 
@@ -97,7 +81,8 @@ def read_glaive_row(row: Mapping[str, object]) -> Example:
         raise Dropped("no answer")
     if answers[0].endswith("?"):
         raise Dropped("answer asks back")
-    if _CONVERSION.search(text) or (_WORK.search(text) and not _CODE.search(text)):
+    # Much of Glaive offers no function at all: that none was called says nothing of a request that one could serve.
+    if could_need_tool(text):
         raise Dropped("asks for a tool's work, and none was called")
     return Example(text=text, label="no_function_needed", rule="no function called")
 
@@ -191,6 +176,7 @@ INTENT = TaskSpec(
         *FURTHER,
     ),
     starter=STARTER,
+    augmentations=AUGMENTATIONS,
     group_name="called function and near-duplicate cluster",
     primary=MACRO_F1,
     balance=0.5,  # without it the smaller sources are hardly seen beside Glaive
