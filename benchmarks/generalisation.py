@@ -108,13 +108,32 @@ def curated(work: Path, name: str, rows: int) -> list[Any]:
     return chosen
 
 
-def grouped(sources: Sequence[str], most: int) -> dict[str, tuple[str, ...]]:
-    """At most ``most`` groups of sources; those of one owner stay together, and owners are dealt in turns."""
-    owners = sorted({source.partition("/")[0] for source in sources}, key=str.lower)
-    count = min(most, len(owners))
-    dealt = [{owner for place, owner in enumerate(owners) if place % count == number} for number in range(count)]
-    parts = [tuple(one for one in sorted(sources) if one.partition("/")[0] in part) for part in dealt]
+def grouped(rows: Sequence[Any], most: int) -> dict[str, tuple[str, ...]]:
+    """At most ``most`` groups of sources; those of one owner stay together, and owners are dealt in turns.
+
+    An owner goes to the next group where what is left without its turn's could not be trained on.
+    """
+    sources = sorted({row.source for row in rows})
+    owners = sorted({owner_of(source) for source in sources}, key=str.lower)
+    dealt: list[set[str]] = [set() for _ in range(min(most, len(owners)))]
+    for place, owner in enumerate(owners):
+        turns = [dealt[(place + step) % len(dealt)] for step in range(len(dealt))]
+        next((part for part in turns if suffices(rows, part | {owner})), turns[0]).add(owner)
+    parts = [tuple(source for source in sources if owner_of(source) in part) for part in dealt if part]
     return {" + ".join(part): part for part in parts}
+
+
+def owner_of(source: str) -> str:
+    return source.partition("/")[0]
+
+
+def suffices(rows: Sequence[Any], without: set[str]) -> bool:
+    """Whether each class has rows to train on and to validate with, of two groups at least, outside some owners."""
+    groups: defaultdict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        for name in row.classes:
+            groups[name] |= set() if owner_of(row.source) in without else {row.group}
+    return min(map(len, groups.values()), default=0) > 1
 
 
 def prepared(spec: SimpleNamespace) -> str | None:
@@ -312,8 +331,7 @@ def run(report: dict[str, Any], args: Any, file: Path) -> list[str]:
                         curate += ["--work-dir", str(data_of(name))]
                         where = with_code(environ, code_of(CONFIGURATIONS[name], scratch))
                         subprocess.run(curate, env=where, check=True, stdout=subprocess.DEVNULL)
-                sources = {row.source for row in curated(data_of(NOW), task, 1)}
-                for title, group in grouped(sorted(sources), args.groups).items():
+                for title, group in grouped(curated(data_of(NOW), task, sys.maxsize), args.groups).items():
                     cells += [
                         (" | ".join((base, name, task, title, str(seed))), task, name, base, group, seed)
                         for seed in range(args.seeds) for name in args.configurations for base in args.bases

@@ -16,7 +16,7 @@ from test_training import curated, one_thread, tiny_base, tokenizer
 from transformers.utils import logging
 
 from hubtools.heads.span_rows import tag_words
-from hubtools.spec import Span
+from hubtools.spec import Example, Span
 from hubtools.tasks.pii import PII
 
 sys.path.append(str(REPOSITORY / "benchmarks"))
@@ -129,10 +129,20 @@ def test_a_ratio_is_of_two_trainings_of_one_round() -> None:
 
 def test_sources_are_left_out_in_at_most_so_many_groups_and_none_is_forgotten() -> None:
     sources = ["d/x", "a/x", "c/x", "e/x", "b/x:two", "b/x:one"]
-    assert generalisation.grouped(sources, 4) == {
+    rows = [Example("", label, group=label + source, source=source) for source in sources for label in ("one", "two")]
+    assert generalisation.grouped(rows, 4) == {
         "a/x + e/x": ("a/x", "e/x"), "b/x:one + b/x:two": ("b/x:one", "b/x:two"), "c/x": ("c/x",), "d/x": ("d/x",)
     }  # fmt: skip
-    assert list(generalisation.grouped(sources[:2], 4).values()) == [("a/x",), ("d/x",)]
+    assert list(generalisation.grouped(rows[:4], 4).values()) == [("a/x",), ("d/x",)]
+
+
+def test_no_group_of_sources_is_left_out_that_alone_has_rows_of_a_class() -> None:
+    rows = [Example("", "one", group=source, source=source) for source in ("a/x", "b/x", "c/x", "d/x", "e/x")]
+    rows += [Example("", "two", group=group, source=source) for source in ("a/x", "e/x") for group in ("1", "2")]
+    parts = [*generalisation.grouped(rows, 4).values()]
+    assert parts == [("a/x",), ("b/x", "e/x"), ("c/x",), ("d/x",)], "not the first group, whose turn it is"
+    alone = generalisation.grouped([row for row in rows if row.source != "e/x"], 4)
+    assert ("a/x",) in alone.values(), "where nobody else has it, why not stands in the results"
 
 
 def left_out(configuration: str, group: str, seed: int, value: float | None) -> dict[str, Any]:
