@@ -119,10 +119,17 @@ _DAILY = frozenset(
 )  # fmt: skip
 
 
+# Troubles that people take to a counsellor: a story of one's own is not always an errand.
+_TROUBLES = frozenset(("appointments_nerves", "emotional_support", "personal_troubles", "relationship_advice"))
+
+
 def read_starter_request_row(row: Mapping[str, object]) -> Example:
-    """Return a request of our own intent corpus for an errand, or one of daily life, as ``other``."""
+    """Return a request of our own intent corpus: ``other`` for an errand or daily life, psychology for a trouble."""
     request = read_labelled_row(row)
-    if request.label not in (*_ERRANDS, "file_operations") and request.group.removeprefix("function ") not in _DAILY:
+    family = request.group.removeprefix("function ")
+    if family in _TROUBLES:
+        return replace(request, label="psychology", rule="personal trouble", split="")
+    if request.label not in (*_ERRANDS, "file_operations") and family not in _DAILY:
         raise Dropped("may be of any domain")
     return replace(request, label="other", rule="everyday request", split="")
 
@@ -201,7 +208,7 @@ STARTER_REQUESTS = replace(
     id="hubtools/starter-intent",
     role="training",
     row=read_starter_request_row,
-    provenance=_EVERYDAY,
+    provenance="Errands and daily life have the label `other`, a few personal troubles psychology.",
     name="starter-requests",
     share=0.05,
     caveat="In our own voice.",
