@@ -531,6 +531,7 @@ def test_a_limit_holds_where_two_files_have_the_same_name(tmp_path: Path) -> Non
     drops = Drops()
     taken, count = read_source(TASKS["intent"], files, TASKS["intent"].label_set(), drops)
     assert (len(taken), count, drops["beyond the most rows of its source"]) == (400, 600, 200)
+    assert {row.origin.partition("/")[0] for row in taken} == {"arena-hard-v0.1", "arena-hard-v2.0"}, "by their folders"
 
 
 def test_a_name_of_github_is_not_looked_for_on_a_hub_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 from hubtools.curation.files import open_text
 from hubtools.curation.raw_rows import MAX_ROW, TOO_LARGE, RawRow, refuse
@@ -22,12 +23,14 @@ def iterate_rows(files: SourceFiles, advice: str = "") -> Iterator[tuple[str, Ra
         SourceError: a file is missing or broken, or has another form than the source's files have.
     """
     source = files.source
+    # Files that are called the same lie in folders that tell them apart.
+    called = Counter(path.name for _, path in files.files)
     if source.parse is None:
         for split, path in files.files:
+            folder = f"{path.parts[-2]}/" if called[path.name] > 1 else ""
             for raw in read_rows(path, source.columns, files.features, advice, files.encoding):
-                yield split, raw
+                yield split, replace(raw, origin=folder + raw.origin) if folder else raw
         return
-    called = Counter(path.name for _, path in files.files)
     for split in dict.fromkeys(split for split, _ in files.files):
         texts = []
         for path in (path for of_split, path in files.files if of_split == split):
@@ -35,7 +38,6 @@ def iterate_rows(files: SourceFiles, advice: str = "") -> Iterator[tuple[str, Ra
                 content = text.read(MAX_ROW + 1)
             if len(content) > MAX_ROW:
                 refuse(path, " is too large", f"a file of this source: {source.id}", TOO_LARGE)
-            # Files that are called the same lie in folders that tell them apart.
             texts.append(("/".join(path.parts[-2:]) if called[path.name] > 1 else path.name, content))
         try:
             # All of them before the first is handed on: an error of the whole file comes before any work.
