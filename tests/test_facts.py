@@ -26,6 +26,7 @@ from hubtools.publishing.front_matter import split_card
 from hubtools.publishing.lint import lint_card
 from hubtools.records import from_json
 from hubtools.records.dataset import DatasetExample, DatasetFacts
+from hubtools.rows import MADE
 from hubtools.spec import Example, Span
 from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS
@@ -57,6 +58,18 @@ def test_examples_are_a_short_row_of_each_label_in_their_order_and_whatever_orde
     assert all(row.text.startswith(row.label) and len(row.text) < 300 for row in shown)
     random.Random(0).shuffle(rows)
     assert choose_examples(rows, CATEGORY.head, ("c", "b", "a", "absent")) == shown
+
+
+def test_examples_are_of_the_main_source_and_none_is_made_of_others_where_a_label_has_such_rows() -> None:
+    rows = [Example(f"{label} of a{i}", label, source="a") for label in "xy" for i in range(3)]
+    rows += [Example(f"{label} of b{i}", label, source="b") for label in "xyz" for i in range(9)]
+    rows += [
+        Example(f"{label} made {i}", label, group=f"{MADE}chat {i}", source="a") for label in "xyzw" for i in range(9)
+    ]
+    shown = {row.label: row.text for row in choose_examples(rows, CATEGORY.head, tuple("xyzw"), "a")}
+    assert [shown[label].split()[1:][0] for label in "xyzw"] == ["of", "of", "of", "made"]
+    assert shown["x"].split()[2][0] == shown["y"].split()[2][0] == "a"
+    assert shown["z"].split()[2][0] == "b"
 
 
 def test_examples_of_documents_name_what_is_marked() -> None:

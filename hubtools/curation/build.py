@@ -418,7 +418,7 @@ def _describe_dataset(
         leakage=count_leaks(rows),
         length_baseline=task.head.measure_length_baseline(train_of_sources, train, test),
         synthesis=describe_synthesis(inputs.seed, synthetic_splits) if synthetic_splits else None,
-        examples=choose_examples(train, task.head, label_set.labels),
+        examples=choose_examples(train, task.head, label_set.labels, inputs.sources[0].source.id),
         corrections=content.corrections,
         augmentations=dict(inputs.augmentations),
         languages=_list_known_languages(task, inputs) or find_languages([row.text for row in train], inputs.seed),

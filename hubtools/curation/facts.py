@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from hubtools.curation.augmentation import is_augmented
 from hubtools.curation.cleaning import Drops
 from hubtools.curation.duplicates import NEAR
 from hubtools.curation.licences import combine_licences
@@ -33,14 +34,20 @@ COMPARISON = Comparison(
 )
 
 
-def choose_examples(rows: Iterable[Example], head: Head, labels: Sequence[str]) -> list[DatasetExample]:
+def choose_examples(rows: Iterable[Example], head: Head, labels: Sequence[str], main: str = "") -> list[DatasetExample]:
     """Return a short row of each label; where spans are marked, one for each type that comes first, and one without.
 
-    Variants of templates hold words of other templates: they come only where a label has nothing else.
+    Variants of templates, rows made of others, and rows of another source than ``main`` come only where a label has
+    nothing else.
     """
     chosen: dict[str, DatasetExample] = {}
-    # By content, whatever order they came in.
-    for row in sorted(rows, key=lambda row: (row.origin.startswith(VARIANT), hash_content(row.text), row.text)):
+
+    def place(row: Example) -> tuple[bool, bool, bool, str, str]:
+        # By content, whatever order they came in.
+        made = row.origin.startswith(VARIANT), is_augmented(row)
+        return *made, row.source != main, hash_content(row.text), row.text
+
+    for row in sorted(rows, key=place):
         first_class = next(iter(row.classes), "")
         if first_class not in chosen and len(row.text) < _MOST_CHARACTERS:
             chosen[first_class] = DatasetExample(text=row.text, label=head.describe_label(row))
