@@ -111,7 +111,7 @@ def curated(work: Path, name: str, rows: int) -> list[Any]:
 def grouped(rows: Sequence[Any], most: int) -> dict[str, tuple[str, ...]]:
     """At most ``most`` groups of sources; those of one owner stay together, and owners are dealt in turns.
 
-    An owner goes to the next group where what is left without its turn's could not be trained on.
+    If a class would lack rows without a group, an owner joins the next group instead of the one whose turn it is.
     """
     sources = sorted({row.source for row in rows})
     owners = sorted({owner_of(source) for source in sources}, key=str.lower)

@@ -217,7 +217,7 @@ def _limit_rows(rows: list[Example], most: int | None, drops: Drops) -> list[Exa
     """Return ``most`` rows, in their order; those that are left out are counted."""
     if most is None or len(rows) <= most:
         return rows
-    # Not by origin: two files of one name in two folders have the same ones.
+    # Not by origin: that is for people to read, and may occur twice.
     taken = {id(row) for row in order_by_turns(rows)[:most]}
     for row in rows:
         if id(row) not in taken:

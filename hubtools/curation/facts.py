@@ -43,9 +43,8 @@ def choose_examples(rows: Iterable[Example], head: Head, labels: Sequence[str], 
     chosen: dict[str, DatasetExample] = {}
 
     def place(row: Example) -> tuple[bool, bool, bool, str, str]:
-        # By content, whatever order they came in.
-        made = row.origin.startswith(VARIANT), is_augmented(row)
-        return *made, row.source != main, hash_content(row.text), row.text
+        # Last by content, whatever order they came in.
+        return row.origin.startswith(VARIANT), is_augmented(row), row.source != main, hash_content(row.text), row.text
 
     for row in sorted(rows, key=place):
         first_class = next(iter(row.classes), "")

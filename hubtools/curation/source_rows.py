@@ -25,11 +25,11 @@ def iterate_rows(files: SourceFiles, advice: str = "") -> Iterator[tuple[str, Ra
     source = files.source
     # Files that are called the same lie in folders that tell them apart.
     called = Counter(path.name for _, path in files.files)
+    folders = {path: f"{path.parts[-2]}/" if called[path.name] > 1 else "" for _, path in files.files}
     if source.parse is None:
         for split, path in files.files:
-            folder = f"{path.parts[-2]}/" if called[path.name] > 1 else ""
             for raw in read_rows(path, source.columns, files.features, advice, files.encoding):
-                yield split, replace(raw, origin=folder + raw.origin) if folder else raw
+                yield split, replace(raw, origin=folders[path] + raw.origin) if folders[path] else raw
         return
     for split in dict.fromkeys(split for split, _ in files.files):
         texts = []
@@ -38,7 +38,7 @@ def iterate_rows(files: SourceFiles, advice: str = "") -> Iterator[tuple[str, Ra
                 content = text.read(MAX_ROW + 1)
             if len(content) > MAX_ROW:
                 refuse(path, " is too large", f"a file of this source: {source.id}", TOO_LARGE)
-            texts.append(("/".join(path.parts[-2:]) if called[path.name] > 1 else path.name, content))
+            texts.append((folders[path] + path.name, content))
         try:
             # All of them before the first is handed on: an error of the whole file comes before any work.
             rows = list(source.parse(texts))

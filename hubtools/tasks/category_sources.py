@@ -101,7 +101,7 @@ def read_request_row(row: Mapping[str, object]) -> Example:
     return replace(request, label="other", rule="everyday request")
 
 
-# Families of our own intent corpus that are of daily life, in no domain; work on files is so in all of them.
+# Families of our own intent corpus that are of daily life and belong to no domain, beside all work on files.
 _DAILY = frozenset(
     (
         "adjust_photo", "check_flight_status", "closing_remarks", "compliments_and_replies", "cooking_chat",
@@ -117,8 +117,6 @@ _DAILY = frozenset(
         "tell_story", "text_to_speech", "thanks_and_goodbye", "track_package", "travel_chat", "write_poem",
     )
 )  # fmt: skip
-
-
 # Troubles that people take to a counsellor: a story of one's own is not always an errand.
 _TROUBLES = frozenset(("appointments_nerves", "emotional_support", "personal_troubles", "relationship_advice"))
 
@@ -171,14 +169,14 @@ AGIEVAL = Source(
     annotators="expert-generated",
     caveat="A benchmark, in the form of examinations.",
 )
-_EVERYDAY_KINDS = (
+# All of snips' intents but PlayMusic, whose file is in two encodings at once.
+_EVERYDAY_INTENTS = (
     "AddToPlaylist", "BookRestaurant", "GetWeather", "RateBook", "SearchCreativeWork", "SearchScreeningEvent",
 )  # fmt: skip
 EVERYDAY = replace(
     intent_sources.SNIPS,
     id="sonos/nlu-benchmark:everyday",
-    # Its file of PlayMusic is in two encodings at once.
-    files={"": tuple(f"2017-06-custom-intent-engines/{kind}/train_{kind}_full.json" for kind in _EVERYDAY_KINDS)},
+    files={"": intent_sources.list_snips_files(_EVERYDAY_INTENTS)},
     row=read_everyday_row,
     provenance=_EVERYDAY,
     name="everyday",

@@ -10,7 +10,7 @@ from dataclasses import replace
 from hubtools.spec import Augmentation, Example
 from hubtools.tasks.demands import DEMANDS
 
-# Ways to ask for the same thing: what stands in place of one is another.
+# How a request may begin, and what can stand in the place of such a beginning.
 _ASK = re.compile(
     r"^(?:(?:hello|hi|hey)[,!.]? )?(?:can|could|would) you (?:please )?|^(?:(?:hello|hi|hey)[,!.]? )?please ", re.I
 )

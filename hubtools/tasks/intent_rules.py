@@ -1,6 +1,6 @@
 """Which of the eight intents a function is, by its name; and which requests a function could serve.
 
-The first is a versioned table, then rules over the words of a name.
+A name is looked up in a versioned table. Rules over its words decide where the table does not have it.
 
 The table holds every function of the Glaive sample and those tools of MetaTool whose requests are of one kind. The
 full sources have thousands of names that nobody has looked at: rules decide those they can, and the rest is dropped

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from hubtools.rows import read_text
@@ -56,11 +56,14 @@ def name_pattern(row: Mapping[str, object]) -> str:
     return "pattern " + " ".join(re.findall(r"[\w<>]+", read_text(row, "pattern").lower()))
 
 
-_SNIPS = "2017-06-custom-intent-engines"
+def list_snips_files(intents: Iterable[str]) -> tuple[str, ...]:
+    """Return the files that hold the utterances of some intents of snips."""
+    return tuple(f"2017-06-custom-intent-engines/{intent}/train_{intent}_full.json" for intent in intents)
+
 
 SNIPS = Source(
     id="sonos/nlu-benchmark",
-    files={"": tuple(f"{_SNIPS}/{intent}/train_{intent}_full.json" for intent in SNIPS_LABELS)},
+    files={"": list_snips_files(SNIPS_LABELS)},
     columns=("text", "intent"),
     row=read_snips_row,
     parse=parse_snips,

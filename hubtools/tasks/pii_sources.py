@@ -13,7 +13,7 @@ from hubtools.rows import read_text, sort_spans
 from hubtools.spec import BadRow, Dropped, Example, Flawed, Source, Span
 from hubtools.tasks.further import join_further, locate_on_github
 from hubtools.tasks.intent import METATOOL
-from hubtools.tasks.jailbreak_sources import ARENA
+from hubtools.tasks.prompt_sources import ARENA
 
 Parsed = Iterator[tuple[str, Mapping[str, object]]]
 
@@ -195,7 +195,6 @@ PLAIN_PROMPTS = replace(
     row=read_plain_arena_row,
     provenance=_PLAIN,
     name="plain-prompts",
-    most=None,
     label_sets=("router5",),
     caveat="The rule overlooks a name in small letters.",
 )
