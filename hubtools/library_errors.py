@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 
 from hubtools.errors import HubtoolsError, HubUnavailable, StorageError, UsageError, read_first_line
+from hubtools.retries import RETRIED, find_status, is_connection_error, report_no_answer
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
@@ -90,8 +91,6 @@ def _translate_bad_repo_name(error: BaseException) -> HubtoolsError | None:
 
 
 def _translate_broken_connection(error: BaseException) -> HubtoolsError | None:
-    from hubtools.retries import is_connection_error, report_no_answer
-
     return report_no_answer(error, _read_endpoint()) if is_connection_error(error) else None
 
 
@@ -109,7 +108,7 @@ def _translate_proxy(error: BaseException) -> HubtoolsError | None:
 
 
 def _translate_refusal(error: BaseException) -> HubtoolsError | None:
-    status = _find_status(error)
+    status = find_status(error)
     if status not in (401, 403):
         return None
     return HubUnavailable(
@@ -121,7 +120,7 @@ def _translate_refusal(error: BaseException) -> HubtoolsError | None:
 
 
 def _translate_absence(error: BaseException) -> HubtoolsError | None:
-    if _find_status(error) != 404:
+    if find_status(error) != 404:
         return None
     return HubUnavailable(
         f"The Hub at {_read_endpoint()} has no such repo, file or revision",
@@ -133,9 +132,7 @@ def _translate_absence(error: BaseException) -> HubtoolsError | None:
 
 
 def _translate_other_status(error: BaseException) -> HubtoolsError | None:
-    from hubtools.retries import RETRIED
-
-    status = _find_status(error)
+    status = find_status(error)
     if status is None:
         return None
     # What passes by itself needs nothing but another try.
@@ -146,12 +143,6 @@ def _translate_other_status(error: BaseException) -> HubtoolsError | None:
         found=_find_message(error),
         next=("" if passes else "mend what it names, then ") + "run the same command again: what is done is kept",
     )
-
-
-def _find_status(error: BaseException) -> int | None:
-    """Return the status of the Hub's answer that an error is about; None where it is about none."""
-    status: int | None = getattr(getattr(error, "response", None), "status_code", None)
-    return status
 
 
 def _read_endpoint() -> str:

@@ -28,13 +28,13 @@ def _is_worth_retrying(error: BaseException) -> bool:
     # fetched an OSError, each with its cause behind it.
     cause: BaseException | None = None if isinstance(error, HubtoolsError) else error
     while cause is not None:
-        if _find_status(cause) in RETRIED or is_connection_error(cause):
+        if find_status(cause) in RETRIED or is_connection_error(cause):
             return True
         cause = cause.__cause__ or cause.__context__
     return False
 
 
-def _find_status(error: BaseException | None) -> int | None:
+def find_status(error: BaseException | None) -> int | None:
     """Return the HTTP status of the answer that an error is about; None where it is about none."""
     status: int | None = getattr(getattr(error, "response", None), "status_code", None)
     return status
@@ -53,7 +53,7 @@ def call_with_retries(call: Callable[[], T], tries: int = 6) -> T:
 
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        asked = error.response.headers.get("Retry-After", "") if _find_status(error) == 429 else ""  # type: ignore[union-attr]
+        asked = error.response.headers.get("Retry-After", "") if find_status(error) == 429 else ""  # type: ignore[union-attr]
         # The header may hold a date instead of seconds: then our own pause has to do.
         return max(backoff(state), min(float(asked), 300.0) if asked.isdecimal() else 0.0)
 
