@@ -72,6 +72,16 @@ STARTER = Source(
     starter=True,
     annotators="expert-generated",
 )
+LANGUAGES_AND_CODE = replace(
+    STARTER,
+    id="hubtools/supplement-jailbreak",
+    role="training",
+    attribution="More prompts of hubtools' own writing: in 26 languages, and in code, logs, tables and formulas.",
+    provenance="Its authors wrote attacks and harmless prompts in the same languages and forms, with matching lengths.",
+    name="languages-and-code",
+    share=0.25,
+    caveat="No native speaker has read them.",
+)
 
 
 JAILBREAK = TaskSpec(
@@ -109,6 +119,8 @@ JAILBREAK = TaskSpec(
         GPTEACHER,
         # Of our own writing: a corpus for the demo, and beside public data a part of what is trained on.
         replace(STARTER, role="training", name="starter", share=0.5),
+        # The public attacks are in 17 languages, the harmless prompts in English nearly alone, and hold little code.
+        LANGUAGES_AND_CODE,
         *FURTHER,
     ),
     starter=STARTER,
