@@ -119,7 +119,7 @@ JAILBREAK = TaskSpec(
         GPTEACHER,
         # Of our own writing: a corpus for the demo, and beside public data a part of what is trained on.
         replace(STARTER, role="training", name="starter", share=0.5),
-        # The public attacks are in 17 languages, the harmless prompts in English nearly alone, and hold little code.
+        # Of the public harmless prompts only system prompts are in the languages of the attacks, and few hold code.
         LANGUAGES_AND_CODE,
         *FURTHER,
     ),
