@@ -646,7 +646,11 @@ def test_progress_says_which_evaluation_was_the_best_so_far(capsys: pytest.Captu
     for score, best in ((0.5, 0.5), (0.4, 0.5), (0.6, 0.6)):
         progress.on_evaluate(args, state, None, metrics={"eval_macro_f1": score})
         state.best_metric = best  # as the Trainer notes it afterwards
+        progress.on_log(args, state, None, logs={"loss": 1.25})
     lines = capsys.readouterr().out.splitlines()
+    # The first evaluation may come before the first loss is logged.
+    assert ["loss" in line for line in lines] == [False, True, True]
+    assert "step 5/15  loss 1.2500  validation" in lines[1]
     assert ["best so far" in line for line in lines] == [True, False, True]
     assert "validation macro F1 0.4000" in lines[1]
 

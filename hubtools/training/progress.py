@@ -25,14 +25,14 @@ def check_loss(loss: float, step: int) -> None:
 
 
 class Progress(TrainerCallback):
-    """One line an evaluation: epoch, loss, the primary metric and whether it is the best so far.
+    """One line an evaluation: epoch, the loss if one was logged, the primary metric and whether it is the best so far.
 
     Args:
         others: titles of further scores that the line shows, by the key of their metric.
     """
 
     def __init__(self, name: str, primary: Metric, others: Mapping[str, str] | None = None) -> None:
-        self.name, self.primary, self.others, self.loss = name, primary, others or {}, float("nan")
+        self.name, self.primary, self.others, self.loss = name, primary, others or {}, ""
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
@@ -41,8 +41,8 @@ class Progress(TrainerCallback):
         loss = (logs or {}).get("loss")
         if loss is None:
             return
-        self.loss = float(loss)
-        check_loss(self.loss, state.global_step)
+        check_loss(float(loss), state.global_step)
+        self.loss = f"loss {float(loss):.4f}  "
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
@@ -60,7 +60,7 @@ class Progress(TrainerCallback):
             others = "".join(f", {title} {scores[f'eval_{key}']:.4f}" for key, title in self.others.items())
             print(
                 f"[{self.name}] epoch {state.epoch:5.2f}/{args.num_train_epochs:g}  step {state.global_step}"
-                f"/{state.max_steps}  loss {self.loss:.4f}  validation {self.primary.title} {score:.4f}{others}{best}",
+                f"/{state.max_steps}  {self.loss}validation {self.primary.title} {score:.4f}{others}{best}",
                 flush=True,
             )
 
