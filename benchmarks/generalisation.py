@@ -84,8 +84,12 @@ CONFIGURATIONS = {
 }
 MOST_GROUPS = 4
 # What the tables show, for the space of a page; the file has all scores.
-SHOWN = {"accuracy", "macro_f1", "fallback_reached", "entity_f1", "false_spans", "fpr_at_threshold",
-         "recall_at_threshold", "roc_auc"}  # fmt: skip
+SHOWN = {
+    "category": {"accuracy", "macro_f1", "fallback_reached"},
+    "pii": {"entity_f1", "false_spans"},
+    "jailbreak": {"fpr_at_threshold", "recall_at_threshold", "roc_auc"},
+    "intent": {"macro_f1"},
+}
 
 
 def curated(work: Path, name: str, rows: int) -> list[Any]:
@@ -373,7 +377,7 @@ def table(report: dict[str, Any]) -> str:
         lines.append("|---" * (len(names) + 4) + "|")
         for task in TASKS:
             of_task = [cell for cell in mine if cell["task"] == task]
-            keys = {key: title for cell in of_task for key, title in cell["titles"].items() if key in SHOWN}
+            keys = {key: title for cell in of_task for key, title in cell["titles"].items() if key in SHOWN[task]}
             groups = sorted({" + ".join(cell["group"]) for cell in of_task})
             for key, title in keys.items():
                 means: defaultdict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -425,7 +429,7 @@ def table_of_parts(report: dict[str, Any]) -> str:
             other = cells_of(name)
             both = [key for key in other if key[0] == task and key in whole]
             measured += [name] * bool(both)
-            titles = {k: t for key in both for k, t in other[key]["titles"].items() if k in SHOWN}
+            titles = {k: t for key in both for k, t in other[key]["titles"].items() if k in SHOWN[task]}
             for score, title in titles.items():
                 pairs = [
                     (whole[key]["scores"][score]["value"], other[key]["scores"][score]["value"]) for key in both
