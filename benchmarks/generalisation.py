@@ -50,6 +50,7 @@ class Configuration:
         commit: whose code curates and trains; None for the working tree.
         train: further flags of the training.
         made: shares of the rows that are made of others, by name; None for those of the dataset.
+        without: names of sources that nothing is trained on.
         pooled: the threshold is chosen on the pool of all validation rows, as before it was by source.
     """
 
@@ -57,6 +58,7 @@ class Configuration:
     commit: str | None = None
     train: tuple[str, ...] = ()
     made: Mapping[str, float] | None = None
+    without: tuple[str, ...] = ()
     pooled: bool = False
 
 
@@ -74,6 +76,9 @@ CONFIGURATIONS = {
     ),
     "unsure": Configuration("today's default, a penalty on sure answers", train=("--label_smoothing_factor", "0.1")),
     "more hidden": Configuration("today's default, hidden attacks as of the starter corpus", made=SHARES | STARTER),
+    "no languages-and-code": Configuration(
+        "today's default without the source 'languages-and-code'", without=("languages-and-code",)
+    ),
     **{
         f"no {name}": Configuration(
             f"today's default without the rows of '{name}'",
@@ -152,7 +157,8 @@ def prepared(spec: SimpleNamespace) -> str | None:
     own = curated(Path(spec.curated), spec.task, spec.rows)
     raw = json.loads(task_folder(Path(spec.curated), spec.task).facts.read_text())
     held = [row for row in curated(Path(spec.newest), spec.task, spec.scored) if row.source in spec.group]
-    rows = [row for row in own if row.source not in spec.group] + held
+    out = {*spec.group, *(source.id for source in task.sources if source.name in spec.without)}
+    rows = [row for row in own if row.source not in out] + held
     facts = from_json(json.loads(task_folder(Path(spec.newest), spec.task).facts.read_text()), DatasetFacts)
     # An earlier version made no rows of others.
     made = raw.get("augmentations") or {} if spec.made is None else spec.made
@@ -293,8 +299,8 @@ def run(report: dict[str, Any], args: Any, file: Path) -> list[str]:
             work = scratch / hashlib.sha256(key.encode()).hexdigest()[:12]
             spec = {
                 "task": task, "curated": str(data_of(name)), "newest": str(data_of(NOW)), "made": one.made,
-                "group": list(group), "seed": seed, "rows": args.rows, "scored": args.scored, "work": str(work),
-                "pooled": one.pooled,
+                "without": list(one.without), "group": list(group), "seed": seed, "rows": args.rows,
+                "scored": args.scored, "work": str(work), "pooled": one.pooled,
             }  # fmt: skip
             try:
                 result: dict[str, Any] = {"why_not": child("prepare", spec)}
