@@ -215,7 +215,10 @@ def test_where_the_audit_file_lies_is_said_and_it_is_the_same_again(
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--supplement", "gpt"), "Unknown supplement 'gpt'(?s:.*)gpteacher, languages-and-code, metatool, names, "),
+        (
+            ("--supplement", "gpt"),
+            "Unknown supplement 'gpt'(?s:.*)gpteacher, languages-and-code, metatool, names, rare-types, starter, ",
+        ),
         (("--without", "length"), "Unknown supplement 'length'(?s:.*)lengths"),
         (("--supplement", "lengths"), "Unknown supplement 'lengths'"),
     ],

@@ -119,7 +119,7 @@ JAILBREAK = TaskSpec(
         GPTEACHER,
         # Of our own writing: a corpus for the demo, and beside public data a part of what is trained on.
         replace(STARTER, role="training", name="starter", share=0.5),
-        # Of the public harmless prompts only system prompts are in the languages of the attacks, and few hold code.
+        # Of the public harmless prompts, only system prompts and the arena's are in other languages than English.
         LANGUAGES_AND_CODE,
         *FURTHER,
     ),
