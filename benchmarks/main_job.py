@@ -112,16 +112,22 @@ def printed(report: dict) -> str:
     for task, result in scores(report).items():
         score = f"{result['value']:.3f} [{result['low']:.3f}, {result['high']:.3f}]"
         lines.append(f"{task:<10} {result['metric']:<26} {score}")
+        apart = ", ".join(f"{name} {value:.3f}" for name, value in result["benchmarks"].items())
+        lines.append(f"{'':<10} {result['metric']} on benchmarks: {apart}")
     return "\n".join([took, "", "```", *lines, f"Done in {report['total_seconds']:.0f} s.", "```"])
 
 
 def small(report: dict) -> str:
-    """Return each task's score: of the demo, of the public data, and of sources that training never saw."""
+    """Return each task's score: of the demo and of the public data, each also on texts written apart, and away."""
     real, away = (json.loads((RESULTS / f"{name}.json").read_text()) for name in ("real", "generalisation"))
-    lines = ["| task | score | our texts | public data | sources left out |", "|---" * 5 + "|"]
+    columns = ["task", "score", "our texts", "written apart", "public data", "written apart", "sources left out"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for task, result in scores(report).items():
-        tested = (f"{one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}]" for one in (result, scores(real)[task]))
-        lines.append(f"| {task} | {result['metric']} | {' | '.join(tested)} | {score_default(away, task):.3f} |")
+        cells = [task, result["metric"]]
+        for one in (result, scores(real)[task]):
+            cells.append(f"{one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}]")
+            cells.append(", ".join(f"{value:.3f}" for value in one["benchmarks"].values()))
+        lines.append(f"| {' | '.join(cells)} | {score_default(away, task):.3f} |")
     return "\n".join(lines)
 
 

@@ -179,12 +179,19 @@ def _train_and_release(tasks: Sequence[TaskSpec], options: RunOptions, clock: _C
 
 def _make_result(task: TaskSpec, work: WorkOptions, model: Published) -> TaskResult:
     """Return what the files of the work folder say of a task whose model was pushed."""
+    from hubtools.evaluation.other_data import list_reports_for_card
+
     folder = work.folder(task)
     metrics, unseen = folder.read_metrics(), folder.find_unseen()
     dataset = folder.read_published("push-dataset").dataset
     assert dataset is not None  # it is pushed before the model
     # Every baseline has the metric that heads the card; it would be no baseline otherwise.
     key = metrics.primary.key
+    benchmarks = {
+        report.benchmark: score.value if (score := getattr(report.scores, key)) else None
+        for report in list_reports_for_card(folder, metrics)
+        if report.benchmark
+    }
     return TaskResult(
         metric=metrics.primary.title,
         value=metrics.primary.value,
@@ -194,6 +201,7 @@ def _make_result(task: TaskSpec, work: WorkOptions, model: Published) -> TaskRes
         dataset=dataset.url,
         model=model.url,
         pull_requests=tuple(push.url for push in (dataset, model) if push.pull_request),
+        benchmarks=benchmarks,
         unseen=unseen.means_by_title if unseen else None,
     )
 
@@ -205,6 +213,9 @@ def format_summary(record: RunRecord) -> list[str]:
         if isinstance(result, TaskResult):
             score = f"{result.value:.3f} [{result.low:.3f}, {result.high:.3f}]"
             lines.append(f"{name:<10} {result.metric:<26} {score:<24} {result.model}")
+            scored = [f"{name} {value:.3f}" for name, value in result.benchmarks.items() if value is not None]
+            if scored:
+                lines.append(f"{'':<10} {result.metric} on benchmarks: {', '.join(scored)}")
             if result.unseen:
                 scores = ", ".join(f"{title} {mean:.3f}" for title, mean in result.unseen.items())
                 lines.append(f"{'':<10} never seen, each source left out: {scores}")

@@ -17,17 +17,19 @@ import pytest
 from as_user import REPOSITORY, Command
 
 from hubtools.curation.cleaning import Drops, read_pool, read_source
+from hubtools.curation.evaluation_rows import find_seen_rows
 from hubtools.curation.licences import combine_licences
 from hubtools.curation.slot_values import SlotValues, belongs_to
 from hubtools.curation.source_rows import iterate_rows
-from hubtools.curation.sources import SourceFiles, locate_public
+from hubtools.curation.sources import SourceFiles, locate_addition, locate_public
 from hubtools.curation.supplements import list_removable
 from hubtools.curation.synthesis import SLOT_TYPES, fill_template
 from hubtools.curation.values import read_values
 from hubtools.errors import SourceError
 from hubtools.localhub import stop
-from hubtools.rows import sort_spans
+from hubtools.rows import make_comparison_key, sort_spans
 from hubtools.spec import BadRow, Dropped, Example, Source, Undecided
+from hubtools.task import TaskSpec
 from hubtools.tasks import TASKS, category_sources, documents, intent_sources, jailbreak_sources, pii_sources
 from hubtools.tasks.snippets import SNIPPETS
 
@@ -230,6 +232,25 @@ def test_families_of_daily_life_and_of_troubles_are_families_of_our_intent_corpu
     rows = (REPOSITORY / "hubtools/starter/hubtools/starter-intent/data.jsonl").read_text().splitlines()
     families = {json.loads(row)["family"].removeprefix("function ") for row in rows}
     assert families >= category_sources._DAILY | category_sources._TROUBLES
+
+
+# --- the benchmark of our own -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_the_benchmark_of_each_task_has_every_label_and_no_text_that_we_train_on(task: TaskSpec) -> None:
+    def read_own(source: Source) -> tuple[list[Example], int]:
+        return read_source(task, locate_addition(source), task.label_set(), Drops(), skip_bad_rows=False)
+
+    [benchmark] = task.benchmarks
+    rows, count = read_own(benchmark)
+    assert 200 < len(rows) == len({row.text for row in rows}) == count
+    found = {span.type for row in rows for span in row.spans} or {row.label for row in rows}
+    assert found >= {theirs for theirs, ours in task.label_set().mapping.items() if ours}
+    ours = [source for source in (task.starter, *task.supplements) if source and source.starter]
+    trained = [row.text for source in ours if not source.templates for row in read_own(source)[0]]
+    exact, near = find_seen_rows([make_comparison_key(row.text) for row in rows], trained)
+    assert [rows[i].text for i in sorted(exact | near)] == []
 
 
 # --- intent ---------------------------------------------------------------------------------------------------------

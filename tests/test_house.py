@@ -402,8 +402,9 @@ def test_there_is_a_card_template_for_each_task_and_each_head_and_one_base(folde
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
-def test_the_starter_corpus_of_each_task_is_packaged(task: object) -> None:
-    ours = [source for source in (task.starter, *task.supplements) if source.starter]  # type: ignore[attr-defined]
+def test_our_own_corpora_and_benchmark_of_each_task_are_packaged(task: object) -> None:
+    ours = [source for source in (task.starter, *task.sources) if source.starter]  # type: ignore[attr-defined]
+    assert any(source.role == "test" for source in ours)
     for source in ours:
         for pattern in (pattern for patterns in source.files.values() for pattern in patterns):
             assert (PACKAGE / "starter" / source.id / pattern).is_file()

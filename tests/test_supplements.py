@@ -20,7 +20,14 @@ from hubtools.curation.audit import write_audit
 from hubtools.curation.duplicates import cluster_near_duplicates
 from hubtools.curation.sources import SourceFiles
 from hubtools.curation.split import SPLITS
-from hubtools.curation.supplements import check_names, choose_supplements, choose_values, limit_shares
+from hubtools.curation.supplements import (
+    LENGTHS,
+    check_names,
+    choose_supplements,
+    choose_values,
+    limit_shares,
+    list_removable,
+)
 from hubtools.curation.synthesis import SLOT_TYPES, fill_rare_types, fill_template
 from hubtools.errors import UsageError
 from hubtools.heads.length_matching import RATIO, compose_negatives, measure_length_baseline
@@ -46,7 +53,7 @@ def sentence(rng: random.Random, words: int = 9) -> str:
 
 def without_all_but(task: str, *kept: str) -> tuple[str, ...]:
     """Flags that leave out what joins the public data of a task, but for these supplements."""
-    names = [source.name for source in TASKS[task].sources if source.name and source.name not in kept]
+    names = [name for name in list_removable(TASKS[task]) if name not in (LENGTHS, *kept)]
     made = [f"{made.name}=0" for made in TASKS[task].augmentations]
     return tuple(flag for name in names for flag in ("--without", name)) + tuple(
         flag for name in made for flag in ("--augment", name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hubtools.records import Record
 
@@ -15,6 +15,7 @@ class TaskResult(Record):
         baselines: the same metric of each baseline, by its name.
         dataset, model: addresses of the repos, or of the pull requests.
         pull_requests: addresses of those that are to be merged; a run without them makes releases.
+        benchmarks: the same metric on each benchmark of the task, by its name; None where it is undefined.
         unseen: mean scores of sources by trainings that never saw them, by their titles; None where not measured.
     """
 
@@ -26,6 +27,8 @@ class TaskResult(Record):
     dataset: str
     model: str
     pull_requests: tuple[str, ...] = ()
+    # Files of an earlier version lack it.
+    benchmarks: dict[str, float | None] = field(default_factory=dict)
     unseen: dict[str, float] | None = None
 
 

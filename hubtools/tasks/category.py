@@ -15,6 +15,7 @@ from hubtools.spec import BadRow, CardTexts, Demo, Example, LabelSet, Source
 from hubtools.task import TaskSpec
 from hubtools.tasks.category_augmentation import AUGMENTATIONS
 from hubtools.tasks.category_sources import FURTHER
+from hubtools.tasks.further import make_benchmark
 
 LABELS = (
     "biology",
@@ -101,6 +102,7 @@ CATEGORY = TaskSpec(
         # Of our own writing: a corpus for the demo, and beside public data a part of what is trained on.
         replace(STARTER, role="training", name="starter", share=0.4),
         *FURTHER,
+        make_benchmark(STARTER, "category"),
     ),
     starter=STARTER,
     augmentations=AUGMENTATIONS,

@@ -15,7 +15,7 @@ from hubtools.metrics.labels import MACRO_F1
 from hubtools.rows import read_labelled_row, read_text
 from hubtools.spec import CardTexts, Demo, Dropped, Example, Flawed, LabelSet, Source, Undecided
 from hubtools.task import TaskSpec
-from hubtools.tasks.further import locate_on_github
+from hubtools.tasks.further import locate_on_github, make_benchmark
 from hubtools.tasks.intent_augmentation import AUGMENTATIONS
 from hubtools.tasks.intent_rules import AMBIGUOUS, TABLE_VERSION, could_need_tool, decide_intent, to_snake_case
 from hubtools.tasks.intent_sources import FURTHER
@@ -174,6 +174,7 @@ INTENT = TaskSpec(
         # Of our own writing: a corpus for the demo, and beside public data a part of what is trained on.
         replace(STARTER, role="training", name="starter", share=0.6),
         *FURTHER,
+        make_benchmark(STARTER, "intent"),
     ),
     starter=STARTER,
     augmentations=AUGMENTATIONS,

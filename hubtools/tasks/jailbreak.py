@@ -12,7 +12,7 @@ from hubtools.rows import read_labelled_row, read_text
 from hubtools.spec import BadRow, CardTexts, Demo, Example, LabelSet, Source
 from hubtools.task import TaskSpec
 from hubtools.tasks.attack_kinds import ATTACK_KINDS
-from hubtools.tasks.further import locate_on_github
+from hubtools.tasks.further import locate_on_github, make_benchmark
 from hubtools.tasks.jailbreak_augmentation import AUGMENTATIONS
 from hubtools.tasks.jailbreak_sources import FURTHER
 
@@ -122,6 +122,7 @@ JAILBREAK = TaskSpec(
         # Of the public harmless prompts, only system prompts and the arena's are in other languages than English.
         LANGUAGES_AND_CODE,
         *FURTHER,
+        make_benchmark(STARTER, "jailbreak"),
     ),
     starter=STARTER,
     # In the public data attacks are far longer than harmless prompts: a model would learn to measure them.

@@ -15,6 +15,7 @@ from hubtools.metrics.spans import ENTITY_F1
 from hubtools.rows import read_text, sort_spans
 from hubtools.spec import BadRow, CardTexts, Demo, Dropped, Example, LabelSet, Source, Span
 from hubtools.task import TaskSpec
+from hubtools.tasks.further import make_benchmark
 from hubtools.tasks.pii_augmentation import AUGMENTATIONS
 from hubtools.tasks.pii_sources import FURTHER
 
@@ -81,6 +82,23 @@ def read_template_row(row: Mapping[str, object]) -> Example:
     return Example(text=read_text(row, "template"), group=str(row.get("id") or ""), rule="slots of a template")
 
 
+PRESIDIO = Source(
+    id="microsoft/presidio-research",
+    files={"": ("synth_dataset_v2.json",)},
+    columns=("full_text", "spans", "template_id"),
+    row=read_presidio_row,
+    license="cc-by-sa-3.0",
+    attribution=(
+        "microsoft/presidio-research (MIT), synth_dataset_v2.json at 7622dec. Its identities come from "
+        "Fake Name Generator, CC BY-SA 3.0 US: a dataset derived from it keeps that licence."
+    ),
+    provenance="The source's own generator marked what it filled in; every span agrees with its text.",
+    annotators="machine-generated",
+    url=(
+        "https://raw.githubusercontent.com/microsoft/presidio-research/"
+        "7622dec1e5f7d25dc60b57c28c39f4c4af197018/data/{file}"
+    ),
+)
 TEMPLATES = Source(
     id="hubtools/starter-pii",
     files={"": ("templates.jsonl",)},
@@ -117,27 +135,12 @@ PII = TaskSpec(
         LabelSet("presidio17", PRESIDIO_TYPES, {t: t for t in PRESIDIO_TYPES}),
     ),
     sources=(
-        Source(
-            id="microsoft/presidio-research",
-            files={"": ("synth_dataset_v2.json",)},
-            columns=("full_text", "spans", "template_id"),
-            row=read_presidio_row,
-            license="cc-by-sa-3.0",
-            attribution=(
-                "microsoft/presidio-research (MIT), synth_dataset_v2.json at 7622dec. Its identities come from "
-                "Fake Name Generator, CC BY-SA 3.0 US: a dataset derived from it keeps that licence."
-            ),
-            provenance="The source's own generator marked what it filled in; every span agrees with its text.",
-            annotators="machine-generated",
-            url=(
-                "https://raw.githubusercontent.com/microsoft/presidio-research/"
-                "7622dec1e5f7d25dc60b57c28c39f4c4af197018/data/{file}"
-            ),
-        ),
+        PRESIDIO,
         # Our templates serve twice: as the corpus where there is no public data, else beside it.
         replace(TEMPLATES, role="training"),
         RARE_TYPES,
         *FURTHER,
+        make_benchmark(PRESIDIO, "pii"),
     ),
     starter=TEMPLATES,
     augmentations=AUGMENTATIONS,
