@@ -120,7 +120,7 @@ def printed(report: dict) -> str:
 def small(report: dict) -> str:
     """Return each task's score: of the demo and of the public data, each also on texts written apart, and away."""
     real, away = (json.loads((RESULTS / f"{name}.json").read_text()) for name in ("real", "generalisation"))
-    columns = ["task", "score", "our texts", "written apart", "public data", "written apart", "sources left out"]
+    columns = ["task", "score", "our texts", "`written-apart`", "public data", "`written-apart`", "sources left out"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for task, result in scores(report).items():
         cells = [task, result["metric"]]
