@@ -112,8 +112,8 @@ def printed(report: dict) -> str:
     for task, result in scores(report).items():
         score = f"{result['value']:.3f} [{result['low']:.3f}, {result['high']:.3f}]"
         lines.append(f"{task:<10} {result['metric']:<26} {score}")
-        apart = ", ".join(f"{name} {value:.3f}" for name, value in result["benchmarks"].items())
-        lines.append(f"{'':<10} {result['metric']} on benchmarks: {apart}")
+        for name, value in result.get("benchmarks", {}).items():
+            lines.append(f"{'':<10} {result['metric']} on benchmarks: {name} {value:.3f}")
     return "\n".join([took, "", "```", *lines, f"Done in {report['total_seconds']:.0f} s.", "```"])
 
 
@@ -126,7 +126,7 @@ def small(report: dict) -> str:
         cells = [task, result["metric"]]
         for one in (result, scores(real)[task]):
             cells.append(f"{one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}]")
-            cells.append(", ".join(f"{value:.3f}" for value in one["benchmarks"].values()))
+            cells.append(", ".join(f"{value:.3f}" for value in one.get("benchmarks", {}).values()) or "–")
         lines.append(f"| {' | '.join(cells)} | {score_default(away, task):.3f} |")
     return "\n".join(lines)
 
