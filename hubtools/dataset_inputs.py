@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hubtools.curation.augmentation import check_augmentations, choose_augmentations
 from hubtools.curation.build import CurationInputs
 from hubtools.curation.corrections import read_corrections
-from hubtools.curation.sources import SourceFiles, are_public, are_starter, locate_addition
+from hubtools.curation.sources import SourceFiles, are_public, locate_addition
 from hubtools.curation.supplements import LENGTHS, check_names, choose_supplements, choose_values, list_removable
 from hubtools.curation.user_data import check_flags, choose_sources
 from hubtools.errors import UsageError
@@ -42,7 +42,8 @@ def list_usual_shares(task: TaskSpec, sources: Sequence[SourceFiles], source: So
         return {}
     if are_public(task, sources):
         return {made.name: made.share for made in task.augmentations}
-    return {made.name: made.of_starter for made in task.augmentations if are_starter(task, sources)}
+    is_starter = any(files.source is task.starter for files in sources)
+    return {made.name: made.of_starter for made in task.augmentations if is_starter}
 
 
 def locate_sources(task: TaskSpec, source: SourceOptions) -> tuple[tuple[SourceFiles, ...], LabelSet]:

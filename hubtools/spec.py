@@ -113,7 +113,6 @@ class Source:
         most: rows that are taken at most, classes in turns and within a class by content; None for all.
         label_sets: names of the label sets that its rows are marked for; none where they are marked for all.
         optional: joins only when it is asked for.
-        with_starter: a source with the role "training" that joins the starter corpus as it joins public data.
         templates: rows are templates, which curation fills.
         folder: where ``files`` are on this machine; then ``id`` is only what the source is called.
         annotators: who made its labels, in the Hub's words for ``annotations_creators``.
@@ -137,7 +136,6 @@ class Source:
     name: str = ""
     share: float = 1.0
     optional: bool = False
-    with_starter: bool = False
     templates: bool = False
     folder: Path | None = None
     annotators: str = "other"

@@ -270,16 +270,6 @@ def test_a_default_joins_the_tasks_own_source_and_an_asked_one_any_source() -> N
     assert choose_supplements(intent, calls, ("metatool",), ("metatool", "starter")) == []
 
 
-def test_prompts_in_languages_and_code_join_the_starter_corpus_and_nobodys_own_rows() -> None:
-    jailbreak = TASKS["jailbreak"]
-    assert jailbreak.starter
-    starter = [SourceFiles(jailbreak.starter, (), "r1")]
-    own = [SourceFiles(replace(jailbreak.starter, id="prompts.jsonl", starter=False), (), "")]
-    assert [s.name for s in choose_supplements(jailbreak, starter, (), ())] == ["languages-and-code"]
-    assert choose_supplements(jailbreak, starter, (), ("languages-and-code",)) == []
-    assert choose_supplements(jailbreak, own, (), ()) == []
-
-
 def test_every_supplement_has_a_name_of_its_own_a_share_and_a_licence() -> None:
     supplements = [s for task in TASKS.values() for s in task.supplements]
     for task in TASKS.values():

@@ -78,11 +78,6 @@ def are_public(task: TaskSpec, sources: Sequence[SourceFiles]) -> bool:
     return any(files.source is source for files in sources for source in task.whole_sources)
 
 
-def are_starter(task: TaskSpec, sources: Sequence[SourceFiles]) -> bool:
-    """Return whether rows come from the starter corpus that stands in for public data."""
-    return any(files.source is task.starter for files in sources)
-
-
 def locate_public(
     task: TaskSpec, without: Sequence[str] = (), asked: Sequence[str] = (), label_set: str = ""
 ) -> tuple[SourceFiles, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from hubtools.curation.cleaning import Drops, order_by_turns, read_source
 from hubtools.curation.facts import count_decisions
 from hubtools.curation.leaks import drop_duplicates, drop_leaks, name_group
-from hubtools.curation.sources import SourceFiles, are_public, are_starter, joins
+from hubtools.curation.sources import SourceFiles, are_public, joins
 from hubtools.curation.synthesis import fill_rare_types, fill_templates
 from hubtools.curation.values import Values
 from hubtools.errors import UsageError
@@ -82,11 +82,8 @@ def check_names(tasks: Iterable[TaskSpec], asked: Sequence[str], left_out: Seque
 def choose_supplements(
     task: TaskSpec, sources: Sequence[SourceFiles], asked: Sequence[str], left_out: Sequence[str], label_set: str = ""
 ) -> list[Source]:
-    """Return the supplements that join ``sources``: those that are asked for, and the usual ones.
-
-    These are of public data all, of the starter corpus those that are marked for it, and of a user's rows none.
-    """
-    public, starter = are_public(task, sources), are_starter(task, sources)
+    """Return the supplements that join ``sources``: those that are asked for, and to public data the usual ones."""
+    public = are_public(task, sources)
     read = {files.source.id for files in sources}
     return [
         supplement
@@ -94,7 +91,7 @@ def choose_supplements(
         # The starter corpus may be a supplement too: its rows are not read twice.
         if supplement.id not in read
         and joins(supplement, left_out, asked, label_set)
-        and (public or (starter and supplement.with_starter) or supplement.name in asked)
+        and (public or supplement.name in asked)
     ]
 
 

@@ -28,9 +28,8 @@ EMBEDDING = BaseModel("nomic-ai/modernbert-embed-base")
 # Ours, packaged: what there is to train from where a Hub has no other encoder.
 NANO = BaseModel(
     "hubtools/modernbert-nano",
-    # Its score on a few validation templates, or on sources of a few rows, jumps up and down while it learns: patience
-    # would stop it halfway.
-    by_task={"category": {"patience": 6}, "pii": {"epochs": 4.5, "batch_size": 16, "patience": 9}},
+    # Its score on a few validation templates jumps up and down while it learns: patience would stop it halfway.
+    by_task={"pii": {"epochs": 4.5, "batch_size": 16, "patience": 9}},
     note="nano model: a small stand-in that shows the work, not what ModernBERT-base reaches",
 )
 # Further encoders of the family ModernBERT, which the Semantic Router loads: docs/bases.md says what each is. Their

@@ -79,9 +79,7 @@ LANGUAGES_AND_CODE = replace(
     attribution="More prompts of hubtools' own writing: in 26 languages, and in code, logs, tables and formulas.",
     provenance="Its authors wrote attacks and harmless prompts in the same languages and forms, with matching lengths.",
     name="languages-and-code",
-    share=0.3,
-    # Without it a detector of the starter corpus takes most pasted code for an attack.
-    with_starter=True,
+    share=0.25,
     caveat="No native speaker has read them.",
 )
 

@@ -102,7 +102,7 @@ def demand(rows: Sequence[Example], rng: random.Random) -> Iterator[Example]:
 AUGMENTATIONS = (
     Augmentation(
         "hidden", 0.25, hide_attacks, "attacks at a random place of harmless texts, harmless rows likewise",
-        of_starter=0.4,
+        of_starter=0.7,
     ),
     Augmentation(
         "surrounded", 0.1, surround, "harmless words before and behind attacks, and harmless rows likewise",
