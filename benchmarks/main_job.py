@@ -93,7 +93,7 @@ def table(report: dict) -> str:
     for task, result in scores(report).items():
         seconds = report["seconds"][task]
         baselines = ", ".join(f"{name} {value:.3f}" for name, value in result["baselines"].items())
-        score = f"{result['metric']} {result['value']:.3f} [{result['low']:.3f}, {result['high']:.3f}]"
+        score = f"{result['metric']} {bracketed(result)}"
         if result.get("unseen"):  # what to expect elsewhere stands beside it
             score += "; never seen: " + ", ".join(f"{title} {mean:.3f}" for title, mean in result["unseen"].items())
         lines.append(f"| {task} | " + " | ".join(f"{seconds[s]:.1f}" for s in stages) + f" | {score} | {baselines} |")
@@ -110,8 +110,7 @@ def printed(report: dict) -> str:
     took += f"memory on {report['machine']['cores']} cores. Installing is not counted. It ends with:"
     lines = [f"{'task':<10} {'metric':<26} test score"]
     for task, result in scores(report).items():
-        score = f"{result['value']:.3f} [{result['low']:.3f}, {result['high']:.3f}]"
-        lines.append(f"{task:<10} {result['metric']:<26} {score}")
+        lines.append(f"{task:<10} {result['metric']:<26} {bracketed(result)}")
         for name, value in result.get("benchmarks", {}).items():
             lines.append(f"{'':<10} {result['metric']} on benchmarks: {name} {value:.3f}")
     return "\n".join([took, "", "```", *lines, f"Done in {report['total_seconds']:.0f} s.", "```"])
@@ -123,13 +122,16 @@ def small(report: dict) -> str:
     columns = ["task", "score", "our texts", "`written-apart`", "public data", "sources left out"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for task, result in scores(report).items():
-        ours, public = (
-            f"{one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}]" for one in (result, scores(real)[task])
-        )
         apart = ", ".join(f"{value:.3f}" for value in result["benchmarks"].values())
-        cells = [task, result["metric"], ours, apart, public, f"{score_default(away, task):.3f}"]
+        public = bracketed(scores(real)[task])
+        cells = [task, result["metric"], bracketed(result), apart, public, f"{score_default(away, task):.3f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def bracketed(result: dict) -> str:
+    """Return a test score with its 95% interval."""
+    return f"{result['value']:.3f} [{result['low']:.3f}, {result['high']:.3f}]"
 
 
 def scores(report: dict) -> dict[str, dict]:
