@@ -4,7 +4,7 @@
   const box = () => document.querySelector("#prompt textarea");
   const state = name => document.body.classList.contains(name);
   const set = (name, on) => document.body.classList.toggle(name, on);
-  let asked = null;
+  let asked = null, pressed = null;
 
   const judge = () => {
     const shown = document.querySelector("#answer .result");
@@ -33,8 +33,16 @@
     const area = event.target.closest("#prompt, #lines");
     if (!area) return;
     event.preventDefault();
-    document.querySelector(area.id === "prompt" ? "#ask" : "#ask-all").click();
+    pressed = area.id === "prompt" ? "ask" : "ask-all";
+    press();
   });
+  // Gradio draws the box before its button: a key that is quicker than that waits for the button.
+  const press = () => {
+    const button = pressed && document.getElementById(pressed);
+    if (!button) return;
+    pressed = null;
+    button.click();
+  };
 
   const tell = (button, words) => {
     const before = button.textContent;
@@ -76,6 +84,7 @@
   });
 
   const fill = () => {
+    press();
     // Read aloud when it changes.
     document.querySelectorAll("#status, #batch-status").forEach(node => { if (!node.role) node.role = "status"; });
     document.querySelectorAll("[data-origin]").forEach(node => {

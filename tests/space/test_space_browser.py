@@ -83,6 +83,22 @@ def test_ctrl_enter_asks_and_an_attack_is_blocked_and_shaded(browser_page: Any, 
     assert json.loads(shown.locator("details.json pre").text_content())["prompt"] is None
 
 
+def test_a_key_that_is_quicker_than_the_button_is_drawn_asks_all_the_same(browser_page: Any, space_url: str) -> None:
+    browser_page.context.new_cdp_session(browser_page).send("Emulation.setCPUThrottlingRate", {"rate": 4})
+    browser_page.add_init_script(
+        """new MutationObserver((_, observer) => {
+          const box = document.querySelector("#prompt textarea");
+          if (!box) return;
+          observer.disconnect();
+          box.value = "PROMPT";
+          box.dispatchEvent(new Event("input", { bubbles: true }));
+          box.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", ctrlKey: true, bubbles: true }));
+        }).observe(document, { childList: true, subtree: true });""".replace("PROMPT", ATTACK)
+    )
+    visit(browser_page, space_url)
+    assert ATTACK in result(browser_page, "block").locator(".annotated").inner_text()
+
+
 def test_six_examples_answer_at_a_click(browser_page: Any, space_url: str) -> None:
     visit(browser_page, space_url)
     for name in (
