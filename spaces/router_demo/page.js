@@ -36,10 +36,10 @@
     pressed = area.id === "prompt" ? "ask" : "ask-all";
     press();
   });
-  // Gradio draws the box before its button: a key that is quicker than that waits for the button.
+  // The box is there before its button is drawn and has its words: a key that is quicker than that waits for it.
   const press = () => {
     const button = pressed && document.getElementById(pressed);
-    if (!button) return;
+    if (!button?.textContent.trim()) return;
     pressed = null;
     button.click();
   };

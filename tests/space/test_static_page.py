@@ -129,6 +129,21 @@ def test_neither_the_page_nor_its_worker_can_speak_to_another_host(browser: Any,
             assert one.evaluate(CROSS).startswith("http://127.0.0.1:1")
 
 
+def test_a_key_before_the_page_knows_its_tasks_asks_once_it_does(browser: Any, site: SimpleNamespace) -> None:
+    held: list[Any] = []
+    with new_page(browser) as page:
+        page.route("**/models.json", lambda route: held.append(route))
+        page.goto(site.url)
+        box = page.locator("#prompt textarea")
+        box.fill(ATTACK)
+        box.press("Control+Enter")
+        while not held:
+            page.wait_for_timeout(50)
+        held[0].continue_()
+        page.locator("body:not(.asking) #answer .result[data-action=block]").wait_for()
+        assert ATTACK in page.locator(".annotated").inner_text()
+
+
 def test_thresholds_examples_links_and_cancel_work(browser: Any, site: SimpleNamespace) -> None:
     with new_page(browser) as page:
         visit(page, site.url)
