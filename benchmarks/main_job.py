@@ -23,6 +23,9 @@ from pathlib import Path
 import psutil
 from generalisation import score_default
 
+from hubtools.records.run import TaskResult
+from hubtools.run import format_result
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -110,9 +113,7 @@ def printed(report: dict) -> str:
     took += f"memory on {report['machine']['cores']} cores. Installing is not counted. It ends with:"
     lines = [f"{'task':<10} {'metric':<26} test score"]
     for task, result in scores(report).items():
-        lines.append(f"{task:<10} {result['metric']:<26} {bracketed(result)}")
-        for name, value in result.get("benchmarks", {}).items():
-            lines.append(f"{'':<10} {result['metric']} on benchmarks: {name} {value:.3f}")
+        lines += [line.rstrip() for line in format_result(task, TaskResult(**result, dataset="", model=""))]
     return "\n".join([took, "", "```", *lines, f"Done in {report['total_seconds']:.0f} s.", "```"])
 
 

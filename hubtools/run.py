@@ -211,14 +211,7 @@ def format_summary(record: RunRecord) -> list[str]:
     lines = [f"{'task':<10} {'metric':<26} {'test score':<24} model"]
     for name, result in record.results.items():
         if isinstance(result, TaskResult):
-            score = f"{result.value:.3f} [{result.low:.3f}, {result.high:.3f}]"
-            lines.append(f"{name:<10} {result.metric:<26} {score:<24} {result.model}")
-            scored = [f"{name} {value:.3f}" for name, value in result.benchmarks.items() if value is not None]
-            if scored:
-                lines.append(f"{'':<10} {result.metric} on benchmarks: {', '.join(scored)}")
-            if result.unseen:
-                scores = ", ".join(f"{title} {mean:.3f}" for title, mean in result.unseen.items())
-                lines.append(f"{'':<10} never seen, each source left out: {scores}")
+            lines += format_result(name, result)
     if urls := [url for r in record.results.values() if isinstance(r, TaskResult) for url in r.pull_requests]:
         lines += ["Pull requests to merge:", *urls]
     space = record.results.get("space")
@@ -228,3 +221,16 @@ def format_summary(record: RunRecord) -> list[str]:
     if isinstance(collection, CollectionResult):
         lines.append(f"Collection: {collection.url}")
     return [*lines, f"Done in {record.total_seconds:.0f} s."] if record.results else []
+
+
+def format_result(task: str, result: TaskResult) -> list[str]:
+    """Return what a run says of a task: its test score and model, then its benchmarks and its unseen sources."""
+    score = f"{result.value:.3f} [{result.low:.3f}, {result.high:.3f}]"
+    lines = [f"{task:<10} {result.metric:<26} {score:<24} {result.model}"]
+    scored = [f"{name} {value:.3f}" for name, value in result.benchmarks.items() if value is not None]
+    if scored:
+        lines.append(f"{'':<10} {result.metric} on benchmarks: {', '.join(scored)}")
+    if result.unseen:
+        scores = ", ".join(f"{title} {mean:.3f}" for title, mean in result.unseen.items())
+        lines.append(f"{'':<10} never seen, each source left out: {scores}")
+    return lines

@@ -68,7 +68,7 @@ def adapt_to_width(rows: int, width: int, rate: float) -> dict[str, float | int]
         "batch_size": 32,
         "learning_rate": float(f"{rate:.1g}"),
         "weight_decay": 0.01,
-        "patience": 5,
+        "patience": 5,  # three ended trainings before their best step: docs/training.md
     }
 
 

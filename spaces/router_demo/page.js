@@ -84,7 +84,6 @@
   });
 
   const fill = () => {
-    press();
     // Read aloud when it changes.
     document.querySelectorAll("#status, #batch-status").forEach(node => { if (!node.role) node.role = "status"; });
     document.querySelectorAll("[data-origin]").forEach(node => {
@@ -93,5 +92,5 @@
         node.textContent = node.textContent.replaceAll(node.dataset.origin, here);
     });
   };
-  new MutationObserver(fill).observe(document.documentElement, { childList: true, subtree: true });
+  new MutationObserver(() => { press(); fill(); }).observe(document.documentElement, { childList: true, subtree: true });
 })();
